@@ -1,0 +1,358 @@
+//! Information-sharing agreements: who may ask whom, for what, under which law, for which items.
+//!
+//! A flow is *directed* and has one purpose. It is live only when both of its ends have signed, inside its
+//! dates, whatever the document says about itself. Intervals are half-open, `[from, until)`, at midnight in
+//! Europe/London.
+
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::{
+    catalogue::Form,
+    identifier::{AgreementId, FlowId, ItemId, OrganisationId, ProviderId, SubjectScheme},
+    purpose::PurposeClass,
+};
+
+/// One version of an agreement, as its file is written. Versions are immutable: a change is a new version.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Agreement {
+    /// The agreement's name, kept through its versions.
+    pub id: Spanned<AgreementId>,
+    /// Counts from 1.
+    pub version: u32,
+    /// Its title, for people.
+    pub title: String,
+    /// The accord or memorandum that its parties joined.
+    pub framework: String,
+    /// What the parties made of it.
+    pub status: Spanned<Status>,
+    /// First day on which anything may flow. Not the day of signature.
+    pub effective_on: Date,
+    /// First day on which nothing may flow any more. Not the review date.
+    pub ends_on: Date,
+    /// Day by which the parties look at it again. Passing it stops nothing by itself.
+    pub review_on: Date,
+    /// The named person who sees that the data is put to good use.
+    pub owner: String,
+    /// Whom to tell of a breach, at any hour.
+    pub breach_contact: String,
+    /// The assessment under UK GDPR Art 35.
+    pub dpia: Dpia,
+    /// Everyone who joined.
+    pub parties: Vec<Party>,
+    /// What may move between them.
+    pub flows: Vec<DataFlow>,
+}
+
+/// What the parties made of an agreement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// Being written.
+    Draft,
+    /// Signed and in use, pair by pair.
+    Active,
+    /// Stopped for now.
+    Suspended,
+    /// Stopped for good.
+    Terminated,
+}
+
+impl Status {
+    /// The status as text.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Draft => "draft",
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+            Self::Terminated => "terminated",
+        }
+    }
+}
+
+/// A data protection impact assessment.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dpia {
+    /// Where it is kept.
+    pub reference: String,
+    /// What it concluded.
+    pub outcome: DpiaOutcome,
+    /// The day it was concluded.
+    pub completed_on: Date,
+    /// The first day on which it is no longer current.
+    pub current_until: Date,
+}
+
+/// What an impact assessment concluded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DpiaOutcome {
+    /// The residual risk is accepted.
+    Accepted,
+    /// Not concluded, or to be referred to the Information Commissioner (Art 36).
+    Open,
+}
+
+/// An organisation that joined the agreement.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Party {
+    /// The legal controller.
+    pub organisation: Spanned<OrganisationId>,
+    /// How it stands to the data.
+    pub controller: ControllerRole,
+    /// Who signed for it.
+    #[serde(default)]
+    pub signatures: Vec<Signature>,
+}
+
+/// How a party stands to the data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ControllerRole {
+    /// A controller for its own purposes.
+    Separate,
+    /// A joint controller (Art 26).
+    Joint,
+    /// A processor (Art 28).
+    Processor,
+}
+
+/// A signature, as the register records it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Signature {
+    /// In which role.
+    pub role: SignatoryRole,
+    /// By whom.
+    pub name: String,
+    /// On which day.
+    pub signed_on: Date,
+}
+
+/// Who signs for a party.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SignatoryRole {
+    /// Senior Information Risk Owner.
+    Siro,
+    /// Caldicott Guardian.
+    CaldicottGuardian,
+    /// Information Asset Owner.
+    Iao,
+    /// Data protection officer: advises (Art 39), and so never brings a flow to life.
+    Dpo,
+}
+
+impl SignatoryRole {
+    /// Whether a signature in this role can bring a flow to life.
+    pub fn approves(self) -> bool {
+        self != Self::Dpo
+    }
+}
+
+/// A directed movement of data for one purpose.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataFlow {
+    /// The flow's name inside the agreement.
+    pub id: Spanned<FlowId>,
+    /// The record holder that is asked.
+    pub provider: Spanned<ProviderId>,
+    /// The organisation that asks.
+    pub recipient: Spanned<OrganisationId>,
+    /// For what.
+    pub purpose: PurposeClass,
+    /// The identifiers by which a person may be asked for.
+    pub identifiers: Vec<SubjectScheme>,
+    /// The practitioners' roles that may ask; `unattended` stands for declared jobs.
+    pub roles: Vec<String>,
+    /// Whom the flow is about.
+    #[serde(default)]
+    pub cohort: Cohort,
+    /// The provider's lawful basis for disclosing.
+    pub provider_basis: LawfulBasis,
+    /// The recipient's lawful basis for receiving and using.
+    pub recipient_basis: LawfulBasis,
+    /// How the common-law duty of confidentiality is met.
+    pub confidentiality: Confidentiality,
+    /// What may be released, each item in its form and with its reason.
+    pub items: Vec<FlowItem>,
+    /// What the recipient takes on.
+    pub obligations: FlowObligations,
+}
+
+/// Whom a flow is about.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cohort {
+    /// Youngest age, in whole years.
+    #[serde(default)]
+    pub age_from_years: Option<i16>,
+}
+
+/// One party's lawful basis for one flow.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LawfulBasis {
+    /// UK GDPR Art 6(1).
+    pub article_6: Article6,
+    /// UK GDPR Art 9(2), wherever a special-category item is asked for.
+    #[serde(default)]
+    pub article_9: Option<Article9>,
+    /// Data Protection Act 2018, Schedule 1: the paragraph, such as `part 2 paragraph 18`.
+    #[serde(default)]
+    pub schedule_1: Option<String>,
+    /// The authority for criminal offence data (UK GDPR Art 10; DPA 2018 s10(5)).
+    #[serde(default)]
+    pub article_10: Option<String>,
+}
+
+/// UK GDPR Art 6(1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum Article6 {
+    /// Consent.
+    #[serde(rename = "6(1)(a)")]
+    Consent,
+    /// Legal obligation.
+    #[serde(rename = "6(1)(c)")]
+    LegalObligation,
+    /// Vital interests.
+    #[serde(rename = "6(1)(d)")]
+    VitalInterests,
+    /// Public task.
+    #[serde(rename = "6(1)(e)")]
+    PublicTask,
+}
+
+/// UK GDPR Art 9(2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum Article9 {
+    /// Explicit consent.
+    #[serde(rename = "9(2)(a)")]
+    ExplicitConsent,
+    /// Vital interests of someone who cannot consent.
+    #[serde(rename = "9(2)(c)")]
+    VitalInterests,
+    /// Substantial public interest.
+    #[serde(rename = "9(2)(g)")]
+    SubstantialPublicInterest,
+    /// Health or social care.
+    #[serde(rename = "9(2)(h)")]
+    HealthOrSocialCare,
+    /// Public health.
+    #[serde(rename = "9(2)(i)")]
+    PublicHealth,
+    /// Research.
+    #[serde(rename = "9(2)(j)")]
+    Research,
+}
+
+impl Article9 {
+    /// Whether a Schedule 1 condition is needed with it (DPA 2018, s10(2) and (3)).
+    pub fn needs_schedule_1(self) -> bool {
+        !matches!(self, Self::ExplicitConsent | Self::VitalInterests)
+    }
+}
+
+/// How the common-law duty of confidentiality is met.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(tag = "basis", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Confidentiality {
+    /// Nothing in the flow is held in confidence.
+    NotConfidential,
+    /// Implied consent, for individual care only.
+    ImpliedConsent,
+    /// The person's explicit consent.
+    ExplicitConsent,
+    /// A statutory duty or gateway.
+    Statute {
+        /// The section.
+        reference: String,
+    },
+    /// Support under the Control of Patient Information Regulations 2002 (NHS Act 2006 s251).
+    Section251 {
+        /// The CAG reference.
+        reference: String,
+        /// First day on which the support has ended.
+        expires_on: Date,
+    },
+    /// An overriding public interest, weighed case by case.
+    PublicInterest,
+}
+
+/// One item of a flow.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FlowItem {
+    /// The item of the provider's catalogue.
+    pub item: Spanned<ItemId>,
+    /// The form in which it leaves.
+    pub form: Form,
+    /// Why the purpose cannot be met without it.
+    pub justification: String,
+}
+
+/// What the recipient takes on with each release.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FlowObligations {
+    /// Days after which the recipient deletes what it received.
+    pub retain_days: u16,
+    /// Whether the recipient may pass it on.
+    pub onward_sharing: bool,
+}
+
+impl Agreement {
+    /// The agreement's name.
+    pub fn id(&self) -> &AgreementId {
+        self.id.get_ref()
+    }
+
+    /// First instant at which anything may flow.
+    pub fn effective_from(&self) -> Timestamp {
+        london_midnight(self.effective_on)
+    }
+
+    /// First instant at which nothing may flow any more.
+    pub fn effective_until(&self) -> Timestamp {
+        london_midnight(self.ends_on)
+    }
+
+    /// Whether somebody with authority has signed for this organisation by `at`.
+    pub fn is_signed_by(&self, organisation: &OrganisationId, at: Timestamp) -> bool {
+        self.parties.iter().filter(|party| party.organisation.get_ref() == organisation).any(|party| {
+            let approvals = party.signatures.iter().filter(|signature| signature.role.approves());
+            approvals.into_iter().any(|signature| london_midnight(signature.signed_on) <= at)
+        })
+    }
+}
+
+/// The instant at which this day begins in Europe/London, summer time included.
+pub fn london_midnight(day: Date) -> Timestamp {
+    // The zone is compiled in; were it missing, UTC is at most one hour late and never early.
+    let zone = TimeZone::get("Europe/London").unwrap_or(TimeZone::UTC);
+    day.to_zoned(zone).map_or(Timestamp::MAX, |zoned| zoned.timestamp())
+}
+
+/// The calendar day in Europe/London at this instant.
+pub fn london_day(at: Timestamp) -> Date {
+    at.to_zoned(TimeZone::get("Europe/London").unwrap_or(TimeZone::UTC)).date()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_begin_at_midnight_in_london() {
+        let day = |text: &str| text.parse::<Date>().unwrap();
+        assert_eq!(london_midnight(day("2026-04-01")).to_string(), "2026-03-31T23:00:00Z", "summer time");
+        assert_eq!(london_midnight(day("2026-12-01")).to_string(), "2026-12-01T00:00:00Z");
+        assert_eq!(london_midnight(day("2028-02-29")).to_string(), "2028-02-29T00:00:00Z", "leap day");
+        assert_eq!(london_day("2026-03-31T23:00:00Z".parse().unwrap()), day("2026-04-01"));
+    }
+}

@@ -1,0 +1,358 @@
+//! Identifiers, parsed once at the edge. Anything that can name a person prints only its scheme.
+//!
+//! Errors never echo the input, because the input may be somebody's NHS number in the wrong field.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+/// Why a string is not the identifier it was offered as. The offered text is never repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum IdentifierError {
+    /// Not ten ASCII digits.
+    #[error("an nhs number is ten digits without spaces")]
+    NhsNumberShape,
+    /// The modulus 11 check digit does not match.
+    #[error("the nhs number's check digit is wrong; check it against the source")]
+    NhsNumberCheckDigit,
+    /// Not a lower-case slug.
+    #[error(
+        "an identifier of this kind is 1 to 64 lower-case letters, digits, hyphens or dots, beginning with a letter"
+    )]
+    Slug,
+    /// Not a known identifier scheme.
+    #[error(
+        "the identifier scheme is `nhs-number`, or `local:` followed by the organisation that issued the reference"
+    )]
+    Scheme,
+    /// Not a local reference.
+    #[error("a local reference is 1 to 40 letters, digits or hyphens")]
+    LocalReference,
+    /// Not a case reference.
+    #[error("a case reference is 1 to 64 letters, digits, dots, slashes, underscores or hyphens")]
+    CaseReference,
+    /// A case reference that contains a person's NHS number.
+    #[error("a case reference must not contain an nhs number; use the case's own number")]
+    CaseReferenceNamesPerson,
+    /// Not one of our own random identifiers.
+    #[error("an identifier of this kind is 32 lower-case hexadecimal digits behind its prefix")]
+    Opaque,
+}
+
+/// An NHS number with a valid check digit. A valid number is not proof of identity.
+///
+/// Source: NHS Data Dictionary, NHS NUMBER (modulus 11 algorithm).
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NhsNumber(String);
+
+impl NhsNumber {
+    /// The ten digits. Each call is a disclosure: keep it out of logs, URLs and the ledger.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for NhsNumber {
+    type Err = IdentifierError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.len() != 10 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(IdentifierError::NhsNumberShape);
+        }
+        if has_valid_check_digit(text.as_bytes()) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(IdentifierError::NhsNumberCheckDigit)
+        }
+    }
+}
+
+impl fmt::Debug for NhsNumber {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("NhsNumber(..)")
+    }
+}
+
+fn has_valid_check_digit(digits: &[u8]) -> bool {
+    let value = |byte: &u8| u32::from(byte.wrapping_sub(b'0'));
+    let sum: u32 =
+        digits.iter().take(9).zip((2..=10).rev()).map(|(digit, weight)| value(digit) * weight).sum();
+    let check = match 11 - sum % 11 {
+        11 => 0,
+        other => other,
+    };
+    digits.get(9).map(value) == Some(check)
+}
+
+macro_rules! slug {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// The identifier as text; it names no person.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdentifierError;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                if is_slug(text) { Ok(Self(text.to_owned())) } else { Err(IdentifierError::Slug) }
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = IdentifierError;
+
+            fn try_from(text: String) -> Result<Self, Self::Error> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> Self {
+                id.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str(&self.0)
+            }
+        }
+    };
+}
+
+fn is_slug(text: &str) -> bool {
+    text.len() <= 64
+        && text.starts_with(|first: char| first.is_ascii_lowercase())
+        && text.bytes().all(|byte| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.' | b'_')
+        })
+}
+
+slug! {
+    /// An organisation registered with this deployment (the legal controller), e.g. `gmfrs`.
+    OrganisationId
+}
+slug! {
+    /// A registered calling system of an organisation, e.g. `gmfrs-cfrms`.
+    SystemId
+}
+slug! {
+    /// A record holder in the catalogue, e.g. `nhs-pds`.
+    ProviderId
+}
+slug! {
+    /// An information-sharing agreement, e.g. `gm-fire-prevention-over-65s`.
+    AgreementId
+}
+slug! {
+    /// A directed data flow inside an agreement.
+    FlowId
+}
+slug! {
+    /// A data item of the catalogue, e.g. `person.birth_date`.
+    ItemId
+}
+
+/// Which register a subject's identifier comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum SubjectScheme {
+    /// The NHS number.
+    NhsNumber,
+    /// A reference that the named organisation issued for the person or for their referral.
+    Local(OrganisationId),
+}
+
+impl FromStr for SubjectScheme {
+    type Err = IdentifierError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "nhs-number" {
+            return Ok(Self::NhsNumber);
+        }
+        let organisation = text.strip_prefix("local:").ok_or(IdentifierError::Scheme)?;
+        organisation.parse().map(Self::Local).map_err(|_| IdentifierError::Scheme)
+    }
+}
+
+impl fmt::Display for SubjectScheme {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NhsNumber => formatter.write_str("nhs-number"),
+            Self::Local(organisation) => write!(formatter, "local:{organisation}"),
+        }
+    }
+}
+
+impl TryFrom<String> for SubjectScheme {
+    type Error = IdentifierError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<SubjectScheme> for String {
+    fn from(scheme: SubjectScheme) -> Self {
+        scheme.to_string()
+    }
+}
+
+/// A person, as one organisation names them. Prints its scheme and never its value.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SubjectIdentifier {
+    scheme: SubjectScheme,
+    value: String,
+}
+
+impl SubjectIdentifier {
+    /// Parses `value` by the rules of `scheme`.
+    ///
+    /// # Errors
+    /// [`IdentifierError`] when the value is not an identifier of that scheme.
+    pub fn parse(scheme: SubjectScheme, value: &str) -> Result<Self, IdentifierError> {
+        match &scheme {
+            SubjectScheme::NhsNumber => {
+                value.parse::<NhsNumber>()?;
+            }
+            SubjectScheme::Local(_) => {
+                let fits = (1..=40).contains(&value.len())
+                    && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+                if !fits {
+                    return Err(IdentifierError::LocalReference);
+                }
+            }
+        }
+        Ok(Self { scheme, value: value.to_owned() })
+    }
+
+    /// The register the identifier comes from.
+    pub fn scheme(&self) -> &SubjectScheme {
+        &self.scheme
+    }
+
+    /// The identifier itself. Each call is a disclosure: keep it out of logs, URLs and the ledger.
+    pub fn as_str(&self) -> &str {
+        &self.value
+    }
+}
+
+impl fmt::Debug for SubjectIdentifier {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "SubjectIdentifier({}, ..)", self.scheme)
+    }
+}
+
+/// The caller's own case number: ties a question to a piece of work. It must not name the person.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct CaseReference(String);
+
+impl CaseReference {
+    /// The reference as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for CaseReference {
+    type Err = IdentifierError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let fits = (1..=64).contains(&text.len())
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'/' | b'_' | b'-'));
+        if !fits {
+            return Err(IdentifierError::CaseReference);
+        }
+        let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_digit).collect();
+        if digits.windows(10).any(has_valid_check_digit) && longest_digit_run(text) >= 10 {
+            return Err(IdentifierError::CaseReferenceNamesPerson);
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+fn longest_digit_run(text: &str) -> usize {
+    text.split(|character: char| !character.is_ascii_digit()).map(str::len).max().unwrap_or(0)
+}
+
+macro_rules! opaque {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// Makes the identifier from 128 random bits, which the caller supplies.
+            pub fn from_random(bits: u128) -> Self {
+                Self(format!(concat!($prefix, "{:032x}"), bits))
+            }
+
+            /// The identifier as text; it is random and says nothing about a person.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdentifierError;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                let hexadecimal = text.strip_prefix($prefix).ok_or(IdentifierError::Opaque)?;
+                let fits = hexadecimal.len() == 32
+                    && hexadecimal.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f'));
+                if fits { Ok(Self(text.to_owned())) } else { Err(IdentifierError::Opaque) }
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = IdentifierError;
+
+            fn try_from(text: String) -> Result<Self, Self::Error> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> Self {
+                id.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str(&self.0)
+            }
+        }
+    };
+}
+
+opaque! {
+    /// The random name a person has in the ledger. The table behind it can be erased.
+    Pseudonym, "sub_"
+}
+opaque! {
+    /// One decision, from question to answer.
+    DecisionId, "dec_"
+}
+opaque! {
+    /// One consent record.
+    ConsentId, "con_"
+}
+opaque! {
+    /// One objection.
+    ObjectionId, "obj_"
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,54 @@
+//! Identifier rules, with the vectors the domain notes name.
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn nhs_numbers_follow_modulus_eleven() {
+    for valid in ["9000000009", "9000000025", "9000000033", "9111231130", "9732110317", "5900046192"] {
+        assert!(valid.parse::<NhsNumber>().is_ok());
+    }
+    assert_eq!("9000000000".parse::<NhsNumber>(), Err(IdentifierError::NhsNumberCheckDigit));
+    for shape in ["", "900000000", "90000000099", "900 000 0009", "９000000009", "900000000x"] {
+        assert_eq!(shape.parse::<NhsNumber>(), Err(IdentifierError::NhsNumberShape));
+    }
+}
+
+#[test]
+fn nothing_personal_is_printed() {
+    let number: NhsNumber = "9000000009".parse().unwrap();
+    let subject = SubjectIdentifier::parse(SubjectScheme::NhsNumber, "9000000009").unwrap();
+    assert!(!format!("{number:?} {subject:?}").contains("9000000009"));
+    let error = "9000000000".parse::<NhsNumber>().unwrap_err();
+    assert!(!error.to_string().contains("9000000000"));
+}
+
+#[test]
+fn a_case_reference_cannot_carry_an_nhs_number() {
+    assert!("HFSA/2026-04417".parse::<CaseReference>().is_ok());
+    assert_eq!("case-9000000009".parse::<CaseReference>(), Err(IdentifierError::CaseReferenceNamesPerson));
+    assert_eq!("x9000000009123".parse::<CaseReference>(), Err(IdentifierError::CaseReferenceNamesPerson));
+    assert_eq!("a case".parse::<CaseReference>(), Err(IdentifierError::CaseReference));
+}
+
+#[test]
+fn schemes_round_trip() {
+    for text in ["nhs-number", "local:trafford-council"] {
+        assert_eq!(text.parse::<SubjectScheme>().unwrap().to_string(), text);
+    }
+    assert!("uprn".parse::<SubjectScheme>().is_err());
+}
+
+proptest! {
+    #[test]
+    fn one_wrong_digit_is_always_noticed(prefix in 0u32..1_000_000_000, position in 0usize..10, change in 1u8..10) {
+        let nine = format!("{prefix:09}");
+        let whole = (0..10).map(|check| format!("{nine}{check}")).find(|text| text.parse::<NhsNumber>().is_ok());
+        prop_assume!(whole.is_some());
+        let mut bytes = whole.unwrap().into_bytes();
+        bytes[position] = b'0' + (bytes[position] - b'0' + change) % 10;
+        let changed = String::from_utf8(bytes).unwrap();
+        prop_assert!(changed.parse::<NhsNumber>().is_err());
+    }
+}

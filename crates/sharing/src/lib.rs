@@ -1,0 +1,28 @@
+//! The rules of Concordat: who may be told what about whom, for which purpose, and why.
+//!
+//! Everything here is a pure function of its arguments. This crate does no I/O, reads no clock, makes no
+//! randomness and runs no tasks, so that every decision can be replayed from the ledger. Start at
+//! [`decide`] for the rules, [`agreement`] for what they are decided against, [`minimise`] for what leaves.
+
+pub mod agreement;
+pub mod catalogue;
+pub mod decide;
+pub mod identifier;
+pub mod json;
+pub mod minimise;
+pub mod policy;
+pub mod purpose;
+pub mod selector;
+pub mod subject;
+
+pub use agreement::{Agreement, DataFlow};
+pub use catalogue::{Catalogue, Provider};
+pub use decide::{Decision, Denial, Permit, Question, Reason, Referral};
+pub use identifier::{
+    AgreementId, CaseReference, ConsentId, IdentifierError, ItemId, NhsNumber, ObjectionId, OrganisationId,
+    Pseudonym, SubjectIdentifier, SubjectScheme, SystemId,
+};
+pub use minimise::{Examined, MinimisedRecord};
+pub use policy::PolicySet;
+pub use purpose::PurposeClass;
+pub use subject::SubjectState;

@@ -1,0 +1,220 @@
+//! Cutting a record down: only what a [`ConfirmedPermit`] lists leaves, in the form it lists.
+//!
+//! The record is taken apart by allow-list alone. A key nobody listed is dropped at every depth; narrative,
+//! contained resources, links and extensions have no way through. A record that is not about the person asked
+//! for is refused whole.
+
+use jiff::{Timestamp, civil::Date};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    agreement::london_day,
+    catalogue::{DataItem, Form, Protocol, Provider, Sign},
+    decide::{ConfirmedPermit, PermittedItem},
+    identifier::{ItemId, SubjectIdentifier},
+    json::{Json, JsonError, Limits, parse},
+    policy::hexadecimal,
+    subject::RecordFacts,
+};
+
+mod fhir;
+mod form;
+
+pub use form::age_years;
+
+/// A record holder's answer that is about the person asked for. Its content can be read only through
+/// [`ConfirmedPermit::minimise`].
+pub struct Examined {
+    record: Json,
+    facts: RecordFacts,
+}
+
+impl std::fmt::Debug for Examined {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Examined(..)")
+    }
+}
+
+impl Examined {
+    /// What the record says about its person that bears on the decision.
+    pub fn facts(&self) -> &RecordFacts {
+        &self.facts
+    }
+}
+
+/// Why a record holder's answer was not used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ExamineFault {
+    /// Not a document that can be read safely.
+    #[error("the answer is not usable json: {0}")]
+    Json(#[from] JsonError),
+    /// Not the kind of document that the catalogue expects.
+    #[error("the answer is not the kind of document that the catalogue expects")]
+    Unexpected,
+    /// About somebody else, or about nobody that can be told.
+    #[error("the answer is not about the person asked for")]
+    SubjectMismatch,
+    /// A search that found nobody.
+    #[error("the answer holds no record")]
+    NoRecord,
+}
+
+/// A record cut down to what may leave. It is the only thing that a release can be made from:
+///
+/// ```compile_fail
+/// let record = sharing::MinimisedRecord { values: Vec::new() };
+/// ```
+pub struct MinimisedRecord {
+    values: Vec<(PermittedItem, Json)>,
+    absent: Vec<ItemId>,
+    patient: Option<Json>,
+    source_time: Option<String>,
+}
+
+impl std::fmt::Debug for MinimisedRecord {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "MinimisedRecord(items: {})", self.values.len())
+    }
+}
+
+impl MinimisedRecord {
+    /// The items in it, by name and form.
+    pub fn items(&self) -> impl Iterator<Item = &PermittedItem> {
+        self.values.iter().map(|(item, _)| item)
+    }
+
+    /// Items that may leave and that the source does not give.
+    pub fn absent(&self) -> &[ItemId] {
+        &self.absent
+    }
+
+    /// The record as one object keyed by item name. Each call is a disclosure.
+    pub fn to_json(&self) -> Json {
+        Json::Object(
+            self.values.iter().map(|(item, value)| (item.item.as_str().to_owned(), value.clone())).collect(),
+        )
+    }
+
+    /// The record as a smaller FHIR R4 Patient tagged SUBSETTED, where the source speaks FHIR. Each call is a
+    /// disclosure.
+    pub fn fhir_patient(&self) -> Option<&Json> {
+        self.patient.as_ref()
+    }
+
+    /// When the source last changed the record, as it says.
+    pub fn source_time(&self) -> Option<&str> {
+        self.source_time.as_deref()
+    }
+
+    /// SHA-256 of [`Self::to_json`] as compact text, in hexadecimal.
+    pub fn digest(&self) -> String {
+        hexadecimal(&Sha256::digest(self.to_json().to_text().as_bytes()))
+    }
+}
+
+/// Reads a record holder's answer about `subject`.
+pub(crate) fn examine(
+    provider: &Provider,
+    subject: &SubjectIdentifier,
+    body: &[u8],
+) -> Result<Examined, ExamineFault> {
+    let document = parse(body, &Limits::default())?;
+    let record = match provider.provider.protocol {
+        Protocol::Json if matches!(document, Json::Object(_)) => document,
+        Protocol::Json => return Err(ExamineFault::Unexpected),
+        Protocol::FhirR4Patient => fhir::patient_in(document, provider, subject)?,
+    };
+    let identifiers = identifiers(provider, &record)?;
+    if !is_about(&identifiers, subject) {
+        return Err(ExamineFault::SubjectMismatch);
+    }
+    let places = &provider.subject;
+    let birth_date = places
+        .birth_date
+        .as_ref()
+        .and_then(|place| place.first_str(&record))
+        .and_then(|text| text.parse().ok());
+    let source_time =
+        places.source_time.as_ref().and_then(|place| place.first_str(&record)).and_then(plausible_time);
+    let facts = RecordFacts {
+        identifiers,
+        restricted: places.restricted.iter().any(|sign| shows(sign, &record)),
+        deceased: places.deceased.iter().any(|sign| shows(sign, &record)),
+        birth_date,
+        source_time,
+    };
+    Ok(Examined { record, facts })
+}
+
+/// Every identifier in the record. One that is not of its scheme makes the whole record unusable.
+fn identifiers(provider: &Provider, record: &Json) -> Result<Vec<SubjectIdentifier>, ExamineFault> {
+    let mut found: Vec<SubjectIdentifier> = Vec::new();
+    for place in &provider.subject.identifiers {
+        for value in place.select.select(record) {
+            if *value == Json::Null {
+                continue;
+            }
+            let text = value.as_str().ok_or(ExamineFault::SubjectMismatch)?;
+            let identifier = SubjectIdentifier::parse(place.scheme.clone(), text);
+            let identifier = identifier.map_err(|_| ExamineFault::SubjectMismatch)?;
+            if !found.contains(&identifier) {
+                found.push(identifier);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The asked identifier is there, and no other identifier of the same scheme is.
+fn is_about(identifiers: &[SubjectIdentifier], subject: &SubjectIdentifier) -> bool {
+    let mut same_scheme =
+        identifiers.iter().filter(|identifier| identifier.scheme() == subject.scheme()).peekable();
+    same_scheme.peek().is_some() && same_scheme.all(|identifier| identifier == subject)
+}
+
+fn shows(sign: &Sign, record: &Json) -> bool {
+    sign.select.select(record).into_iter().any(|value| match value {
+        Json::Null | Json::Bool(false) => false,
+        Json::String(text) if !sign.equals.is_empty() => sign.equals.contains(text),
+        Json::Bool(true) if !sign.equals.is_empty() => sign.equals.iter().any(|text| text == "true"),
+        _ => sign.equals.is_empty(),
+    })
+}
+
+/// Only a time is passed on as one: the place may hold anything.
+fn plausible_time(text: &str) -> Option<String> {
+    text.parse::<Timestamp>().ok().map(|time| time.to_string())
+}
+
+impl ConfirmedPermit {
+    /// Cuts the record down. `at` is when ages and periods are reckoned.
+    pub fn minimise(&self, provider: &Provider, examined: Examined, at: Timestamp) -> MinimisedRecord {
+        let today = london_day(at);
+        let mut values = Vec::new();
+        let mut absent = Vec::new();
+        for permitted in self.permit().items() {
+            let item = provider.item(&permitted.item);
+            match item.and_then(|item| value_of(item, permitted.form, &examined.record, today)) {
+                Some(value) => values.push((permitted.clone(), value)),
+                None => absent.push(permitted.item.clone()),
+            }
+        }
+        let patient = (provider.provider.protocol == Protocol::FhirR4Patient).then(|| {
+            fhir::smaller_patient(provider, &values, &examined.record, self.permit().subject(), today)
+        });
+        MinimisedRecord { values, absent, patient, source_time: examined.facts.source_time }
+    }
+}
+
+fn value_of(item: &DataItem, form: Form, record: &Json, today: Date) -> Option<Json> {
+    let places = item.select.select(record).into_iter().filter(|place| form::in_force(item, place, today));
+    let mut values = places.filter_map(|place| form::leaf(item, form, place, today));
+    if !item.many {
+        return values.next();
+    }
+    let values: Vec<_> = values.collect();
+    (!values.is_empty()).then_some(Json::Array(values))
+}
+
+#[cfg(test)]
+mod tests;

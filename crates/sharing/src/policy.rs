@@ -1,0 +1,363 @@
+//! A set of policies: organisations, catalogue and agreements, checked as a whole or refused as a whole.
+//!
+//! This module reads text, not files: whoever calls it has read the folder. A set with any problem is never
+//! used, so that a broken file cannot quietly switch a rule off.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::{Deserialize, de::DeserializeOwned};
+use sha2::{Digest, Sha256};
+use toml::Spanned;
+
+use crate::{
+    agreement::{Agreement, Confidentiality, DataFlow},
+    catalogue::{Catalogue, Category, Provider},
+    identifier::{AgreementId, OrganisationId, ProviderId},
+    purpose::PurposeClass,
+};
+
+/// An organisation that takes part, as its file is written.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Organisation {
+    /// Its name in agreements and requests.
+    pub id: Spanned<OrganisationId>,
+    /// Its name, for people.
+    pub name: String,
+    /// What it is.
+    pub kind: OrganisationKind,
+    /// Its ODS code, where it has one.
+    #[serde(default)]
+    pub ods_code: Option<String>,
+    /// Its GSS code (E31… for fire services), where it has one.
+    #[serde(default)]
+    pub gss_code: Option<String>,
+    /// The purposes for which it may ask. Fire is not registered for direct care, whatever a caller claims.
+    pub purposes: Vec<PurposeClass>,
+    /// Its information governance lead's contact.
+    pub contact: String,
+}
+
+/// What an organisation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OrganisationKind {
+    /// An NHS body.
+    Nhs,
+    /// A local authority.
+    Council,
+    /// A fire and rescue authority.
+    Fire,
+}
+
+/// A policy file as it was read.
+#[derive(Debug, Clone)]
+pub struct PolicyFile {
+    /// The path below the policies folder, with forward slashes.
+    pub path: String,
+    /// Its content.
+    pub text: String,
+}
+
+/// What is wrong with a policy file, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyProblem {
+    /// The path below the policies folder.
+    pub path: String,
+    /// The line, from 1; 0 where no line is to blame.
+    pub line: usize,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+impl fmt::Display for PolicyProblem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}:{}: {}", self.path, self.line, self.message)
+    }
+}
+
+/// Policies in force: whole, consistent and immutable.
+#[derive(Debug, Clone)]
+pub struct PolicySet {
+    organisations: BTreeMap<OrganisationId, Organisation>,
+    catalogue: Catalogue,
+    agreements: BTreeMap<AgreementId, (Agreement, String)>,
+    digest: String,
+}
+
+impl PolicySet {
+    /// Reads and checks a set of files: `organisations/*.toml`, `catalogue/*.toml`, `agreements/*.toml`.
+    /// Other files are left alone.
+    ///
+    /// # Errors
+    /// Every [`PolicyProblem`] found, in order of file and line.
+    pub fn load(files: &[PolicyFile]) -> Result<Self, Vec<PolicyProblem>> {
+        let mut problems = Vec::new();
+        let organisations = read::<Organisation>(files, "organisations/", &mut problems);
+        let providers = read::<Provider>(files, "catalogue/", &mut problems);
+        let agreements = read::<Agreement>(files, "agreements/", &mut problems);
+        if !problems.is_empty() {
+            return Err(sorted(problems));
+        }
+        let mut set = Self {
+            organisations: BTreeMap::new(),
+            catalogue: Catalogue::new(),
+            agreements: BTreeMap::new(),
+            digest: digest_of(files),
+        };
+        for (file, organisation) in organisations {
+            let (id, offset) = (organisation.id.get_ref().clone(), organisation.id.span().start);
+            if set.organisations.insert(id.clone(), organisation).is_some() {
+                problems
+                    .push(file.problem(offset, format!("organisation `{id}` is defined twice; remove one")));
+            }
+        }
+        for (file, provider) in providers {
+            problems.extend(provider.problems().into_iter().map(|(offset, text)| file.problem(offset, text)));
+            problems.extend(set.unknown_organisation(file, &provider.provider.organisation));
+            let (id, offset) = (provider.id().clone(), provider.provider.id.span().start);
+            if set.catalogue.insert(id.clone(), provider).is_some() {
+                problems
+                    .push(file.problem(offset, format!("record holder `{id}` is defined twice; remove one")));
+            }
+        }
+        for (file, agreement) in agreements {
+            problems.extend(set.agreement_problems(file, &agreement));
+            let (id, offset) = (agreement.id().clone(), agreement.id.span().start);
+            let digest = hexadecimal(&Sha256::digest(file.text.as_bytes()));
+            if set.agreements.insert(id.clone(), (agreement, digest)).is_some() {
+                problems.push(file.problem(offset, format!("agreement `{id}` is defined twice; remove one")));
+            }
+        }
+        if set.catalogue.is_empty() || set.agreements.is_empty() || set.organisations.is_empty() {
+            let message =
+                "a policy set needs at least one file each in organisations/, catalogue/ and agreements/";
+            problems.push(PolicyProblem { path: ".".to_owned(), line: 0, message: message.to_owned() });
+        }
+        if problems.is_empty() { Ok(set) } else { Err(sorted(problems)) }
+    }
+
+    /// SHA-256 over every file's path and content, in hexadecimal.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// The organisation of this name.
+    pub fn organisation(&self, id: &OrganisationId) -> Option<&Organisation> {
+        self.organisations.get(id)
+    }
+
+    /// Every organisation.
+    pub fn organisations(&self) -> impl Iterator<Item = &Organisation> {
+        self.organisations.values()
+    }
+
+    /// The record holder of this name.
+    pub fn provider(&self, id: &ProviderId) -> Option<&Provider> {
+        self.catalogue.get(id)
+    }
+
+    /// Every record holder.
+    pub fn providers(&self) -> impl Iterator<Item = &Provider> {
+        self.catalogue.values()
+    }
+
+    /// Every agreement, whatever its status.
+    pub fn agreements(&self) -> impl Iterator<Item = &Agreement> {
+        self.agreements.values().map(|(agreement, _)| agreement)
+    }
+
+    /// SHA-256 of the agreement's file, in hexadecimal; empty for an agreement that is not in the set.
+    pub fn agreement_digest(&self, id: &AgreementId) -> &str {
+        self.agreements.get(id).map_or("", |(_, digest)| digest)
+    }
+
+    /// The flows for this directed pair and purpose, whatever their agreement's status.
+    pub fn flows(
+        &self,
+        provider: &ProviderId,
+        recipient: &OrganisationId,
+        purpose: PurposeClass,
+    ) -> Vec<(&Agreement, &DataFlow)> {
+        let all =
+            self.agreements().flat_map(|agreement| agreement.flows.iter().map(move |flow| (agreement, flow)));
+        all.filter(|(_, flow)| {
+            flow.provider.get_ref() == provider
+                && flow.recipient.get_ref() == recipient
+                && flow.purpose == purpose
+        })
+        .collect()
+    }
+
+    fn unknown_organisation(&self, file: &PolicyFile, id: &Spanned<OrganisationId>) -> Option<PolicyProblem> {
+        let missing = !self.organisations.contains_key(id.get_ref());
+        missing.then(|| {
+            let message =
+                format!("no file in organisations/ defines `{}`; add one or correct the name", id.get_ref());
+            file.problem(id.span().start, message)
+        })
+    }
+
+    fn agreement_problems(&self, file: &PolicyFile, agreement: &Agreement) -> Vec<PolicyProblem> {
+        let mut problems = Vec::new();
+        let at_id = agreement.id.span().start;
+        if agreement.effective_on >= agreement.ends_on {
+            problems.push(file.problem(at_id, "`effective_on` must be before `ends_on`".to_owned()));
+        }
+        if agreement.review_on < agreement.effective_on || agreement.review_on > agreement.ends_on {
+            let message = "`review_on` must lie between `effective_on` and `ends_on`";
+            problems.push(file.problem(at_id, message.to_owned()));
+        }
+        for party in &agreement.parties {
+            problems.extend(self.unknown_organisation(file, &party.organisation));
+        }
+        for (position, flow) in agreement.flows.iter().enumerate() {
+            if agreement.flows.iter().take(position).any(|earlier| earlier.id.get_ref() == flow.id.get_ref())
+            {
+                let message = format!("flow `{}` is defined twice; rename one", flow.id.get_ref());
+                problems.push(file.problem(flow.id.span().start, message));
+            }
+            problems.extend(self.flow_problems(file, agreement, flow));
+        }
+        problems
+    }
+
+    fn flow_problems(&self, file: &PolicyFile, agreement: &Agreement, flow: &DataFlow) -> Vec<PolicyProblem> {
+        let mut problems = Vec::new();
+        let at_flow = flow.id.span().start;
+        let Some(provider) = self.catalogue.get(flow.provider.get_ref()) else {
+            let message = format!(
+                "no file in catalogue/ defines `{}`; add one or correct the name",
+                flow.provider.get_ref()
+            );
+            return vec![file.problem(flow.provider.span().start, message)];
+        };
+        problems.extend(self.unknown_organisation(file, &flow.recipient));
+        for (organisation, offset) in [
+            (provider.organisation(), flow.provider.span().start),
+            (flow.recipient.get_ref(), flow.recipient.span().start),
+        ] {
+            if !agreement.parties.iter().any(|party| party.organisation.get_ref() == organisation) {
+                let message = format!(
+                    "`{organisation}` is at one end of this flow but is not a party; add it to [[parties]]"
+                );
+                problems.push(file.problem(offset, message));
+            }
+        }
+        if let Some(scheme) = flow.identifiers.iter().find(|scheme| provider.lookup(scheme).is_none()) {
+            let message = format!(
+                "`{}` cannot be asked by `{scheme}`; its catalogue file has no such lookup",
+                provider.id()
+            );
+            problems.push(file.problem(at_flow, message));
+        }
+        if flow.items.is_empty() || flow.identifiers.is_empty() || flow.roles.is_empty() {
+            let message = "a flow needs at least one of each of `items`, `identifiers` and `roles`";
+            problems.push(file.problem(at_flow, message.to_owned()));
+        }
+        for listed in &flow.items {
+            let offset = listed.item.span().start;
+            let id = listed.item.get_ref();
+            let Some(item) = provider.item(id) else {
+                let message = format!(
+                    "`{}` has no item `{id}` in its catalogue file; correct the name or add the item",
+                    provider.id()
+                );
+                problems.push(file.problem(offset, message));
+                continue;
+            };
+            if !item.forms.contains(&listed.form) {
+                let forms: Vec<_> = item.forms.iter().map(|form| form.as_str()).collect();
+                let message = format!(
+                    "item `{id}` cannot leave as `{}`; its catalogue file allows {}",
+                    listed.form,
+                    forms.join(", ")
+                );
+                problems.push(file.problem(offset, message));
+            }
+            if listed.justification.trim().is_empty() {
+                let message =
+                    format!("item `{id}` has no justification; say why the purpose needs it, or remove it");
+                problems.push(file.problem(offset, message));
+            }
+            if flow.items.iter().filter(|other| other.item.get_ref() == id).count() > 1 {
+                problems.push(
+                    file.problem(offset, format!("item `{id}` is listed twice in one flow; keep one form")),
+                );
+            }
+            if item.category == Category::Special
+                && [&flow.provider_basis, &flow.recipient_basis].iter().any(|basis| basis.article_9.is_none())
+            {
+                let message =
+                    format!("item `{id}` is special category data; both parties need an `article_9` basis");
+                problems.push(file.problem(offset, message));
+            }
+            if item.confidential && flow.confidentiality == Confidentiality::NotConfidential {
+                let message = format!(
+                    "item `{id}` is held in confidence; `confidentiality` must say how the duty is met"
+                );
+                problems.push(file.problem(offset, message));
+            }
+        }
+        problems
+    }
+}
+
+impl PolicyFile {
+    fn problem(&self, offset_bytes: usize, message: String) -> PolicyProblem {
+        let before = self.text.get(..offset_bytes).unwrap_or("");
+        PolicyProblem { path: self.path.clone(), line: before.matches('\n').count() + 1, message }
+    }
+}
+
+fn read<'a, T: DeserializeOwned>(
+    files: &'a [PolicyFile],
+    folder: &str,
+    problems: &mut Vec<PolicyProblem>,
+) -> Vec<(&'a PolicyFile, T)> {
+    let mut read = Vec::new();
+    let is_toml = |file: &&PolicyFile| {
+        file.path.strip_prefix(folder).is_some_and(|name| {
+            std::path::Path::new(name).extension().is_some_and(|extension| extension == "toml")
+        })
+    };
+    for file in files.iter().filter(is_toml) {
+        match toml::from_str::<T>(&file.text) {
+            Ok(value) => read.push((file, value)),
+            Err(error) => {
+                let offset = error.span().map_or(0, |span| span.start);
+                problems.push(file.problem(offset, error.message().trim().replace('\n', " ")));
+            }
+        }
+    }
+    read
+}
+
+fn sorted(mut problems: Vec<PolicyProblem>) -> Vec<PolicyProblem> {
+    problems.sort_by(|one, other| (&one.path, one.line).cmp(&(&other.path, other.line)));
+    problems.dedup();
+    problems
+}
+
+fn digest_of(files: &[PolicyFile]) -> String {
+    let ordered: BTreeMap<&str, &str> =
+        files.iter().map(|file| (file.path.as_str(), file.text.as_str())).collect();
+    let mut hasher = Sha256::new();
+    for (path, text) in ordered {
+        for part in [path, text] {
+            hasher.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            hasher.update(part.as_bytes());
+        }
+    }
+    hexadecimal(&hasher.finalize())
+}
+
+/// Lower-case hexadecimal.
+pub fn hexadecimal(bytes: &[u8]) -> String {
+    use fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut out, byte| {
+        // Writing to a `String` cannot fail.
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}

@@ -1,1 +1,13 @@
-//! Placeholder.
+//! The audit ledger: a transparency log that anyone holding it can verify without trusting its keeper.
+//!
+//! Leaves ([`entry`]), the tree over them ([`tree`]), signed checkpoints ([`checkpoint`], [`note`]), the
+//! verifier ([`verify`]) and export formats ([`export`]). No I/O of its own, no clock, no randomness, and no
+//! dependency on anything that serves.
+
+pub mod canonical;
+pub mod checkpoint;
+pub mod entry;
+pub mod export;
+pub mod note;
+pub mod tree;
+pub mod verify;

@@ -188,7 +188,7 @@ fn plausible_time(text: &str) -> Option<String> {
 
 impl ConfirmedPermit {
     /// Cuts the record down. `at` is when ages and periods are reckoned.
-    pub fn minimise(&self, provider: &Provider, examined: Examined, at: Timestamp) -> MinimisedRecord {
+    pub fn minimise(&self, provider: &Provider, examined: &Examined, at: Timestamp) -> MinimisedRecord {
         let today = london_day(at);
         let mut values = Vec::new();
         let mut absent = Vec::new();
@@ -202,7 +202,7 @@ impl ConfirmedPermit {
         let patient = (provider.provider.protocol == Protocol::FhirR4Patient).then(|| {
             fhir::smaller_patient(provider, &values, &examined.record, self.permit().subject(), today)
         });
-        MinimisedRecord { values, absent, patient, source_time: examined.facts.source_time }
+        MinimisedRecord { values, absent, patient, source_time: examined.facts.source_time.clone() }
     }
 }
 

@@ -1,1 +1,22 @@
-//! Placeholder.
+//! Persistence: the ledger's tables, and the projections that are written in the same transaction.
+//!
+//! Everything that changes anything goes through [`Store::commit`], where one writer appends to the ledger,
+//! re-checks what a release rests on, and updates the projections, all or nothing. Reads are separate and never
+//! cached. Only this crate names sqlx; it never calls out and never sees a record.
+
+mod audit;
+mod change;
+mod error;
+mod lookup;
+mod open;
+mod row;
+mod subjects;
+mod writer;
+
+pub use audit::{Head, StoredLeaf};
+pub use change::{AgreementRow, Change, Recheck, ReplayGuard, Submission};
+pub use error::{CommitError, StoreError};
+pub use lookup::{LookupKey, Resolved};
+pub use open::{Settings, Store};
+pub use row::{ConsentRow, ObjectionRow};
+pub use writer::Committed;

@@ -1,0 +1,316 @@
+//! Every answer that is not a success, in one place: status, code and words.
+//!
+//! RFC 9457 problem details, or an OperationOutcome on FHIR routes. The words say what to do next. Nothing here
+//! holds a personal value, a record holder's text or an internal error: those are logged once, where they occur.
+
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde_json::{Value, json};
+use sharing::Reason;
+
+use crate::{caller::CallerError, receipt::Receipt};
+
+/// The prefix of every problem's `type`. Each has a section of that name in `docs/problems.md`.
+pub const TYPE_BASE: &str = "https://concordat.example/problems/";
+
+/// What went wrong, as far as the caller may know.
+#[derive(Debug)]
+pub enum Problem {
+    /// The request cannot be read. The sentence names the member, never its value.
+    InvalidRequest(String),
+    /// The request has another media type than JSON.
+    UnsupportedMediaType,
+    /// The body is over the limit.
+    BodyTooLarge,
+    /// There is no such route.
+    NoSuchRoute,
+    /// The route does not know this method.
+    MethodNotAllowed,
+    /// The caller is not who they must be.
+    Caller(CallerError),
+    /// The signed context is about another person, purpose or case than the request.
+    ContextMismatch(&'static str),
+    /// The access token does not cover the purpose and action.
+    NotGranted,
+    /// The system is not registered for this kind of request.
+    CapabilityMissing,
+    /// The signed context was used before.
+    ContextReplayed,
+    /// The agreement does not allow it.
+    Refused(Vec<Reason>),
+    /// The law leaves it to a person.
+    Referred,
+    /// No record can be released: unknown, or not to be told. The two cannot be told apart.
+    NoRecordAvailable,
+    /// There is no such consent or objection, or it is not the caller's to see.
+    NoSuchEntry,
+    /// It is not in a state that allows this.
+    WrongState(&'static str),
+    /// The record holder cannot be reached, is slow or is failing.
+    ProviderUnavailable,
+    /// The record holder's answer was not used.
+    ProviderAnswerRefused,
+    /// The ledger cannot be written, so nothing is asked or released.
+    LedgerUnavailable,
+    /// Too many requests are being worked on.
+    Overloaded,
+    /// The deadline passed.
+    TookTooLong,
+    /// What the decision rests on keeps changing.
+    Unsettled,
+    /// A fault of ours.
+    Internal,
+}
+
+/// Which shape errors take on a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Face {
+    /// RFC 9457.
+    Problem,
+    /// FHIR R4 OperationOutcome.
+    Fhir,
+}
+
+/// A problem on its way out, with what ties it to the ledger.
+#[derive(Debug)]
+pub struct Refusal {
+    /// What went wrong.
+    pub problem: Problem,
+    /// The ledger's receipt, where the refusal was a decision.
+    pub receipt: Option<Receipt>,
+}
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Self {
+        Self { problem, receipt: None }
+    }
+}
+
+struct Wording {
+    status: StatusCode,
+    code: String,
+    title: &'static str,
+    detail: String,
+}
+
+impl Problem {
+    /// The stable code, also the last part of the `type` URI.
+    pub fn code(&self) -> String {
+        self.wording().code
+    }
+
+    fn wording(&self) -> Wording {
+        let say = |status, code: &str, title, detail: &str| Wording {
+            status,
+            code: code.to_owned(),
+            title,
+            detail: detail.to_owned(),
+        };
+        match self {
+            Self::InvalidRequest(what) => say(StatusCode::BAD_REQUEST, "invalid-request", "The request cannot be read", what),
+            Self::UnsupportedMediaType => say(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported-media-type",
+                "The body is not JSON",
+                "send the body as application/json, without compression",
+            ),
+            Self::BodyTooLarge => say(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body-too-large",
+                "The body is too large",
+                "a request body is at most 64 KiB; ask for fewer items",
+            ),
+            Self::NoSuchRoute => say(
+                StatusCode::NOT_FOUND,
+                "no-such-route",
+                "There is no such route",
+                "the routes are listed in the openapi document at /openapi.json",
+            ),
+            Self::MethodNotAllowed => say(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method-not-allowed",
+                "The route does not know this method",
+                "the methods are listed in the openapi document at /openapi.json",
+            ),
+            Self::Caller(error) => {
+                let status = StatusCode::from_u16(error.status_hint()).unwrap_or(StatusCode::UNAUTHORIZED);
+                say(status, error.code(), "The caller was not accepted", &error.detail())
+            }
+            Self::ContextMismatch(what) => {
+                say(StatusCode::FORBIDDEN, "context-mismatch", "The signed context is about something else", what)
+            }
+            Self::NotGranted => say(
+                StatusCode::FORBIDDEN,
+                "not-granted",
+                "The access token does not cover this",
+                "get an access token whose authorization_details name this purpose and action",
+            ),
+            Self::CapabilityMissing => say(
+                StatusCode::FORBIDDEN,
+                "not-registered-for-this",
+                "The system is not registered for this",
+                "ask the operator to register the system for this kind of request",
+            ),
+            Self::ContextReplayed => say(
+                StatusCode::UNAUTHORIZED,
+                "context-replayed",
+                "The signed context was used before",
+                "sign a new sharing-context, with a new jti, for every request",
+            ),
+            Self::Refused(reasons) => refused(reasons),
+            Self::Referred => say(
+                StatusCode::FORBIDDEN,
+                "referred-to-a-person",
+                "A person has to decide this",
+                "no agreement covers it, but a one-off disclosure may be lawful: contact the record holder's information governance lead, quoting the decision",
+            ),
+            Self::NoRecordAvailable => say(
+                StatusCode::NOT_FOUND,
+                "no-record-available",
+                "No record is available",
+                "no record can be released for this identifier and purpose; check the identifier against your source",
+            ),
+            Self::NoSuchEntry => say(
+                StatusCode::NOT_FOUND,
+                "no-such-entry",
+                "There is no such entry",
+                "check the identifier that was returned when it was recorded",
+            ),
+            Self::WrongState(what) => say(StatusCode::CONFLICT, "wrong-state", "It cannot be changed in this way", what),
+            Self::ProviderUnavailable => say(
+                StatusCode::BAD_GATEWAY,
+                "provider-unavailable",
+                "The record holder is not answering",
+                "nothing was released; try again later, or contact the record holder directly if it is urgent",
+            ),
+            Self::ProviderAnswerRefused => say(
+                StatusCode::BAD_GATEWAY,
+                "provider-answer-refused",
+                "The record holder's answer was not used",
+                "nothing was released; the record holder has to look at it: quote the decision to its contact",
+            ),
+            Self::LedgerUnavailable => say(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "ledger-unavailable",
+                "The audit ledger cannot be written",
+                "nothing was asked and nothing was released; try again in a minute",
+            ),
+            Self::Overloaded => say(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "overloaded",
+                "Too many requests are being worked on",
+                "nothing was asked and nothing was released; try again in a few seconds",
+            ),
+            Self::TookTooLong => say(
+                StatusCode::GATEWAY_TIMEOUT,
+                "took-too-long",
+                "The request took too long",
+                "nothing was released; try again later, or contact the record holder directly if it is urgent",
+            ),
+            Self::Unsettled => say(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unsettled",
+                "What the decision rests on keeps changing",
+                "nothing was released; try again in a few seconds",
+            ),
+            Self::Internal => say(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "Something went wrong here",
+                "nothing was released; quote the request id to the operator",
+            ),
+        }
+    }
+
+    fn retry_after_s(&self) -> Option<u16> {
+        match self {
+            Self::LedgerUnavailable => Some(60),
+            Self::Overloaded | Self::Unsettled => Some(5),
+            Self::ProviderUnavailable => Some(30),
+            _ => None,
+        }
+    }
+}
+
+/// Only reasons about the agreement are told. There is always one, or the answer is another.
+fn refused(reasons: &[Reason]) -> Wording {
+    let told: Vec<_> = reasons.iter().filter(|reason| !reason.depends_on_person()).collect();
+    Wording {
+        status: StatusCode::FORBIDDEN,
+        code: told.first().map_or("refused", |reason| reason.as_str()).to_owned(),
+        title: "The agreement does not allow this",
+        detail: told.iter().map(|reason| reason.advice()).collect::<Vec<_>>().join("; "),
+    }
+}
+
+impl Refusal {
+    /// The answer, in the route's shape.
+    pub fn into_response(self, face: Face, request_id: Option<&str>) -> Response {
+        let wording = self.problem.wording();
+        let decision = self.receipt.as_ref().map(|receipt| receipt.decision_id.clone());
+        let (kind, body) = match face {
+            Face::Problem => ("application/problem+json", problem_details(&wording, request_id, self.receipt.as_ref())),
+            Face::Fhir => ("application/fhir+json", operation_outcome(&wording, decision.as_deref())),
+        };
+        let mut response = (wording.status, body.to_string()).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        if let Some(seconds) = self.problem.retry_after_s() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if wording.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_token\""));
+        }
+        response
+    }
+}
+
+fn problem_details(wording: &Wording, request_id: Option<&str>, receipt: Option<&Receipt>) -> Value {
+    let mut body = json!({
+        "type": format!("{TYPE_BASE}{}", wording.code),
+        "title": wording.title,
+        "status": wording.status.as_u16(),
+        "detail": wording.detail,
+        "code": wording.code,
+    });
+    if let Value::Object(members) = &mut body {
+        if let Some(id) = request_id {
+            members.insert("request_id".to_owned(), id.into());
+        }
+        if let Some(receipt) = receipt {
+            members.insert("decision_id".to_owned(), receipt.decision_id.clone().into());
+            members.insert("receipt".to_owned(), serde_json::to_value(receipt).unwrap_or_default());
+        }
+    }
+    body
+}
+
+/// Source: <https://hl7.org/fhir/R4/operationoutcome.html>; issue types from
+/// <http://hl7.org/fhir/issue-type>.
+fn operation_outcome(wording: &Wording, decision: Option<&str>) -> Value {
+    let issue_type = match wording.status.as_u16() {
+        400 | 413 | 415 => "invalid",
+        401 => "login",
+        403 => "forbidden",
+        404 => "not-found",
+        405 => "not-supported",
+        409 => "conflict",
+        502 | 503 | 504 => "transient",
+        _ => "exception",
+    };
+    let diagnostics = match decision {
+        Some(id) => format!("{} (decision {id})", wording.detail),
+        None => wording.detail.clone(),
+    };
+    json!({
+        "resourceType": "OperationOutcome",
+        "issue": [{
+            "severity": "error",
+            "code": issue_type,
+            "details": { "coding": [{ "system": TYPE_BASE.trim_end_matches('/'), "code": wording.code, "display": wording.title }] },
+            "diagnostics": diagnostics,
+        }],
+    })
+}

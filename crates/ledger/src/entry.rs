@@ -1,0 +1,328 @@
+//! Leaves: what the ledger says, one entry a fact.
+//!
+//! A leaf holds names of items, never values; people by random pseudonym; staff by the identifier that their
+//! organisation gave them. The schema is versioned; a field is added, never given another meaning.
+
+use serde::{Deserialize, Serialize};
+
+use crate::canonical::{CanonicalError, to_canonical_json};
+
+/// The version of the schema that this program writes.
+pub const SCHEMA_VERSION: u8 = 1;
+
+/// Largest leaf, in bytes.
+pub const LEAF_BYTES_MAX: usize = 16 * 1024;
+
+/// One entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The schema's version.
+    pub v: u8,
+    /// Its place in the ledger, from 0.
+    pub seq: u64,
+    /// When it was written: microseconds since 1970-01-01T00:00:00Z.
+    pub at_us: i64,
+    /// What it says.
+    #[serde(flatten)]
+    pub body: Body,
+}
+
+/// What an entry says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the fields are described in docs/ledger.md, one table a kind")]
+pub enum Body {
+    /// The ledger begins.
+    LogOpened { origin: String, public_key: String },
+    /// A policy set came into force. Replaces the set before it whole.
+    PolicySetActivated { revision: u64, digest: String, agreements: Vec<AgreementStamp> },
+    /// A policy set was offered and refused; the one before it stays in force.
+    PolicySetRejected {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        digest: Option<String>,
+        code: String,
+    },
+    /// A question was permitted; the record holder is about to be asked.
+    Intent(Box<Decided>),
+    /// A question was refused.
+    Refusal(Box<Decided>),
+    /// A question was left to a person.
+    Referral(Box<Decided>),
+    /// A record was released.
+    Release {
+        decision_id: String,
+        subjects: Vec<String>,
+        items: Vec<String>,
+        record_sha256: String,
+        obligations: Vec<String>,
+        policy_revision: u64,
+        consents: Vec<String>,
+    },
+    /// A question ended without a release.
+    Closure { decision_id: String, outcome: String, reasons: Vec<String> },
+    /// A consent was recorded.
+    ConsentRecorded {
+        consent_id: String,
+        subject: String,
+        consent_type: String,
+        status: String,
+        controller: String,
+        recipients: Vec<String>,
+        purposes: Vec<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expires_us: Option<i64>,
+        record_sha256: String,
+        by: Actor,
+    },
+    /// A consent was withdrawn.
+    ConsentWithdrawn { consent_id: String, subject: String, by: Actor },
+    /// An objection was recorded. Empty lists mean every purpose that yields to objections, every recipient.
+    ObjectionRecorded {
+        objection_id: String,
+        subject: String,
+        purposes: Vec<String>,
+        recipients: Vec<String>,
+        by: Actor,
+    },
+    /// An objection ended.
+    ObjectionEnded { objection_id: String, subject: String, outcome: String, by: Actor },
+    /// A record holder marks the person's record restricted.
+    RestrictionObserved { subject: String, source: String },
+    /// A record holder says that the person has died.
+    DeathObserved { subject: String, source: String },
+    /// A record showed that these are one person.
+    SubjectsLinked { subjects: Vec<String>, source: String },
+    /// Somebody read what is held about a person.
+    SubjectRecordRead { subject: String, what: String, by: Actor },
+    /// A request was refused before any decision.
+    RequestRefused {
+        code: String,
+        route: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        system: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        organisation: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        certificate_sha256: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request_id: Option<String>,
+    },
+    /// TLS handshakes were refused, `count` of them for the same reason since the last such entry.
+    HandshakeRefused { reason: String, count: u32 },
+    /// Somebody exported or verified the ledger.
+    AuditRead { what: String, by_operator: String, from: u64, until: u64 },
+}
+
+/// An agreement in a policy set, as far as it bears on releases.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgreementStamp {
+    /// Its name.
+    pub agreement: String,
+    /// Its version.
+    pub version: u32,
+    /// SHA-256 of its file.
+    pub digest: String,
+    /// Its status.
+    pub status: String,
+    /// First instant at which anything may flow.
+    pub effective_us: i64,
+    /// First instant at which nothing may flow any more.
+    pub ends_us: i64,
+}
+
+/// A decision, with what it rests on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decided {
+    /// The decision.
+    pub decision_id: String,
+    /// The caller's own id for the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// Who asked.
+    pub by: Actor,
+    /// The record holder.
+    pub provider: String,
+    /// The organisation that asked.
+    pub recipient: String,
+    /// For what.
+    pub purpose: String,
+    /// The caller's case.
+    pub case_reference: String,
+    /// About whom: a pseudonym.
+    pub subject: String,
+    /// By which kind of identifier.
+    pub identifier_scheme: String,
+    /// The items asked for; empty is everything agreed.
+    pub asked: Vec<String>,
+    /// The flow that it rests on, or came nearest to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agreement: Option<AgreementRef>,
+    /// The policy set it was decided under.
+    pub policy_revision: u64,
+    /// The items that may leave, as `item:form`.
+    pub permitted: Vec<String>,
+    /// Every reason, where it was not permitted.
+    pub reasons: Vec<String>,
+    /// Every rule that was looked at, as `rule=pass`, `rule=fail` or `rule=n/a`.
+    pub trace: Vec<String>,
+    /// The consents that it rests on.
+    pub consents: Vec<String>,
+    /// SHA-256 of the caller's signed context.
+    pub context_sha256: String,
+    /// The caller wants the decision and not the record.
+    pub answer_only: bool,
+}
+
+/// The version of a flow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgreementRef {
+    /// The agreement.
+    pub agreement: String,
+    /// Its version.
+    pub version: u32,
+    /// The flow.
+    pub flow: String,
+    /// SHA-256 of the agreement's file.
+    pub digest: String,
+}
+
+/// Who did something: the named human or declared job, and the system they used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Actor {
+    /// The organisation.
+    pub organisation: String,
+    /// Its service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// The system.
+    pub system: String,
+    /// The practitioner, by their organisation's identifier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub practitioner: Option<String>,
+    /// The practitioner's role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// The owner of an unattended job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unattended_owner: Option<String>,
+    /// SHA-256 of the client certificate.
+    pub certificate_sha256: String,
+}
+
+/// A leaf that cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum EntryError {
+    /// It has no canonical form.
+    #[error(transparent)]
+    Canonical(#[from] CanonicalError),
+    /// It is over the limit.
+    #[error("the entry is larger than 16 KiB")]
+    TooLarge,
+    /// It is not an entry of a known kind and version.
+    #[error("not an entry of a known kind and version")]
+    Unknown,
+    /// Its bytes are not the canonical form of what they say.
+    #[error("the bytes are not the canonical form of what they say")]
+    NotCanonical,
+}
+
+impl Entry {
+    /// The leaf's bytes.
+    ///
+    /// # Errors
+    /// [`EntryError`] when it is too large or holds an unsafe number.
+    pub fn encode(&self) -> Result<Vec<u8>, EntryError> {
+        let bytes = to_canonical_json(self)?;
+        if bytes.len() > LEAF_BYTES_MAX { Err(EntryError::TooLarge) } else { Ok(bytes) }
+    }
+
+    /// Reads a leaf. Bytes that this program would have written otherwise are refused, so nothing can hide in
+    /// them: no unknown member, no second spelling.
+    ///
+    /// # Errors
+    /// [`EntryError`] when the bytes are not exactly an entry.
+    pub fn decode(bytes: &[u8]) -> Result<Self, EntryError> {
+        if bytes.len() > LEAF_BYTES_MAX {
+            return Err(EntryError::TooLarge);
+        }
+        let entry: Self = serde_json::from_slice(bytes).map_err(|_| EntryError::Unknown)?;
+        if entry.v != SCHEMA_VERSION {
+            return Err(EntryError::Unknown);
+        }
+        if entry.encode()? == bytes { Ok(entry) } else { Err(EntryError::NotCanonical) }
+    }
+}
+
+impl Body {
+    /// The kind's name, as in the leaf.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::LogOpened { .. } => "log_opened",
+            Self::PolicySetActivated { .. } => "policy_set_activated",
+            Self::PolicySetRejected { .. } => "policy_set_rejected",
+            Self::Intent(_) => "intent",
+            Self::Refusal(_) => "refusal",
+            Self::Referral(_) => "referral",
+            Self::Release { .. } => "release",
+            Self::Closure { .. } => "closure",
+            Self::ConsentRecorded { .. } => "consent_recorded",
+            Self::ConsentWithdrawn { .. } => "consent_withdrawn",
+            Self::ObjectionRecorded { .. } => "objection_recorded",
+            Self::ObjectionEnded { .. } => "objection_ended",
+            Self::RestrictionObserved { .. } => "restriction_observed",
+            Self::DeathObserved { .. } => "death_observed",
+            Self::SubjectsLinked { .. } => "subjects_linked",
+            Self::SubjectRecordRead { .. } => "subject_record_read",
+            Self::RequestRefused { .. } => "request_refused",
+            Self::HandshakeRefused { .. } => "handshake_refused",
+            Self::AuditRead { .. } => "audit_read",
+        }
+    }
+
+    /// The decision that the entry belongs to.
+    pub fn decision_id(&self) -> Option<&str> {
+        match self {
+            Self::Intent(decided) | Self::Refusal(decided) | Self::Referral(decided) => {
+                Some(&decided.decision_id)
+            }
+            Self::Release { decision_id, .. } | Self::Closure { decision_id, .. } => Some(decision_id),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn opened() -> Entry {
+        let body = Body::LogOpened { origin: "o".to_owned(), public_key: "k".to_owned() };
+        Entry { v: 1, seq: 0, at_us: 5, body }
+    }
+
+    #[test]
+    fn a_leaf_has_one_spelling() {
+        let bytes = opened().encode().unwrap();
+        assert_eq!(
+            String::from_utf8(bytes.clone()).unwrap(),
+            r#"{"at_us":5,"kind":"log_opened","origin":"o","public_key":"k","seq":0,"v":1}"#
+        );
+        assert_eq!(Entry::decode(&bytes).unwrap(), opened());
+        for other in [
+            r#"{"at_us":5, "kind":"log_opened","origin":"o","public_key":"k","seq":0,"v":1}"#,
+            r#"{"at_us":5,"kind":"log_opened","origin":"o","public_key":"k","seq":0,"v":1,"x":1}"#,
+            r#"{"at_us":5,"kind":"log_opened","origin":"o","origin":"o","public_key":"k","seq":0,"v":1}"#,
+            r#"{"at_us":5,"kind":"log_opened","origin":"o","public_key":"k","seq":0,"v":2}"#,
+            r#"{"at_us":5,"kind":"unheard_of","seq":0,"v":1}"#,
+        ] {
+            assert!(Entry::decode(other.as_bytes()).is_err(), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_leaf_has_a_limit() {
+        let body = Body::LogOpened { origin: "o".repeat(LEAF_BYTES_MAX), public_key: String::new() };
+        assert!(matches!(Entry { body, ..opened() }.encode(), Err(EntryError::TooLarge)));
+    }
+}

@@ -1,0 +1,200 @@
+//! The verifier: recomputes everything and names the first entry that is not in order.
+//!
+//! It checks that the bytes are the ones that were signed ([`Verifier::finish`]) and that what they say obeys
+//! the ledger's own rules ([`order`]): no release without its intent, nothing released beyond what was
+//! permitted, nothing after a withdrawal, an objection, a suspension or an end date that covers it.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::Serialize;
+
+use crate::{
+    checkpoint::Checkpoint,
+    entry::{Body, Entry},
+    note::NoteVerifier,
+    tree::{Frontier, Hash, hexadecimal, leaf_hash},
+};
+
+mod order;
+
+/// The first thing that is not in order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Fault {
+    /// The entry, from 0; none where the fault is not in one entry.
+    pub index: Option<u64>,
+    /// A stable code.
+    pub code: &'static str,
+    /// What is wrong, in words.
+    pub detail: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.index {
+            Some(index) => write!(
+                formatter,
+                "entry {index} is the first that is not in order: {} ({})",
+                self.detail, self.code
+            ),
+            None => write!(formatter, "{} ({})", self.detail, self.code),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}
+
+impl Fault {
+    fn at(index: u64, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { index: Some(index), code, detail: detail.into() }
+    }
+
+    fn of_log(code: &'static str, detail: impl Into<String>) -> Self {
+        Self { index: None, code, detail: detail.into() }
+    }
+}
+
+/// What was verified.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The ledger's name.
+    pub origin: String,
+    /// How many entries.
+    pub entries: u64,
+    /// How many of each kind.
+    pub kinds: BTreeMap<&'static str, u64>,
+    /// When the first entry was written, microseconds since 1970.
+    pub first_at_us: Option<i64>,
+    /// When the last entry was written, microseconds since 1970.
+    pub last_at_us: Option<i64>,
+    /// The root, in hexadecimal.
+    pub root: String,
+    /// How many entries are dated before the one in front of them.
+    pub clock_steps_back: u64,
+    /// Decisions that were permitted and have not ended. Questions in flight, or a process that has not been
+    /// restarted since it died.
+    pub open_intents: Vec<String>,
+}
+
+/// Checks a ledger entry by entry, with memory for what is still open and in force alone.
+pub struct Verifier {
+    key: NoteVerifier,
+    public_key: String,
+    frontier: Frontier,
+    prefixes: BTreeMap<u64, (Hash, String)>,
+    order: order::Order,
+    kinds: BTreeMap<&'static str, u64>,
+    first_at_us: Option<i64>,
+    last_at_us: Option<i64>,
+    clock_steps_back: u64,
+}
+
+impl Verifier {
+    /// A verifier for the ledger with this key, `name+hash+key`.
+    ///
+    /// # Errors
+    /// [`Fault`] when the key cannot be read.
+    pub fn new(public_key: &str) -> Result<Self, Fault> {
+        let key = NoteVerifier::parse(public_key).map_err(|error| Fault::of_log("key", error.to_string()))?;
+        Ok(Self {
+            key,
+            public_key: public_key.to_owned(),
+            frontier: Frontier::empty(),
+            prefixes: BTreeMap::new(),
+            order: order::Order::default(),
+            kinds: BTreeMap::new(),
+            first_at_us: None,
+            last_at_us: None,
+            clock_steps_back: 0,
+        })
+    }
+
+    /// Also expects this older checkpoint to be a prefix. Call it before the first entry.
+    ///
+    /// # Errors
+    /// [`Fault`] when the checkpoint is not one of this ledger.
+    pub fn expect_checkpoint(&mut self, note: &str, label: &str) -> Result<(), Fault> {
+        let checkpoint = Checkpoint::open(note, &self.key)
+            .map_err(|error| Fault::of_log("checkpoint", format!("{label}: {error}")))?;
+        self.prefixes.insert(checkpoint.size, (checkpoint.root, label.to_owned()));
+        Ok(())
+    }
+
+    /// Takes the next entry.
+    ///
+    /// # Errors
+    /// [`Fault`] when it is not in order; the verifier is of no further use then.
+    pub fn entry(&mut self, leaf: &[u8]) -> Result<(), Fault> {
+        let index = self.frontier.size();
+        let entry = Entry::decode(leaf).map_err(|error| Fault::at(index, "leaf", error.to_string()))?;
+        if entry.seq != index {
+            return Err(Fault::at(index, "sequence", format!("it says that it is entry {}", entry.seq)));
+        }
+        if index == 0 {
+            self.check_opening(&entry.body)?;
+        }
+        self.order.check(&entry).map_err(|(code, detail)| Fault::at(index, code, detail))?;
+        self.frontier.push(leaf_hash(leaf));
+        self.check_prefix()?;
+        *self.kinds.entry(entry.body.kind()).or_default() += 1;
+        self.clock_steps_back += u64::from(self.last_at_us.is_some_and(|last| entry.at_us < last));
+        self.first_at_us = self.first_at_us.or(Some(entry.at_us));
+        self.last_at_us = Some(entry.at_us);
+        Ok(())
+    }
+
+    /// Ends with the newest checkpoint, which must be over exactly these entries.
+    ///
+    /// # Errors
+    /// [`Fault`] when it is not.
+    pub fn finish(self, checkpoint_note: &str) -> Result<Report, Fault> {
+        let checkpoint = Checkpoint::open(checkpoint_note, &self.key)
+            .map_err(|error| Fault::of_log("checkpoint", error.to_string()))?;
+        let size = self.frontier.size();
+        if checkpoint.size != size {
+            let detail = format!("the checkpoint covers {} entries and there are {size}", checkpoint.size);
+            return Err(Fault::of_log("size", detail));
+        }
+        if checkpoint.root != self.frontier.root() {
+            let detail = "the entries are not the ones that were signed: some entry was changed, and no older checkpoint says which";
+            return Err(Fault::of_log("root", detail));
+        }
+        if let Some((missing, (_, label))) = self.prefixes.range(size + 1..).next() {
+            let detail =
+                format!("{label} covers {missing} entries and there are {size}: the end was cut off");
+            return Err(Fault::of_log("truncated", detail));
+        }
+        Ok(Report {
+            origin: checkpoint.origin,
+            entries: size,
+            kinds: self.kinds,
+            first_at_us: self.first_at_us,
+            last_at_us: self.last_at_us,
+            root: hexadecimal(&checkpoint.root),
+            clock_steps_back: self.clock_steps_back,
+            open_intents: self.order.into_open_intents(),
+        })
+    }
+
+    fn check_opening(&self, body: &Body) -> Result<(), Fault> {
+        match body {
+            Body::LogOpened { public_key, .. } if *public_key == self.public_key => Ok(()),
+            Body::LogOpened { .. } => {
+                Err(Fault::at(0, "opening-key", "the ledger was opened with another key"))
+            }
+            _ => Err(Fault::at(0, "opening", "the first entry does not open the ledger")),
+        }
+    }
+
+    fn check_prefix(&self) -> Result<(), Fault> {
+        match self.prefixes.get(&self.frontier.size()) {
+            Some((root, label)) if *root != self.frontier.root() => {
+                let detail = format!("{label} was signed over other entries up to here");
+                Err(Fault::at(self.frontier.size() - 1, "prefix", detail))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,215 @@
+//! The rules that entries keep among themselves.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use crate::entry::{AgreementStamp, Body, Decided, Entry};
+
+/// Purposes that do not yield to objections (UK GDPR Art 21: legal obligation, vital interests).
+const UNYIELDING: [&str; 6] = [
+    "fraud-crime",
+    "public-health",
+    "safeguarding-adult",
+    "safeguarding-child",
+    "subject-access",
+    "vital-interests",
+];
+
+/// What is open and in force so far.
+#[derive(Default)]
+pub(super) struct Order {
+    decisions: HashMap<String, Decision>,
+    withdrawn: HashSet<String>,
+    objections: BTreeMap<String, Objection>,
+    /// Each linked subject's representative.
+    persons: HashMap<String, String>,
+    agreements: HashMap<String, AgreementStamp>,
+    policy_revision: u64,
+}
+
+enum Decision {
+    Open(Box<Decided>),
+    Refused,
+    Ended,
+}
+
+struct Objection {
+    subject: String,
+    purposes: Vec<String>,
+    recipients: Vec<String>,
+}
+
+type Broken = (&'static str, String);
+
+impl Order {
+    pub(super) fn check(&mut self, entry: &Entry) -> Result<(), Broken> {
+        match &entry.body {
+            Body::Intent(decided) => {
+                self.policies_known(decided)?;
+                self.begin(decided, Decision::Open(decided.clone()))
+            }
+            Body::Refusal(decided) | Body::Referral(decided) => self.begin(decided, Decision::Refused),
+            Body::Release { decision_id, subjects, items, policy_revision, consents, .. } => {
+                let Some(Decision::Open(decided)) =
+                    self.decisions.insert(decision_id.clone(), Decision::Ended)
+                else {
+                    return broken("release-without-intent", "it releases what no open intent asked for");
+                };
+                self.release(entry.at_us, &decided, subjects, items, *policy_revision, consents)
+            }
+            Body::Closure { decision_id, .. } => match self
+                .decisions
+                .insert(decision_id.clone(), Decision::Ended)
+            {
+                Some(Decision::Open(_) | Decision::Refused) => Ok(()),
+                Some(Decision::Ended) => broken("ended-twice", "it ends a decision that has ended already"),
+                None => broken("closure-without-decision", "it ends a decision that was never made"),
+            },
+            Body::ConsentWithdrawn { consent_id, .. } => {
+                self.withdrawn.insert(consent_id.clone());
+                Ok(())
+            }
+            Body::ObjectionRecorded { objection_id, subject, purposes, recipients, .. } => {
+                let (purposes, recipients) = (purposes.clone(), recipients.clone());
+                let objection = Objection { subject: subject.clone(), purposes, recipients };
+                self.objections.insert(objection_id.clone(), objection);
+                Ok(())
+            }
+            Body::ObjectionEnded { objection_id, .. } => {
+                self.objections.remove(objection_id);
+                Ok(())
+            }
+            Body::SubjectsLinked { subjects, .. } => {
+                self.link(subjects);
+                Ok(())
+            }
+            Body::PolicySetActivated { revision, agreements, .. } => {
+                if *revision != self.policy_revision + 1 {
+                    return broken(
+                        "policy-revision",
+                        "its policy revision does not follow the one before it",
+                    );
+                }
+                self.policy_revision = *revision;
+                self.agreements =
+                    agreements.iter().map(|stamp| (stamp.agreement.clone(), stamp.clone())).collect();
+                Ok(())
+            }
+            Body::LogOpened { .. } if entry.seq > 0 => broken("opened-twice", "it opens the ledger again"),
+            Body::LogOpened { .. }
+            | Body::PolicySetRejected { .. }
+            | Body::ConsentRecorded { .. }
+            | Body::RestrictionObserved { .. }
+            | Body::DeathObserved { .. }
+            | Body::SubjectRecordRead { .. }
+            | Body::RequestRefused { .. }
+            | Body::HandshakeRefused { .. }
+            | Body::AuditRead { .. } => Ok(()),
+        }
+    }
+
+    pub(super) fn into_open_intents(self) -> Vec<String> {
+        let open = self.decisions.into_iter().filter(|(_, decision)| matches!(decision, Decision::Open(_)));
+        let mut open: Vec<_> = open.map(|(decision_id, _)| decision_id).collect();
+        open.sort_unstable();
+        open
+    }
+
+    fn begin(&mut self, decided: &Decided, decision: Decision) -> Result<(), Broken> {
+        match self.decisions.insert(decided.decision_id.clone(), decision) {
+            None => Ok(()),
+            Some(_) => broken("decided-twice", "it decides a question that was decided already"),
+        }
+    }
+
+    fn policies_known(&self, decided: &Decided) -> Result<(), Broken> {
+        if decided.policy_revision == 0 || decided.policy_revision > self.policy_revision {
+            return broken(
+                "policy-unknown",
+                "it was decided under policies that the ledger has not announced",
+            );
+        }
+        Ok(())
+    }
+
+    fn release(
+        &self,
+        at_us: i64,
+        decided: &Decided,
+        subjects: &[String],
+        items: &[String],
+        policy_revision: u64,
+        consents: &[String],
+    ) -> Result<(), Broken> {
+        if decided.answer_only {
+            return broken("release-of-answer", "it releases a record where only the decision was asked for");
+        }
+        if !subjects.contains(&decided.subject) {
+            return broken("release-of-another", "it is about another person than its intent");
+        }
+        if let Some(item) = items.iter().find(|item| !decided.permitted.contains(item)) {
+            return broken(
+                "release-widened",
+                &format!("it releases {item}, which its intent did not permit"),
+            );
+        }
+        if policy_revision < decided.policy_revision || policy_revision > self.policy_revision {
+            return broken("policy-revision", "it was released under policies that were not in force");
+        }
+        self.agreement_in_force(at_us, decided)?;
+        if consents.iter().chain(&decided.consents).any(|consent| self.withdrawn.contains(consent)) {
+            return broken("release-after-withdrawal", "it rests on a consent that was withdrawn before it");
+        }
+        let persons: HashSet<&str> = subjects.iter().map(|subject| self.person(subject)).collect();
+        if self.objections.values().any(|objection| self.stops(objection, &persons, decided)) {
+            return broken("release-after-objection", "the person had objected to it before");
+        }
+        Ok(())
+    }
+
+    fn agreement_in_force(&self, at_us: i64, decided: &Decided) -> Result<(), Broken> {
+        let Some(reference) = &decided.agreement else {
+            return broken("release-without-agreement", "its intent rests on no agreement");
+        };
+        let stamp =
+            self.agreements.get(&reference.agreement).filter(|stamp| stamp.digest == reference.digest);
+        match stamp {
+            Some(stamp) if stamp.status != "active" => {
+                broken("agreement-suspended", "its agreement was not active any more")
+            }
+            Some(stamp) if at_us < stamp.effective_us || at_us >= stamp.ends_us => {
+                broken("agreement-ended", "its agreement was outside its dates")
+            }
+            Some(_) => Ok(()),
+            None => broken("agreement-changed", "its agreement had been replaced before it"),
+        }
+    }
+
+    fn stops(&self, objection: &Objection, persons: &HashSet<&str>, decided: &Decided) -> bool {
+        persons.contains(self.person(&objection.subject))
+            && !UNYIELDING.contains(&decided.purpose.as_str())
+            && (objection.purposes.is_empty() || objection.purposes.contains(&decided.purpose))
+            && (objection.recipients.is_empty() || objection.recipients.contains(&decided.recipient))
+    }
+
+    fn person<'a>(&'a self, subject: &'a str) -> &'a str {
+        self.persons.get(subject).map_or(subject, String::as_str)
+    }
+
+    fn link(&mut self, subjects: &[String]) {
+        let Some(first) = subjects.first().map(|subject| self.person(subject).to_owned()) else { return };
+        let joined: HashSet<String> =
+            subjects.iter().map(|subject| self.person(subject).to_owned()).collect();
+        for representative in self.persons.values_mut() {
+            if joined.contains(representative) {
+                representative.clone_from(&first);
+            }
+        }
+        for subject in joined.iter().chain(subjects) {
+            self.persons.insert(subject.clone(), first.clone());
+        }
+    }
+}
+
+fn broken(code: &'static str, detail: &str) -> Result<(), Broken> {
+    Err((code, detail.to_owned()))
+}

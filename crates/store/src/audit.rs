@@ -1,0 +1,150 @@
+//! Reading the ledger: its head, its leaves in order, and the tree's nodes.
+
+use ledger::{
+    checkpoint::Checkpoint,
+    note::NoteVerifier,
+    tree::{Frontier, Hash},
+};
+use sqlx::SqlitePool;
+
+use crate::{error::StoreError, open::Store};
+
+/// The ledger's head.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// How many entries it has.
+    pub size: u64,
+    /// The tree's root.
+    pub root: Hash,
+    /// The signed checkpoint, a C2SP signed note; empty for an empty ledger.
+    pub checkpoint: String,
+}
+
+/// An entry as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredLeaf {
+    /// Its place, from 0.
+    pub seq: u64,
+    /// Its bytes: canonical JSON.
+    pub bytes: Vec<u8>,
+}
+
+impl Store {
+    /// The ledger's head.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn head(&self) -> Result<Head, StoreError> {
+        head(&self.readers).await
+    }
+
+    /// Up to `limit` entries from `from` on, in order.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn leaves(&self, from: u64, limit: u32) -> Result<Vec<StoredLeaf>, StoreError> {
+        let rows: Vec<(i64, Vec<u8>)> =
+            sqlx::query_as("SELECT seq, leaf FROM ledger_entry WHERE seq >= $1 ORDER BY seq LIMIT $2")
+                .bind(to_i64(from))
+                .bind(i64::from(limit))
+                .fetch_all(&self.readers)
+                .await?;
+        Ok(rows.into_iter().map(|(seq, bytes)| StoredLeaf { seq: to_u64(seq), bytes }).collect())
+    }
+
+    /// Every entry of one decision, in order.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn decision(&self, decision_id: &str) -> Result<Vec<StoredLeaf>, StoreError> {
+        let rows: Vec<(i64, Vec<u8>)> =
+            sqlx::query_as("SELECT seq, leaf FROM ledger_entry WHERE decision_id = $1 ORDER BY seq")
+                .bind(decision_id)
+                .fetch_all(&self.readers)
+                .await?;
+        Ok(rows.into_iter().map(|(seq, bytes)| StoredLeaf { seq: to_u64(seq), bytes }).collect())
+    }
+
+    /// The key that checkpoints verify with.
+    pub fn verifier(&self) -> &NoteVerifier {
+        &self.verifier
+    }
+}
+
+pub(crate) async fn head(pool: &SqlitePool) -> Result<Head, StoreError> {
+    let row: Option<(i64, Vec<u8>, String)> =
+        sqlx::query_as("SELECT size, root, checkpoint FROM ledger_head WHERE id = 1")
+            .fetch_optional(pool)
+            .await?;
+    let Some((size, root, checkpoint)) = row else {
+        return Ok(Head { size: 0, root: Frontier::empty().root(), checkpoint: String::new() });
+    };
+    Ok(Head { size: to_u64(size), root: to_hash(root, "ledger_head", "1")?, checkpoint })
+}
+
+pub(crate) async fn last_at(pool: &SqlitePool) -> Result<i64, StoreError> {
+    let last: Option<i64> = sqlx::query_scalar("SELECT at_us FROM ledger_entry ORDER BY seq DESC LIMIT 1")
+        .fetch_optional(pool)
+        .await?;
+    Ok(last.unwrap_or(0))
+}
+
+/// The head, checked: its signature, its root against the tree, its size against the entries.
+pub(crate) async fn check_head(pool: &SqlitePool, verifier: &NoteVerifier) -> Result<Frontier, StoreError> {
+    let head = head(pool).await?;
+    let entries: i64 = sqlx::query_scalar("SELECT count(*) FROM ledger_entry").fetch_one(pool).await?;
+    if to_u64(entries) != head.size {
+        return Err(StoreError::Ledger(format!(
+            "the ledger's head says {} entries but there are {entries}; run `concordat audit verify` and restore a backup",
+            head.size
+        )));
+    }
+    let frontier = frontier_at(pool, head.size).await?;
+    if head.size > 0 {
+        let checkpoint = Checkpoint::open(&head.checkpoint, verifier).map_err(|error| {
+            StoreError::Ledger(format!("the ledger's checkpoint is not signed by this key: {error}; use the key that the ledger was opened with"))
+        })?;
+        if checkpoint.size != head.size || checkpoint.root != head.root || frontier.root() != head.root {
+            return Err(StoreError::Ledger(
+                "the ledger's head does not match its tree; run `concordat audit verify` and restore a backup".to_owned(),
+            ));
+        }
+    }
+    Ok(frontier)
+}
+
+/// The tree as it was when it had `size` entries, from its complete nodes.
+pub(crate) async fn frontier_at(pool: &SqlitePool, size: u64) -> Result<Frontier, StoreError> {
+    let mut peaks = Vec::new();
+    let mut covered = 0_u64;
+    for level in (0..64_u32).rev() {
+        if size >> level & 1 == 0 {
+            continue;
+        }
+        let position = covered >> level;
+        let hash: Option<Vec<u8>> =
+            sqlx::query_scalar("SELECT hash FROM ledger_node WHERE level = $1 AND position = $2")
+                .bind(i64::from(level))
+                .bind(to_i64(position))
+                .fetch_optional(pool)
+                .await?;
+        let row = format!("{level}/{position}");
+        let hash = hash.ok_or_else(|| StoreError::CorruptRow { table: "ledger_node", row: row.clone() })?;
+        peaks.push(to_hash(hash, "ledger_node", &row)?);
+        covered += 1 << level;
+    }
+    Frontier::from_parts(size, peaks).map_err(|error| StoreError::Ledger(error.to_string()))
+}
+
+fn to_hash(bytes: Vec<u8>, table: &'static str, row: &str) -> Result<Hash, StoreError> {
+    bytes.try_into().map_err(|_| StoreError::CorruptRow { table, row: row.to_owned() })
+}
+
+/// Sizes and places fit: a ledger of 2^63 entries is out of reach.
+pub(crate) fn to_i64(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn to_u64(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}

@@ -1,0 +1,99 @@
+//! What a submission asks of the writer: entries to append, projections to change, and what must still hold.
+
+use jiff::Timestamp;
+use ledger::entry::Body;
+use sharing::{AgreementId, ConsentId, ObjectionId, Pseudonym};
+
+use crate::{
+    lookup::Resolved,
+    row::{ConsentRow, ObjectionRow},
+};
+
+/// One atomic submission: every part of it is committed, or none is.
+#[derive(Debug)]
+pub struct Submission {
+    /// When it was submitted.
+    pub at: Timestamp,
+    /// The signed context it came with, which must not have been used before.
+    pub replay: Option<ReplayGuard>,
+    /// What must still be as it was read.
+    pub recheck: Option<Recheck>,
+    /// Changes to projections.
+    pub changes: Vec<Change>,
+    /// Entries, in order.
+    pub entries: Vec<Body>,
+}
+
+impl Submission {
+    /// A submission of these entries alone.
+    pub fn of(at: Timestamp, entries: Vec<Body>) -> Self {
+        Self { at, replay: None, recheck: None, changes: Vec::new(), entries }
+    }
+}
+
+/// A per-request context that is good once.
+#[derive(Debug, Clone)]
+pub struct ReplayGuard {
+    /// Who issued it.
+    pub issuer: String,
+    /// Its `jti`.
+    pub jti: String,
+    /// When it expires, after which it need not be remembered.
+    pub expires: Timestamp,
+}
+
+/// What a release rests on.
+#[derive(Debug, Clone)]
+pub struct Recheck {
+    /// The person's names and the revision read of each.
+    pub names: Vec<(Pseudonym, i64)>,
+    /// The agreement and the digest of the version decided under.
+    pub agreement: (AgreementId, String),
+}
+
+/// A change to a projection.
+#[derive(Debug)]
+pub enum Change {
+    /// Registers identifiers that were not known when they were resolved.
+    KnowSubject(Resolved),
+    /// A record holder is about to be asked.
+    OpenIntent(String),
+    /// A decision has ended.
+    CloseIntent(String),
+    /// The record of one person was found under these names: they are the same person.
+    Link(Vec<Pseudonym>),
+    /// Some source marks the record restricted.
+    Restrict(Pseudonym),
+    /// Some source says that the person has died.
+    Die(Pseudonym),
+    /// A consent was recorded.
+    RecordConsent(Box<ConsentRow>),
+    /// A consent that holds was withdrawn.
+    WithdrawConsent(ConsentId),
+    /// An objection was recorded.
+    RecordObjection(Box<ObjectionRow>),
+    /// An objection was taken back.
+    WithdrawObjection(ObjectionId),
+    /// A policy set came into force.
+    ActivatePolicies {
+        /// Its revision, one more than the last.
+        revision: i64,
+        /// Its digest.
+        digest: String,
+        /// Its agreements.
+        agreements: Vec<AgreementRow>,
+    },
+}
+
+/// An agreement of the policy set in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgreementRow {
+    /// Its name.
+    pub agreement: AgreementId,
+    /// Its version.
+    pub version: u32,
+    /// SHA-256 of its file.
+    pub digest: String,
+    /// Its status.
+    pub status: String,
+}

@@ -1,0 +1,62 @@
+//! What can go wrong, told apart by what the caller does about it.
+
+/// The store could not be opened or read.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database answered with an error.
+    #[error("the database failed: {0}")]
+    Database(#[from] sqlx::Error),
+    /// The schema could not be brought up to date, or is newer than this program.
+    #[error("the database schema could not be prepared: {0}")]
+    Migration(#[from] sqlx::migrate::MigrateError),
+    /// A setting without which acknowledged entries could be lost.
+    #[error("{0}")]
+    Unsafe(String),
+    /// A row that this program could not have written.
+    #[error(
+        "table {table} holds a row that cannot be read ({row}); run `concordat audit verify` and restore from a backup"
+    )]
+    CorruptRow {
+        /// The table.
+        table: &'static str,
+        /// The row's key.
+        row: String,
+    },
+    /// The ledger in the database is not the one that was checkpointed.
+    #[error("{0}")]
+    Ledger(String),
+    /// A file beside the database could not be used.
+    #[error("{path}: {source}")]
+    File {
+        /// Which.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl From<ledger::entry::EntryError> for StoreError {
+    fn from(error: ledger::entry::EntryError) -> Self {
+        Self::Ledger(format!("an entry could not be encoded: {error}"))
+    }
+}
+
+/// A submission that was not committed. Nothing of it was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CommitError {
+    /// What the submission rests on has changed since it was read: decide again.
+    #[error("what the decision rests on has changed")]
+    Changed,
+    /// The signed context was used before.
+    #[error("the signed context was used before")]
+    Replayed,
+    /// The intent has ended already.
+    #[error("the decision has ended already")]
+    NotOpen,
+    /// The row that was to be changed is not there, or is not in a state that allows it.
+    #[error("there is nothing to change")]
+    NotFound,
+    /// The ledger cannot be written. Nothing may be asked or released.
+    #[error("the ledger cannot be written")]
+    Unavailable,
+}

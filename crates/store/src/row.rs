@@ -1,0 +1,158 @@
+//! Rows of consents and objections, and the one place where each becomes a domain value.
+
+use jiff::Timestamp;
+use serde::{Serialize, de::DeserializeOwned};
+use sharing::{
+    ConsentId, ObjectionId, OrganisationId, Pseudonym, PurposeClass,
+    subject::{ConsentRecord, ConsentStatus, ConsentType, Objection, ObjectionStatus},
+};
+
+use crate::error::StoreError;
+
+/// A consent as it is stored: what decides, and the rest as the recording system gave it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsentRow {
+    /// What bears on decisions.
+    pub record: ConsentRecord,
+    /// Whose it is.
+    pub subject: Pseudonym,
+    /// The organisation that recorded it.
+    pub recorded_by: OrganisationId,
+    /// When.
+    pub recorded_at: Timestamp,
+    /// When it was withdrawn.
+    pub withdrawn_at: Option<Timestamp>,
+    /// Everything else, as JSON: given by whom, with which authority and capacity, how, on which notice.
+    pub details: String,
+}
+
+/// An objection as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectionRow {
+    /// What bears on decisions.
+    pub record: Objection,
+    /// Whose it is.
+    pub subject: Pseudonym,
+    /// The organisation that recorded it.
+    pub recorded_by: OrganisationId,
+    /// When.
+    pub recorded_at: Timestamp,
+    /// By when it must be answered: one calendar month (UK GDPR Art 12(3)).
+    pub answer_due: Timestamp,
+    /// Everything else, as JSON.
+    pub details: String,
+}
+
+#[derive(sqlx::FromRow)]
+pub(crate) struct RawConsent {
+    id: String,
+    subject: String,
+    consent_type: String,
+    status: String,
+    controller: String,
+    recipients: String,
+    purposes: String,
+    given_us: i64,
+    expires_us: Option<i64>,
+    recorded_by: String,
+    recorded_us: i64,
+    withdrawn_us: Option<i64>,
+    details: String,
+}
+
+#[derive(sqlx::FromRow)]
+pub(crate) struct RawObjection {
+    id: String,
+    subject: String,
+    purposes: String,
+    recipients: String,
+    status: String,
+    recorded_by: String,
+    recorded_us: i64,
+    answer_due_us: i64,
+    details: String,
+}
+
+impl TryFrom<RawConsent> for ConsentRow {
+    type Error = StoreError;
+
+    fn try_from(raw: RawConsent) -> Result<Self, Self::Error> {
+        let read = || {
+            let record = ConsentRecord {
+                id: raw.id.parse::<ConsentId>().ok()?,
+                consent_type: word::<ConsentType>(&raw.consent_type)?,
+                status: word::<ConsentStatus>(&raw.status)?,
+                controller: raw.controller.parse().ok()?,
+                recipients: list(&raw.recipients)?,
+                purposes: list::<PurposeClass>(&raw.purposes)?,
+                given_at: instant(raw.given_us)?,
+                expires_at: optional_instant(raw.expires_us)?,
+            };
+            Some(Self {
+                record,
+                subject: raw.subject.parse().ok()?,
+                recorded_by: raw.recorded_by.parse().ok()?,
+                recorded_at: instant(raw.recorded_us)?,
+                withdrawn_at: optional_instant(raw.withdrawn_us)?,
+                details: raw.details.clone(),
+            })
+        };
+        read().ok_or(StoreError::CorruptRow { table: "consent", row: raw.id })
+    }
+}
+
+impl TryFrom<RawObjection> for ObjectionRow {
+    type Error = StoreError;
+
+    fn try_from(raw: RawObjection) -> Result<Self, Self::Error> {
+        let read = || {
+            let record = Objection {
+                id: raw.id.parse::<ObjectionId>().ok()?,
+                purposes: list::<PurposeClass>(&raw.purposes)?,
+                recipients: list(&raw.recipients)?,
+                status: word::<ObjectionStatus>(&raw.status)?,
+            };
+            Some(Self {
+                record,
+                subject: raw.subject.parse().ok()?,
+                recorded_by: raw.recorded_by.parse().ok()?,
+                recorded_at: instant(raw.recorded_us)?,
+                answer_due: instant(raw.answer_due_us)?,
+                details: raw.details.clone(),
+            })
+        };
+        read().ok_or(StoreError::CorruptRow { table: "objection", row: raw.id })
+    }
+}
+
+/// A closed set's value as its one word in the database.
+pub(crate) fn to_word<T: Serialize>(value: &T) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(text)) => text,
+        _ => String::new(), // unit variants serialise as strings
+    }
+}
+
+fn word<T: DeserializeOwned>(text: &str) -> Option<T> {
+    serde_json::from_value(serde_json::Value::String(text.to_owned())).ok()
+}
+
+pub(crate) fn to_list<T: Serialize>(values: &[T]) -> String {
+    serde_json::to_string(values).unwrap_or_else(|_| "[]".to_owned())
+}
+
+fn list<T: DeserializeOwned>(text: &str) -> Option<Vec<T>> {
+    serde_json::from_str(text).ok()
+}
+
+fn instant(microseconds: i64) -> Option<Timestamp> {
+    Timestamp::from_microsecond(microseconds).ok()
+}
+
+#[expect(clippy::option_option, reason = "absent, present and unreadable are three things")]
+fn optional_instant(microseconds: Option<i64>) -> Option<Option<Timestamp>> {
+    match microseconds {
+        None => Some(None),
+        Some(microseconds) => instant(microseconds).map(Some),
+    }
+}

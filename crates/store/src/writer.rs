@@ -1,0 +1,276 @@
+//! The one writer. It takes whatever is waiting, commits it in one transaction, and answers each submission.
+//!
+//! There is no timer: with one submission waiting, one is committed at once; with many, they share the fsync.
+//! A failed commit is never retried by appending again. The head is read back, and if the commit did not
+//! happen, or it cannot be told, the writer stops for good: the process has to be restarted, which checks all.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use ledger::{
+    checkpoint::Checkpoint,
+    entry::{Body, Entry},
+    note::NoteSigner,
+    tree::{Frontier, Hash, StoredNode, leaf_hash},
+};
+use sqlx::{Sqlite, SqlitePool, Transaction};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::{
+    audit::{self, to_i64},
+    change::Submission,
+    error::{CommitError, StoreError},
+};
+
+mod project;
+
+/// Most submissions in one transaction.
+const BATCH_MAX: usize = 256;
+
+/// A submission that is durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// The place of each of its entries, with the hash of its leaf.
+    pub entries: Vec<(u64, Hash)>,
+    /// The signed checkpoint that covers them.
+    pub checkpoint: std::sync::Arc<str>,
+    /// How many entries that checkpoint covers.
+    pub size: u64,
+}
+
+pub(crate) struct Command {
+    pub(crate) submission: Submission,
+    pub(crate) reply: Option<oneshot::Sender<Result<Committed, CommitError>>>,
+}
+
+pub(crate) struct Writer {
+    pool: SqlitePool,
+    frontier: Frontier,
+    signer: NoteSigner,
+    checkpoint_copy: PathBuf,
+    health: watch::Sender<bool>,
+    last_at_us: i64,
+}
+
+/// What one batch appends.
+#[derive(Default)]
+struct Appended {
+    entries: Vec<(Entry, Vec<u8>)>,
+    nodes: Vec<StoredNode>,
+}
+
+impl Writer {
+    pub(crate) fn new(
+        pool: SqlitePool,
+        frontier: Frontier,
+        signer: NoteSigner,
+        checkpoint_copy: PathBuf,
+        health: watch::Sender<bool>,
+        last_at_us: i64,
+    ) -> Self {
+        Self { pool, frontier, signer, checkpoint_copy, health, last_at_us }
+    }
+
+    pub(crate) fn verifier_key(&self) -> String {
+        self.signer.verifier_key()
+    }
+
+    /// Runs until every [`crate::Store`] is gone.
+    pub(crate) async fn run(mut self, mut queue: mpsc::Receiver<Command>) {
+        let mut batch = Vec::with_capacity(BATCH_MAX);
+        while queue.recv_many(&mut batch, BATCH_MAX).await > 0 {
+            let poisoned = self.commit(&mut batch).await.is_err();
+            if poisoned {
+                self.health.send_replace(false);
+                tracing::error!("the ledger's writer has stopped; restart the process");
+                queue.close();
+                while let Some(command) = queue.recv().await {
+                    answer(command.reply, Err(CommitError::Unavailable));
+                }
+                return;
+            }
+        }
+    }
+
+    /// Commits one batch. An error means that the writer must not go on.
+    async fn commit(&mut self, batch: &mut Vec<Command>) -> Result<(), StoreError> {
+        let mut frontier = self.frontier.clone();
+        let mut replies = Vec::with_capacity(batch.len());
+        match self.write(batch, &mut frontier, &mut replies).await {
+            Ok(Some((transaction, checkpoint))) => {
+                let committed = match transaction.commit().await {
+                    Ok(()) => true,
+                    Err(error) => {
+                        tracing::error!(%error, "a commit failed");
+                        let head = audit::head(&self.pool).await?;
+                        if head.size != frontier.size() || head.root != frontier.root() {
+                            replies
+                                .drain(..)
+                                .for_each(|(reply, _)| answer(reply, Err(CommitError::Unavailable)));
+                            return Err(StoreError::Ledger("a commit failed".to_owned()));
+                        }
+                        false
+                    }
+                };
+                self.frontier = frontier;
+                let size = self.frontier.size();
+                let checkpoint: std::sync::Arc<str> = checkpoint.into();
+                self.copy_checkpoint(&checkpoint);
+                for (reply, outcome) in replies {
+                    let outcome =
+                        outcome.map(|entries| Committed { entries, checkpoint: checkpoint.clone(), size });
+                    answer(reply, outcome);
+                }
+                if committed {
+                    Ok(())
+                } else {
+                    Err(StoreError::Ledger("a commit reported an error".to_owned()))
+                }
+            }
+            Ok(None) => {
+                for (reply, outcome) in replies {
+                    answer(reply, outcome.and(Err(CommitError::Unavailable)));
+                }
+                Ok(())
+            }
+            Err(error) => {
+                tracing::error!(%error, "a batch could not be written");
+                replies.into_iter().for_each(|(reply, _)| answer(reply, Err(CommitError::Unavailable)));
+                batch.drain(..).for_each(|command| answer(command.reply, Err(CommitError::Unavailable)));
+                let head = audit::head(&self.pool).await?;
+                let unchanged = head.size == self.frontier.size() && head.root == self.frontier.root();
+                if unchanged { Ok(()) } else { Err(error) }
+            }
+        }
+    }
+
+    /// Writes a batch inside a transaction that is not committed yet, with the checkpoint over it. `None` when
+    /// no submission had anything to append.
+    async fn write(
+        &mut self,
+        batch: &mut Vec<Command>,
+        frontier: &mut Frontier,
+        replies: &mut Replies,
+    ) -> Result<Option<(Transaction<'static, Sqlite>, String)>, StoreError> {
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let size_before = frontier.size();
+        let mut appended = Appended::default();
+        for Command { submission, reply } in batch.drain(..) {
+            if let Err(refused) = project::admit(&mut transaction, &submission).await? {
+                replies.push((reply, Err(refused)));
+                continue;
+            }
+            for change in &submission.changes {
+                project::apply(&mut transaction, change, submission.at).await?;
+            }
+            let places = self.append(submission.at, submission.entries, frontier, &mut appended)?;
+            replies.push((reply, Ok(places)));
+        }
+        if appended.entries.is_empty() {
+            transaction.rollback().await?;
+            return Ok(None);
+        }
+        insert(&mut transaction, &appended).await?;
+        let head = Checkpoint {
+            origin: self.signer.name().to_owned(),
+            size: frontier.size(),
+            root: frontier.root(),
+        };
+        let checkpoint = head.sign(&self.signer);
+        move_head(&mut transaction, size_before, &head, &checkpoint).await?;
+        Ok(Some((transaction, checkpoint)))
+    }
+
+    fn append(
+        &mut self,
+        at: Timestamp,
+        bodies: Vec<Body>,
+        frontier: &mut Frontier,
+        appended: &mut Appended,
+    ) -> Result<Vec<(u64, Hash)>, StoreError> {
+        let mut places = Vec::with_capacity(bodies.len());
+        for body in bodies {
+            // The order of the ledger is the order of time: a request that waited is recorded when it was taken.
+            self.last_at_us = self.last_at_us.max(at.as_microsecond());
+            let entry = Entry { v: 1, seq: frontier.size(), at_us: self.last_at_us, body };
+            let bytes = entry.encode()?;
+            let hash = leaf_hash(&bytes);
+            places.push((entry.seq, hash));
+            appended.nodes.extend(frontier.push(hash));
+            appended.entries.push((entry, bytes));
+        }
+        Ok(places)
+    }
+
+    /// A copy that survives the database: written whole beside the old one and renamed over it.
+    fn copy_checkpoint(&self, checkpoint: &str) {
+        let next = self.checkpoint_copy.with_extension("next");
+        let written =
+            std::fs::write(&next, checkpoint).and_then(|()| std::fs::rename(&next, &self.checkpoint_copy));
+        if let Err(error) = written {
+            tracing::error!(%error, "the copy of the checkpoint could not be written");
+        }
+    }
+}
+
+type Replies =
+    Vec<(Option<oneshot::Sender<Result<Committed, CommitError>>>, Result<Vec<(u64, Hash)>, CommitError>)>;
+
+/// Nobody may be waiting any more; the submission stands all the same.
+fn answer(
+    reply: Option<oneshot::Sender<Result<Committed, CommitError>>>,
+    outcome: Result<Committed, CommitError>,
+) {
+    if let Some(reply) = reply {
+        let _ = reply.send(outcome);
+    }
+}
+
+async fn insert(
+    transaction: &mut Transaction<'static, Sqlite>,
+    appended: &Appended,
+) -> Result<(), StoreError> {
+    for (entry, bytes) in &appended.entries {
+        sqlx::query(
+            "INSERT INTO ledger_entry (seq, at_us, kind, decision_id, leaf) VALUES ($1, $2, $3, $4, $5)",
+        )
+        .bind(to_i64(entry.seq))
+        .bind(entry.at_us)
+        .bind(entry.body.kind())
+        .bind(entry.body.decision_id())
+        .bind(bytes)
+        .execute(&mut **transaction)
+        .await?;
+    }
+    for node in &appended.nodes {
+        sqlx::query("INSERT INTO ledger_node (level, position, hash) VALUES ($1, $2, $3)")
+            .bind(i64::from(node.level))
+            .bind(to_i64(node.index))
+            .bind(node.hash.as_slice())
+            .execute(&mut **transaction)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Compare-and-swap: the head moves only from where this batch began.
+async fn move_head(
+    transaction: &mut Transaction<'static, Sqlite>,
+    size_before: u64,
+    head: &Checkpoint,
+    checkpoint: &str,
+) -> Result<(), StoreError> {
+    let statement = if size_before == 0 {
+        "INSERT INTO ledger_head (id, size, root, checkpoint) VALUES (1, $1, $2, $3)"
+    } else {
+        "UPDATE ledger_head SET size = $1, root = $2, checkpoint = $3 WHERE id = 1 AND size = $4"
+    };
+    let query = sqlx::query(statement).bind(to_i64(head.size)).bind(head.root.as_slice()).bind(checkpoint);
+    let query = if size_before == 0 { query } else { query.bind(to_i64(size_before)) };
+    let moved = query.execute(&mut **transaction).await?.rows_affected();
+    if moved == 1 {
+        Ok(())
+    } else {
+        Err(StoreError::Ledger("the ledger's head was moved by somebody else".to_owned()))
+    }
+}

@@ -1,0 +1,247 @@
+//! Projections: what must hold before a submission is taken, and the tables that change with it.
+
+use jiff::Timestamp;
+use sharing::{
+    Pseudonym,
+    subject::{ConsentStatus, ObjectionStatus},
+};
+use sqlx::{Sqlite, Transaction};
+
+use crate::{
+    change::{Change, Recheck, ReplayGuard, Submission},
+    error::{CommitError, StoreError},
+    row::{ConsentRow, ObjectionRow, to_list, to_word},
+};
+
+type Tx = Transaction<'static, Sqlite>;
+
+/// Checks everything that could refuse this submission, so that nothing of it is written if anything does.
+pub(super) async fn admit(
+    tx: &mut Tx,
+    submission: &Submission,
+) -> Result<Result<(), CommitError>, StoreError> {
+    if let Some(recheck) = &submission.recheck
+        && !still_holds(tx, recheck).await?
+    {
+        return Ok(Err(CommitError::Changed));
+    }
+    for change in &submission.changes {
+        if let Err(refused) = applicable(tx, change).await? {
+            return Ok(Err(refused));
+        }
+    }
+    // Last, because it writes.
+    match &submission.replay {
+        Some(guard) if !use_up(tx, guard, submission.at).await? => Ok(Err(CommitError::Replayed)),
+        _ => Ok(Ok(())),
+    }
+}
+
+async fn still_holds(tx: &mut Tx, recheck: &Recheck) -> Result<bool, StoreError> {
+    for (name, revision) in &recheck.names {
+        let current: Option<i64> = sqlx::query_scalar("SELECT revision FROM subject WHERE pseudonym = $1")
+            .bind(name.as_str())
+            .fetch_optional(&mut **tx)
+            .await?;
+        if current != Some(*revision) {
+            return Ok(false);
+        }
+    }
+    let (agreement, digest) = &recheck.agreement;
+    let current: Option<(String, String)> =
+        sqlx::query_as("SELECT digest, status FROM policy_agreement WHERE agreement = $1")
+            .bind(agreement.as_str())
+            .fetch_optional(&mut **tx)
+            .await?;
+    Ok(current.is_some_and(|(current, status)| current == *digest && status == "active"))
+}
+
+async fn applicable(tx: &mut Tx, change: &Change) -> Result<Result<(), CommitError>, StoreError> {
+    let wanted = match change {
+        Change::KnowSubject(resolved) => {
+            let known: Option<String> =
+                sqlx::query_scalar("SELECT pseudonym FROM subject_identifier WHERE lookup_hash = $1")
+                    .bind(&resolved.lookup_hash)
+                    .fetch_optional(&mut **tx)
+                    .await?;
+            let taken_by_another = known.is_some_and(|known| known != resolved.pseudonym.as_str());
+            return Ok(if taken_by_another { Err(CommitError::Changed) } else { Ok(()) });
+        }
+        Change::CloseIntent(decision_id) => {
+            let open: Option<i64> = sqlx::query_scalar("SELECT 1 FROM open_intent WHERE decision_id = $1")
+                .bind(decision_id)
+                .fetch_optional(&mut **tx)
+                .await?;
+            return Ok(open.map(drop).ok_or(CommitError::NotOpen));
+        }
+        Change::WithdrawConsent(id) => {
+            sqlx::query_scalar::<_, i64>("SELECT 1 FROM consent WHERE id = $1 AND withdrawn_us IS NULL")
+                .bind(id.as_str())
+        }
+        Change::WithdrawObjection(id) => {
+            sqlx::query_scalar("SELECT 1 FROM objection WHERE id = $1 AND status IN ('received', 'upheld')")
+                .bind(id.as_str())
+        }
+        Change::ActivatePolicies { revision, .. } => {
+            let current: Option<i64> = sqlx::query_scalar("SELECT revision FROM policy_set WHERE id = 1")
+                .fetch_optional(&mut **tx)
+                .await?;
+            let next = current.unwrap_or(0) + 1;
+            return Ok(if *revision == next { Ok(()) } else { Err(CommitError::Changed) });
+        }
+        Change::OpenIntent(_)
+        | Change::Link(_)
+        | Change::Restrict(_)
+        | Change::Die(_)
+        | Change::RecordConsent(_)
+        | Change::RecordObjection(_) => return Ok(Ok(())),
+    };
+    Ok(wanted.fetch_optional(&mut **tx).await?.map(drop).ok_or(CommitError::NotFound))
+}
+
+/// Remembers a context until it expires. `false` when it was used before.
+async fn use_up(tx: &mut Tx, guard: &ReplayGuard, at: Timestamp) -> Result<bool, StoreError> {
+    sqlx::query("DELETE FROM used_context WHERE expires_us < $1")
+        .bind(at.as_microsecond() - FORGET_AFTER_US)
+        .execute(&mut **tx)
+        .await?;
+    let inserted = sqlx::query(
+        "INSERT INTO used_context (issuer, jti, expires_us) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+    )
+    .bind(&guard.issuer)
+    .bind(&guard.jti)
+    .bind(guard.expires.as_microsecond())
+    .execute(&mut **tx)
+    .await?;
+    Ok(inserted.rows_affected() == 1)
+}
+
+/// A minute longer than any leeway in checking expiry.
+const FORGET_AFTER_US: i64 = 60_000_000;
+
+pub(super) async fn apply(tx: &mut Tx, change: &Change, at: Timestamp) -> Result<(), StoreError> {
+    match change {
+        Change::KnowSubject(resolved) => know(tx, &resolved.pseudonym, &resolved.lookup_hash).await,
+        Change::OpenIntent(decision_id) => {
+            let insert = sqlx::query("INSERT INTO open_intent (decision_id, at_us) VALUES ($1, $2)");
+            execute(tx, insert.bind(decision_id).bind(at.as_microsecond())).await
+        }
+        Change::CloseIntent(decision_id) => {
+            execute(tx, sqlx::query("DELETE FROM open_intent WHERE decision_id = $1").bind(decision_id)).await
+        }
+        Change::Link(names) => link(tx, names).await,
+        Change::Restrict(name) => {
+            let update = "UPDATE subject SET restricted = 1, revision = revision + 1 WHERE pseudonym = $1 AND restricted = 0";
+            execute(tx, sqlx::query(update).bind(name.as_str())).await
+        }
+        Change::Die(name) => {
+            let update = "UPDATE subject SET deceased = 1, revision = revision + 1 WHERE pseudonym = $1 AND deceased = 0";
+            execute(tx, sqlx::query(update).bind(name.as_str())).await
+        }
+        Change::RecordConsent(row) => record_consent(tx, row).await,
+        Change::WithdrawConsent(id) => {
+            let update = "UPDATE consent SET status = $1, withdrawn_us = $2 WHERE id = $3";
+            let status = to_word(&ConsentStatus::Withdrawn);
+            execute(tx, sqlx::query(update).bind(status).bind(at.as_microsecond()).bind(id.as_str())).await?;
+            let revise = "UPDATE subject SET revision = revision + 1 WHERE pseudonym = (SELECT subject FROM consent WHERE id = $1)";
+            execute(tx, sqlx::query(revise).bind(id.as_str())).await
+        }
+        Change::RecordObjection(row) => record_objection(tx, row).await,
+        Change::WithdrawObjection(id) => {
+            let status = to_word(&ObjectionStatus::Withdrawn);
+            execute(
+                tx,
+                sqlx::query("UPDATE objection SET status = $1 WHERE id = $2").bind(status).bind(id.as_str()),
+            )
+            .await?;
+            let revise = "UPDATE subject SET revision = revision + 1 WHERE pseudonym = (SELECT subject FROM objection WHERE id = $1)";
+            execute(tx, sqlx::query(revise).bind(id.as_str())).await
+        }
+        Change::ActivatePolicies { revision, digest, agreements } => {
+            let set = "INSERT INTO policy_set (id, revision, digest) VALUES (1, $1, $2)
+                ON CONFLICT (id) DO UPDATE SET revision = excluded.revision, digest = excluded.digest";
+            execute(tx, sqlx::query(set).bind(revision).bind(digest)).await?;
+            execute(tx, sqlx::query("DELETE FROM policy_agreement")).await?;
+            for row in agreements {
+                let insert = "INSERT INTO policy_agreement (agreement, version, digest, status) VALUES ($1, $2, $3, $4)";
+                let insert = sqlx::query(insert).bind(row.agreement.as_str()).bind(i64::from(row.version));
+                execute(tx, insert.bind(&row.digest).bind(&row.status)).await?;
+            }
+            Ok(())
+        }
+    }
+}
+
+type Query<'q> = sqlx::query::Query<'q, Sqlite, sqlx::sqlite::SqliteArguments>;
+
+async fn execute(tx: &mut Tx, query: Query<'_>) -> Result<(), StoreError> {
+    query.execute(&mut **tx).await?;
+    Ok(())
+}
+
+async fn know(tx: &mut Tx, pseudonym: &Pseudonym, lookup_hash: &[u8]) -> Result<(), StoreError> {
+    let subject = "INSERT INTO subject (pseudonym, person_group, revision, restricted, deceased)
+        VALUES ($1, $1, 0, 0, 0) ON CONFLICT DO NOTHING";
+    execute(tx, sqlx::query(subject).bind(pseudonym.as_str())).await?;
+    let identifier =
+        "INSERT INTO subject_identifier (lookup_hash, pseudonym) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+    execute(tx, sqlx::query(identifier).bind(lookup_hash).bind(pseudonym.as_str())).await
+}
+
+/// Merges the groups of these names and revises every name in them.
+async fn link(tx: &mut Tx, names: &[Pseudonym]) -> Result<(), StoreError> {
+    let merge = "UPDATE subject SET revision = revision + 1,
+            person_group = (SELECT min(person_group) FROM subject WHERE pseudonym IN (SELECT value FROM json_each($1)))
+        WHERE person_group IN (SELECT person_group FROM subject WHERE pseudonym IN (SELECT value FROM json_each($1)))";
+    execute(tx, sqlx::query(merge).bind(to_list(names))).await
+}
+
+async fn record_consent(tx: &mut Tx, row: &ConsentRow) -> Result<(), StoreError> {
+    let insert =
+        "INSERT INTO consent (id, subject, consent_type, status, controller, recipients, purposes, given_us,
+            expires_us, recorded_by, recorded_us, withdrawn_us, details)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+    let record = &row.record;
+    let query = sqlx::query(insert)
+        .bind(record.id.as_str())
+        .bind(row.subject.as_str())
+        .bind(to_word(&record.consent_type))
+        .bind(to_word(&record.status))
+        .bind(record.controller.as_str())
+        .bind(to_list(&record.recipients))
+        .bind(to_list(&record.purposes))
+        .bind(record.given_at.as_microsecond())
+        .bind(record.expires_at.map(Timestamp::as_microsecond))
+        .bind(row.recorded_by.as_str())
+        .bind(row.recorded_at.as_microsecond())
+        .bind(row.withdrawn_at.map(Timestamp::as_microsecond))
+        .bind(&row.details);
+    execute(tx, query).await?;
+    revise(tx, &row.subject).await
+}
+
+async fn record_objection(tx: &mut Tx, row: &ObjectionRow) -> Result<(), StoreError> {
+    let insert = "INSERT INTO objection (id, subject, purposes, recipients, status, recorded_by, recorded_us,
+            answer_due_us, details)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    let query = sqlx::query(insert)
+        .bind(row.record.id.as_str())
+        .bind(row.subject.as_str())
+        .bind(to_list(&row.record.purposes))
+        .bind(to_list(&row.record.recipients))
+        .bind(to_word(&row.record.status))
+        .bind(row.recorded_by.as_str())
+        .bind(row.recorded_at.as_microsecond())
+        .bind(row.answer_due.as_microsecond())
+        .bind(&row.details);
+    execute(tx, query).await?;
+    revise(tx, &row.subject).await
+}
+
+async fn revise(tx: &mut Tx, subject: &Pseudonym) -> Result<(), StoreError> {
+    execute(
+        tx,
+        sqlx::query("UPDATE subject SET revision = revision + 1 WHERE pseudonym = $1").bind(subject.as_str()),
+    )
+    .await
+}

@@ -118,7 +118,8 @@ impl Connectors {
     /// # Errors
     /// [`RouteError`] naming the record holder.
     pub fn new(routes: BTreeMap<ProviderId, Route>) -> Result<Self, RouteError> {
-        let clients = routes.into_iter().map(|(provider, route)| Ok((provider.clone(), connector(provider, route)?)));
+        let clients =
+            routes.into_iter().map(|(provider, route)| Ok((provider.clone(), connector(provider, route)?)));
         Ok(Self { clients: clients.collect::<Result<_, _>>()? })
     }
 
@@ -128,7 +129,12 @@ impl Connectors {
     ///
     /// # Errors
     /// [`FetchFault`]; nothing of the answer is kept.
-    pub async fn fetch(&self, provider: &Provider, permit: &Permit, request_id: &str) -> Result<Fetched, FetchFault> {
+    pub async fn fetch(
+        &self,
+        provider: &Provider,
+        permit: &Permit,
+        request_id: &str,
+    ) -> Result<Fetched, FetchFault> {
         debug_assert_eq!(provider.id(), permit.provider(), "a permit names its record holder");
         let lookup = provider.lookup(permit.subject().scheme()).ok_or(FetchFault::NoRoute)?;
         self.ask(provider, lookup, permit.subject(), request_id).await
@@ -139,9 +145,15 @@ impl Connectors {
     ///
     /// # Errors
     /// [`FetchFault`]; [`FetchFault::NotFound`] is what a record holder in good order answers.
-    pub async fn ask_decoy(&self, provider: &Provider, denial: &Denial, request_id: &str) -> Result<(), FetchFault> {
+    pub async fn ask_decoy(
+        &self,
+        provider: &Provider,
+        denial: &Denial,
+        request_id: &str,
+    ) -> Result<(), FetchFault> {
         let lookup = provider.lookup(denial.subject().scheme()).ok_or(FetchFault::NoRoute)?;
-        let decoy = SubjectIdentifier::parse(lookup.scheme.clone(), &lookup.decoy).map_err(|_| FetchFault::NoRoute)?;
+        let decoy = SubjectIdentifier::parse(lookup.scheme.clone(), &lookup.decoy)
+            .map_err(|_| FetchFault::NoRoute)?;
         self.ask(provider, lookup, &decoy, request_id).await.map(drop)
     }
 

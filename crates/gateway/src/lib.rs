@@ -1,1 +1,21 @@
-//! Placeholder.
+//! The gateway: HTTP edge, configuration, command line, and the one use case, [`disclose`].
+//!
+//! Start at [`disclose`] for what happens to a question, [`serve`] for how the process comes up, [`problem`] for
+//! every answer that is not a success.
+
+pub mod app;
+pub mod caller;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod disclose;
+pub mod edge;
+pub mod listener;
+pub mod mint;
+pub mod policies;
+pub mod problem;
+pub mod receipt;
+pub mod routes;
+pub mod serve;
+pub mod telemetry;
+pub mod tls;

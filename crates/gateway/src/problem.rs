@@ -101,6 +101,7 @@ impl Problem {
         self.wording().code
     }
 
+    #[expect(clippy::too_many_lines, reason = "one exhaustive match: status, code and words side by side")]
     fn wording(&self) -> Wording {
         let say = |status, code: &str, title, detail: &str| Wording {
             status,
@@ -109,7 +110,9 @@ impl Problem {
             detail: detail.to_owned(),
         };
         match self {
-            Self::InvalidRequest(what) => say(StatusCode::BAD_REQUEST, "invalid-request", "The request cannot be read", what),
+            Self::InvalidRequest(what) => {
+                say(StatusCode::BAD_REQUEST, "invalid-request", "The request cannot be read", what)
+            }
             Self::UnsupportedMediaType => say(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported-media-type",
@@ -138,9 +141,12 @@ impl Problem {
                 let status = StatusCode::from_u16(error.status_hint()).unwrap_or(StatusCode::UNAUTHORIZED);
                 say(status, error.code(), "The caller was not accepted", &error.detail())
             }
-            Self::ContextMismatch(what) => {
-                say(StatusCode::FORBIDDEN, "context-mismatch", "The signed context is about something else", what)
-            }
+            Self::ContextMismatch(what) => say(
+                StatusCode::FORBIDDEN,
+                "context-mismatch",
+                "The signed context is about something else",
+                what,
+            ),
             Self::NotGranted => say(
                 StatusCode::FORBIDDEN,
                 "not-granted",
@@ -178,7 +184,9 @@ impl Problem {
                 "There is no such entry",
                 "check the identifier that was returned when it was recorded",
             ),
-            Self::WrongState(what) => say(StatusCode::CONFLICT, "wrong-state", "It cannot be changed in this way", what),
+            Self::WrongState(what) => {
+                say(StatusCode::CONFLICT, "wrong-state", "It cannot be changed in this way", what)
+            }
             Self::ProviderUnavailable => say(
                 StatusCode::BAD_GATEWAY,
                 "provider-unavailable",
@@ -251,7 +259,9 @@ impl Refusal {
         let wording = self.problem.wording();
         let decision = self.receipt.as_ref().map(|receipt| receipt.decision_id.clone());
         let (kind, body) = match face {
-            Face::Problem => ("application/problem+json", problem_details(&wording, request_id, self.receipt.as_ref())),
+            Face::Problem => {
+                ("application/problem+json", problem_details(&wording, request_id, self.receipt.as_ref()))
+            }
             Face::Fhir => ("application/fhir+json", operation_outcome(&wording, decision.as_deref())),
         };
         let mut response = (wording.status, body.to_string()).into_response();
@@ -261,7 +271,8 @@ impl Refusal {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if wording.status == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_token\""));
+            headers
+                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_token\""));
         }
         response
     }
@@ -297,7 +308,7 @@ fn operation_outcome(wording: &Wording, decision: Option<&str>) -> Value {
         404 => "not-found",
         405 => "not-supported",
         409 => "conflict",
-        502 | 503 | 504 => "transient",
+        502..=504 => "transient",
         _ => "exception",
     };
     let diagnostics = match decision {

@@ -189,6 +189,18 @@ pub fn decide(question: &Question, policies: &PolicySet, subject: &SubjectState,
     weigh(question, policies, subject, None, at)
 }
 
+/// As [`decide`], with facts that a record would show. For cases and simulation: what it permits has no record
+/// behind it, and so nothing to release.
+pub fn decide_with_facts(
+    question: &Question,
+    policies: &PolicySet,
+    subject: &SubjectState,
+    facts: &RecordFacts,
+    at: Timestamp,
+) -> Decision {
+    weigh(question, policies, subject, Some(facts), at)
+}
+
 fn weigh(
     question: &Question,
     policies: &PolicySet,

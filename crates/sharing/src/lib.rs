@@ -5,6 +5,7 @@
 //! [`decide`] for the rules, [`agreement`] for what they are decided against, [`minimise`] for what leaves.
 
 pub mod agreement;
+pub mod cases;
 pub mod catalogue;
 pub mod decide;
 pub mod identifier;

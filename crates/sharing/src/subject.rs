@@ -14,9 +14,10 @@ use crate::{
 /// Everything held about one person at one instant. Read at decision time; never cached.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SubjectState {
-    /// The names this person has in the ledger, each with the revision that was read. The first is the one
-    /// that the question's identifier stands for.
+    /// The names this person has in the ledger, each with the revision that was read, in order.
     pub names: Vec<(Pseudonym, i64)>,
+    /// All of these names are known to be one person's; otherwise several people's, or nobody's yet.
+    pub is_one_person: bool,
     /// Consents, whatever their status.
     pub consents: Vec<ConsentRecord>,
     /// Objections, whatever their status.

@@ -5,7 +5,12 @@ use ledger::{
     note::NoteVerifier,
     tree::{Frontier, Hash},
 };
-use sqlx::SqlitePool;
+use std::path::Path;
+
+use sqlx::{
+    SqlitePool,
+    sqlite::{SqliteConnectOptions, SqlitePoolOptions},
+};
 
 use crate::{error::StoreError, open::Store};
 
@@ -29,6 +34,50 @@ pub struct StoredLeaf {
     pub bytes: Vec<u8>,
 }
 
+/// The ledger opened for reading alone, also while a gateway writes to it.
+#[derive(Debug, Clone)]
+pub struct Archive {
+    pool: SqlitePool,
+}
+
+impl Archive {
+    /// Opens a database for reading.
+    ///
+    /// # Errors
+    /// [`StoreError`] when there is none, or it cannot be read.
+    pub async fn open(database: &Path) -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::new().filename(database).read_only(true);
+        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
+        Ok(Self { pool })
+    }
+
+    /// The ledger's head.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn head(&self) -> Result<Head, StoreError> {
+        head(&self.pool).await
+    }
+
+    /// Up to `limit` entries from `from` on, in order.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn leaves(&self, from: u64, limit: u32) -> Result<Vec<StoredLeaf>, StoreError> {
+        leaves(&self.pool, from, limit).await
+    }
+}
+
+async fn leaves(pool: &SqlitePool, from: u64, limit: u32) -> Result<Vec<StoredLeaf>, StoreError> {
+    let rows: Vec<(i64, Vec<u8>)> =
+        sqlx::query_as("SELECT seq, leaf FROM ledger_entry WHERE seq >= $1 ORDER BY seq LIMIT $2")
+            .bind(to_i64(from))
+            .bind(i64::from(limit))
+            .fetch_all(pool)
+            .await?;
+    Ok(rows.into_iter().map(|(seq, bytes)| StoredLeaf { seq: to_u64(seq), bytes }).collect())
+}
+
 impl Store {
     /// The ledger's head.
     ///
@@ -43,13 +92,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub async fn leaves(&self, from: u64, limit: u32) -> Result<Vec<StoredLeaf>, StoreError> {
-        let rows: Vec<(i64, Vec<u8>)> =
-            sqlx::query_as("SELECT seq, leaf FROM ledger_entry WHERE seq >= $1 ORDER BY seq LIMIT $2")
-                .bind(to_i64(from))
-                .bind(i64::from(limit))
-                .fetch_all(&self.readers)
-                .await?;
-        Ok(rows.into_iter().map(|(seq, bytes)| StoredLeaf { seq: to_u64(seq), bytes }).collect())
+        leaves(&self.readers, from, limit).await
     }
 
     /// Every entry of one decision, in order.

@@ -13,7 +13,7 @@ mod row;
 mod subjects;
 mod writer;
 
-pub use audit::{Head, StoredLeaf};
+pub use audit::{Archive, Head, StoredLeaf};
 pub use change::{AgreementRow, Change, Recheck, ReplayGuard, Submission};
 pub use error::{CommitError, StoreError};
 pub use lookup::{LookupKey, Resolved};

@@ -150,7 +150,12 @@ fn check_request_id(headers: &HeaderMap) -> Result<(), Box<Response>> {
         None => {
             let diagnostics =
                 "Invalid request with error - X-Request-ID header must be supplied to access this resource";
-            Err(Box::new(coded(StatusCode::PRECONDITION_FAILED, "required", "PRECONDITION_FAILED", diagnostics)))
+            Err(Box::new(coded(
+                StatusCode::PRECONDITION_FAILED,
+                "required",
+                "PRECONDITION_FAILED",
+                diagnostics,
+            )))
         }
     }
 }

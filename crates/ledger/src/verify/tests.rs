@@ -98,7 +98,9 @@ fn leaves(bodies: Vec<Body>) -> Vec<Vec<u8>> {
     let entries = bodies.into_iter().enumerate();
     entries
         .map(|(seq, body)| {
-            Entry { v: 1, seq: seq as u64, at_us: DAY_US + i64::try_from(seq).unwrap(), body }.encode().unwrap()
+            Entry { v: 1, seq: seq as u64, at_us: DAY_US + i64::try_from(seq).unwrap(), body }
+                .encode()
+                .unwrap()
         })
         .collect()
 }

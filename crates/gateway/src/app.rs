@@ -1,0 +1,92 @@
+//! What every request can reach, and the router.
+
+use std::{sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use connectors::Connectors;
+use sharing::PolicySet;
+use store::Store;
+use tokio::sync::Semaphore;
+
+use crate::{
+    caller::Authenticator,
+    clock::{Clock, Entropy},
+};
+
+/// Policies in force, and the revision under which the ledger announced them.
+#[derive(Clone)]
+pub struct InForce {
+    /// The policies.
+    pub set: Arc<PolicySet>,
+    /// Their revision, from 1.
+    pub revision: i64,
+}
+
+/// Bounds on requests.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestLimits {
+    /// Largest body.
+    pub body_bytes_max: usize,
+    /// Longest time for one request.
+    pub deadline: Duration,
+    /// Most requests worked on at once.
+    pub requests_max: usize,
+    /// Most items in one question.
+    pub items_max: usize,
+}
+
+impl Default for RequestLimits {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: 64 * 1024,
+            deadline: Duration::from_secs(10),
+            requests_max: 256,
+            items_max: 100,
+        }
+    }
+}
+
+/// What every request can reach.
+pub struct App {
+    /// The store.
+    pub store: Store,
+    /// The record holders.
+    pub connectors: Connectors,
+    /// Who may call.
+    pub authenticator: Authenticator,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// Bounds on requests.
+    pub limits: RequestLimits,
+    policies: ArcSwap<InForce>,
+    pub(crate) places: Arc<Semaphore>,
+}
+
+impl App {
+    /// Brings everything together.
+    pub fn new(
+        store: Store,
+        connectors: Connectors,
+        authenticator: Authenticator,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        limits: RequestLimits,
+        policies: InForce,
+    ) -> Self {
+        let places = Arc::new(Semaphore::new(limits.requests_max));
+        let policies = ArcSwap::from_pointee(policies);
+        Self { store, connectors, authenticator, clock, entropy, limits, policies, places }
+    }
+
+    /// The policies in force.
+    pub fn policies(&self) -> InForce {
+        (**self.policies.load()).clone()
+    }
+
+    /// Puts policies in force that the ledger has announced.
+    pub fn set_policies(&self, policies: InForce) {
+        self.policies.store(Arc::new(policies));
+    }
+}

@@ -1,0 +1,210 @@
+//! Public keys by key id, from a JWKS file or an HTTPS URL.
+//!
+//! A key set is replaced whole or kept: a source that fails, or serves something else than a key set, changes
+//! nothing. An unknown key id causes at most one refetch a minute, so that a stranger cannot make us ask.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use jsonwebtoken::{
+    Algorithm, DecodingKey,
+    jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet},
+};
+
+use super::jws::is_key_id;
+
+const JWKS_BYTES_MAX: usize = 64 * 1024;
+const KEYS_MAX: usize = 50;
+const REFETCH_EVERY_S: i64 = 60;
+
+/// Where a key set comes from.
+#[derive(Debug, Clone, serde::Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum KeySource {
+    /// A file.
+    File(PathBuf),
+    /// An HTTPS address, trusted through these authorities (a PEM file).
+    Url {
+        /// The address.
+        url: String,
+        /// The authorities.
+        trusted: PathBuf,
+    },
+}
+
+/// A key set that cannot be used. What is wrong is said; nothing of the keys is.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysError {
+    /// The file cannot be read.
+    #[error("{path}: {source}")]
+    File {
+        /// Which.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The address does not answer as it must.
+    #[error("the key set could not be fetched: {0}")]
+    Fetch(&'static str),
+    /// Not a key set of asymmetric keys with distinct ids.
+    #[error("not a usable key set: {0}")]
+    Content(&'static str),
+}
+
+struct Key {
+    decoding: DecodingKey,
+    algorithms: &'static [Algorithm],
+}
+
+/// A set of public keys that can be refreshed.
+pub struct KeySet {
+    source: KeySource,
+    keys: ArcSwap<HashMap<String, Arc<Key>>>,
+    client: Option<reqwest::Client>,
+    refetched_at_s: AtomicI64,
+}
+
+impl KeySet {
+    /// Reads the key set for the first time.
+    ///
+    /// # Errors
+    /// [`KeysError`]; a deployment does not start with a key set that it cannot read.
+    pub async fn load(source: KeySource) -> Result<Self, KeysError> {
+        let client = match &source {
+            KeySource::File(_) => None,
+            KeySource::Url { url, trusted } => Some(client(url, trusted)?),
+        };
+        let set = Self { source, keys: ArcSwap::default(), client, refetched_at_s: AtomicI64::new(i64::MIN) };
+        set.refresh().await?;
+        Ok(set)
+    }
+
+    /// Reads the source again. On an error the keys stay as they are.
+    ///
+    /// # Errors
+    /// [`KeysError`] saying what is wrong with the source.
+    pub async fn refresh(&self) -> Result<(), KeysError> {
+        let text = match (&self.source, &self.client) {
+            (KeySource::Url { url, .. }, Some(client)) => fetch(client, url).await?,
+            (KeySource::File(path), _) => tokio::fs::read(path)
+                .await
+                .map_err(|source| KeysError::File { path: path.display().to_string(), source })?,
+            (KeySource::Url { .. }, None) => return Err(KeysError::Fetch("there is no client for it")),
+        };
+        self.keys.store(Arc::new(parse(&text)?));
+        Ok(())
+    }
+
+    /// The key of this id for this algorithm. An unknown id makes the source be read again, once a minute.
+    pub async fn key(&self, key_id: &str, algorithm: Algorithm, now: Timestamp) -> Option<DecodingKey> {
+        if !self.keys.load().contains_key(key_id)
+            && self.may_refetch(now)
+            && let Err(error) = self.refresh().await
+        {
+            tracing::warn!(%error, "a key set could not be refreshed; the keys known so far stay in use");
+        }
+        let keys = self.keys.load();
+        let key = keys.get(key_id)?;
+        key.algorithms.contains(&algorithm).then(|| key.decoding.clone())
+    }
+
+    fn may_refetch(&self, now: Timestamp) -> bool {
+        let last = self.refetched_at_s.load(Ordering::Acquire);
+        let due = now.as_second() >= last.saturating_add(REFETCH_EVERY_S);
+        due && self
+            .refetched_at_s
+            .compare_exchange(last, now.as_second(), Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+    }
+}
+
+fn client(url: &str, trusted: &PathBuf) -> Result<reqwest::Client, KeysError> {
+    if !url.starts_with("https://") {
+        return Err(KeysError::Fetch("its address must begin with https://"));
+    }
+    let pem = std::fs::read(trusted)
+        .map_err(|source| KeysError::File { path: trusted.display().to_string(), source })?;
+    let roots = reqwest::Certificate::from_pem_bundle(&pem)
+        .map_err(|_| KeysError::Fetch("its authorities are not pem"))?;
+    reqwest::Client::builder()
+        .tls_certs_only(roots)
+        .https_only(true)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .timeout(Duration::from_secs(3))
+        .build()
+        .map_err(|_| KeysError::Fetch("its authorities cannot be used"))
+}
+
+async fn fetch(client: &reqwest::Client, url: &str) -> Result<Vec<u8>, KeysError> {
+    let mut response = client.get(url).send().await.map_err(|_| KeysError::Fetch("no answer"))?;
+    if response.status() != reqwest::StatusCode::OK {
+        return Err(KeysError::Fetch("the answer is not 200"));
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|_| KeysError::Fetch("the answer broke off"))? {
+        body.extend_from_slice(&chunk);
+        if body.len() > JWKS_BYTES_MAX {
+            return Err(KeysError::Fetch("the answer is too large"));
+        }
+    }
+    Ok(body)
+}
+
+fn parse(text: &[u8]) -> Result<HashMap<String, Arc<Key>>, KeysError> {
+    if text.len() > JWKS_BYTES_MAX {
+        return Err(KeysError::Content("larger than 64 KiB"));
+    }
+    let set: JwkSet =
+        serde_json::from_slice(text).map_err(|_| KeysError::Content("not a json web key set"))?;
+    if set.keys.is_empty() || set.keys.len() > KEYS_MAX {
+        return Err(KeysError::Content("it must have 1 to 50 keys"));
+    }
+    let mut keys = HashMap::new();
+    for jwk in &set.keys {
+        let id = jwk.common.key_id.as_deref().filter(|id| is_key_id(id));
+        let id = id.ok_or(KeysError::Content("a key has no usable `kid`"))?;
+        let decoding = DecodingKey::from_jwk(jwk).map_err(|_| KeysError::Content("a key cannot be read"))?;
+        let key = Arc::new(Key { decoding, algorithms: algorithms(jwk)? });
+        if keys.insert(id.to_owned(), key).is_some() {
+            return Err(KeysError::Content("two keys have the same `kid`"));
+        }
+    }
+    Ok(keys)
+}
+
+/// What a key may be used with, by its own type: never what a token claims.
+fn algorithms(jwk: &Jwk) -> Result<&'static [Algorithm], KeysError> {
+    use Algorithm::{ES256, ES384, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
+    match &jwk.algorithm {
+        AlgorithmParameters::EllipticCurve(curve) => match curve.curve {
+            EllipticCurve::P256 => Ok(&[ES256]),
+            EllipticCurve::P384 => Ok(&[ES384]),
+            _ => Err(KeysError::Content("an elliptic curve that is not in use here")),
+        },
+        AlgorithmParameters::OctetKeyPair(_) => Ok(&[EdDSA]),
+        AlgorithmParameters::RSA(_) => Ok(&[PS256, PS384, PS512, RS256, RS384, RS512]),
+        AlgorithmParameters::OctetKey(_) => {
+            Err(KeysError::Content("a symmetric key; public keys alone are allowed"))
+        }
+        _ => Err(KeysError::Content("a key of an unknown type")),
+    }
+}
+
+#[cfg(test)]
+impl KeySet {
+    pub(crate) fn from_jwks(text: &str) -> Self {
+        let keys = ArcSwap::from_pointee(parse(text.as_bytes()).unwrap());
+        let source = KeySource::File(PathBuf::from("nowhere"));
+        Self { source, keys, client: None, refetched_at_s: AtomicI64::new(i64::MIN) }
+    }
+}

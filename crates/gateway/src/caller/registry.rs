@@ -1,0 +1,174 @@
+//! Who is registered: systems, the certificates they show, and the issuers of their access tokens.
+
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
+
+use serde::Deserialize;
+use sharing::{OrganisationId, SystemId};
+
+use super::{
+    jws,
+    keys::{KeySet, KeySource, KeysError},
+};
+use crate::tls::CertificateFingerprint;
+
+/// A calling system, as the operator registers it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SystemSettings {
+    /// Its name.
+    pub id: SystemId,
+    /// The organisation it belongs to.
+    pub organisation: OrganisationId,
+    /// The organisation's service that uses it.
+    #[serde(default)]
+    pub service: Option<String>,
+    /// SHA-256 of its client certificates; two while one is being replaced.
+    pub certificates: Vec<CertificateFingerprint>,
+    /// Its name at its issuer (`client_id`).
+    pub client_id: String,
+    /// The issuer of its access tokens.
+    pub issuer: String,
+    /// The JWKS file with the keys that sign its `Sharing-Context`.
+    pub context_keys: PathBuf,
+    /// What it may do.
+    pub may: Vec<Capability>,
+}
+
+/// What a system may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Capability {
+    /// Ask for records, and for decisions without records.
+    Ask,
+    /// Record and withdraw consents and objections, and read those it may see.
+    Record,
+    /// Run unattended jobs, with a named owner in place of a practitioner.
+    Unattended,
+}
+
+/// An issuer of access tokens, as the operator registers it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IssuerSettings {
+    /// Its `iss`.
+    pub issuer: String,
+    /// The algorithms it may use.
+    pub algorithms: Vec<String>,
+    /// Its keys.
+    pub keys: KeySource,
+    /// Longest life of its tokens, in seconds.
+    pub token_lifetime_max_s: i64,
+}
+
+/// A registered system, ready for use.
+pub struct System {
+    /// As registered.
+    pub settings: SystemSettings,
+    pub(crate) context_keys: KeySet,
+    pub(crate) issuer: Arc<Issuer>,
+}
+
+/// A registered issuer, ready for use.
+pub struct Issuer {
+    pub(crate) name: String,
+    pub(crate) algorithms: Vec<jsonwebtoken::Algorithm>,
+    pub(crate) keys: KeySet,
+    pub(crate) token_lifetime_max_s: i64,
+}
+
+/// A registration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// Keys cannot be read.
+    #[error("{of}: {source}")]
+    Keys {
+        /// Whose.
+        of: String,
+        /// Why.
+        source: KeysError,
+    },
+    /// The registration contradicts itself.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+/// Every registered system, by certificate.
+pub struct Registry {
+    systems: HashMap<CertificateFingerprint, Arc<System>>,
+}
+
+impl Registry {
+    /// Checks the registrations and reads every key set.
+    ///
+    /// # Errors
+    /// [`RegistryError`] saying which registration and why.
+    pub async fn load(
+        systems: Vec<SystemSettings>,
+        issuers: Vec<IssuerSettings>,
+    ) -> Result<Self, RegistryError> {
+        let mut known = HashMap::new();
+        for settings in issuers {
+            let issuer = Arc::new(issuer(settings).await?);
+            if let Some(earlier) = known.insert(issuer.name.clone(), issuer) {
+                return Err(RegistryError::Invalid(format!("issuer `{}` is registered twice", earlier.name)));
+            }
+        }
+        let mut by_certificate = HashMap::new();
+        let mut clients = HashMap::new();
+        for settings in systems {
+            let id = settings.id.clone();
+            let unknown =
+                || RegistryError::Invalid(format!("system `{id}`: no [[issuers]] entry has its issuer"));
+            let issuer = known.get(&settings.issuer).cloned().ok_or_else(unknown)?;
+            if clients.insert((settings.issuer.clone(), settings.client_id.clone()), id.clone()).is_some() {
+                return Err(RegistryError::Invalid(format!(
+                    "system `{id}`: another system has its client_id"
+                )));
+            }
+            if settings.certificates.is_empty() {
+                return Err(RegistryError::Invalid(format!("system `{id}`: it has no certificates")));
+            }
+            let context_keys = KeySet::load(KeySource::File(settings.context_keys.clone())).await;
+            let context_keys = context_keys
+                .map_err(|source| RegistryError::Keys { of: format!("system `{id}`"), source })?;
+            let system = Arc::new(System { settings, context_keys, issuer });
+            for certificate in &system.settings.certificates {
+                if by_certificate.insert(*certificate, system.clone()).is_some() {
+                    return Err(RegistryError::Invalid(format!(
+                        "system `{id}`: its certificate is registered twice"
+                    )));
+                }
+            }
+        }
+        Ok(Self { systems: by_certificate })
+    }
+
+    /// The one system that shows this certificate.
+    pub fn system_of(&self, certificate: &CertificateFingerprint) -> Option<&Arc<System>> {
+        self.systems.get(certificate)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of_systems(systems: Vec<System>) -> Self {
+        let mut by_certificate = HashMap::new();
+        for system in systems.into_iter().map(Arc::new) {
+            for certificate in &system.settings.certificates {
+                by_certificate.insert(*certificate, system.clone());
+            }
+        }
+        Self { systems: by_certificate }
+    }
+}
+
+async fn issuer(settings: IssuerSettings) -> Result<Issuer, RegistryError> {
+    let name = settings.issuer;
+    let algorithms: Option<Vec<_>> = settings.algorithms.iter().map(|name| jws::algorithm(name)).collect();
+    let algorithms = algorithms.filter(|algorithms| !algorithms.is_empty()).ok_or_else(|| {
+        RegistryError::Invalid(format!(
+            "issuer `{name}`: `algorithms` must list some of ES256, ES384, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512"
+        ))
+    })?;
+    let keys = KeySet::load(settings.keys).await;
+    let keys = keys.map_err(|source| RegistryError::Keys { of: format!("issuer `{name}`"), source })?;
+    Ok(Issuer { name, algorithms, keys, token_lifetime_max_s: settings.token_lifetime_max_s })
+}

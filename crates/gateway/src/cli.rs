@@ -1,0 +1,102 @@
+//! The command line. Each verb is a file here.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use tokio_util::sync::CancellationToken;
+
+use crate::{config, serve, telemetry};
+
+pub mod audit;
+#[cfg(feature = "demo")]
+pub mod demo;
+mod output;
+pub mod policy;
+pub mod token;
+
+/// Consent-aware disclosure of personal records between public services.
+#[derive(Parser)]
+#[command(name = "concordat", version)]
+pub struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Run the gateway.
+    Serve(ConfigArguments),
+    /// Check the settings, keys and policies, and say what is wrong.
+    CheckConfig(ConfigArguments),
+    /// Run a self-contained demonstration on loopback, with keys of its own and fictional people.
+    #[cfg(feature = "demo")]
+    Demo(demo::DemoArguments),
+    /// Run a simulated record holder. The demonstration starts three.
+    #[cfg(feature = "demo")]
+    #[command(hide = true)]
+    Simulate(demo::SimulateArguments),
+    /// Check, test and print the policies.
+    Policy(policy::PolicyArguments),
+    /// Verify and export the ledger.
+    Audit(audit::AuditArguments),
+    /// Mint the headers of one request, for the demonstration and for trying things out.
+    Token(token::TokenArguments),
+    /// Print the OpenAPI document.
+    Openapi,
+}
+
+#[derive(clap::Args)]
+struct ConfigArguments {
+    /// The settings; else `CONCORDAT_CONFIG`, else `/etc/concordat/concordat.toml`.
+    #[arg(long)]
+    config: Option<PathBuf>,
+}
+
+impl ConfigArguments {
+    fn path(&self) -> PathBuf {
+        self.config.clone().unwrap_or_else(config::default_path)
+    }
+}
+
+/// Runs the program.
+///
+/// # Errors
+/// What went wrong and what to do.
+pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    match arguments.verb {
+        Verb::Serve(arguments) => {
+            let settings = config::load(&arguments.path())?;
+            let _telemetry = telemetry::start(&settings.telemetry)?;
+            let app = serve::app(&settings).await?;
+            let shutdown = CancellationToken::new();
+            let stop = shutdown.clone();
+            tokio::spawn(async move {
+                serve::stop_signal().await;
+                stop.cancel();
+            });
+            serve::serve(&settings, app, shutdown).await
+        }
+        Verb::CheckConfig(arguments) => check_config(&arguments.path()).await,
+        #[cfg(feature = "demo")]
+        Verb::Demo(arguments) => demo::run(arguments).await,
+        #[cfg(feature = "demo")]
+        Verb::Simulate(arguments) => demo::simulate(arguments).await,
+        Verb::Policy(arguments) => policy::run(&arguments),
+        Verb::Audit(arguments) => audit::run(arguments).await,
+        Verb::Token(arguments) => token::run(&arguments),
+        Verb::Openapi => {
+            output::line(&crate::routes::openapi().to_pretty_json()?);
+            Ok(())
+        }
+    }
+}
+
+async fn check_config(path: &std::path::Path) -> anyhow::Result<()> {
+    let settings = config::load(path)?;
+    crate::policies::load(&settings.policies)?;
+    crate::caller::Registry::load(settings.systems.clone(), settings.issuers.clone()).await?;
+    config::read_key(&settings.ledger.signing_key)?;
+    config::read_key(&settings.ledger.lookup_key)?;
+    output::line("the settings, keys and policies are in order");
+    Ok(())
+}

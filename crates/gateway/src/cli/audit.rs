@@ -1,0 +1,226 @@
+//! `concordat audit verify|export|checkpoint`: read-only, also while the gateway runs.
+
+use std::{
+    fs::File,
+    io::{BufRead as _, BufReader, BufWriter, Write as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand, ValueEnum};
+use ledger::{
+    entry::Entry,
+    export::{CsvWriter, Hashed, Manifest, write_ndjson},
+    note::NoteSigner,
+    verify::{Report, Verifier},
+};
+use store::Archive;
+
+use super::output;
+use crate::config;
+
+const PAGE: u32 = 1_000;
+
+/// Work on the ledger.
+#[derive(Args)]
+pub struct AuditArguments {
+    #[command(subcommand)]
+    verb: AuditVerb,
+}
+
+#[derive(Subcommand)]
+enum AuditVerb {
+    /// Recompute everything, and name the first entry that is not in order.
+    Verify {
+        /// The gateway's settings: verify its database.
+        #[arg(long, required_unless_present = "export")]
+        config: Option<PathBuf>,
+        /// An exported NDJSON file, with its manifest beside it: verify that, with nothing of the gateway's.
+        #[arg(long, conflicts_with = "config")]
+        export: Option<PathBuf>,
+        /// Older checkpoints, such as a partner's receipts', that must be prefixes.
+        #[arg(long)]
+        checkpoint: Vec<PathBuf>,
+    },
+    /// Write every entry to a file, with a manifest beside it.
+    Export {
+        /// The gateway's settings.
+        #[arg(long)]
+        config: PathBuf,
+        /// The format.
+        #[arg(long, default_value = "ndjson")]
+        format: Format,
+        /// The file.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Print the newest checkpoint, or write it to the copy outside the database.
+    Checkpoint {
+        /// The gateway's settings.
+        #[arg(long)]
+        config: PathBuf,
+        /// Replace the copy. Only after the ledger was verified against somebody else's checkpoint.
+        #[arg(long)]
+        write: bool,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Ndjson,
+    Csv,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// What is not in order.
+pub async fn run(arguments: AuditArguments) -> anyhow::Result<()> {
+    match arguments.verb {
+        AuditVerb::Verify { config: Some(path), checkpoint, .. } => verify_database(&path, &checkpoint).await,
+        AuditVerb::Verify { export, checkpoint, .. } => {
+            verify_export(&export.context("say what to verify: --config or --export")?, &checkpoint)
+        }
+        AuditVerb::Export { config, format, out } => export(&config, format, &out).await,
+        AuditVerb::Checkpoint { config, write } => checkpoint(&config, write).await,
+    }
+}
+
+async fn open(config: &Path) -> anyhow::Result<(config::Settings, Archive, String)> {
+    let settings = config::load(config)?;
+    let archive = Archive::open(&settings.ledger.database)
+        .await
+        .with_context(|| settings.ledger.database.display().to_string())?;
+    let seed = config::read_key(&settings.ledger.signing_key)?;
+    let public_key = NoteSigner::from_seed(&settings.ledger.origin, &seed).verifier_key();
+    Ok((settings, archive, public_key))
+}
+
+async fn verify_database(config: &Path, older: &[PathBuf]) -> anyhow::Result<()> {
+    let (settings, archive, public_key) = open(config).await?;
+    let mut verifier = Verifier::new(&public_key)?;
+    // A running gateway writes the copy after the database, so the copy is never ahead.
+    if let Ok(note) = std::fs::read_to_string(&settings.ledger.checkpoint_copy) {
+        verifier.expect_checkpoint(&note, "the checkpoint outside the database")?;
+    }
+    expect_all(&mut verifier, older)?;
+    let head = archive.head().await?;
+    let mut next = 0;
+    while next < head.size {
+        let leaves = archive.leaves(next, PAGE).await?;
+        anyhow::ensure!(!leaves.is_empty(), "entry {next} is missing from the database");
+        for leaf in leaves.into_iter().filter(|leaf| leaf.seq < head.size) {
+            verifier.entry(&leaf.bytes)?;
+            next = leaf.seq + 1;
+        }
+    }
+    say(&verifier.finish(&head.checkpoint)?);
+    Ok(())
+}
+
+fn verify_export(file: &Path, older: &[PathBuf]) -> anyhow::Result<()> {
+    let manifest_path = manifest_path(file);
+    let manifest: Manifest = serde_json::from_str(&config::read(&manifest_path)?)
+        .with_context(|| format!("{}: not a manifest", manifest_path.display()))?;
+    anyhow::ensure!(
+        manifest.format == "ndjson",
+        "only an ndjson export holds the entries themselves; export that"
+    );
+    let mut verifier = Verifier::new(&manifest.public_key)?;
+    expect_all(&mut verifier, older)?;
+    let lines = BufReader::new(File::open(file).with_context(|| file.display().to_string())?).split(b'\n');
+    for line in lines {
+        verifier.entry(&line?)?;
+    }
+    say(&verifier.finish(&manifest.checkpoint)?);
+    Ok(())
+}
+
+fn expect_all(verifier: &mut Verifier, older: &[PathBuf]) -> anyhow::Result<()> {
+    for path in older {
+        verifier.expect_checkpoint(&config::read(path)?, &path.display().to_string())?;
+    }
+    Ok(())
+}
+
+fn say(report: &Report) {
+    output::line(&format!("{} entries of {} verify", report.entries, report.origin));
+    for (kind, count) in &report.kinds {
+        output::line(&format!("  {count:>8}  {kind}"));
+    }
+    output::line(&format!("  root {}", report.root));
+    if report.clock_steps_back > 0 {
+        output::line(&format!(
+            "  {} entries are dated before the one in front of them",
+            report.clock_steps_back
+        ));
+    }
+    if !report.open_intents.is_empty() {
+        output::line(&format!("  {} questions are still open", report.open_intents.len()));
+    }
+}
+
+async fn export(config: &Path, format: Format, out: &Path) -> anyhow::Result<()> {
+    let (settings, archive, public_key) = open(config).await?;
+    let head = archive.head().await?;
+    let file = File::create(out).with_context(|| out.display().to_string())?;
+    let mut hashed = Hashed::new(BufWriter::new(file));
+    match format {
+        Format::Ndjson => {
+            let mut next = 0;
+            while next < head.size {
+                for leaf in archive.leaves(next, PAGE).await?.into_iter().filter(|leaf| leaf.seq < head.size)
+                {
+                    write_ndjson(&mut hashed, &leaf.bytes)?;
+                    next = leaf.seq + 1;
+                }
+            }
+        }
+        Format::Csv => {
+            let mut rows = CsvWriter::new(&mut hashed)?;
+            let mut next = 0;
+            while next < head.size {
+                for leaf in archive.leaves(next, PAGE).await?.into_iter().filter(|leaf| leaf.seq < head.size)
+                {
+                    rows.write(&Entry::decode(&leaf.bytes)?, &leaf.bytes)?;
+                    next = leaf.seq + 1;
+                }
+            }
+            rows.finish()?;
+        }
+    }
+    let (mut writer, file_sha256) = hashed.finish();
+    writer.flush()?;
+    let manifest = Manifest {
+        origin: settings.ledger.origin,
+        public_key,
+        from: 0,
+        until: head.size,
+        format: format!("{format:?}").to_lowercase(),
+        file_sha256,
+        checkpoint: head.checkpoint,
+        schema_version: ledger::entry::SCHEMA_VERSION,
+    };
+    let beside = manifest_path(out);
+    std::fs::write(&beside, format!("{}\n", serde_json::to_string_pretty(&manifest)?))
+        .with_context(|| beside.display().to_string())?;
+    output::line(&format!("{} entries in {}, manifest in {}", head.size, out.display(), beside.display()));
+    Ok(())
+}
+
+fn manifest_path(file: &Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".manifest.json");
+    PathBuf::from(name)
+}
+
+async fn checkpoint(config: &Path, write: bool) -> anyhow::Result<()> {
+    let (settings, archive, _) = open(config).await?;
+    let head = archive.head().await?;
+    if write {
+        std::fs::write(&settings.ledger.checkpoint_copy, &head.checkpoint)
+            .with_context(|| settings.ledger.checkpoint_copy.display().to_string())?;
+    }
+    output::line(head.checkpoint.trim_end());
+    Ok(())
+}

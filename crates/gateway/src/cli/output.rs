@@ -1,0 +1,7 @@
+//! What the command line says: the one module that prints.
+
+/// Prints a line on standard output.
+#[expect(clippy::print_stdout, reason = "the command line's own output")]
+pub(super) fn line(text: &str) {
+    println!("{text}");
+}

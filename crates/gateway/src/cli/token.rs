@@ -1,0 +1,118 @@
+//! `concordat token`: the two headers of one request, for the demonstration's partners.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::Args;
+use rustls_pki_types::{CertificateDer, pem::PemObject as _};
+use serde::{Deserialize, Serialize};
+
+use super::output;
+use crate::{
+    clock::{Clock as _, SystemClock, SystemEntropy, uuid},
+    config,
+    mint::{AccessToken, MintingKey, SharingContext},
+    tls::CertificateFingerprint,
+};
+
+/// Mint the `Authorization` and `Sharing-Context` headers of one request.
+#[derive(Args)]
+pub struct TokenArguments {
+    /// The partner's file, which the demonstration writes: `concordat-demo/fire.partner.toml`.
+    #[arg(long)]
+    partner: PathBuf,
+    /// The purpose.
+    #[arg(long)]
+    purpose: String,
+    /// The case.
+    #[arg(long)]
+    case: String,
+    /// The person, as `scheme=value`: `nhs-number=9732110317`. Leave it out for requests about nobody.
+    #[arg(long)]
+    record: Option<String>,
+    /// The method of the request.
+    #[arg(long, default_value = "POST")]
+    method: String,
+    /// The path of the request.
+    #[arg(long, default_value = "/v1/disclosures")]
+    path: String,
+}
+
+/// A partner's own keys and names: what its systems hold in production.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Partner {
+    /// Its organisation.
+    pub organisation: String,
+    /// Its name at the issuer.
+    pub client_id: String,
+    /// The practitioner.
+    pub practitioner: String,
+    /// The practitioner's role.
+    pub role: String,
+    /// The purposes that its tokens name.
+    pub purposes: Vec<String>,
+    /// Its client certificate.
+    pub certificate: PathBuf,
+    /// The key that signs its contexts.
+    pub context_key: PathBuf,
+    /// The issuer's name.
+    pub issuer: String,
+    /// The issuer's key. A real partner never holds it: the demonstration has no authorization server.
+    pub issuer_key: PathBuf,
+    /// The gateway's audience.
+    pub audience: String,
+    /// The gateway's address.
+    pub public_url: String,
+}
+
+/// Prints the headers.
+///
+/// # Errors
+/// When a file of the partner's cannot be read.
+pub fn run(arguments: &TokenArguments) -> anyhow::Result<()> {
+    let base = arguments.partner.parent().unwrap_or(Path::new("."));
+    let partner: Partner = toml::from_str(&config::read(&arguments.partner)?)
+        .with_context(|| format!("{}: not a partner's file", arguments.partner.display()))?;
+    let pem = |path: &Path| config::read(&base.join(path));
+    let certificate = CertificateDer::from_pem_slice(pem(&partner.certificate)?.as_bytes())?;
+    let now = SystemClock.now().as_second();
+    let purposes: Vec<_> = partner.purposes.iter().map(String::as_str).collect();
+    let access = AccessToken {
+        issuer: &partner.issuer,
+        audience: &partner.audience,
+        client_id: &partner.client_id,
+        certificate: CertificateFingerprint::of(&certificate),
+        purposes: &purposes,
+        issued_at_s: now,
+        jti: &uuid(&SystemEntropy),
+    };
+    let record = match &arguments.record {
+        None => None,
+        Some(text) => {
+            Some(text.split_once('=').context("--record is scheme=value, such as nhs-number=9732110317")?)
+        }
+    };
+    let url = format!("{}{}", partner.public_url, arguments.path);
+    let context = SharingContext {
+        client_id: &partner.client_id,
+        organisation: &partner.organisation,
+        audience: &partner.audience,
+        method: &arguments.method,
+        url: &url,
+        purpose: &arguments.purpose,
+        case_reference: &arguments.case,
+        record,
+        practitioner: (&partner.practitioner, &partner.role),
+        issued_at_s: now,
+        jti: &uuid(&SystemEntropy),
+    };
+    let issuer_key = MintingKey::from_pem(&pem(&partner.issuer_key)?, "issuer-1")?;
+    let context_key = MintingKey::from_pem(&pem(&partner.context_key)?, "context-1")?;
+    output::line(&format!("Authorization: Bearer {}", issuer_key.sign("at+jwt", &access.claims())?));
+    output::line(&format!(
+        "Sharing-Context: {}",
+        context_key.sign("sharing-context+jwt", &context.claims())?
+    ));
+    Ok(())
+}

@@ -1,0 +1,255 @@
+//! Settings: one TOML file, closed against unknown keys, every path relative to it. The environment is read here
+//! and nowhere else.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::Deserialize;
+use sharing::identifier::ProviderId;
+
+use crate::{
+    app::RequestLimits,
+    caller::{IssuerSettings, SystemSettings, keys::KeySource},
+    listener::Limits,
+};
+
+/// Everything that a deployment sets. `deploy/concordat.example.toml` describes each.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "described in deploy/concordat.example.toml, where operators read it")]
+pub struct Settings {
+    pub listen: SocketAddr,
+    #[serde(default)]
+    pub probe_listen: Option<SocketAddr>,
+    pub public_url: String,
+    pub audience: String,
+    pub policies: PathBuf,
+    pub tls: TlsSettings,
+    pub ledger: LedgerSettings,
+    #[serde(default)]
+    pub limits: LimitSettings,
+    #[serde(default)]
+    pub telemetry: TelemetrySettings,
+    pub providers: BTreeMap<ProviderId, ProviderSettings>,
+    pub issuers: Vec<IssuerSettings>,
+    pub systems: Vec<SystemSettings>,
+}
+
+/// The server's certificate, and who may connect.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "described in deploy/concordat.example.toml")]
+pub struct TlsSettings {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    pub client_ca: PathBuf,
+    #[serde(default)]
+    pub revocation_lists: Vec<PathBuf>,
+}
+
+/// The ledger.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "described in deploy/concordat.example.toml")]
+pub struct LedgerSettings {
+    pub origin: String,
+    pub database: PathBuf,
+    pub checkpoint_copy: PathBuf,
+    pub signing_key: PathBuf,
+    pub lookup_key: PathBuf,
+}
+
+/// Bounds.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "described in deploy/concordat.example.toml")]
+pub struct LimitSettings {
+    pub body_bytes_max: usize,
+    pub request_deadline_ms: u64,
+    pub requests_max: usize,
+    pub connections_max: usize,
+    pub handshake_timeout_ms: u64,
+    pub header_read_timeout_ms: u64,
+    pub connection_max_age_s: u64,
+    pub drain_timeout_s: u64,
+}
+
+impl Default for LimitSettings {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: 64 * 1024,
+            request_deadline_ms: 10_000,
+            requests_max: 256,
+            connections_max: 1_024,
+            handshake_timeout_ms: 5_000,
+            header_read_timeout_ms: 5_000,
+            connection_max_age_s: 300,
+            drain_timeout_s: 30,
+        }
+    }
+}
+
+impl LimitSettings {
+    /// Bounds on requests.
+    pub fn requests(&self) -> RequestLimits {
+        RequestLimits {
+            body_bytes_max: self.body_bytes_max,
+            deadline: Duration::from_millis(self.request_deadline_ms),
+            requests_max: self.requests_max,
+            ..RequestLimits::default()
+        }
+    }
+
+    /// Bounds on connections.
+    pub fn connections(&self) -> Limits {
+        Limits {
+            handshake_timeout: Duration::from_millis(self.handshake_timeout_ms),
+            header_read_timeout: Duration::from_millis(self.header_read_timeout_ms),
+            connection_max_age: Duration::from_secs(self.connection_max_age_s),
+            connections_max: self.connections_max,
+            drain_timeout: Duration::from_secs(self.drain_timeout_s),
+            ..Limits::default()
+        }
+    }
+}
+
+/// Traces.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "described in deploy/concordat.example.toml")]
+pub struct TelemetrySettings {
+    pub otlp_endpoint: Option<String>,
+    pub log_filter: Option<String>,
+}
+
+/// How this deployment reaches a record holder.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "described in deploy/concordat.example.toml")]
+pub struct ProviderSettings {
+    #[serde(default)]
+    pub base_url: Option<String>,
+    pub trusted: PathBuf,
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    #[serde(default = "default_timeout_ms")]
+    pub timeout_ms: u64,
+    #[serde(default = "default_body_bytes_max")]
+    pub body_bytes_max: usize,
+}
+
+fn default_timeout_ms() -> u64 {
+    3_000
+}
+
+fn default_body_bytes_max() -> usize {
+    1 << 20
+}
+
+/// Settings that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file cannot be read.
+    #[error("{path}: {source}")]
+    File {
+        /// Which.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not in order.
+    #[error("{path}:{line}: {message}")]
+    Content {
+        /// Which file.
+        path: String,
+        /// Which line.
+        line: usize,
+        /// What is wrong.
+        message: String,
+    },
+    /// A key file does not hold 64 hexadecimal digits.
+    #[error(
+        "{0}: a key file holds 32 random bytes as 64 hexadecimal digits; make one with `openssl rand -hex 32`"
+    )]
+    Key(String),
+}
+
+/// Where the settings are, if the command line does not say: `CONCORDAT_CONFIG`, or the usual place.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub fn default_path() -> PathBuf {
+    std::env::var_os("CONCORDAT_CONFIG")
+        .map_or_else(|| PathBuf::from("/etc/concordat/concordat.toml"), PathBuf::from)
+}
+
+/// The log filter, if the settings do not say: `RUST_LOG`, or `info`.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub fn default_log_filter() -> String {
+    std::env::var("RUST_LOG").unwrap_or_else(|_| "info,sqlx=warn,hyper=warn".to_owned())
+}
+
+/// Reads the settings. Paths in them are relative to the file.
+///
+/// # Errors
+/// [`ConfigError`] with file and line.
+pub fn load(path: &Path) -> Result<Settings, ConfigError> {
+    let text = read(path)?;
+    let mut settings: Settings = toml::from_str(&text).map_err(|error| {
+        let before = text.get(..error.span().map_or(0, |span| span.start)).unwrap_or("");
+        let line = before.matches('\n').count() + 1;
+        ConfigError::Content { path: path.display().to_string(), line, message: error.message().to_owned() }
+    })?;
+    let base = path.parent().unwrap_or(Path::new("."));
+    let anchor = |path: &mut PathBuf| *path = base.join(&*path);
+    anchor(&mut settings.policies);
+    [&mut settings.tls.certificate, &mut settings.tls.key, &mut settings.tls.client_ca]
+        .into_iter()
+        .for_each(anchor);
+    settings.tls.revocation_lists.iter_mut().for_each(anchor);
+    let ledger = &mut settings.ledger;
+    [&mut ledger.database, &mut ledger.checkpoint_copy, &mut ledger.signing_key, &mut ledger.lookup_key]
+        .into_iter()
+        .for_each(anchor);
+    for provider in settings.providers.values_mut() {
+        [&mut provider.trusted, &mut provider.certificate, &mut provider.key].into_iter().for_each(anchor);
+    }
+    for issuer in &mut settings.issuers {
+        match &mut issuer.keys {
+            KeySource::File(path) | KeySource::Url { trusted: path, .. } => anchor(path),
+        }
+    }
+    settings.systems.iter_mut().for_each(|system| anchor(&mut system.context_keys));
+    Ok(settings)
+}
+
+/// Reads a text file.
+///
+/// # Errors
+/// [`ConfigError::File`] naming it.
+pub fn read(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path)
+        .map_err(|source| ConfigError::File { path: path.display().to_string(), source })
+}
+
+/// Reads a key file: 64 hexadecimal digits.
+///
+/// # Errors
+/// [`ConfigError`] naming it; never its content.
+pub fn read_key(path: &Path) -> Result<zeroize::Zeroizing<[u8; 32]>, ConfigError> {
+    let text = zeroize::Zeroizing::new(read(path)?);
+    let malformed = || ConfigError::Key(path.display().to_string());
+    let digits: Option<Vec<u8>> = text
+        .trim()
+        .chars()
+        .map(|digit| digit.to_digit(16).and_then(|value| u8::try_from(value).ok()))
+        .collect();
+    let digits = zeroize::Zeroizing::new(digits.filter(|digits| digits.len() == 64).ok_or_else(malformed)?);
+    let mut key = zeroize::Zeroizing::new([0; 32]);
+    for (byte, pair) in key.iter_mut().zip(digits.chunks(2)) {
+        *byte = pair.iter().fold(0, |value, digit| value << 4 | digit);
+    }
+    Ok(key)
+}

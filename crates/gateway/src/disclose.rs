@@ -1,0 +1,489 @@
+//! The one use case: a question about a person, from authenticated request to recorded answer.
+//!
+//! [`disclose`] reads top to bottom. Every way out of it is recorded in the ledger before it is answered. It may
+//! be dropped at any await (a caller that breaks off): an open intent is then closed by [`OpenIntent`].
+
+use jiff::Timestamp;
+use ledger::entry::{AgreementRef, Body, Decided};
+use sharing::{
+    Decision, Denial, Permit, Provider, Pseudonym, Question, Reason, SubjectState,
+    decide::{AgreementReference, Asked, ConfirmedPermit, Obligations, Referral, Step, Withheld, decide},
+    identifier::{DecisionId, ItemId, ProviderId},
+    minimise::{ExamineFault, Examined, MinimisedRecord},
+};
+use store::{Change, CommitError, Committed, Recheck, ReplayGuard, Resolved, Submission};
+
+use crate::{
+    app::{App, InForce},
+    caller::{Caller, Context},
+    clock,
+    problem::{Problem, Refusal},
+    receipt::Receipt,
+};
+
+/// A parsed question from an authenticated caller.
+pub struct Ask {
+    /// Who asks.
+    pub caller: Caller,
+    /// Why and for which case.
+    pub context: Context,
+    /// What.
+    pub question: Question,
+    /// The caller's own id for the request.
+    pub request_id: Option<String>,
+    /// The caller wants the decision and not the record.
+    pub answer_only: bool,
+}
+
+/// A permitted answer. It can be made only from a minimised record that is recorded as released, or from a
+/// decision that is recorded as answered.
+pub struct Answer {
+    /// The record; none where the decision alone was asked for.
+    pub record: Option<MinimisedRecord>,
+    /// The items that were, or would be, released.
+    pub items: Vec<String>,
+    /// What was asked for and is not in the answer.
+    pub withheld: Vec<(ItemId, Withheld)>,
+    /// What the recipient takes on.
+    pub obligations: Obligations,
+    /// When the source last changed the record, as it says.
+    pub source_time: Option<String>,
+    /// The version of the flow it rests on.
+    pub agreement: AgreementReference,
+    /// Where it is recorded.
+    pub receipt: Receipt,
+}
+
+/// How often a question is decided again because what it rests on changed under it.
+const ATTEMPTS_MAX: usize = 4;
+
+/// One question, from top to bottom.
+///
+/// # Errors
+/// The [`Refusal`] to answer with. It has been recorded, unless the ledger itself cannot be written.
+pub async fn disclose(app: &App, ask: Ask) -> Result<Answer, Refusal> {
+    let decision_id = DecisionId::from_random(app.entropy.bits());
+    let walk = Walk { app, ask: &ask, policies: app.policies(), decision_id: decision_id.as_str() };
+    for _ in 0..ATTEMPTS_MAX {
+        let at = app.clock.now();
+        let subject = walk.resolve().await?;
+        let state = walk.state(std::slice::from_ref(&subject.pseudonym)).await?;
+        let decision = decide(&ask.question, &walk.policies.set, &state, at);
+        match walk.record_decision(&decision, subject.clone(), at).await {
+            Err(CommitError::Changed) => {}
+            Err(error) => return Err(commit_problem(error).into()),
+            Ok(committed) => {
+                return match decision {
+                    Decision::Permit(permit) => walk.ask_provider(permit, &subject.pseudonym).await,
+                    Decision::Deny(denial) => Err(walk.refuse(denial, &committed).await),
+                    Decision::Refer(_) => Err(walk.refusal(Problem::Referred, &committed)),
+                };
+            }
+        }
+    }
+    Err(Problem::Unsettled.into())
+}
+
+/// What stays the same along the way.
+struct Walk<'a> {
+    app: &'a App,
+    ask: &'a Ask,
+    policies: InForce,
+    decision_id: &'a str,
+}
+
+impl Walk<'_> {
+    async fn resolve(&self) -> Result<Resolved, Refusal> {
+        let fresh = Pseudonym::from_random(self.app.entropy.bits());
+        let resolved = self.app.store.resolve(&self.ask.question.subject, fresh).await;
+        resolved.map_err(|error| internal(&error).into())
+    }
+
+    async fn state(&self, names: &[Pseudonym]) -> Result<SubjectState, Refusal> {
+        self.app.store.subject_state(names).await.map_err(|error| internal(&error).into())
+    }
+
+    /// INTENT, REFUSAL or REFERRAL, durable before anything else happens.
+    async fn record_decision(
+        &self,
+        decision: &Decision,
+        subject: Resolved,
+        at: Timestamp,
+    ) -> Result<Committed, CommitError> {
+        let (entry, opens) = match decision {
+            Decision::Permit(permit) => (Body::Intent(Box::new(self.decided_permit(permit, &subject))), true),
+            Decision::Deny(denial) => {
+                let decided =
+                    self.decided(&subject, denial.agreement.as_ref(), &denial.reasons, &denial.trace);
+                (Body::Refusal(Box::new(decided)), false)
+            }
+            Decision::Refer(Referral { reasons, trace }) => {
+                (Body::Referral(Box::new(self.decided(&subject, None, reasons, trace))), false)
+            }
+        };
+        let mut submission = Submission::of(at, vec![entry]);
+        submission.replay = Some(ReplayGuard {
+            issuer: self.ask.caller.client_id.clone(),
+            jti: self.ask.context.jti.clone(),
+            expires: self.ask.context.expires,
+        });
+        submission.changes.push(Change::KnowSubject(subject));
+        if opens {
+            submission.changes.push(Change::OpenIntent(self.decision_id.to_owned()));
+        }
+        self.app.store.commit(submission).await
+    }
+
+    fn decided(
+        &self,
+        subject: &Resolved,
+        agreement: Option<&AgreementReference>,
+        reasons: &[Reason],
+        trace: &[Step],
+    ) -> Decided {
+        let question = &self.ask.question;
+        let asked = match &question.asked {
+            Asked::AllAgreed => Vec::new(),
+            Asked::Items(items) => items.iter().map(ToString::to_string).collect(),
+        };
+        Decided {
+            decision_id: self.decision_id.to_owned(),
+            request_id: self.ask.request_id.clone(),
+            by: self.ask.caller.actor(),
+            provider: question.provider.to_string(),
+            recipient: question.recipient.to_string(),
+            purpose: question.purpose.to_string(),
+            case_reference: self.ask.context.case_reference.as_str().to_owned(),
+            subject: subject.pseudonym.to_string(),
+            identifier_scheme: question.subject.scheme().to_string(),
+            asked,
+            agreement: agreement.map(|reference| AgreementRef {
+                agreement: reference.agreement.to_string(),
+                version: reference.version,
+                flow: reference.flow.to_string(),
+                digest: reference.digest.clone(),
+            }),
+            policy_revision: self.policies.revision.unsigned_abs(),
+            permitted: Vec::new(),
+            reasons: reasons.iter().map(|reason| reason.as_str().to_owned()).collect(),
+            trace: trace.iter().map(ToString::to_string).collect(),
+            consents: Vec::new(),
+            context_sha256: self.ask.context.digest.clone(),
+            answer_only: self.ask.answer_only,
+        }
+    }
+
+    fn decided_permit(&self, permit: &Permit, subject: &Resolved) -> Decided {
+        Decided {
+            permitted: permit.items().iter().map(ToString::to_string).collect(),
+            consents: permit.consents().iter().map(ToString::to_string).collect(),
+            ..self.decided(subject, Some(permit.agreement()), &[], permit.trace())
+        }
+    }
+
+    fn refusal(&self, problem: Problem, committed: &Committed) -> Refusal {
+        Refusal { problem, receipt: Some(Receipt::of(self.decision_id, committed)) }
+    }
+
+    /// A refusal about the agreement is answered at once. One about the person goes the way of "no such person":
+    /// the record holder is asked for somebody who does not exist, and a second entry is written.
+    async fn refuse(&self, denial: Denial, committed: &Committed) -> Refusal {
+        if !denial.depends_on_person() {
+            return self.refusal(Problem::Refused(denial.reasons), committed);
+        }
+        let problem = match self.policies.set.provider(denial.provider()) {
+            None => Problem::NoRecordAvailable,
+            Some(provider) => {
+                let request_id = clock::uuid(self.app.entropy.as_ref());
+                match self.app.connectors.ask_decoy(provider, &denial, &request_id).await {
+                    Ok(()) | Err(connectors::FetchFault::NotFound) => Problem::NoRecordAvailable,
+                    Err(fault) => provider_problem(fault),
+                }
+            }
+        };
+        let reasons = denial.reasons.iter().map(|reason| reason.as_str().to_owned()).collect();
+        self.end("not_released", reasons, Vec::new(), Vec::new(), problem).await
+    }
+
+    /// Asks the record holder, decides again with what the record says, and releases.
+    async fn ask_provider(&self, permit: Permit, subject: &Pseudonym) -> Result<Answer, Refusal> {
+        let open = OpenIntent { app: self.app, decision_id: Some(self.decision_id.to_owned()) };
+        let Some(provider) = self.policies.set.provider(permit.provider()) else {
+            return Err(internal(&"a permit names a record holder that is not in the catalogue").into());
+        };
+        let request_id = clock::uuid(self.app.entropy.as_ref());
+        let outcome = match self.app.connectors.fetch(provider, &permit, &request_id).await {
+            Ok(fetched) => match permit.examine(provider, &fetched.body) {
+                Ok(examined) => self.release(&permit, provider, &examined, subject).await,
+                Err(ExamineFault::NoRecord) => {
+                    Err(self.close("not_released", &["subject-unknown"], Problem::NoRecordAvailable).await)
+                }
+                Err(fault) => Err(self.unusable(fault, provider.id()).await),
+            },
+            Err(connectors::FetchFault::NotFound) => {
+                Err(self.close("not_released", &["subject-unknown"], Problem::NoRecordAvailable).await)
+            }
+            Err(fault) => Err(self.close("provider_fault", &[fault.as_str()], provider_problem(fault)).await),
+        };
+        open.ended();
+        outcome
+    }
+
+    /// An answer that is not about the person asked for is refused whole, and alarmed.
+    async fn unusable(&self, fault: ExamineFault, provider: &ProviderId) -> Refusal {
+        let (outcome, code) = match fault {
+            ExamineFault::SubjectMismatch => ("subject_mismatch", "subject-mismatch"),
+            ExamineFault::Json(_) => ("provider_fault", "provider-invalid-json"),
+            ExamineFault::Unexpected | ExamineFault::NoRecord => {
+                ("provider_fault", "provider-unexpected-answer")
+            }
+        };
+        tracing::error!(decision_id = self.decision_id, %provider, code, "a record holder's answer was refused");
+        self.close(outcome, &[code], Problem::ProviderAnswerRefused).await
+    }
+
+    async fn release(
+        &self,
+        permit: &Permit,
+        provider: &Provider,
+        examined: &Examined,
+        subject: &Pseudonym,
+    ) -> Result<Answer, Refusal> {
+        for _ in 0..ATTEMPTS_MAX {
+            let at = self.app.clock.now();
+            let known = self.everyone_in(examined, subject).await?;
+            let names: Vec<_> = known.iter().map(|resolved| resolved.pseudonym.clone()).collect();
+            let state = self.state(&names).await?;
+            let learned = Learned::of(examined, &state, &known, provider);
+            let question = &self.ask.question;
+            let confirmed = match permit.confirm(question, &self.app.policies().set, &state, examined, at) {
+                Ok(confirmed) => confirmed,
+                Err(denial) => return Err(self.refuse_after_all(&denial, learned).await),
+            };
+            let record = confirmed.minimise(provider, examined, at);
+            match self.record_release(&confirmed, &record, &state, learned, at).await {
+                Ok(committed) => return Ok(self.answer(&confirmed, record, examined, &committed)),
+                Err(CommitError::Changed) => {}
+                Err(error) => return Err(commit_problem(error).into()),
+            }
+        }
+        Err(self.close("not_released", &["unsettled"], Problem::Unsettled).await)
+    }
+
+    /// The asked name, and the name behind every identifier in the record. An identifier that nobody has used
+    /// before becomes another name of the same person.
+    async fn everyone_in(&self, examined: &Examined, subject: &Pseudonym) -> Result<Vec<Resolved>, Refusal> {
+        let mut known = Vec::new();
+        for identifier in &examined.facts().identifiers {
+            let resolved = self.app.store.resolve(identifier, subject.clone()).await;
+            known.push(resolved.map_err(|error| Refusal::from(internal(&error)))?);
+        }
+        Ok(known)
+    }
+
+    async fn refuse_after_all(&self, denial: &Denial, learned: Learned) -> Refusal {
+        let problem = if denial.depends_on_person() {
+            Problem::NoRecordAvailable
+        } else {
+            Problem::Refused(denial.reasons.clone())
+        };
+        let reasons = denial.reasons.iter().map(|reason| reason.as_str().to_owned()).collect();
+        let mut changes = learned.changes;
+        changes.push(Change::CloseIntent(self.decision_id.to_owned()));
+        self.end("not_released", reasons, learned.entries, changes, problem).await
+    }
+
+    /// RELEASE, durable before anything leaves, in the transaction that re-checks what it rests on.
+    async fn record_release(
+        &self,
+        confirmed: &ConfirmedPermit,
+        record: &MinimisedRecord,
+        state: &SubjectState,
+        learned: Learned,
+        at: Timestamp,
+    ) -> Result<Committed, CommitError> {
+        let permit = confirmed.permit();
+        let last = if self.ask.answer_only {
+            self.closure("decision_only", Vec::new())
+        } else {
+            Body::Release {
+                decision_id: self.decision_id.to_owned(),
+                subjects: state.names.iter().map(|(name, _)| name.to_string()).collect(),
+                items: record.items().map(ToString::to_string).collect(),
+                record_sha256: record.digest(),
+                obligations: obligation_codes(permit.obligations()),
+                policy_revision: self.app.policies().revision.unsigned_abs(),
+                consents: permit.consents().iter().map(ToString::to_string).collect(),
+            }
+        };
+        let agreement = permit.agreement();
+        let mut submission = Submission::of(at, learned.entries);
+        submission.entries.push(last);
+        submission.recheck = Some(Recheck {
+            names: state.names.clone(),
+            agreement: (agreement.agreement.clone(), agreement.digest.clone()),
+        });
+        submission.changes = learned.changes;
+        submission.changes.push(Change::CloseIntent(self.decision_id.to_owned()));
+        self.app.store.commit(submission).await
+    }
+
+    fn answer(
+        &self,
+        confirmed: &ConfirmedPermit,
+        record: MinimisedRecord,
+        examined: &Examined,
+        committed: &Committed,
+    ) -> Answer {
+        let permit = confirmed.permit();
+        let absent = record.absent().iter().map(|item| (item.clone(), Withheld::NotAvailable));
+        let mut withheld: Vec<_> = permit.withheld().iter().cloned().chain(absent).collect();
+        withheld.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Answer {
+            items: record.items().map(ToString::to_string).collect(),
+            record: (!self.ask.answer_only).then_some(record),
+            withheld,
+            obligations: permit.obligations().clone(),
+            source_time: examined.facts().source_time.clone(),
+            agreement: permit.agreement().clone(),
+            receipt: Receipt::of(self.decision_id, committed),
+        }
+    }
+
+    fn closure(&self, outcome: &str, reasons: Vec<String>) -> Body {
+        Body::Closure { decision_id: self.decision_id.to_owned(), outcome: outcome.to_owned(), reasons }
+    }
+
+    /// Ends an open intent without a release.
+    async fn close(&self, outcome: &str, reasons: &[&str], problem: Problem) -> Refusal {
+        let reasons = reasons.iter().map(|&reason| reason.to_owned()).collect();
+        let changes = vec![Change::CloseIntent(self.decision_id.to_owned())];
+        self.end(outcome, reasons, Vec::new(), changes, problem).await
+    }
+
+    async fn end(
+        &self,
+        outcome: &str,
+        reasons: Vec<String>,
+        mut entries: Vec<Body>,
+        changes: Vec<Change>,
+        problem: Problem,
+    ) -> Refusal {
+        entries.push(self.closure(outcome, reasons));
+        let mut submission = Submission::of(self.app.clock.now(), entries);
+        submission.changes = changes;
+        match self.app.store.commit(submission).await {
+            Ok(committed) => self.refusal(problem, &committed),
+            Err(error) => commit_problem(error).into(),
+        }
+    }
+}
+
+/// What a record tells about its person that was not held before.
+struct Learned {
+    entries: Vec<Body>,
+    changes: Vec<Change>,
+}
+
+impl Learned {
+    fn of(examined: &Examined, state: &SubjectState, known: &[Resolved], provider: &Provider) -> Self {
+        let facts = examined.facts();
+        let source = provider.id().to_string();
+        let mut learned = Self { entries: Vec::new(), changes: Vec::new() };
+        learned.changes.extend(known.iter().filter(|one| !one.known).cloned().map(Change::KnowSubject));
+        let mut names: Vec<_> = known.iter().map(|resolved| resolved.pseudonym.clone()).collect();
+        names.sort();
+        names.dedup();
+        if names.len() > 1 && !already_linked(&names, state) {
+            let subjects = names.iter().map(ToString::to_string).collect();
+            learned.entries.push(Body::SubjectsLinked { subjects, source: source.clone() });
+            learned.changes.push(Change::Link(names.clone()));
+        }
+        let Some(name) = names.into_iter().next() else { return learned };
+        if facts.restricted && !state.restricted {
+            learned
+                .entries
+                .push(Body::RestrictionObserved { subject: name.to_string(), source: source.clone() });
+            learned.changes.push(Change::Restrict(name.clone()));
+        }
+        if facts.deceased && !state.deceased {
+            learned.entries.push(Body::DeathObserved { subject: name.to_string(), source });
+            learned.changes.push(Change::Die(name));
+        }
+        learned
+    }
+}
+
+/// Linked names share a group, so asking for the first brings the others.
+fn already_linked(names: &[Pseudonym], state: &SubjectState) -> bool {
+    state.is_one_person && names.iter().all(|name| state.names.iter().any(|(known, _)| known == name))
+}
+
+/// Closes an intent that nobody is walking any more: the caller broke off, or a deadline passed.
+struct OpenIntent<'a> {
+    app: &'a App,
+    decision_id: Option<String>,
+}
+
+impl OpenIntent<'_> {
+    fn ended(mut self) {
+        self.decision_id = None;
+    }
+}
+
+impl Drop for OpenIntent<'_> {
+    fn drop(&mut self) {
+        let Some(decision_id) = self.decision_id.take() else { return };
+        let closure = Body::Closure {
+            decision_id: decision_id.clone(),
+            outcome: "abandoned".to_owned(),
+            reasons: vec!["caller-gone".to_owned()],
+        };
+        let mut submission = Submission::of(self.app.clock.now(), vec![closure]);
+        // Refused by the writer if a release was committed in the meantime: each decision ends once.
+        submission.changes.push(Change::CloseIntent(decision_id));
+        if !self.app.store.commit_unattended(submission) {
+            tracing::warn!("an abandoned question stays open until the next start");
+        }
+    }
+}
+
+/// The obligations' codes, as the ledger keeps them.
+pub fn obligation_codes(obligations: &Obligations) -> Vec<String> {
+    let mut codes = vec![format!("retain-until:{}", obligations.retain_until)];
+    if !obligations.onward_sharing {
+        codes.push("no-onward-sharing".to_owned());
+    }
+    if obligations.obtain_consent_to_visit {
+        codes.push("obtain-consent-to-visit".to_owned());
+    }
+    codes
+}
+
+fn provider_problem(fault: connectors::FetchFault) -> Problem {
+    use connectors::FetchFault::{
+        Busy, NoRoute, NotFound, Status, TimedOut, TooLarge, Unexpected, Unreachable,
+    };
+    match fault {
+        NotFound => Problem::NoRecordAvailable,
+        NoRoute | Unreachable | TimedOut | Busy | Status(_) => Problem::ProviderUnavailable,
+        Unexpected | TooLarge => Problem::ProviderAnswerRefused,
+    }
+}
+
+/// What a failed commit means to the caller.
+pub fn commit_problem(error: CommitError) -> Problem {
+    match error {
+        CommitError::Changed => Problem::Unsettled,
+        CommitError::Replayed => Problem::ContextReplayed,
+        CommitError::NotOpen => Problem::TookTooLong,
+        CommitError::NotFound => Problem::NoSuchEntry,
+        CommitError::Unavailable => Problem::LedgerUnavailable,
+    }
+}
+
+/// Logs a fault of ours once, and says nothing of it to the caller.
+pub fn internal(error: &dyn std::fmt::Display) -> Problem {
+    tracing::error!(%error, "a request could not be worked on");
+    Problem::Internal
+}

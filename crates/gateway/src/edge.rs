@@ -1,0 +1,286 @@
+//! What every API route does before and after its own work: admission, authentication, reading the body, and
+//! recording what was refused.
+
+use std::sync::{Arc, Mutex};
+
+use axum::{
+    body::Body,
+    extract::{MatchedPath, Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts},
+    middleware::Next,
+    response::Response,
+};
+use http_body_util::{BodyExt as _, Limited};
+use serde::de::DeserializeOwned;
+use sharing::json::{self, JsonFault, Limits};
+use store::Submission;
+use tracing::Instrument as _;
+
+use crate::{
+    app::App,
+    caller::{Action, Caller, Capability, Context, Presented},
+    listener::PeerCertificate,
+    problem::{Face, Problem, Refusal},
+};
+
+/// An authenticated request, its body not read yet.
+pub struct Received {
+    /// Who.
+    pub caller: Caller,
+    /// Why.
+    pub context: Context,
+    /// The caller's own id for the request.
+    pub request_id: Option<String>,
+    // A body can be sent between threads but not shared; the lock is never waited for.
+    body: Mutex<Option<Body>>,
+    headers: HeaderMap,
+}
+
+/// Which shape errors take below this path.
+pub fn face_of(path: &str) -> Face {
+    if path.starts_with("/fhir/") { Face::Fhir } else { Face::Problem }
+}
+
+/// The caller's `X-Request-ID`, if it is a UUID. Anything else is not repeated anywhere.
+pub fn request_id(headers: &HeaderMap) -> Option<String> {
+    uuid_header(headers, "x-request-id")
+}
+
+fn uuid_header(headers: &HeaderMap, name: &'static str) -> Option<String> {
+    let text = headers.get(name)?.to_str().ok()?;
+    uuid::Uuid::try_parse(text).ok().map(|id| id.to_string())
+}
+
+/// The outermost layer: a bound on requests and on their time, and the headers that every answer has.
+pub async fn admit(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let face = face_of(request.uri().path());
+    let id = request_id(request.headers());
+    // The template, never the path: on FHIR routes the path holds the identifier.
+    let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
+    let span =
+        tracing::info_span!("request", method = %request.method(), route, status = tracing::field::Empty);
+    let correlation = uuid_header(request.headers(), "x-correlation-id");
+    let refuse = |problem: Problem| Refusal::from(problem).into_response(face, id.as_deref());
+    let mut response = match app.places.clone().try_acquire_owned() {
+        Err(_) => refuse(Problem::Overloaded),
+        Ok(_place) => {
+            match tokio::time::timeout(app.limits.deadline, next.run(request).instrument(span.clone())).await
+            {
+                Ok(response) => response,
+                Err(_) => refuse(Problem::TookTooLong),
+            }
+        }
+    };
+    span.record("status", response.status().as_u16());
+    span.in_scope(|| tracing::info!(status = response.status().as_u16(), request_id = id, "answered"));
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let mirrored = [("x-request-id", &id), ("x-correlation-id", &correlation)];
+    for (name, value) in mirrored {
+        if let Some(value) = value.as_deref().and_then(|value| HeaderValue::from_str(value).ok()) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
+    response
+}
+
+/// Authenticates a request for this action, and records it if it is refused.
+///
+/// # Errors
+/// The [`Refusal`] to answer with.
+pub async fn receive(
+    app: &App,
+    request: Request,
+    capability: Capability,
+    action: Action,
+) -> Result<Received, Refusal> {
+    let (parts, body) = request.into_parts();
+    let id = request_id(&parts.headers);
+    match authenticate(app, &parts, capability, action).await {
+        Ok((caller, context)) => Ok(Received {
+            caller,
+            context,
+            request_id: id,
+            body: Mutex::new(Some(body)),
+            headers: parts.headers,
+        }),
+        Err((problem, who)) => {
+            let route = parts.extensions.get::<MatchedPath>().map_or("", |path| path.as_str());
+            Err(record_refusal(app, problem, route, who, id).await)
+        }
+    }
+}
+
+/// What is known of a caller who was refused: certificate, system, organisation.
+type Who = (Option<String>, Option<String>, Option<String>);
+
+async fn authenticate(
+    app: &App,
+    parts: &Parts,
+    capability: Capability,
+    action: Action,
+) -> Result<(Caller, Context), (Problem, Who)> {
+    let Some(peer) = parts.extensions.get::<PeerCertificate>() else {
+        return Err((Problem::Internal, (None, None, None)));
+    };
+    // A header that is there twice is no header: which one counts is what attackers play with.
+    let text = |name: &str| {
+        let mut values = parts.headers.get_all(name).iter();
+        let first = values.next()?;
+        if values.next().is_some() { None } else { first.to_str().ok() }
+    };
+    let presented = Presented {
+        method: parts.method.as_str(),
+        path: parts
+            .extensions
+            .get::<axum::extract::OriginalUri>()
+            .map_or(parts.uri.path(), |uri| uri.0.path()),
+        authorization: text("authorization"),
+        sharing_context: text("sharing-context"),
+    };
+    let authenticated = app.authenticator.authenticate(*peer, presented, app.clock.now()).await;
+    let (caller, context) = authenticated.map_err(|error| {
+        let (system, organisation) = match &error.system {
+            Some((system, organisation)) => (Some(system.to_string()), Some(organisation.to_string())),
+            None => (None, None),
+        };
+        let certificate = Some(error.certificate.clone());
+        (Problem::Caller(error), (certificate, system, organisation))
+    })?;
+    let known = || {
+        (
+            Some(caller.certificate.clone()),
+            Some(caller.system.to_string()),
+            Some(caller.organisation.to_string()),
+        )
+    };
+    if !caller.may(capability) {
+        return Err((Problem::CapabilityMissing, known()));
+    }
+    if caller.granted(context.purpose, action).is_none() {
+        return Err((Problem::NotGranted, known()));
+    }
+    Ok((caller, context))
+}
+
+/// Writes a refusal that happened before any decision to the ledger. If the ledger cannot be written, that is
+/// the answer: nothing goes unrecorded.
+async fn record_refusal(
+    app: &App,
+    problem: Problem,
+    route: &str,
+    who: Who,
+    request_id: Option<String>,
+) -> Refusal {
+    let (certificate_sha256, system, organisation) = who;
+    let entry = ledger::entry::Body::RequestRefused {
+        code: problem.code(),
+        route: route.to_owned(),
+        system,
+        organisation,
+        certificate_sha256,
+        request_id,
+    };
+    match app.store.commit(Submission::of(app.clock.now(), vec![entry])).await {
+        Ok(_) => problem.into(),
+        Err(_) => Problem::LedgerUnavailable.into(),
+    }
+}
+
+impl Received {
+    /// Records a refusal of this request before any decision.
+    pub async fn refuse(&self, app: &App, problem: Problem, route: &str) -> Refusal {
+        let who = (
+            Some(self.caller.certificate.clone()),
+            Some(self.caller.system.to_string()),
+            Some(self.caller.organisation.to_string()),
+        );
+        record_refusal(app, problem, route, who, self.request_id.clone()).await
+    }
+
+    /// Reads a JSON body strictly: no duplicate keys, no unknown members, bounded.
+    ///
+    /// # Errors
+    /// The [`Problem`], whose words name members and never values.
+    pub async fn json<T: DeserializeOwned>(&mut self, body_bytes_max: usize) -> Result<T, Problem> {
+        let kind = self.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+        let is_json =
+            kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
+        if !is_json || self.headers.contains_key(header::CONTENT_ENCODING) {
+            return Err(Problem::UnsupportedMediaType);
+        }
+        let body = self.body.get_mut().ok().and_then(Option::take).unwrap_or_default();
+        let bytes = Limited::new(body, body_bytes_max).collect().await.map_err(|error| {
+            if error.downcast_ref::<http_body_util::LengthLimitError>().is_some() {
+                Problem::BodyTooLarge
+            } else {
+                Problem::InvalidRequest("the body broke off".to_owned())
+            }
+        })?;
+        parse_body(&bytes.to_bytes(), body_bytes_max)
+    }
+}
+
+/// Reads a JSON document into a closed shape.
+fn parse_body<T: DeserializeOwned>(bytes: &[u8], body_bytes_max: usize) -> Result<T, Problem> {
+    let limits = Limits { bytes_max: body_bytes_max, depth_max: 16, values_max: 5_000 };
+    json::parse(bytes, &limits).map_err(|error| match error.fault {
+        JsonFault::TooLarge => Problem::BodyTooLarge,
+        _ => Problem::InvalidRequest(format!("the body is not usable json: {error}")),
+    })?;
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let said = error.inner().to_string();
+        let expected =
+            said.split_once(", expected ").map(|(_, rest)| rest.split(" at line ").next().unwrap_or(""));
+        Problem::InvalidRequest(match (said.starts_with("unknown field"), expected) {
+            (true, Some(expected)) => {
+                format!("the body has a member that is not known here; expected {expected}")
+            }
+            _ if said.starts_with("missing field") => {
+                format!(
+                    "the body lacks {}",
+                    said.trim_start_matches("missing field ").split(" at line").next().unwrap_or("")
+                )
+            }
+            _ => format!("`{}` is not of the kind that is documented for it", error.path()),
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Shape {
+        #[expect(dead_code, reason = "only the reading is tested")]
+        purpose: u8,
+    }
+
+    fn said(body: &str) -> String {
+        match parse_body::<Shape>(body.as_bytes(), 1024).unwrap_err() {
+            Problem::InvalidRequest(text) => text,
+            other => other.code(),
+        }
+    }
+
+    #[test]
+    fn errors_name_members_and_never_repeat_values() {
+        assert_eq!(
+            said(r#"{"purpose":"Jane Smith"}"#),
+            "`purpose` is not of the kind that is documented for it"
+        );
+        assert_eq!(said("{}"), "the body lacks `purpose`");
+        assert_eq!(
+            said(r#"{"Jane Smith":1}"#),
+            "the body has a member that is not known here; expected `purpose`"
+        );
+        assert_eq!(
+            said(r#"{"purpose":1,"purpose":2}"#),
+            "the body is not usable json: the same key twice in one object (byte 22)"
+        );
+    }
+}

@@ -1,0 +1,108 @@
+//! Policies from a folder into force: read, checked whole, announced in the ledger, then used.
+
+use std::{path::Path, sync::Arc};
+
+use ledger::entry::{AgreementStamp, Body};
+use sharing::{
+    PolicySet,
+    policy::{PolicyFile, PolicyProblem},
+};
+use store::{AgreementRow, Change, Store, Submission};
+
+use crate::{app::InForce, clock::Clock};
+
+/// Policies that could not be put in force. The ones before them stay.
+#[derive(Debug, thiserror::Error)]
+pub enum PoliciesError {
+    /// The folder cannot be read.
+    #[error("{path}: {source}; say where the policies are with --policies or `policies` in the settings")]
+    Folder {
+        /// Which.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file is not in order.
+    #[error("the policies are not in order:\n{}", .0.iter().map(|problem| format!("  {problem}")).collect::<Vec<_>>().join("\n"))]
+    Problems(Vec<PolicyProblem>),
+    /// The ledger could not announce them.
+    #[error("the policies could not be announced in the ledger: {0}")]
+    Ledger(String),
+}
+
+const FOLDERS: [&str; 4] = ["agreements", "cases", "catalogue", "organisations"];
+
+/// Reads every policy file below a folder, in order of path.
+///
+/// # Errors
+/// [`PoliciesError::Folder`] when one cannot be read.
+pub fn read_folder(folder: &Path) -> Result<Vec<PolicyFile>, PoliciesError> {
+    let mut files = Vec::new();
+    for name in FOLDERS {
+        let path = folder.join(name);
+        let failed = |source| PoliciesError::Folder { path: path.display().to_string(), source };
+        if name == "cases" && !path.exists() {
+            continue;
+        }
+        for entry in std::fs::read_dir(&path).map_err(failed)? {
+            let file = entry.map_err(failed)?.path();
+            if file.extension().is_some_and(|extension| extension == "toml") {
+                let text = std::fs::read_to_string(&file)
+                    .map_err(|source| PoliciesError::Folder { path: file.display().to_string(), source })?;
+                let file_name =
+                    file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+                files.push(PolicyFile { path: format!("{name}/{file_name}"), text });
+            }
+        }
+    }
+    files.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(files)
+}
+
+/// Reads and checks a folder.
+///
+/// # Errors
+/// [`PoliciesError`] naming every file and line.
+pub fn load(folder: &Path) -> Result<PolicySet, PoliciesError> {
+    PolicySet::load(&read_folder(folder)?).map_err(PoliciesError::Problems)
+}
+
+/// Announces policies in the ledger, unless they are the ones in force already.
+///
+/// # Errors
+/// [`PoliciesError::Ledger`] when the ledger cannot be written.
+pub async fn activate(store: &Store, set: PolicySet, clock: &dyn Clock) -> Result<InForce, PoliciesError> {
+    let failed = |error: &dyn std::fmt::Display| PoliciesError::Ledger(error.to_string());
+    let current = store.policy_set().await.map_err(|error| failed(&error))?;
+    let set = Arc::new(set);
+    if let Some((revision, digest)) = &current
+        && digest == set.digest()
+    {
+        return Ok(InForce { set, revision: *revision });
+    }
+    let revision = current.map_or(0, |(revision, _)| revision) + 1;
+    let stamps = set.agreements().map(|agreement| AgreementStamp {
+        agreement: agreement.id().to_string(),
+        version: agreement.version,
+        digest: set.agreement_digest(agreement.id()).to_owned(),
+        status: agreement.status.get_ref().as_str().to_owned(),
+        effective_us: agreement.effective_from().as_microsecond(),
+        ends_us: agreement.effective_until().as_microsecond(),
+    });
+    let entry = Body::PolicySetActivated {
+        revision: revision.unsigned_abs(),
+        digest: set.digest().to_owned(),
+        agreements: stamps.collect(),
+    };
+    let rows = set.agreements().map(|agreement| AgreementRow {
+        agreement: agreement.id().clone(),
+        version: agreement.version,
+        digest: set.agreement_digest(agreement.id()).to_owned(),
+        status: agreement.status.get_ref().as_str().to_owned(),
+    });
+    let mut submission = Submission::of(clock.now(), vec![entry]);
+    let digest = set.digest().to_owned();
+    submission.changes.push(Change::ActivatePolicies { revision, digest, agreements: rows.collect() });
+    store.commit(submission).await.map_err(|error| failed(&error))?;
+    Ok(InForce { set, revision })
+}

@@ -1,0 +1,98 @@
+//! The routes. Each is one file here and one line in [`router`].
+
+use std::sync::Arc;
+
+use axum::{Router, extract::Request, middleware, response::Response};
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::OpenApi;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    app::App,
+    edge,
+    problem::{Problem, Refusal},
+};
+
+pub mod consents;
+pub mod disclosures;
+pub mod fhir;
+pub mod health;
+pub mod objections;
+pub mod subject;
+
+/// The description of the API.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Concordat",
+        description = "Consent-aware disclosure of personal records between public services. Every request needs a client certificate, an access token bound to it (RFC 9068, RFC 8705, RFC 9396) and a signed `Sharing-Context` header. Errors are RFC 9457 problems; on FHIR routes, OperationOutcomes.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    tags(
+        (name = "disclosures", description = "Ask for a record, or for the decision alone"),
+        (name = "fhir", description = "The same for FHIR R4 clients"),
+        (name = "consents", description = "Consent records"),
+        (name = "objections", description = "Objections (UK GDPR Art 21) and dissent"),
+        (name = "health", description = "Whether the process lives and can work")
+    )
+)]
+struct Description;
+
+fn described() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::with_openapi(Description::openapi())
+        .routes(routes!(disclosures::disclose))
+        .routes(routes!(disclosures::decide))
+        .routes(routes!(consents::record))
+        .routes(routes!(consents::read))
+        .routes(routes!(consents::withdraw))
+        .routes(routes!(consents::search))
+        .routes(routes!(objections::record))
+        .routes(routes!(objections::read))
+        .routes(routes!(objections::withdraw))
+        .routes(routes!(fhir::read))
+        .routes(routes!(fhir::search))
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+}
+
+/// The OpenAPI 3.1 document.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    described().into_openapi()
+}
+
+/// The whole API.
+pub fn router(app: Arc<App>) -> Router {
+    let (router, document) = described().split_for_parts();
+    let document = document.to_json().unwrap_or_default();
+    router
+        .route("/openapi.json", axum::routing::get(move || serve_document(document.clone())))
+        .fallback(|request: Request| refuse(request, Problem::NoSuchRoute))
+        .method_not_allowed_fallback(|request: Request| refuse(request, Problem::MethodNotAllowed))
+        .layer(middleware::from_fn_with_state(app.clone(), edge::admit))
+        .layer(CatchPanicLayer::custom(panicked))
+        .with_state(app)
+}
+
+/// What a load balancer may ask without a certificate, on a listener of its own.
+pub fn probes(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/healthz", axum::routing::get(health::healthz))
+        .route("/readyz", axum::routing::get(health::readyz))
+        .with_state(app)
+}
+
+#[expect(clippy::unused_async, reason = "a handler is asynchronous")]
+async fn serve_document(document: String) -> ([(axum::http::HeaderName, &'static str); 1], String) {
+    ([(axum::http::header::CONTENT_TYPE, "application/json")], document)
+}
+
+#[expect(clippy::unused_async, reason = "a fallback handler is asynchronous")]
+async fn refuse(request: Request, problem: Problem) -> Response {
+    let id = edge::request_id(request.headers());
+    Refusal::from(problem).into_response(edge::face_of(request.uri().path()), id.as_deref())
+}
+
+fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
+    tracing::error!("a request ended in a panic");
+    Refusal::from(Problem::Internal).into_response(crate::problem::Face::Problem, None)
+}

@@ -1,0 +1,266 @@
+//! `POST /v1/disclosures` and `POST /v1/decisions`: ask for a record, or for the decision alone.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Request, State},
+    response::{IntoResponse, Response},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, value::RawValue};
+use sharing::{Question, SubjectIdentifier, decide::Asked, identifier::ItemId};
+use utoipa::ToSchema;
+
+use super::subject::Subject;
+use crate::{
+    app::App,
+    caller::{Action, Caller, Capability, Context},
+    disclose::{Answer, Ask, disclose as walk},
+    edge::{Received, receive},
+    problem::{Face, Problem, Refusal},
+    receipt::Receipt,
+};
+
+/// A question about one person.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DisclosureRequest {
+    /// Whom it is about.
+    subject: Subject,
+    /// The record holder.
+    #[schema(example = "nhs-pds")]
+    provider: String,
+    /// For what; the same as in the signed context.
+    #[schema(example = "fire-prevention-targeting")]
+    purpose: String,
+    /// The case; the same as in the signed context.
+    #[schema(example = "HFSA/2026-04417")]
+    case_reference: String,
+    /// The items; leave it out to ask for everything agreed.
+    items: Option<Vec<String>>,
+}
+
+/// A permitted disclosure.
+#[derive(Serialize, ToSchema)]
+pub struct DisclosureResponse {
+    /// The permitted items that the source gives, by name.
+    #[schema(value_type = Object)]
+    record: Box<RawValue>,
+    #[serde(flatten)]
+    terms: Terms,
+}
+
+/// A permitted decision without its record.
+#[derive(Serialize, ToSchema)]
+pub struct DecisionResponse {
+    /// Always `permit`: a refusal is a problem.
+    decision: &'static str,
+    /// The items that a disclosure would release, as `item:form`.
+    items: Vec<String>,
+    #[serde(flatten)]
+    terms: Terms,
+}
+
+/// What comes with every permit.
+#[derive(Serialize, ToSchema)]
+struct Terms {
+    /// What was asked for and is not in the answer.
+    withheld: Vec<WithheldItem>,
+    /// What the recipient takes on by receiving.
+    obligations: ObligationsBody,
+    /// The version of the flow it rests on.
+    agreement: AgreementBody,
+    /// When the source last changed the record, as it says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source_time: Option<String>,
+    /// Where the ledger records it.
+    receipt: Receipt,
+}
+
+/// An item that is not in the answer.
+#[derive(Serialize, ToSchema)]
+struct WithheldItem {
+    /// The item.
+    item: String,
+    /// `not_agreed` or `not_available`.
+    reason_code: &'static str,
+}
+
+/// What the recipient takes on.
+#[derive(Serialize, ToSchema)]
+struct ObligationsBody {
+    /// The one purpose it may be used for.
+    purpose: String,
+    /// Delete before this instant.
+    retain_until: String,
+    /// Whether it may be passed on.
+    onward_sharing: bool,
+    /// Whom to tell of an error in it.
+    rectification_contact: String,
+    /// Whom to tell of a breach.
+    breach_contact: String,
+    /// No consent to a visit is recorded: get it before booking one.
+    obtain_consent_to_visit: bool,
+}
+
+/// A version of a flow.
+#[derive(Serialize, ToSchema)]
+struct AgreementBody {
+    /// The agreement.
+    id: String,
+    /// Its version.
+    version: u32,
+    /// The flow.
+    flow: String,
+}
+
+/// Ask for a person's record.
+#[utoipa::path(post, path = "/v1/disclosures", tag = "disclosures", request_body = DisclosureRequest,
+    responses((status = 200, description = "The permitted items", body = DisclosureResponse),
+        (status = 400, description = "The request cannot be read"), (status = 401, description = "The caller was not accepted"),
+        (status = 403, description = "The agreement does not allow it"), (status = 404, description = "No record is available"),
+        (status = 502, description = "The record holder is not answering, or its answer was not used"),
+        (status = 503, description = "The ledger cannot be written, or too many requests")))]
+pub async fn disclose(State(app): State<Arc<App>>, request: Request) -> Response {
+    answer(&app, request, Action::Read, |answer| {
+        let record = answer.record.as_ref().map(|record| record.to_json().to_text()).unwrap_or_default();
+        let record = RawValue::from_string(record).map_err(|error| crate::disclose::internal(&error))?;
+        Ok(Json(DisclosureResponse { record, terms: terms(answer) }).into_response())
+    })
+    .await
+}
+
+/// Ask for the decision alone. Everything happens as for a disclosure, but no record is answered.
+#[utoipa::path(post, path = "/v1/decisions", tag = "disclosures", request_body = DisclosureRequest,
+    responses((status = 200, description = "It would be permitted", body = DecisionResponse),
+        (status = 400, description = "The request cannot be read"), (status = 401, description = "The caller was not accepted"),
+        (status = 403, description = "The agreement does not allow it"), (status = 404, description = "No record is available"),
+        (status = 502, description = "The record holder is not answering, or its answer was not used"),
+        (status = 503, description = "The ledger cannot be written, or too many requests")))]
+pub async fn decide(State(app): State<Arc<App>>, request: Request) -> Response {
+    answer(&app, request, Action::Decide, |answer| {
+        let items = answer.items.clone();
+        Ok(Json(DecisionResponse { decision: "permit", items, terms: terms(answer) }).into_response())
+    })
+    .await
+}
+
+async fn answer(
+    app: &App,
+    request: Request,
+    action: Action,
+    body: impl FnOnce(&Answer) -> Result<Response, Problem>,
+) -> Response {
+    let id = crate::edge::request_id(request.headers());
+    let answered = async {
+        let mut received = receive(app, request, Capability::Ask, action).await?;
+        let asked = match received.json::<DisclosureRequest>(app.limits.body_bytes_max).await {
+            Ok(asked) => ask(app, &received, &asked, action),
+            Err(problem) => Err(problem),
+        };
+        match asked {
+            Ok(ask) => body(&walk(app, ask).await?).map_err(Refusal::from),
+            Err(problem) => Err(received.refuse(app, problem, route(action)).await),
+        }
+    };
+    answered.await.unwrap_or_else(|refusal| refusal.into_response(Face::Problem, id.as_deref()))
+}
+
+fn route(action: Action) -> &'static str {
+    if action == Action::Decide { "/v1/decisions" } else { "/v1/disclosures" }
+}
+
+fn ask(app: &App, received: &Received, asked: &DisclosureRequest, action: Action) -> Result<Ask, Problem> {
+    let subject = asked.subject.parse()?;
+    let invalid = |what: String| Problem::InvalidRequest(what);
+    let purpose = asked.purpose.parse().map_err(|error| invalid(format!("purpose: {error}")))?;
+    let provider = asked.provider.parse().map_err(|error| invalid(format!("provider: {error}")))?;
+    let items = asked.items.as_ref().map(|items| parse_items(app, items)).transpose()?;
+    check_context(&received.context, &subject)?;
+    if received.context.purpose != purpose {
+        return Err(Problem::ContextMismatch("the purpose in the body is not the one that was signed"));
+    }
+    if received.context.case_reference.as_str() != asked.case_reference {
+        return Err(Problem::ContextMismatch(
+            "the case_reference in the body is not the one that was signed",
+        ));
+    }
+    let question = Question {
+        recipient: received.caller.organisation.clone(),
+        role: received.caller.named.role().to_owned(),
+        provider,
+        purpose,
+        subject,
+        asked: items.map_or(Asked::AllAgreed, Asked::Items),
+        agreements: received.caller.granted(purpose, action).flatten(),
+    };
+    let (caller, context): (Caller, Context) = (received.caller.clone(), received.context.clone());
+    Ok(Ask {
+        caller,
+        context,
+        question,
+        request_id: received.request_id.clone(),
+        answer_only: action == Action::Decide,
+    })
+}
+
+/// The signed context must be about the person asked for (GP Connect: the provider SHALL check it).
+pub(super) fn check_context(context: &Context, subject: &SubjectIdentifier) -> Result<(), Problem> {
+    match &context.requested_record {
+        Some(record) if record == subject => Ok(()),
+        _ => Err(Problem::ContextMismatch("requested_record is not the person in the request")),
+    }
+}
+
+fn parse_items(app: &App, items: &[String]) -> Result<Vec<ItemId>, Problem> {
+    if items.is_empty() || items.len() > app.limits.items_max {
+        let what =
+            format!("items: name 1 to {} items, or leave it out for everything agreed", app.limits.items_max);
+        return Err(Problem::InvalidRequest(what));
+    }
+    let set = app.policies().set;
+    let mut parsed = Vec::new();
+    for (position, text) in items.iter().enumerate() {
+        let known = |id: &ItemId| set.providers().any(|provider| provider.item(id).is_some());
+        let item = text.parse::<ItemId>().ok().filter(known);
+        let unknown =
+            || Problem::InvalidRequest(format!("items[{position}] is not an item of the catalogue"));
+        let item = item.ok_or_else(unknown)?;
+        if !parsed.contains(&item) {
+            parsed.push(item);
+        }
+    }
+    Ok(parsed)
+}
+
+fn terms(answer: &Answer) -> Terms {
+    let obligations = &answer.obligations;
+    Terms {
+        withheld: answer
+            .withheld
+            .iter()
+            .map(|(item, reason)| WithheldItem { item: item.to_string(), reason_code: reason.as_str() })
+            .collect(),
+        obligations: ObligationsBody {
+            purpose: obligations.purpose.to_string(),
+            retain_until: obligations.retain_until.to_string(),
+            onward_sharing: obligations.onward_sharing,
+            rectification_contact: obligations.rectification_contact.clone(),
+            breach_contact: obligations.breach_contact.clone(),
+            obtain_consent_to_visit: obligations.obtain_consent_to_visit,
+        },
+        agreement: AgreementBody {
+            id: answer.agreement.agreement.to_string(),
+            version: answer.agreement.version,
+            flow: answer.agreement.flow.to_string(),
+        },
+        source_time: answer.source_time.clone(),
+        receipt: answer.receipt.clone(),
+    }
+}
+
+/// For FHIR answers, where the terms have no place in the resource.
+pub(super) fn terms_json(answer: &Answer) -> Value {
+    serde_json::to_value(terms(answer)).unwrap_or_default()
+}

@@ -1,0 +1,49 @@
+//! Whether the process lives, and whether it can work. Neither depends on a record holder.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State, http::StatusCode};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::app::App;
+
+/// What was checked.
+#[derive(Serialize, ToSchema)]
+pub struct Health {
+    /// `ok` or `failing`.
+    status: &'static str,
+    /// Each check and whether it passed.
+    checks: Vec<Check>,
+}
+
+/// One check.
+#[derive(Serialize, ToSchema)]
+pub struct Check {
+    /// What.
+    name: &'static str,
+    /// Whether it passed.
+    passed: bool,
+}
+
+/// Whether the process lives.
+#[utoipa::path(get, path = "/healthz", tag = "health", responses((status = 200, description = "It lives", body = Health)))]
+pub async fn healthz() -> Json<Health> {
+    Json(Health { status: "ok", checks: Vec::new() })
+}
+
+/// Whether it can decide and record. A process that cannot is sent no requests.
+#[utoipa::path(get, path = "/readyz", tag = "health",
+    responses((status = 200, description = "It can work", body = Health), (status = 503, description = "It cannot", body = Health)))]
+pub async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Json<Health>) {
+    let database = app.store.head().await.is_ok();
+    let checks = vec![
+        Check { name: "ledger-writable", passed: app.store.is_writable() },
+        Check { name: "database-readable", passed: database },
+        Check { name: "policies-in-force", passed: app.policies().revision > 0 },
+    ];
+    let passed = checks.iter().all(|check| check.passed);
+    let (status, word) =
+        if passed { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "failing") };
+    (status, Json(Health { status: word, checks }))
+}

@@ -1,0 +1,218 @@
+//! Objections (UK GDPR Art 21) and dissent. They stop release from the moment they are recorded, while they are
+//! considered and after they are upheld.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, Request, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use jiff::{Timestamp, ToSpan as _, tz::TimeZone};
+use ledger::entry::Body;
+use serde::{Deserialize, Serialize};
+use sharing::{
+    ObjectionId, OrganisationId, PurposeClass,
+    subject::{Objection, ObjectionStatus},
+};
+use store::{Change, ObjectionRow};
+use utoipa::ToSchema;
+
+use super::{
+    consents::{commit, resolve, respond},
+    disclosures::check_context,
+    subject::Subject,
+};
+use crate::{
+    app::App,
+    caller::{Action, Capability},
+    disclose::internal,
+    edge::{Received, receive, request_id},
+    problem::{Problem, Refusal},
+    receipt::Receipt,
+};
+
+/// An objection to record.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ObjectionRequest {
+    /// Whose objection it is.
+    subject: Subject,
+    /// The purposes; leave it out for every purpose that yields to objections.
+    #[serde(default)]
+    purposes: Vec<String>,
+    /// The recipients; leave it out for every recipient.
+    #[serde(default)]
+    recipients: Vec<String>,
+    /// The grounds relating to the person's situation, in their words. Kept here, never in the ledger.
+    grounds: Option<String>,
+}
+
+/// An objection.
+#[derive(Serialize, ToSchema)]
+pub struct ObjectionBody {
+    /// Its identifier.
+    id: String,
+    /// How far it has got.
+    #[schema(value_type = String)]
+    status: ObjectionStatus,
+    /// The purposes; empty means every purpose that yields to objections.
+    purposes: Vec<String>,
+    /// The recipients; empty means every recipient.
+    recipients: Vec<String>,
+    /// The organisation that recorded it.
+    recorded_by: String,
+    /// When it was recorded.
+    recorded_at: String,
+    /// By when it must be answered: one calendar month.
+    answer_due: String,
+    /// Where the ledger records this answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receipt: Option<Receipt>,
+}
+
+/// Record an objection.
+#[utoipa::path(post, path = "/v1/objections", tag = "objections", request_body = ObjectionRequest,
+    responses((status = 201, description = "Recorded, and in force", body = ObjectionBody),
+        (status = 400, description = "The request cannot be read"), (status = 401, description = "The caller was not accepted")))]
+pub async fn record(State(app): State<Arc<App>>, request: Request) -> Response {
+    respond(request_id(request.headers()), async {
+        let mut received = receive(&app, request, Capability::Record, Action::Record).await?;
+        let asked = received.json::<ObjectionRequest>(app.limits.body_bytes_max).await;
+        let parsed = asked.and_then(|asked| Ok((parse(&app, &received, &asked)?, asked)));
+        let ((identifier, record), asked) = match parsed {
+            Ok(parsed) => parsed,
+            Err(problem) => return Err(received.refuse(&app, problem, "/v1/objections").await),
+        };
+        let subject = resolve(&app, &identifier).await?;
+        let now = app.clock.now();
+        let row = ObjectionRow {
+            record,
+            subject: subject.pseudonym.clone(),
+            recorded_by: received.caller.organisation.clone(),
+            recorded_at: now,
+            answer_due: one_month_after(now),
+            details: serde_json::json!({ "grounds": asked.grounds }).to_string(),
+        };
+        let entry = Body::ObjectionRecorded {
+            objection_id: row.record.id.to_string(),
+            subject: row.subject.to_string(),
+            purposes: row.record.purposes.iter().map(ToString::to_string).collect(),
+            recipients: row.record.recipients.iter().map(ToString::to_string).collect(),
+            by: received.caller.actor(),
+        };
+        let changes = vec![Change::KnowSubject(subject), Change::RecordObjection(Box::new(row.clone()))];
+        let committed = commit(&app, &received, entry, changes).await?;
+        let receipt = Receipt::of(row.record.id.as_str(), &committed);
+        Ok((StatusCode::CREATED, Json(body(&row, Some(receipt)))).into_response())
+    })
+    .await
+}
+
+/// Read an objection. Reading is recorded.
+#[utoipa::path(get, path = "/v1/objections/{id}", tag = "objections", params(("id" = String, Path, description = "The objection")),
+    responses((status = 200, description = "The objection", body = ObjectionBody), (status = 401, description = "The caller was not accepted"),
+        (status = 404, description = "There is none, or it is not the caller's to see")))]
+pub async fn read(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request) -> Response {
+    respond(request_id(request.headers()), async {
+        let received = receive(&app, request, Capability::Record, Action::Record).await?;
+        let row = visible(&app, &received, &id).await?;
+        let entry = Body::SubjectRecordRead {
+            subject: row.subject.to_string(),
+            what: "objection".to_owned(),
+            by: received.caller.actor(),
+        };
+        let committed = commit(&app, &received, entry, Vec::new()).await?;
+        Ok(Json(body(&row, Some(Receipt::of(&id, &committed)))).into_response())
+    })
+    .await
+}
+
+/// Take an objection back, at the person's wish.
+#[utoipa::path(post, path = "/v1/objections/{id}/withdraw", tag = "objections", params(("id" = String, Path, description = "The objection")),
+    responses((status = 200, description = "Taken back", body = ObjectionBody), (status = 401, description = "The caller was not accepted"),
+        (status = 404, description = "There is none, or it is not the caller's to see"), (status = 409, description = "It has ended already")))]
+pub async fn withdraw(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request) -> Response {
+    respond(request_id(request.headers()), async {
+        let received = receive(&app, request, Capability::Record, Action::Record).await?;
+        let mut row = visible(&app, &received, &id).await?;
+        if !matches!(row.record.status, ObjectionStatus::Received | ObjectionStatus::Upheld) {
+            let problem = Problem::WrongState("it has ended already");
+            return Err(received.refuse(&app, problem, "/v1/objections/{id}/withdraw").await);
+        }
+        let entry = Body::ObjectionEnded {
+            objection_id: row.record.id.to_string(),
+            subject: row.subject.to_string(),
+            outcome: "withdrawn".to_owned(),
+            by: received.caller.actor(),
+        };
+        let changes = vec![Change::WithdrawObjection(row.record.id.clone())];
+        let committed = commit(&app, &received, entry, changes).await?;
+        row.record.status = ObjectionStatus::Withdrawn;
+        Ok(Json(body(&row, Some(Receipt::of(&id, &committed)))).into_response())
+    })
+    .await
+}
+
+fn parse(
+    app: &App,
+    received: &Received,
+    asked: &ObjectionRequest,
+) -> Result<(sharing::SubjectIdentifier, Objection), Problem> {
+    let identifier = asked.subject.parse()?;
+    check_context(&received.context, &identifier)?;
+    let set = app.policies().set;
+    let recipients: Option<Vec<OrganisationId>> = asked
+        .recipients
+        .iter()
+        .map(|text| text.parse().ok().filter(|id| set.organisation(id).is_some()))
+        .collect();
+    let recipients = recipients.ok_or_else(|| {
+        Problem::InvalidRequest(
+            "recipients: name registered organisations, or leave it out for all".to_owned(),
+        )
+    })?;
+    let purposes: Option<Vec<PurposeClass>> = asked.purposes.iter().map(|code| code.parse().ok()).collect();
+    let purposes = purposes.ok_or_else(|| {
+        Problem::InvalidRequest("purposes: name purpose codes, or leave it out for all that yield".to_owned())
+    })?;
+    if let Some(purpose) = purposes.iter().find(|purpose| !purpose.rules().objection_blocks) {
+        return Err(Problem::InvalidRequest(format!(
+            "purposes: an objection does not stop {purpose}; tell the person so, and leave it out"
+        )));
+    }
+    let id = ObjectionId::from_random(app.entropy.bits());
+    Ok((identifier, Objection { id, purposes, recipients, status: ObjectionStatus::Received }))
+}
+
+/// Source: UK GDPR Art 12(3): without undue delay and in any event within one month.
+fn one_month_after(at: Timestamp) -> Timestamp {
+    let london = TimeZone::get("Europe/London").unwrap_or(TimeZone::UTC);
+    at.to_zoned(london).checked_add(1.month()).map_or(at, |due| due.timestamp())
+}
+
+/// The objection, if the caller's organisation recorded it. Otherwise there is none.
+async fn visible(app: &App, received: &Received, id: &str) -> Result<ObjectionRow, Refusal> {
+    let found = match id.parse::<ObjectionId>() {
+        Ok(id) => app.store.objection(&id).await.map_err(|error| Refusal::from(internal(&error)))?,
+        Err(_) => None,
+    };
+    match found.filter(|row| row.recorded_by == received.caller.organisation) {
+        Some(row) => Ok(row),
+        None => Err(received.refuse(app, Problem::NoSuchEntry, "/v1/objections/{id}").await),
+    }
+}
+
+pub(super) fn body(row: &ObjectionRow, receipt: Option<Receipt>) -> ObjectionBody {
+    ObjectionBody {
+        id: row.record.id.to_string(),
+        status: row.record.status,
+        purposes: row.record.purposes.iter().map(ToString::to_string).collect(),
+        recipients: row.record.recipients.iter().map(ToString::to_string).collect(),
+        recorded_by: row.recorded_by.to_string(),
+        recorded_at: row.recorded_at.to_string(),
+        answer_due: row.answer_due.to_string(),
+        receipt,
+    }
+}

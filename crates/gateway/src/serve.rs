@@ -1,0 +1,244 @@
+//! From settings to a running gateway.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use connectors::{Connectors, Route};
+use ledger::entry::Body;
+use store::{Store, Submission};
+use tokio::{net::TcpListener, sync::mpsc};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    app::App,
+    caller::{Authenticator, Registry},
+    clock::{Clock, Entropy, SystemClock, SystemEntropy},
+    config::{self, Settings, TlsSettings},
+    listener::{self, HandshakeRefusal},
+    policies, routes, tls,
+};
+
+/// Brings everything up that requests need.
+///
+/// # Errors
+/// What is wrong and what to do, before anything listens.
+pub async fn app(settings: &Settings) -> anyhow::Result<Arc<App>> {
+    build(settings, Arc::new(SystemClock), Arc::new(SystemEntropy)).await
+}
+
+/// As [`app`], with a given clock and source of randomness.
+///
+/// # Errors
+/// What is wrong and what to do.
+pub async fn build(
+    settings: &Settings,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+) -> anyhow::Result<Arc<App>> {
+    let set = policies::load(&settings.policies)?;
+    for provider in settings.providers.keys() {
+        anyhow::ensure!(
+            set.provider(provider).is_some(),
+            "settings: [providers.{provider}] has no file in the policies' catalogue/; add one or remove the section"
+        );
+    }
+    for system in &settings.systems {
+        anyhow::ensure!(
+            set.organisation(&system.organisation).is_some(),
+            "settings: system `{}` belongs to `{}`, which no file in the policies' organisations/ defines",
+            system.id,
+            system.organisation
+        );
+    }
+    let registry = Registry::load(settings.systems.clone(), settings.issuers.clone()).await?;
+    let store = Store::open(
+        store::Settings {
+            database: settings.ledger.database.clone(),
+            checkpoint_copy: settings.ledger.checkpoint_copy.clone(),
+            origin: settings.ledger.origin.clone(),
+            signing_seed: config::read_key(&settings.ledger.signing_key)?,
+            lookup_key: store::LookupKey::new(*config::read_key(&settings.ledger.lookup_key)?),
+            queue_max: 4_096,
+            readers_max: 4,
+        },
+        clock.now(),
+    )
+    .await?;
+    if store.closed_at_start() > 0 {
+        tracing::warn!(count = store.closed_at_start(), "questions that a crash had left open were closed");
+    }
+    let in_force = policies::activate(&store, set, clock.as_ref()).await?;
+    let authenticator = Authenticator {
+        registry,
+        audience: settings.audience.clone(),
+        public_url: settings.public_url.trim_end_matches('/').to_owned(),
+    };
+    let limits = settings.limits.requests();
+    Ok(Arc::new(App::new(store, connectors(settings)?, authenticator, clock, entropy, limits, in_force)))
+}
+
+fn connectors(settings: &Settings) -> anyhow::Result<Connectors> {
+    let mut all = std::collections::BTreeMap::new();
+    for (id, provider) in &settings.providers {
+        let (certificate, key) = (config::read(&provider.certificate)?, config::read(&provider.key)?);
+        let route = Route {
+            base_url: provider.base_url.clone(),
+            trusted_pem: config::read(&provider.trusted)?,
+            identity_pem: format!("{certificate}\n{key}"),
+            timeout: Duration::from_millis(provider.timeout_ms),
+            body_bytes_max: provider.body_bytes_max,
+        };
+        all.insert(id.clone(), route);
+    }
+    Ok(Connectors::new(all)?)
+}
+
+/// Serves until told to stop, then lets requests finish.
+///
+/// # Errors
+/// When an address or a certificate cannot be used.
+pub async fn serve(settings: &Settings, app: Arc<App>, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let listener =
+        TcpListener::bind(settings.listen).await.with_context(|| in_use(settings.listen.port()))?;
+    serve_on(listener, settings, app, shutdown).await
+}
+
+/// As [`serve`], on a socket that is bound already.
+///
+/// # Errors
+/// When a certificate cannot be used.
+pub async fn serve_on(
+    listener: TcpListener,
+    settings: &Settings,
+    app: Arc<App>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let config = server_tls(&settings.tls)?;
+    let current = Arc::new(ArcSwap::new(config));
+    let (refusals, heard) = mpsc::channel(1_024);
+    // A flood that outruns the recorder is a flood all the same: its entries say so.
+    let refused = move |reason| {
+        let _ = refusals.try_send(reason);
+    };
+    let recorder = tokio::spawn(record_refused_handshakes(app.clone(), heard));
+    let reloader =
+        tokio::spawn(reload_on_hangup(app.clone(), settings.clone(), current.clone(), shutdown.clone()));
+    let probes = settings.probe_listen.map(|address| probe(address, app.clone(), shutdown.clone()));
+    let probes = probes.map(tokio::spawn);
+    tracing::info!(address = %listener.local_addr()?, "serving");
+    let router = routes::router(app.clone());
+    listener::serve(listener, current, router, settings.limits.connections(), refused, shutdown.clone())
+        .await;
+    shutdown.cancel();
+    recorder.await?;
+    reloader.await?;
+    if let Some(probes) = probes {
+        probes.await??;
+    }
+    Ok(())
+}
+
+/// What to do about a port that is taken.
+pub fn in_use(port: u16) -> String {
+    format!(
+        "port {port} on 127.0.0.1 cannot be used: stop the program that is using it, or choose another port"
+    )
+}
+
+fn server_tls(settings: &TlsSettings) -> anyhow::Result<Arc<rustls::ServerConfig>> {
+    let read_lists = settings.revocation_lists.iter().map(|path| config::read(path));
+    let lists = read_lists.collect::<Result<Vec<_>, _>>()?;
+    let (certificate, key) = (config::read(&settings.certificate)?, config::read(&settings.key)?);
+    Ok(tls::server_config(&certificate, &key, &config::read(&settings.client_ca)?, &lists)?)
+}
+
+/// Refused handshakes reach the ledger: the first of a kind at once, more of the same second by second, so that
+/// a flood is recorded and is not a flood of entries.
+async fn record_refused_handshakes(app: Arc<App>, mut heard: mpsc::Receiver<HandshakeRefusal>) {
+    let mut waiting = Vec::new();
+    while heard.recv_many(&mut waiting, 1_024).await > 0 {
+        let mut counts = std::collections::BTreeMap::<&'static str, u32>::new();
+        for reason in waiting.drain(..) {
+            *counts.entry(reason.as_str()).or_default() += 1;
+        }
+        let entries = counts
+            .into_iter()
+            .map(|(reason, count)| Body::HandshakeRefused { reason: reason.to_owned(), count });
+        let submission = Submission::of(app.clock.now(), entries.collect());
+        if app.store.commit(submission).await.is_err() {
+            tracing::error!("refused handshakes could not be recorded");
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// SIGHUP: policies and certificates are read again. What is not in order changes nothing.
+async fn reload_on_hangup(
+    app: Arc<App>,
+    settings: Settings,
+    tls: Arc<ArcSwap<rustls::ServerConfig>>,
+    shutdown: CancellationToken,
+) {
+    let Ok(mut hangups) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) else {
+        return;
+    };
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            Some(()) = hangups.recv() => {}
+        }
+        reload_policies(&app, &settings.policies).await;
+        match server_tls(&settings.tls) {
+            Ok(config) => tls.store(config),
+            Err(error) => tracing::error!(%error, "the certificates stay as they were"),
+        }
+    }
+}
+
+/// Reads the policies again. A folder that is not in order changes nothing; either way the ledger says so.
+pub async fn reload_policies(app: &App, folder: &Path) {
+    let loaded = match policies::load(folder) {
+        Ok(set) => policies::activate(&app.store, set, app.clock.as_ref()).await,
+        Err(error) => Err(error),
+    };
+    match loaded {
+        Ok(in_force) => {
+            tracing::info!(revision = in_force.revision, "policies in force");
+            app.set_policies(in_force);
+        }
+        Err(error) => {
+            tracing::error!(%error, "the policies stay as they were");
+            let entry = Body::PolicySetRejected { digest: None, code: "policies-not-in-order".to_owned() };
+            let submission = Submission::of(app.clock.now(), vec![entry]);
+            if app.store.commit(submission).await.is_err() {
+                tracing::error!("the refused policies could not be recorded");
+            }
+        }
+    }
+}
+
+async fn probe(
+    address: std::net::SocketAddr,
+    app: Arc<App>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let listener = TcpListener::bind(address).await.with_context(|| in_use(address.port()))?;
+    let stop = async move { shutdown.cancelled().await };
+    axum::serve(listener, routes::probes(app)).with_graceful_shutdown(stop).await?;
+    Ok(())
+}
+
+/// Resolves when the process is asked to stop.
+pub async fn stop_signal() {
+    let terminate = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = terminate => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}

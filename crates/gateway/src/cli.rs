@@ -14,6 +14,8 @@ mod output;
 pub mod policy;
 pub mod token;
 
+pub use output::report;
+
 /// Consent-aware disclosure of personal records between public services.
 #[derive(Parser)]
 #[command(name = "concordat", version)]

@@ -4,7 +4,6 @@
 use std::{
     fs::{File, OpenOptions},
     path::{Path, PathBuf},
-    str::FromStr as _,
     sync::Arc,
 };
 
@@ -75,7 +74,7 @@ impl Store {
     /// [`StoreError`] when the database cannot be used safely; the message says what to do.
     pub async fn open(settings: Settings, now: Timestamp) -> Result<Self, StoreError> {
         let lock = lock(&settings.database)?;
-        let options = SqliteConnectOptions::from_str("sqlite::memory:")?
+        let options = SqliteConnectOptions::new()
             .filename(&settings.database)
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)

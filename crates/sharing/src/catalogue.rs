@@ -148,7 +148,7 @@ pub struct DataItem {
     /// Whether the answer is a list.
     #[serde(default)]
     pub many: bool,
-    /// The member that holds a `{start, end}` period; entries not in force are dropped.
+    /// The member that holds a `{start, end}` period; entries not in force, at any step on the way, are dropped.
     #[serde(default)]
     pub period: Option<String>,
     /// The forms in which an agreement may release it, finest first.

@@ -186,7 +186,7 @@ pub struct Obligations {
 /// Source: `docs/decision-table.md`, after UK GDPR Arts 5, 6, 9, 10 and 21, the common-law duty of
 /// confidentiality, and the Data Protection Act 2018 Schedule 1.
 pub fn decide(question: &Question, policies: &PolicySet, subject: &SubjectState, at: Timestamp) -> Decision {
-    weigh(question, policies, subject, None, at)
+    weigh(question, policies, subject, None, None, at)
 }
 
 /// As [`decide`], with facts that a record would show. For cases and simulation: what it permits has no record
@@ -198,21 +198,26 @@ pub fn decide_with_facts(
     facts: &RecordFacts,
     at: Timestamp,
 ) -> Decision {
-    weigh(question, policies, subject, Some(facts), at)
+    weigh(question, policies, subject, Some(facts), None, at)
 }
 
+/// `only` is the flow that the question was permitted under, when it is decided again.
 fn weigh(
     question: &Question,
     policies: &PolicySet,
     subject: &SubjectState,
     facts: Option<&RecordFacts>,
+    only: Option<&AgreementReference>,
     at: Timestamp,
 ) -> Decision {
     let mut before = Vec::new();
     rules::organisation(question, policies, &mut before);
     let flows = policies.flows(&question.provider, &question.recipient, question.purpose);
-    let flows: Vec<_> =
-        flows.into_iter().filter(|(agreement, _)| within_token(question, agreement)).collect();
+    let eligible = |agreement: &Agreement, flow: &DataFlow| {
+        within_token(question, agreement)
+            && only.is_none_or(|wanted| reference(policies, agreement, flow) == *wanted)
+    };
+    let flows: Vec<_> = flows.into_iter().filter(|(agreement, flow)| eligible(agreement, flow)).collect();
     let found = if flows.is_empty() { Outcome::Fail(Reason::NoAgreement) } else { Outcome::Pass };
     before.push(Step { rule: Rule::Agreement, outcome: found });
     let (Some(provider), false) = (policies.provider(&question.provider), flows.is_empty()) else {
@@ -227,7 +232,9 @@ fn weigh(
     let best = weighed.min_by_key(|(_, _, _, trace)| {
         let failures =
             |person| reasons(trace).iter().filter(|reason| reason.depends_on_person() == person).count();
-        (failures(false), failures(true))
+        // Where no agreement allows it, which one is named must not depend on the person.
+        let by_agreement = failures(false);
+        (by_agreement, if by_agreement == 0 { failures(true) } else { 0 })
     });
     match best {
         Some((_, _, Some(mut permit), trace)) if reasons(&trace).is_empty() => {
@@ -347,14 +354,16 @@ impl Permit {
         examined: &Examined,
         at: Timestamp,
     ) -> Result<ConfirmedPermit, Box<Denial>> {
-        match weigh(question, policies, subject, Some(examined.facts()), at) {
-            Decision::Permit(permit) if permit.agreement == self.agreement => Ok(ConfirmedPermit { permit }),
-            Decision::Deny(denial) => Err(Box::new(denial)),
-            Decision::Permit(Permit { trace, .. }) | Decision::Refer(Referral { trace, .. }) => {
-                let mut trace = trace;
-                trace.push(Step { rule: Rule::Agreement, outcome: Outcome::Fail(Reason::PolicyChanged) });
-                Err(Box::new(denial(question, trace, Some(self.agreement.clone()))))
-            }
+        // Under this flow alone: were another to take over, the answer would tell what the record says.
+        let again = weigh(question, policies, subject, Some(examined.facts()), Some(&self.agreement), at);
+        let changed = || {
+            let trace = vec![Step { rule: Rule::Agreement, outcome: Outcome::Fail(Reason::PolicyChanged) }];
+            Err(Box::new(denial(question, trace, Some(self.agreement.clone()))))
+        };
+        match again {
+            Decision::Permit(permit) => Ok(ConfirmedPermit { permit }),
+            Decision::Deny(denial) if denial.agreement.is_some() => Err(Box::new(denial)),
+            Decision::Deny(_) | Decision::Refer(_) => changed(),
         }
     }
 }
@@ -385,4 +394,4 @@ impl Denial {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

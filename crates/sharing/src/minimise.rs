@@ -207,8 +207,8 @@ impl ConfirmedPermit {
 }
 
 fn value_of(item: &DataItem, form: Form, record: &Json, today: Date) -> Option<Json> {
-    let places = item.select.select(record).into_iter().filter(|place| form::in_force(item, place, today));
-    let mut values = places.filter_map(|place| form::leaf(item, form, place, today));
+    let places = item.select.select_where(record, |place| form::in_force(item, place, today));
+    let mut values = places.into_iter().filter_map(|place| form::leaf(item, form, place, today));
     if !item.many {
         return values.next();
     }

@@ -30,10 +30,16 @@ pub struct SelectorError;
 impl Selector {
     /// Every value the selector reaches; arrays on the way, and at the end, are entered.
     pub fn select<'a>(&self, root: &'a Json) -> Vec<&'a Json> {
+        self.select_where(root, |_| true)
+    }
+
+    /// As [`Self::select`], entering only those values, at every step, for which `keep` holds.
+    pub fn select_where<'a>(&self, root: &'a Json, keep: impl Fn(&Json) -> bool) -> Vec<&'a Json> {
         let mut found = vec![root];
         for step in &self.steps {
             found = found.into_iter().flat_map(elements).filter_map(|node| node.member(&step.key)).collect();
-            found = found.into_iter().flat_map(elements).filter(|node| step.admits(node)).collect();
+            let entered = |node: &&Json| step.admits(node) && keep(node);
+            found = found.into_iter().flat_map(elements).filter(entered).collect();
         }
         found
     }

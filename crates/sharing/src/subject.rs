@@ -87,6 +87,22 @@ pub enum ConsentStatus {
     Unknown,
 }
 
+impl ConsentStatus {
+    /// Whether it says no, and so outweighs an earlier yes on another record: someone who renewed a consent and
+    /// then withdrew the renewal has not fallen back on the first one.
+    pub fn takes_back(self) -> bool {
+        match self {
+            Self::Refused | Self::Withdrawn | Self::Revoked => true,
+            Self::Requested
+            | Self::Given
+            | Self::Renewed
+            | Self::Expired
+            | Self::Invalidated
+            | Self::Unknown => false,
+        }
+    }
+}
+
 /// A consent record, as far as it bears on decisions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConsentRecord {

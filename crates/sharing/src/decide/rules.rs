@@ -231,12 +231,10 @@ fn held(candidate: &Candidate<'_>, consent_type: ConsentType) -> Result<ConsentI
     let holds = concerning()
         .filter(|consent| consent.covers(consent_type, controller, recipient, purpose, candidate.at));
     let latest = holds.max_by_key(|consent| (consent.given_at, &consent.id));
-    let refused_after = |given_at| {
-        concerning()
-            .any(|other| other.status == crate::subject::ConsentStatus::Refused && other.given_at >= given_at)
-    };
+    let taken_back_after =
+        |given_at| concerning().any(|other| other.status.takes_back() && other.given_at >= given_at);
     match latest {
-        Some(consent) if !refused_after(consent.given_at) => Ok(consent.id.clone()),
+        Some(consent) if !taken_back_after(consent.given_at) => Ok(consent.id.clone()),
         Some(_) => Err(Reason::ConsentEnded),
         None if concerning().next().is_some() => Err(Reason::ConsentEnded),
         None => Err(Reason::ConsentAbsent),

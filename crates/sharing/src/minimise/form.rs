@@ -13,7 +13,8 @@ pub fn age_years(born: Date, today: Date) -> i16 {
     today.year() - born.year() - i16::from(!had_birthday)
 }
 
-/// Whether the place's period, where the item has one, covers `today`. A period that cannot be read does not.
+/// Whether this place on the way to the item has no period that the item minds, or one that covers `today`. A
+/// period that cannot be read does not.
 pub(super) fn in_force(item: &DataItem, place: &Json, today: Date) -> bool {
     let Some(period) = item.period.as_ref().and_then(|member| place.member(member)) else {
         return true;

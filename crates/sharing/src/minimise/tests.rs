@@ -1,1 +1,232 @@
-//! Minimiser tests.
+//! The minimiser on real records, with a canary in every place that must not leave.
+
+use jiff::Timestamp;
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    PolicySet, Question, SubjectScheme,
+    decide::{Asked, Decision, Permit, decide, tests::policies},
+    purpose::PurposeClass,
+    subject::SubjectState,
+};
+
+const SANDERSON: &str =
+    include_str!("../../../../tests/upstreams/records/pds/patients/patient_9732110317.json");
+const SMITH: &str = include_str!("../../../../tests/upstreams/records/pds/patients/Patient.json");
+const RESTRICTED: &str =
+    include_str!("../../../../tests/upstreams/records/pds/patients/Sensitive_Patient.json");
+
+fn now() -> Timestamp {
+    "2026-11-23T12:00:00Z".parse().unwrap()
+}
+
+fn question(fire: bool, number: &str) -> Question {
+    let (recipient, role, purpose) = if fire {
+        ("gmca", "prevention-officer", PurposeClass::FirePreventionTargeting)
+    } else {
+        ("trafford-council", "social-worker", PurposeClass::DirectCare)
+    };
+    Question {
+        recipient: recipient.parse().unwrap(),
+        role: role.to_owned(),
+        provider: "nhs-pds".parse().unwrap(),
+        purpose,
+        subject: SubjectIdentifier::parse(SubjectScheme::NhsNumber, number).unwrap(),
+        asked: Asked::AllAgreed,
+        agreements: None,
+    }
+}
+
+fn permit(policies: &PolicySet, question: &Question) -> Permit {
+    match decide(question, policies, &SubjectState::default(), now()) {
+        Decision::Permit(permit) => permit,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn minimised(fire: bool, number: &str, body: &str) -> Result<MinimisedRecord, String> {
+    let policies = policies();
+    let question = question(fire, number);
+    let permit = permit(&policies, &question);
+    let provider = policies.provider(&question.provider).unwrap();
+    let examined = permit.examine(provider, body.as_bytes()).map_err(|fault| format!("{fault:?}"))?;
+    let confirmed = permit.confirm(&question, &policies, &SubjectState::default(), &examined, now());
+    let confirmed = confirmed.map_err(|denial| format!("{:?}", denial.reasons))?;
+    Ok(confirmed.minimise(provider, &examined, now()))
+}
+
+#[test]
+fn fire_gets_the_minimised_profile_of_a_real_record() {
+    let record = minimised(true, "9732110317", SANDERSON).unwrap();
+    insta::assert_snapshot!(record.to_json().to_text(), @r#"{"person.family_name":"Sanderson","person.given_name":"A","person.birth_date":"80+","person.address":{"line":["3984 Tomika Greens"],"postalCode":"ZY5T2PX"},"person.gender":"male"}"#);
+    insta::assert_snapshot!(record.fhir_patient().unwrap().to_text(), @r#"{"resourceType":"Patient","id":"9732110317","meta":{"tag":[{"system":"http://terminology.hl7.org/CodeSystem/v3-ObservationValue","code":"SUBSETTED"}]},"address":[{"line":["3984 Tomika Greens"],"postalCode":"ZY5T2PX","use":"home"}],"gender":"male","name":[{"family":"Sanderson","given":["A"],"use":"usual"}],"extension":[{"url":"https://concordat.example/fhir/StructureDefinition/disclosed-item","extension":[{"url":"item","valueCode":"person.birth_date"},{"url":"form","valueCode":"age-band"},{"url":"value","valueString":"80+"}]}]}"#);
+}
+
+#[test]
+fn a_restricted_record_has_no_location_in_either_form() {
+    // The source drops them; were it to slip, they must still not leave.
+    let slipped = RESTRICTED.replacen("\"gender\"", "\"address\":[{\"use\":\"home\",\"line\":[\"Secret House\"],\"postalCode\":\"M1 1AA\"}],\"telecom\":[{\"system\":\"phone\",\"value\":\"0161 496 0999\"}],\"generalPractitioner\":[{\"identifier\":{\"value\":\"Y99999\"}}],\"gender\"", 1);
+    let record = minimised(false, "9000000025", &slipped).unwrap();
+    let texts = format!("{}{}", record.to_json().to_text(), record.fhir_patient().unwrap().to_text());
+    for secret in ["Secret House", "M1", "0161 496 0999", "Y99999"] {
+        assert!(!texts.contains(secret), "{secret}");
+    }
+    assert!(texts.contains("Smythe"));
+    assert_eq!(minimised(true, "9000000025", &slipped).unwrap_err(), "[Deceased, Restricted, OutOfCohort]");
+}
+
+#[test]
+fn a_record_about_somebody_else_is_refused() {
+    assert_eq!(minimised(true, "9733162043", SANDERSON).unwrap_err(), "SubjectMismatch");
+    let inside = SANDERSON.replace("\"value\": \"9732110317\"", "\"value\": \"9733162043\"");
+    assert_ne!(inside, SANDERSON);
+    assert_eq!(minimised(true, "9732110317", &inside).unwrap_err(), "SubjectMismatch");
+    let nameless = SANDERSON.replace("\"id\": \"9732110317\",", "").replace("identifier", "identifiers");
+    assert_eq!(minimised(true, "9732110317", &nameless).unwrap_err(), "SubjectMismatch");
+    assert_eq!(minimised(true, "9732110317", "[]").unwrap_err(), "Unexpected");
+    assert_eq!(
+        minimised(true, "9732110317", r#"{"resourceType":"OperationOutcome"}"#).unwrap_err(),
+        "Unexpected"
+    );
+    let twice = SANDERSON.replacen('{', "{\"id\":\"9732110317\",", 1);
+    assert!(minimised(true, "9732110317", &twice).unwrap_err().contains("DuplicateKey"));
+}
+
+#[test]
+fn a_bundle_is_filtered_entry_by_entry() {
+    let bundle = |entries: &[&str]| {
+        let entries: Vec<_> = entries.iter().map(|patient| format!("{{\"resource\":{patient}}}")).collect();
+        format!("{{\"resourceType\":\"Bundle\",\"type\":\"searchset\",\"entry\":[{}]}}", entries.join(","))
+    };
+    let record = minimised(true, "9732110317", &bundle(&[SMITH, SANDERSON, RESTRICTED])).unwrap();
+    let text = record.fhir_patient().unwrap().to_text();
+    assert!(text.contains("Sanderson") && !text.contains("Smith") && !text.contains("Smythe"));
+    assert_eq!(minimised(true, "9732110317", &bundle(&[SMITH])).unwrap_err(), "NoRecord");
+    assert_eq!(
+        minimised(true, "9732110317", &bundle(&[SANDERSON, SANDERSON])).unwrap_err(),
+        "SubjectMismatch"
+    );
+    assert_eq!(minimised(true, "9732110317", &bundle(&[])).unwrap_err(), "NoRecord");
+}
+
+/// Replaces every text in a record by a canary that names its place, but for what identifies and discriminates.
+fn planted(json: &Json, place: &str) -> Json {
+    let kept = ["resourceType", "id", "system", "use", "url", "start", "end", "birthDate", "code"];
+    match json {
+        Json::Object(members) => Json::Object(
+            members
+                .iter()
+                .map(|(key, value)| {
+                    let identifies = key == "value" && place.ends_with("identifier");
+                    let keep = value.is_scalar() && (kept.contains(&key.as_str()) || identifies);
+                    let value = if keep { value.clone() } else { planted(value, &format!("{place}/{key}")) };
+                    (key.clone(), value)
+                })
+                .collect(),
+        ),
+        Json::Array(items) => Json::Array(items.iter().map(|item| planted(item, place)).collect()),
+        Json::String(_) => Json::string(format!("canary:{place}")),
+        other => other.clone(),
+    }
+}
+
+#[test]
+fn only_permitted_places_leave_of_a_record_full_of_canaries() {
+    let smith = crate::json::parse(SMITH.as_bytes(), &Limits::default()).unwrap();
+    let body = planted(&smith, "").to_text();
+    let record = minimised(false, "9000000009", &body).unwrap();
+    let allowed = [
+        "/name/prefix",
+        "/name/given",
+        "/name/family",
+        "/address/line",
+        "/address/postalCode",
+        "/telecom/value",
+        "/gender",
+        "/generalPractitioner/identifier/value",
+    ];
+    let texts = format!("{}{}", record.to_json().to_text(), record.fhir_patient().unwrap().to_text());
+    let leaked: Vec<_> = texts
+        .split("canary:")
+        .skip(1)
+        .map(|rest| rest.split('"').next().unwrap())
+        .filter(|place| !allowed.contains(place))
+        .collect();
+    assert!(leaked.is_empty(), "{leaked:?}");
+    assert!(texts.contains("canary:/name/family"), "the test itself must see what is permitted");
+}
+
+#[test]
+fn an_address_that_is_not_in_force_stays() {
+    let moved = SANDERSON.replacen(
+        "\"start\": \"2024-05-01\"",
+        "\"start\": \"2024-05-01\", \"end\": \"2026-11-22\"",
+        1,
+    );
+    let record = minimised(true, "9732110317", &moved).unwrap();
+    assert!(!record.to_json().to_text().contains("Tomika"));
+    assert!(!record.fhir_patient().unwrap().to_text().contains("Tomika"));
+    assert_eq!(record.absent().iter().map(ToString::to_string).collect::<Vec<_>>(), ["person.address"]);
+}
+
+#[test]
+fn nothing_prints_a_value() {
+    let record = minimised(true, "9732110317", SANDERSON).unwrap();
+    assert_eq!(format!("{record:?}"), "MinimisedRecord(items: 5)");
+}
+
+fn any_json() -> impl Strategy<Value = Json> {
+    let keys = [
+        "resourceType",
+        "id",
+        "identifier",
+        "name",
+        "use",
+        "family",
+        "given",
+        "address",
+        "line",
+        "extension",
+        "value",
+        "system",
+    ];
+    let texts = ["Patient", "9732110317", "usual", "home", "https://fhir.nhs.uk/Id/nhs-number", "x"];
+    let leaf = prop_oneof![
+        Just(Json::Null),
+        any::<bool>().prop_map(Json::Bool),
+        prop::sample::select(texts.to_vec()).prop_map(Json::string),
+    ];
+    leaf.prop_recursive(4, 48, 5, move |inner| {
+        let member = (prop::sample::select(keys.to_vec()), inner.clone());
+        prop_oneof![
+            prop::collection::vec(inner, 0..4).prop_map(Json::Array),
+            prop::collection::btree_map(
+                prop::sample::select(keys.to_vec()),
+                member.prop_map(|(_, value)| value),
+                0..6
+            )
+            .prop_map(|members| Json::Object(
+                members.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+            )),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn odd_records_never_panic_and_never_leak_an_unlisted_key(mut members in prop::collection::btree_map("[a-z]{1,6}", any_json(), 0..6)) {
+        members.insert("resourceType".to_owned(), Json::string("Patient"));
+        members.insert("id".to_owned(), Json::string("9732110317"));
+        members.insert("birthDate".to_owned(), Json::string("1940-01-01"));
+        let body = Json::Object(members.into_iter().collect()).to_text();
+        if let Ok(record) = minimised(true, "9732110317", &body) {
+            let listed = ["person.family_name", "person.given_name", "person.birth_date", "person.address", "person.gender"];
+            prop_assert!(record.items().all(|item| listed.contains(&item.item.as_str())));
+            let patient = record.fhir_patient().unwrap();
+            let Json::Object(members) = patient else { panic!("an object") };
+            let known = ["resourceType", "id", "meta", "name", "address", "gender", "birthDate", "extension"];
+            prop_assert!(members.iter().all(|(key, _)| known.contains(&key.as_str())));
+        }
+    }
+}

@@ -351,6 +351,3 @@ impl Authenticator {
         Ok((caller, context))
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -202,7 +202,7 @@ impl Walk<'_> {
             }
         };
         let reasons = denial.reasons.iter().map(|reason| reason.as_str().to_owned()).collect();
-        self.end("not_released", reasons, Vec::new(), Vec::new(), problem).await
+        self.end("not_released", reasons, Learned::default(), problem).await
     }
 
     /// Asks the record holder, decides again with what the record says, and releases.
@@ -288,9 +288,9 @@ impl Walk<'_> {
             Problem::Refused(denial.reasons.clone())
         };
         let reasons = denial.reasons.iter().map(|reason| reason.as_str().to_owned()).collect();
-        let mut changes = learned.changes;
-        changes.push(Change::CloseIntent(self.decision_id.to_owned()));
-        self.end("not_released", reasons, learned.entries, changes, problem).await
+        let mut learned = learned;
+        learned.changes.push(Change::CloseIntent(self.decision_id.to_owned()));
+        self.end("not_released", reasons, learned, problem).await
     }
 
     /// RELEASE, durable before anything leaves, in the transaction that re-checks what it rests on.
@@ -304,7 +304,7 @@ impl Walk<'_> {
     ) -> Result<Committed, CommitError> {
         let permit = confirmed.permit();
         let last = if self.ask.answer_only {
-            self.closure("decision_only", Vec::new())
+            self.closure("decision_only", Vec::new(), learned.observed, learned.linked)
         } else {
             Body::Release {
                 decision_id: self.decision_id.to_owned(),
@@ -314,11 +314,11 @@ impl Walk<'_> {
                 obligations: obligation_codes(permit.obligations()),
                 policy_revision: self.app.policies().revision.unsigned_abs(),
                 consents: permit.consents().iter().map(ToString::to_string).collect(),
+                observed: learned.observed,
             }
         };
         let agreement = permit.agreement();
-        let mut submission = Submission::of(at, learned.entries);
-        submission.entries.push(last);
+        let mut submission = Submission::of(at, vec![last]);
         submission.recheck = Some(Recheck {
             names: state.names.clone(),
             agreement: (agreement.agreement.clone(), agreement.digest.clone()),
@@ -350,27 +350,28 @@ impl Walk<'_> {
         }
     }
 
-    fn closure(&self, outcome: &str, reasons: Vec<String>) -> Body {
-        Body::Closure { decision_id: self.decision_id.to_owned(), outcome: outcome.to_owned(), reasons }
+    fn closure(
+        &self,
+        outcome: &str,
+        reasons: Vec<String>,
+        observed: Vec<String>,
+        linked: Vec<String>,
+    ) -> Body {
+        let (decision_id, outcome) = (self.decision_id.to_owned(), outcome.to_owned());
+        Body::Closure { decision_id, outcome, reasons, observed, linked }
     }
 
     /// Ends an open intent without a release.
     async fn close(&self, outcome: &str, reasons: &[&str], problem: Problem) -> Refusal {
         let reasons = reasons.iter().map(|&reason| reason.to_owned()).collect();
         let changes = vec![Change::CloseIntent(self.decision_id.to_owned())];
-        self.end(outcome, reasons, Vec::new(), changes, problem).await
+        self.end(outcome, reasons, Learned { changes, ..Learned::default() }, problem).await
     }
 
-    async fn end(
-        &self,
-        outcome: &str,
-        reasons: Vec<String>,
-        mut entries: Vec<Body>,
-        changes: Vec<Change>,
-        problem: Problem,
-    ) -> Refusal {
-        entries.push(self.closure(outcome, reasons));
-        let mut submission = Submission::of(self.app.clock.now(), entries);
+    async fn end(&self, outcome: &str, reasons: Vec<String>, learned: Learned, problem: Problem) -> Refusal {
+        let Learned { changes, observed, linked } = learned;
+        let entry = self.closure(outcome, reasons, observed, linked);
+        let mut submission = Submission::of(self.app.clock.now(), vec![entry]);
         submission.changes = changes;
         match self.app.store.commit(submission).await {
             Ok(committed) => self.refusal(problem, &committed),
@@ -380,34 +381,32 @@ impl Walk<'_> {
 }
 
 /// What a record tells about its person that was not held before.
+#[derive(Default)]
 struct Learned {
-    entries: Vec<Body>,
     changes: Vec<Change>,
+    observed: Vec<String>,
+    linked: Vec<String>,
 }
 
 impl Learned {
     fn of(examined: &Examined, state: &SubjectState, known: &[Resolved], provider: &Provider) -> Self {
         let facts = examined.facts();
-        let source = provider.id().to_string();
-        let mut learned = Self { entries: Vec::new(), changes: Vec::new() };
+        let mut learned = Self::default();
         learned.changes.extend(known.iter().filter(|one| !one.known).cloned().map(Change::KnowSubject));
         let mut names: Vec<_> = known.iter().map(|resolved| resolved.pseudonym.clone()).collect();
         names.sort();
         names.dedup();
         if names.len() > 1 && !already_linked(&names, state) {
-            let subjects = names.iter().map(ToString::to_string).collect();
-            learned.entries.push(Body::SubjectsLinked { subjects, source: source.clone() });
+            learned.linked = names.iter().map(ToString::to_string).collect();
             learned.changes.push(Change::Link(names.clone()));
         }
         let Some(name) = names.into_iter().next() else { return learned };
         if facts.restricted && !state.restricted {
-            learned
-                .entries
-                .push(Body::RestrictionObserved { subject: name.to_string(), source: source.clone() });
+            learned.observed.push(format!("restricted:{}", provider.id()));
             learned.changes.push(Change::Restrict(name.clone()));
         }
         if facts.deceased && !state.deceased {
-            learned.entries.push(Body::DeathObserved { subject: name.to_string(), source });
+            learned.observed.push(format!("deceased:{}", provider.id()));
             learned.changes.push(Change::Die(name));
         }
         learned
@@ -438,6 +437,8 @@ impl Drop for OpenIntent<'_> {
             decision_id: decision_id.clone(),
             outcome: "abandoned".to_owned(),
             reasons: vec!["caller-gone".to_owned()],
+            observed: Vec::new(),
+            linked: Vec::new(),
         };
         let mut submission = Submission::of(self.app.clock.now(), vec![closure]);
         // Refused by the writer if a release was committed in the meantime: each decision ends once.

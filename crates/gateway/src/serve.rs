@@ -136,6 +136,7 @@ pub async fn serve_on(
     if let Some(probes) = probes {
         probes.await??;
     }
+    app.store.close().await;
     Ok(())
 }
 

@@ -57,9 +57,17 @@ pub enum Body {
         obligations: Vec<String>,
         policy_revision: u64,
         consents: Vec<String>,
+        observed: Vec<String>,
     },
-    /// A question ended without a release.
-    Closure { decision_id: String, outcome: String, reasons: Vec<String> },
+    /// A question ended without a release. What its record showed about the person is in it, rather than in
+    /// entries of its own, so that the ledger grows alike whatever was seen.
+    Closure {
+        decision_id: String,
+        outcome: String,
+        reasons: Vec<String>,
+        observed: Vec<String>,
+        linked: Vec<String>,
+    },
     /// A consent was recorded.
     ConsentRecorded {
         consent_id: String,
@@ -86,12 +94,6 @@ pub enum Body {
     },
     /// An objection ended.
     ObjectionEnded { objection_id: String, subject: String, outcome: String, by: Actor },
-    /// A record holder marks the person's record restricted.
-    RestrictionObserved { subject: String, source: String },
-    /// A record holder says that the person has died.
-    DeathObserved { subject: String, source: String },
-    /// A record showed that these are one person.
-    SubjectsLinked { subjects: Vec<String>, source: String },
     /// Somebody read what is held about a person.
     SubjectRecordRead { subject: String, what: String, by: Actor },
     /// A request was refused before any decision.
@@ -270,9 +272,6 @@ impl Body {
             Self::ConsentWithdrawn { .. } => "consent_withdrawn",
             Self::ObjectionRecorded { .. } => "objection_recorded",
             Self::ObjectionEnded { .. } => "objection_ended",
-            Self::RestrictionObserved { .. } => "restriction_observed",
-            Self::DeathObserved { .. } => "death_observed",
-            Self::SubjectsLinked { .. } => "subjects_linked",
             Self::SubjectRecordRead { .. } => "subject_record_read",
             Self::RequestRefused { .. } => "request_refused",
             Self::HandshakeRefused { .. } => "handshake_refused",

@@ -187,12 +187,6 @@ impl Row {
             Body::ObjectionEnded { subject, outcome, by, .. } => {
                 Self { subject: subject.clone(), outcome: outcome.clone(), by: actor(by), ..none }
             }
-            Body::RestrictionObserved { subject, source } | Body::DeathObserved { subject, source } => {
-                Self { subject: subject.clone(), provider: source.clone(), ..none }
-            }
-            Body::SubjectsLinked { subjects, source } => {
-                Self { subject: subjects.join(" "), provider: source.clone(), ..none }
-            }
             Body::SubjectRecordRead { subject, what, by } => {
                 Self { subject: subject.clone(), items: what.clone(), by: actor(by), ..none }
             }

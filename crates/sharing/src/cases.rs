@@ -42,7 +42,6 @@ struct CaseFile {
 #[serde(deny_unknown_fields)]
 struct Case {
     name: String,
-    #[expect(dead_code, reason = "for the reader of the file")]
     why: String,
     at: Timestamp,
     recipient: OrganisationId,
@@ -65,7 +64,9 @@ struct Case {
     expect: Expected,
     #[serde(default)]
     reasons: Vec<String>,
-    items: Option<Vec<String>>,
+    /// Every item permitted, with its form. A permit that says nothing of its items is no expectation.
+    #[serde(default)]
+    items: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -149,18 +150,16 @@ impl Case {
             Decision::Refer(referral) => (Expected::Refer, referral.reasons.clone(), Vec::new()),
         };
         let reasons: Vec<_> = reasons.iter().map(|reason| reason.as_str().to_owned()).collect();
-        if kind != self.expect || (kind != Expected::Permit && reasons != self.reasons) {
+        if kind != self.expect || reasons != self.reasons {
             return Err(format!(
-                "expected {:?} {:?}, decided {kind:?} {reasons:?}",
-                self.expect, self.reasons
+                "expected {:?} {:?} because {}; decided {kind:?} {reasons:?}",
+                self.expect, self.reasons, self.why
             ));
         }
-        match &self.items {
-            Some(expected) if *expected != items => {
-                Err(format!("expected items {expected:?}, permitted {items:?}"))
-            }
-            _ => Ok(()),
+        if items != self.items {
+            return Err(format!("expected items {:?} because {}; permitted {items:?}", self.items, self.why));
         }
+        Ok(())
     }
 
     fn policies(&self, files: &[PolicyFile]) -> Result<PolicySet, String> {

@@ -181,7 +181,7 @@ pub enum Form {
     AgeBand,
     /// The outward part of a postcode.
     PostcodeDistrict,
-    /// Yes or no: a boolean as it is; otherwise whether the source says anything.
+    /// Yes or no: a boolean as it is; otherwise whether the source says anything. Said once for a list.
     YesNo,
 }
 

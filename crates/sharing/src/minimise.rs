@@ -190,30 +190,45 @@ impl ConfirmedPermit {
     /// Cuts the record down. `at` is when ages and periods are reckoned.
     pub fn minimise(&self, provider: &Provider, examined: &Examined, at: Timestamp) -> MinimisedRecord {
         let today = london_day(at);
-        let mut values = Vec::new();
-        let mut absent = Vec::new();
+        let (mut values, mut released, mut absent) = (Vec::new(), Vec::new(), Vec::new());
         for permitted in self.permit().items() {
             let item = provider.item(&permitted.item);
-            match item.and_then(|item| value_of(item, permitted.form, &examined.record, today)) {
-                Some(value) => values.push((permitted.clone(), value)),
+            match item.and_then(|item| release(item, permitted.form, &examined.record, today)) {
+                Some((places, value)) => {
+                    values.push((permitted.clone(), value));
+                    released.push(places);
+                }
                 None => absent.push(permitted.item.clone()),
             }
         }
         let patient = (provider.provider.protocol == Protocol::FhirR4Patient).then(|| {
-            fhir::smaller_patient(provider, &values, &examined.record, self.permit().subject(), today)
+            fhir::smaller_patient(&released, &values, &examined.record, self.permit().subject(), today)
         });
         MinimisedRecord { values, absent, patient, source_time: examined.facts.source_time.clone() }
     }
 }
 
-fn value_of(item: &DataItem, form: Form, record: &Json, today: Date) -> Option<Json> {
-    let places = item.select.select_where(record, |place| form::in_force(item, place, today));
-    let mut values = places.into_iter().filter_map(|place| form::leaf(item, form, place, today));
-    if !item.many {
-        return values.next();
-    }
-    let values: Vec<_> = values.collect();
-    (!values.is_empty()).then_some(Json::Array(values))
+/// An item that leaves, and the places of the record that it is read from.
+struct Released<'a> {
+    item: &'a DataItem,
+    form: Form,
+    places: Vec<&'a Json>,
+}
+
+/// The item's value as it leaves: the first that there is, or all of them where the item is a list. Yes or no is
+/// said once, because a list of it would tell how many there are.
+fn release<'a>(
+    item: &'a DataItem,
+    form: Form,
+    record: &'a Json,
+    today: Date,
+) -> Option<(Released<'a>, Json)> {
+    let in_force = item.select.select_where(record, |place| form::in_force(item, place, today));
+    let found = in_force.into_iter().filter_map(|place| Some((place, form::leaf(item, form, place, today)?)));
+    let all = item.many && form != Form::YesNo;
+    let (places, mut values): (Vec<_>, Vec<_>) = found.take(if all { usize::MAX } else { 1 }).unzip();
+    let value = if all && !values.is_empty() { Json::Array(values) } else { values.pop()? };
+    Some((Released { item, form, places }, value))
 }
 
 #[cfg(test)]

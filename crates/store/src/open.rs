@@ -49,6 +49,7 @@ pub struct Settings {
 #[derive(Clone)]
 pub struct Store {
     pub(crate) readers: SqlitePool,
+    writing: SqlitePool,
     pub(crate) lookup_key: Arc<LookupKey>,
     pub(crate) verifier: Arc<NoteVerifier>,
     commands: mpsc::Sender<Command>,
@@ -97,11 +98,13 @@ impl Store {
         let (health, healthy) = watch::channel(true);
         let empty = frontier.size() == 0;
         let last_at_us = audit::last_at(&readers).await?;
-        let writer = Writer::new(writing, frontier, signer, settings.checkpoint_copy, health, last_at_us);
+        let writer =
+            Writer::new(writing.clone(), frontier, signer, settings.checkpoint_copy, health, last_at_us);
         let opened = Body::LogOpened { origin: settings.origin, public_key: writer.verifier_key() };
         tokio::spawn(writer.run(queue));
         let mut store = Self {
             readers,
+            writing,
             lookup_key: Arc::new(settings.lookup_key),
             verifier: Arc::new(verifier),
             commands,
@@ -140,6 +143,12 @@ impl Store {
         *self.healthy.borrow() && !self.commands.is_closed()
     }
 
+    /// Closes the database when the process is about to end. Whatever is submitted afterwards is refused.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writing.close().await;
+    }
+
     /// How many questions a crash had left open, closed as indeterminate when the database was opened.
     pub fn closed_at_start(&self) -> usize {
         self.closed_at_start
@@ -154,6 +163,8 @@ impl Store {
                 decision_id: decision_id.clone(),
                 outcome: "indeterminate".to_owned(),
                 reasons: vec!["process-ended".to_owned()],
+                observed: Vec::new(),
+                linked: Vec::new(),
             };
             let mut submission = Submission::of(now, vec![closure]);
             submission.changes.push(Change::CloseIntent(decision_id.clone()));

@@ -1,1 +1,426 @@
-//! Placeholder.
+//! The harness: a whole gateway in this process, over real TLS on loopback, with real simulators, a real SQLite
+//! database, a clock that stands still until it is moved, and seeded identifiers.
+
+#![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a harness fails by panicking")]
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use gateway::{
+    app::App,
+    cli::{
+        demo::keys::{self, Ports},
+        token::Partner,
+    },
+    clock::{Clock, Entropy},
+    config::{self, Settings},
+    mint::{AccessToken, MintingKey, SharingContext},
+    serve,
+    tls::CertificateFingerprint,
+};
+use jiff::Timestamp;
+use ledger::entry::Entry;
+use reqwest::StatusCode;
+use rustls_pki_types::{CertificateDer, pem::PemObject as _};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use upstreams::{Kind, RequestLog, TlsMaterial};
+
+/// When the tests take place.
+pub const NOW: &str = "2026-11-23T12:00:00Z";
+
+/// A clock that stands still.
+#[derive(Clone)]
+pub struct StoppedClock(Arc<AtomicU64>);
+
+impl StoppedClock {
+    /// Moves the clock.
+    pub fn advance_s(&self, seconds: u64) {
+        self.0.fetch_add(seconds * 1_000_000, Ordering::SeqCst);
+    }
+}
+
+impl Clock for StoppedClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_microsecond(i64::try_from(self.0.load(Ordering::SeqCst)).unwrap()).unwrap()
+    }
+}
+
+/// Counts instead of being random: identifiers are the same in every run.
+pub struct Counting(AtomicU64);
+
+impl Entropy for Counting {
+    fn bits(&self) -> u128 {
+        // Spread, so that a pseudonym's order says nothing about when it was made.
+        let count = u128::from(self.0.fetch_add(1, Ordering::SeqCst)) + 1;
+        count.wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835)
+    }
+}
+
+/// A whole deployment.
+pub struct World {
+    /// Its folder.
+    pub folder: TempDir,
+    /// Its settings.
+    pub settings: Settings,
+    /// The running gateway.
+    pub app: Arc<App>,
+    /// Its clock.
+    pub clock: StoppedClock,
+    /// What each record holder was asked.
+    pub asked: BTreeMap<&'static str, RequestLog>,
+    shutdown: CancellationToken,
+    serving: JoinHandle<()>,
+    tokens: AtomicU64,
+}
+
+/// A request that a test makes; each part can be spoilt.
+pub struct Request {
+    /// The partner whose certificate is shown.
+    pub certificate_of: &'static str,
+    /// The partner whose tokens are sent.
+    pub tokens_of: &'static str,
+    /// The method.
+    pub method: &'static str,
+    /// The path.
+    pub path: String,
+    /// The purpose.
+    pub purpose: String,
+    /// The case.
+    pub case: &'static str,
+    /// The person in the signed context.
+    pub record: Option<(String, String)>,
+    /// The body.
+    pub body: Option<Value>,
+    /// Changes the access token's claims.
+    pub spoil_access: Option<fn(&mut Value)>,
+    /// Changes the context's claims.
+    pub spoil_context: Option<fn(&mut Value)>,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers, sorted by name.
+    pub headers: BTreeMap<String, String>,
+    /// Its body.
+    pub body: Value,
+}
+
+impl Answer {
+    /// The problem's code.
+    pub fn code(&self) -> &str {
+        self.body.get("code").and_then(Value::as_str).unwrap_or("")
+    }
+
+    /// The answer without what is random or counts up: what a caller could compare.
+    pub fn shape(&self) -> (StatusCode, BTreeMap<String, String>, Value) {
+        let mut body = self.body.clone();
+        if let Some(members) = body.as_object_mut() {
+            if let Some(id) = members.get_mut("decision_id") {
+                *id = Value::Null;
+            }
+            if let Some(receipt) = members.get_mut("receipt").and_then(Value::as_object_mut) {
+                receipt.values_mut().for_each(|value| *value = Value::Null);
+            }
+        }
+        let mut headers = self.headers.clone();
+        headers.remove("date");
+        headers.remove("content-length"); // a place in the ledger may have one digit more
+        (self.status, headers, body)
+    }
+}
+
+async fn free_port() -> (TcpListener, u16) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    (listener, port)
+}
+
+impl World {
+    /// A deployment with the project's policies and a fresh database.
+    pub async fn new() -> Self {
+        let policies = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../policies");
+        let folder = tempfile::tempdir().unwrap();
+        copy_folder(&policies, &folder.path().join("policies"));
+        Self::start(folder, 0).await
+    }
+
+    /// A deployment over a folder that may have a database already.
+    pub async fn start(folder: TempDir, seed: u64) -> Self {
+        let ((gateway, gateway_port), (nhs, nhs_port)) = (free_port().await, free_port().await);
+        let ((council, council_port), (fire, fire_port)) = (free_port().await, free_port().await);
+        let ports = Ports { gateway: gateway_port, nhs: nhs_port, council: council_port, fire: fire_port };
+        let path = keys::prepare(folder.path(), &folder.path().join("policies"), ports).unwrap();
+        let settings = config::load(&path).unwrap();
+        let shutdown = CancellationToken::new();
+        let mut asked = BTreeMap::new();
+        for (kind, name, listener) in
+            [(Kind::Nhs, "nhs", nhs), (Kind::Council, "council", council), (Kind::Fire, "fire", fire)]
+        {
+            let log = RequestLog::default();
+            asked.insert(name, log.clone());
+            let read = |file: String| std::fs::read_to_string(folder.path().join(file)).unwrap();
+            let tls = TlsMaterial {
+                certificate_chain_pem: read(format!("{name}-server.pem")),
+                key_pem: read(format!("{name}-server.key")),
+                client_ca_pem: read("ca.pem".to_owned()),
+            };
+            let stop = shutdown.clone();
+            tokio::spawn(async move {
+                upstreams::serve(kind, listener, tls, log, async move { stop.cancelled().await })
+                    .await
+                    .unwrap();
+            });
+        }
+        let start: Timestamp = NOW.parse().unwrap();
+        let clock = StoppedClock(Arc::new(AtomicU64::new(start.as_microsecond().unsigned_abs())));
+        let entropy = Arc::new(Counting(AtomicU64::new(seed)));
+        let app = serve::build(&settings, Arc::new(clock.clone()), entropy).await.unwrap();
+        let serving = tokio::spawn({
+            let (settings, app, shutdown) = (settings.clone(), app.clone(), shutdown.clone());
+            async move { serve::serve_on(gateway, &settings, app, shutdown).await.unwrap() }
+        });
+        Self { folder, settings, app, clock, asked, shutdown, serving, tokens: AtomicU64::new(seed) }
+    }
+
+    /// Stops everything and gives the folder back.
+    pub async fn stop(self) -> TempDir {
+        self.shutdown.cancel();
+        self.serving.await.unwrap();
+        self.app.store.close().await;
+        self.folder
+    }
+
+    fn file(&self, name: &str) -> String {
+        std::fs::read_to_string(self.folder.path().join(name)).unwrap()
+    }
+
+    fn partner(&self, name: &str) -> Partner {
+        toml::from_str(&self.file(&format!("{name}.partner.toml"))).unwrap()
+    }
+
+    /// A client that shows a partner's certificate, or none.
+    pub fn client(&self, certificate_of: &str) -> reqwest::Client {
+        let authority = reqwest::Certificate::from_pem(self.file("ca.pem").as_bytes()).unwrap();
+        let builder = reqwest::Client::builder().tls_certs_only([authority]).no_proxy();
+        let builder = if certificate_of.is_empty() {
+            builder
+        } else {
+            let pem = format!(
+                "{}\n{}",
+                self.file(&format!("{certificate_of}.pem")),
+                self.file(&format!("{certificate_of}.key"))
+            );
+            builder.identity(reqwest::Identity::from_pem(pem.as_bytes()).unwrap())
+        };
+        builder.build().unwrap()
+    }
+
+    /// A question of the fire service's about a person, to the NHS, for fire prevention.
+    pub fn prevention(&self, number: &str) -> Request {
+        self.question("fire", "nhs-pds", "fire-prevention-targeting", ("nhs-number", number))
+    }
+
+    /// A question of the fire service's about a referral, to the council.
+    pub fn referral(&self, reference: &str) -> Request {
+        self.question("fire", "trafford-asc", "safe-and-well-referral", ("local:trafford-council", reference))
+    }
+
+    /// A question.
+    pub fn question(
+        &self,
+        partner: &'static str,
+        provider: &str,
+        purpose: &str,
+        (scheme, value): (&str, &str),
+    ) -> Request {
+        let body = json!({
+            "subject": { "scheme": scheme, "value": value },
+            "provider": provider,
+            "purpose": purpose,
+            "case_reference": "CASE-1",
+        });
+        Request {
+            certificate_of: partner,
+            tokens_of: partner,
+            method: "POST",
+            path: "/v1/disclosures".to_owned(),
+            purpose: purpose.to_owned(),
+            case: "CASE-1",
+            record: Some((scheme.to_owned(), value.to_owned())),
+            body: Some(body),
+            spoil_access: None,
+            spoil_context: None,
+        }
+    }
+
+    /// A consent of the person behind a referral, to the council's records going to the fire service.
+    pub fn consent(&self, reference: &str) -> Request {
+        let mut request =
+            self.question("council", "", "safe-and-well-referral", ("local:trafford-council", reference));
+        "/v1/consents".clone_into(&mut request.path);
+        request.body = Some(json!({
+            "subject": { "scheme": "local:trafford-council", "value": reference },
+            "consent_type": "confidentiality-consent",
+            "status": "given",
+            "controller": "trafford-council",
+            "recipients": ["gmca"],
+            "purposes": ["safe-and-well-referral"],
+            "data_categories": ["needs"],
+            "given_by": { "who": "person" },
+            "given_at": "2026-10-12T10:00:00Z",
+            "method": "in-person",
+            "notice_version": "SW-2",
+        }));
+        request
+    }
+
+    /// An objection to fire prevention.
+    pub fn objection(&self, number: &str) -> Request {
+        let mut request = self.question("council", "", "fire-prevention-targeting", ("nhs-number", number));
+        "/v1/objections".clone_into(&mut request.path);
+        request.body = Some(json!({ "subject": { "scheme": "nhs-number", "value": number } }));
+        request
+    }
+
+    /// A request without a body and about nobody.
+    pub fn bare(&self, partner: &'static str, method: &'static str, path: &str, purpose: &str) -> Request {
+        let mut request = self.question(partner, "", purpose, ("nhs-number", ""));
+        request.method = method;
+        path.clone_into(&mut request.path);
+        request.record = None;
+        request.body = None;
+        request
+    }
+
+    /// The two headers of a request.
+    pub fn headers(&self, request: &Request) -> (String, String) {
+        let partner = self.partner(request.tokens_of);
+        let certificate =
+            CertificateDer::from_pem_slice(self.file(&format!("{}.pem", request.tokens_of)).as_bytes())
+                .unwrap();
+        let number = self.tokens.fetch_add(1, Ordering::SeqCst);
+        let purposes: Vec<_> = partner.purposes.iter().map(String::as_str).collect();
+        let now = self.clock.now().as_second();
+        let access = AccessToken {
+            issuer: &partner.issuer,
+            audience: &partner.audience,
+            client_id: &partner.client_id,
+            certificate: CertificateFingerprint::of(&certificate),
+            purposes: &purposes,
+            issued_at_s: now,
+            jti: &format!("a-{number}"),
+        };
+        let path = request.path.split('?').next().unwrap();
+        let url = format!("{}{path}", partner.public_url);
+        let context = SharingContext {
+            client_id: &partner.client_id,
+            organisation: &partner.organisation,
+            audience: &partner.audience,
+            method: request.method,
+            url: &url,
+            purpose: &request.purpose,
+            case_reference: request.case,
+            record: request.record.as_ref().map(|(scheme, value)| (scheme.as_str(), value.as_str())),
+            practitioner: (&partner.practitioner, &partner.role),
+            issued_at_s: now,
+            jti: &format!("c-{number}"),
+        };
+        let (mut access, mut context) = (access.claims(), context.claims());
+        if let Some(spoil) = request.spoil_access {
+            spoil(&mut access);
+        }
+        if let Some(spoil) = request.spoil_context {
+            spoil(&mut context);
+        }
+        let issuer = MintingKey::from_pem(&self.file("issuer.key"), "issuer-1").unwrap();
+        let own =
+            MintingKey::from_pem(&self.file(&format!("{}-context.key", request.tokens_of)), "context-1")
+                .unwrap();
+        (issuer.sign("at+jwt", &access).unwrap(), own.sign("sharing-context+jwt", &context).unwrap())
+    }
+
+    /// Sends a request with its headers.
+    pub async fn send(&self, request: Request) -> Answer {
+        let headers = self.headers(&request);
+        self.send_with(&request, Some(&headers.0), Some(&headers.1)).await
+    }
+
+    /// Sends a request with other headers.
+    pub async fn send_with(&self, request: &Request, access: Option<&str>, context: Option<&str>) -> Answer {
+        let url = format!("{}{}", self.settings.public_url, request.path);
+        let mut sent = self.client(request.certificate_of).request(request.method.parse().unwrap(), url);
+        if let Some(token) = access {
+            sent = sent.bearer_auth(token);
+        }
+        if let Some(token) = context {
+            sent = sent.header("Sharing-Context", token);
+        }
+        if let Some(body) = &request.body {
+            sent = sent.json(body);
+        }
+        answer(sent.send().await.unwrap()).await
+    }
+
+    /// Every entry of the ledger.
+    pub async fn entries(&self) -> Vec<Entry> {
+        let size = self.app.store.head().await.unwrap().size;
+        let leaves = self.app.store.leaves(0, u32::try_from(size).unwrap()).await.unwrap();
+        leaves.iter().map(|leaf| Entry::decode(&leaf.bytes).unwrap()).collect()
+    }
+
+    /// The kinds of the newest entries.
+    pub async fn last_kinds(&self, count: usize) -> Vec<&'static str> {
+        let entries = self.entries().await;
+        entries.iter().skip(entries.len().saturating_sub(count)).map(|entry| entry.body.kind()).collect()
+    }
+
+    /// Verifies the ledger, order rules included.
+    pub async fn verify(&self) -> ledger::verify::Report {
+        let head = self.app.store.head().await.unwrap();
+        let public_key = match self.entries().await.first().map(|entry| &entry.body) {
+            Some(ledger::entry::Body::LogOpened { public_key, .. }) => public_key.clone(),
+            _ => String::new(),
+        };
+        let mut verifier = ledger::verify::Verifier::new(&public_key).unwrap();
+        for leaf in self.app.store.leaves(0, u32::try_from(head.size).unwrap()).await.unwrap() {
+            verifier.entry(&leaf.bytes).unwrap();
+        }
+        verifier.finish(&head.checkpoint).unwrap()
+    }
+}
+
+/// Reads an answer.
+pub async fn answer(response: reqwest::Response) -> Answer {
+    let status = response.status();
+    let headers = response.headers().iter();
+    let headers =
+        headers.map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect();
+    let text = response.text().await.unwrap();
+    let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+    Answer { status, headers, body }
+}
+
+fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}

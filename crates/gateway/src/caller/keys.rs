@@ -199,12 +199,3 @@ fn algorithms(jwk: &Jwk) -> Result<&'static [Algorithm], KeysError> {
         _ => Err(KeysError::Content("a key of an unknown type")),
     }
 }
-
-#[cfg(test)]
-impl KeySet {
-    pub(crate) fn from_jwks(text: &str) -> Self {
-        let keys = ArcSwap::from_pointee(parse(text.as_bytes()).unwrap());
-        let source = KeySource::File(PathBuf::from("nowhere"));
-        Self { source, keys, client: None, refetched_at_s: AtomicI64::new(i64::MIN) }
-    }
-}

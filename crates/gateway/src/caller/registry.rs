@@ -147,17 +147,6 @@ impl Registry {
     pub fn system_of(&self, certificate: &CertificateFingerprint) -> Option<&Arc<System>> {
         self.systems.get(certificate)
     }
-
-    #[cfg(test)]
-    pub(crate) fn of_systems(systems: Vec<System>) -> Self {
-        let mut by_certificate = HashMap::new();
-        for system in systems.into_iter().map(Arc::new) {
-            for certificate in &system.settings.certificates {
-                by_certificate.insert(*certificate, system.clone());
-            }
-        }
-        Self { systems: by_certificate }
-    }
 }
 
 async fn issuer(settings: IssuerSettings) -> Result<Issuer, RegistryError> {

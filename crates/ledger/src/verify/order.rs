@@ -54,16 +54,20 @@ impl Order {
                 else {
                     return broken("release-without-intent", "it releases what no open intent asked for");
                 };
+                // The names of one record are one person's.
+                self.link(subjects);
                 self.release(entry.at_us, &decided, subjects, items, *policy_revision, consents)
             }
-            Body::Closure { decision_id, .. } => match self
-                .decisions
-                .insert(decision_id.clone(), Decision::Ended)
-            {
-                Some(Decision::Open(_) | Decision::Refused) => Ok(()),
-                Some(Decision::Ended) => broken("ended-twice", "it ends a decision that has ended already"),
-                None => broken("closure-without-decision", "it ends a decision that was never made"),
-            },
+            Body::Closure { decision_id, linked, .. } => {
+                self.link(linked);
+                match self.decisions.insert(decision_id.clone(), Decision::Ended) {
+                    Some(Decision::Open(_) | Decision::Refused) => Ok(()),
+                    Some(Decision::Ended) => {
+                        broken("ended-twice", "it ends a decision that has ended already")
+                    }
+                    None => broken("closure-without-decision", "it ends a decision that was never made"),
+                }
+            }
             Body::ConsentWithdrawn { consent_id, .. } => {
                 self.withdrawn.insert(consent_id.clone());
                 Ok(())
@@ -76,10 +80,6 @@ impl Order {
             }
             Body::ObjectionEnded { objection_id, .. } => {
                 self.objections.remove(objection_id);
-                Ok(())
-            }
-            Body::SubjectsLinked { subjects, .. } => {
-                self.link(subjects);
                 Ok(())
             }
             Body::PolicySetActivated { revision, agreements, .. } => {
@@ -98,8 +98,6 @@ impl Order {
             Body::LogOpened { .. }
             | Body::PolicySetRejected { .. }
             | Body::ConsentRecorded { .. }
-            | Body::RestrictionObserved { .. }
-            | Body::DeathObserved { .. }
             | Body::SubjectRecordRead { .. }
             | Body::RequestRefused { .. }
             | Body::HandshakeRefused { .. }

@@ -73,7 +73,13 @@ fn release(decision: &str, subject: &str) -> Body {
         obligations: Vec::new(),
         policy_revision: 1,
         consents: vec!["con_1".to_owned()],
+        observed: Vec::new(),
     }
+}
+
+fn closure(decision: &str, linked: Vec<String>) -> Body {
+    let (decision_id, outcome) = (decision.to_owned(), "not_released".to_owned());
+    Body::Closure { decision_id, outcome, reasons: Vec::new(), observed: Vec::new(), linked }
 }
 
 fn opened() -> Body {
@@ -220,18 +226,22 @@ fn order_rules_hold() {
         fault_of(vec![intent(), objection("s1"), release("d", "s1")]),
         (Some(4), "release-after-objection")
     );
-    let linked =
-        Body::SubjectsLinked { subjects: vec!["s7".to_owned(), "s1".to_owned()], source: "x".to_owned() };
-    let through_link = vec![objection("s7"), linked, intent(), release("d", "s1")];
-    assert_eq!(fault_of(through_link), (Some(5), "release-after-objection"));
+    let mut named_twice = release("d", "s1");
+    if let Body::Release { subjects, .. } = &mut named_twice {
+        subjects.push("s7".to_owned());
+    }
+    assert_eq!(fault_of(vec![objection("s7"), intent(), named_twice]), (Some(4), "release-after-objection"));
+    let seen = closure("e", vec!["s7".to_owned(), "s1".to_owned()]);
+    let through_link =
+        vec![objection("s7"), Body::Refusal(decided("e", "s1")), seen, intent(), release("d", "s1")];
+    assert_eq!(fault_of(through_link), (Some(6), "release-after-objection"));
     let suspended = policies(2, "suspended", 2 * DAY_US);
     assert_eq!(fault_of(vec![intent(), suspended, release("d", "s1")]), (Some(4), "agreement-suspended"));
     let ended = policies(2, "active", DAY_US);
     assert_eq!(fault_of(vec![intent(), ended, release("d", "s1")]), (Some(4), "agreement-ended"));
     assert_eq!(fault_of(vec![intent(), release("d", "s2")]), (Some(3), "release-of-another"));
     assert_eq!(fault_of(vec![intent(), intent()]), (Some(3), "decided-twice"));
-    let closure = Body::Closure { decision_id: "d".to_owned(), outcome: "x".to_owned(), reasons: Vec::new() };
-    assert_eq!(fault_of(vec![closure]), (Some(2), "closure-without-decision"));
+    assert_eq!(fault_of(vec![closure("d", Vec::new())]), (Some(2), "closure-without-decision"));
 }
 
 #[test]
@@ -249,6 +259,7 @@ fn a_release_cannot_be_wider_than_its_intent() {
         obligations: Vec::new(),
         policy_revision: 1,
         consents: Vec::new(),
+        observed: Vec::new(),
     };
     assert_eq!(fault_of(vec![Body::Intent(decided("d", "s1")), finer]), (Some(3), "release-widened"));
 }

@@ -2,9 +2,9 @@
 
 use jiff::civil::Date;
 
-use super::{ExamineFault, form, identifiers, is_about};
+use super::{ExamineFault, Released, form, identifiers, is_about};
 use crate::{
-    catalogue::{DataItem, Form, Provider},
+    catalogue::{Form, Provider},
     decide::PermittedItem,
     identifier::{SubjectIdentifier, SubjectScheme},
     json::Json,
@@ -41,17 +41,16 @@ pub(super) fn patient_in(
     }
 }
 
-/// An item on its way through the record: the steps still to go, and what happens at their end.
+/// A released item on its way through the record: the steps still to go, and the places at their end.
 #[derive(Clone, Copy)]
 struct Trail<'a> {
-    item: &'a DataItem,
-    form: Form,
+    released: &'a Released<'a>,
     taken: usize,
 }
 
 impl<'a> Trail<'a> {
     fn steps(&self) -> &'a [Step] {
-        self.item.select.steps()
+        self.released.item.select.steps()
     }
 
     /// The step that led to this node.
@@ -59,8 +58,10 @@ impl<'a> Trail<'a> {
         self.taken.checked_sub(1).and_then(|last| self.steps().get(last))
     }
 
-    fn is_at_end(&self) -> bool {
+    /// This very node was released, not merely one like it: the two forms of a record say the same.
+    fn ends_at(&self, node: &Json) -> bool {
         self.taken == self.steps().len()
+            && self.released.places.iter().any(|place| std::ptr::eq(*place, node))
     }
 }
 
@@ -69,7 +70,7 @@ impl<'a> Trail<'a> {
 ///
 /// Source: <https://hl7.org/fhir/R4/search.html#summary> (SUBSETTED), <https://hl7.org/fhir/R4/patient.html>.
 pub(super) fn smaller_patient(
-    provider: &Provider,
+    released: &[Released<'_>],
     values: &[(PermittedItem, Json)],
     record: &Json,
     subject: &SubjectIdentifier,
@@ -77,13 +78,8 @@ pub(super) fn smaller_patient(
 ) -> Json {
     let in_place =
         |form: Form| matches!(form, Form::AsIs | Form::Year | Form::Initial | Form::PostcodeDistrict);
-    let trails: Vec<_> = values
-        .iter()
-        .filter(|(permitted, _)| in_place(permitted.form))
-        .filter_map(|(permitted, _)| {
-            provider.item(&permitted.item).map(|item| Trail { item, form: permitted.form, taken: 0 })
-        })
-        .collect();
+    let kept_in_place = released.iter().filter(|released| in_place(released.form));
+    let trails: Vec<_> = kept_in_place.map(|released| Trail { released, taken: 0 }).collect();
     let mut members = vec![("resourceType".to_owned(), Json::string("Patient"))];
     if *subject.scheme() == SubjectScheme::NhsNumber {
         members.push(("id".to_owned(), Json::string(subject.as_str())));
@@ -134,40 +130,24 @@ fn prune(node: &Json, trails: &[Trail<'_>], today: Date) -> Option<Json> {
     }
     match node {
         Json::Array(items) => {
-            let scalars_reached =
-                trails.iter().find(|trail| trail.is_at_end() && trail.item.fields.is_empty());
-            if let (Some(trail), true) = (scalars_reached, items.iter().all(Json::is_scalar)) {
-                return form::leaf(trail.item, trail.form, node, today).or_else(|| {
-                    some_array(
-                        items.iter().filter_map(|item| form::leaf(trail.item, trail.form, item, today)),
-                    )
-                });
-            }
-            some_array(items.iter().filter_map(|item| prune(item, trails, today)))
+            let kept: Vec<_> = items.iter().filter_map(|item| prune(item, trails, today)).collect();
+            (!kept.is_empty()).then_some(Json::Array(kept))
         }
         Json::Object(members) => prune_object(node, members, trails, today),
-        _ => {
-            let ended = trails.iter().find(|trail| trail.is_at_end() && trail.item.fields.is_empty());
-            ended.and_then(|trail| form::leaf(trail.item, trail.form, node, today))
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {
+            let released = trails.iter().find(|trail| trail.ends_at(node)).map(|trail| trail.released)?;
+            form::leaf(released.item, released.form, node, today)
         }
     }
 }
 
-fn some_array(items: impl Iterator<Item = Json>) -> Option<Json> {
-    let items: Vec<_> = items.collect();
-    (!items.is_empty()).then_some(Json::Array(items))
-}
-
 fn prune_object(node: &Json, members: &[(String, Json)], trails: &[Trail<'_>], today: Date) -> Option<Json> {
-    let admitted = |trail: &&Trail<'_>| {
-        trail.arrived_by().is_none_or(|step| step.admits(node))
-            && (!trail.is_at_end() || form::in_force(trail.item, node, today))
-    };
+    let admitted = |trail: &&Trail<'_>| trail.arrived_by().is_none_or(|step| step.admits(node));
     let trails: Vec<Trail<'_>> = trails.iter().filter(admitted).copied().collect();
     let mut kept = Vec::new();
     let mut reached = false;
     for (key, value) in members {
-        let ends_here = |trail: &Trail<'_>| trail.is_at_end() && trail.item.fields.contains(key);
+        let ends_here = |trail: &Trail<'_>| trail.ends_at(node) && trail.released.item.fields.contains(key);
         let whole = trails.iter().any(ends_here).then(|| form::plain(value)).flatten();
         let onward: Vec<_> = trails
             .iter()

@@ -19,10 +19,14 @@ use crate::{clock, mint::MintingKey, tls::CertificateFingerprint};
 /// The demonstration's ports.
 #[derive(Debug, Clone, Copy)]
 pub struct Ports {
-    pub(super) gateway: u16,
-    pub(super) nhs: u16,
-    pub(super) council: u16,
-    pub(super) fire: u16,
+    /// The port of this part.
+    pub gateway: u16,
+    /// The port of this part.
+    pub nhs: u16,
+    /// The port of this part.
+    pub council: u16,
+    /// The port of this part.
+    pub fire: u16,
 }
 
 impl From<u16> for Ports {

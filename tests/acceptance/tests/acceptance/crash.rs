@@ -1,0 +1,159 @@
+//! Dying in the middle: a caller that breaks off, and a process that is killed.
+
+use std::time::Duration;
+
+use acceptance::World;
+use ledger::entry::Body;
+use upstreams::faults::{Fault, nhs_number};
+
+async fn eventually(world: &World, holds: impl Fn(&[ledger::entry::Entry]) -> bool) -> bool {
+    for _ in 0..100 {
+        if holds(&world.entries().await) {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    false
+}
+
+#[tokio::test]
+async fn a_caller_that_breaks_off_leaves_a_closed_question() {
+    let world = World::new().await;
+    let request = world.prevention(nhs_number(Fault::Slow));
+    let gone = tokio::time::timeout(Duration::from_millis(300), world.send(request)).await;
+    assert!(gone.is_err(), "the caller gave up");
+    let abandoned = |entries: &[ledger::entry::Entry]| {
+        entries
+            .iter()
+            .any(|entry| matches!(&entry.body, Body::Closure { outcome, .. } if outcome == "abandoned"))
+    };
+    assert!(eventually(&world, abandoned).await);
+    assert!(world.verify().await.open_intents.is_empty());
+}
+
+/// The whole program, killed outright while questions are open, again and again over one database. Every record
+/// that a client received is in the ledger as released, and every question ends.
+#[tokio::test]
+async fn a_killed_process_releases_nothing_unrecorded() {
+    let program = program();
+    let state = tempfile::tempdir().unwrap();
+    let port = free_run_of_ports().await;
+    let mut received = Vec::new();
+    for round in 0..6_u64 {
+        let mut demo = start(&program, state.path(), port).await;
+        let clients: Vec<_> =
+            (0..6).map(|_| tokio::spawn(ask(program.clone(), state.path().to_owned(), port))).collect();
+        tokio::time::sleep(Duration::from_millis(100 + 60 * round)).await;
+        demo.kill().await.unwrap(); // SIGKILL
+        for client in clients {
+            received.extend(client.await.unwrap());
+        }
+    }
+    // One start more closes what was open; then nothing is killed, so that the test itself sees a release.
+    let mut demo = start(&program, state.path(), port).await;
+    let last = ask(program.clone(), state.path().to_owned(), port).await;
+    assert!(last.is_some(), "the gateway works after all those kills");
+    received.extend(last);
+    let config = state.path().join("concordat.toml");
+    let export = state.path().join("ledger.ndjson");
+    let audit = |arguments: &[&std::ffi::OsStr]| {
+        std::process::Command::new(&program).arg("audit").args(arguments).output().unwrap()
+    };
+    let exported =
+        audit(&["export".as_ref(), "--config".as_ref(), config.as_ref(), "--out".as_ref(), export.as_ref()]);
+    assert!(exported.status.success(), "{exported:?}");
+    let verified = audit(&["verify".as_ref(), "--config".as_ref(), config.as_ref()]);
+    let said = String::from_utf8_lossy(&verified.stdout).into_owned();
+    assert!(verified.status.success() && !said.contains("still open"), "{said} {verified:?}");
+    demo.kill().await.unwrap();
+    let leaves = std::fs::read(&export).unwrap();
+    let entries: Vec<_> = leaves
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .map(|line| ledger::entry::Entry::decode(line).unwrap())
+        .collect();
+    let released: Vec<_> = entries
+        .iter()
+        .filter_map(|entry| match &entry.body {
+            Body::Release { decision_id, .. } => Some(decision_id.as_str()),
+            _ => None,
+        })
+        .collect();
+    for decision_id in &received {
+        assert!(
+            released.contains(&decision_id.as_str()),
+            "{decision_id} was received and is not in the ledger"
+        );
+    }
+}
+
+fn program() -> std::path::PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let program = test.parent().and_then(std::path::Path::parent).unwrap().join("concordat");
+    assert!(program.exists(), "build the program first, as ./test does");
+    program
+}
+
+async fn free_run_of_ports() -> u16 {
+    for port in (20_000..30_000).step_by(10) {
+        let mut bound = Vec::new();
+        for next in port..port + 4 {
+            bound.extend(tokio::net::TcpListener::bind(("127.0.0.1", next)).await);
+        }
+        if bound.len() == 4 {
+            return port;
+        }
+    }
+    panic!("no free ports");
+}
+
+async fn start(program: &std::path::Path, state: &std::path::Path, port: u16) -> tokio::process::Child {
+    let policies = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../policies");
+    for _ in 0..20 {
+        let mut demo = tokio::process::Command::new(program)
+            .args(["demo", "--port", &port.to_string(), "--state"])
+            .arg(state)
+            .arg("--policies")
+            .arg(&policies)
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        // The simulators of the round before may still be letting go of their ports: then it ends, and is tried again.
+        while demo.try_wait().unwrap().is_none() {
+            let probe = tokio::net::TcpStream::connect(("127.0.0.1", port + 3)).await.is_ok()
+                && std::fs::read_to_string(state.join("gateway.log"))
+                    .is_ok_and(|log| log.contains("serving"))
+                && answers(program, state, port).await;
+            if probe {
+                return demo;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    panic!("the demonstration did not start");
+}
+
+async fn answers(program: &std::path::Path, state: &std::path::Path, port: u16) -> bool {
+    let state = state.display();
+    let _ = program;
+    let command = format!("curl -K {state}/fire.curl https://localhost:{port}/healthz");
+    let ran = tokio::process::Command::new("sh").arg("-c").arg(command).output().await.unwrap();
+    String::from_utf8_lossy(&ran.stdout).contains("ok")
+}
+
+/// One question; the decision if a record came back.
+async fn ask(program: std::path::PathBuf, state: std::path::PathBuf, port: u16) -> Option<String> {
+    let (program, state) = (program.display(), state.display());
+    let body = "{\"subject\":{\"scheme\":\"nhs-number\",\"value\":\"9732110317\"},\"provider\":\"nhs-pds\",\"purpose\":\"fire-prevention-targeting\",\"case_reference\":\"K-1\"}";
+    let command = format!(
+        "{program} token --partner {state}/fire.partner.toml --purpose fire-prevention-targeting --case K-1 --record nhs-number=9732110317 \
+         | curl -K {state}/fire.curl -H @- https://localhost:{port}/v1/disclosures -d '{body}'"
+    );
+    let ran = tokio::process::Command::new("sh").arg("-c").arg(command).output().await.unwrap();
+    let answer: serde_json::Value = serde_json::from_slice(&ran.stdout).ok()?;
+    answer.get("record")?;
+    Some(answer["receipt"]["decision_id"].as_str().unwrap().to_owned())
+}

@@ -1,0 +1,147 @@
+//! The ledger as a whole: tampering is noticed at start, and nothing personal is in it.
+
+use acceptance::World;
+use gateway::{config, serve};
+use serde_json::Value;
+
+async fn restarted(world: World, tamper: &[&'static str]) -> Result<(), String> {
+    let folder = world.stop().await;
+    let settings = config::load(&folder.path().join("concordat.toml")).unwrap();
+    let options = sqlx_free_edit(&settings.ledger.database, tamper);
+    assert!(options, "the edit was made");
+    serve::app(&settings).await.map(drop).map_err(|error| format!("{error:#}"))
+}
+
+/// Edits the database behind the gateway's back, as somebody with the file could.
+fn sqlx_free_edit(database: &std::path::Path, statements: &[&'static str]) -> bool {
+    statements.iter().all(|statement| {
+        std::process::Command::new("python3")
+            .args([
+                "-c",
+                "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute(sys.argv[2]); c.commit()",
+            ])
+            .arg(database)
+            .arg(statement)
+            .status()
+            .is_ok_and(|status| status.success())
+    })
+}
+
+async fn with_a_few_entries() -> World {
+    let world = World::new().await;
+    for number in ["9732110317", "9733162043", "9990000239"] {
+        world.send(world.prevention(number)).await;
+    }
+    world
+}
+
+#[tokio::test]
+async fn an_untouched_database_starts_again() {
+    assert_eq!(restarted(with_a_few_entries().await, &[]).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_truncated_database_does_not_start() {
+    let world = with_a_few_entries().await;
+    let said =
+        restarted(world, &["DELETE FROM ledger_entry WHERE seq = (SELECT max(seq) FROM ledger_entry)"]).await;
+    assert!(said.clone().unwrap_err().contains("the ledger's head says"), "{said:?}");
+}
+
+#[tokio::test]
+async fn an_older_copy_of_the_database_does_not_start() {
+    let world = with_a_few_entries().await;
+    let folder = world.stop().await;
+    let database = folder.path().join("concordat.db");
+    let older = folder.path().join("older.db");
+    let backup = "import sqlite3, sys; s = sqlite3.connect(sys.argv[1]); d = sqlite3.connect(sys.argv[2]); s.backup(d); d.close()";
+    let copy = |from: &std::path::Path, to: &std::path::Path| {
+        assert!(
+            std::process::Command::new("python3")
+                .args(["-c", backup])
+                .arg(from)
+                .arg(to)
+                .status()
+                .unwrap()
+                .success()
+        );
+    };
+    copy(&database, &older);
+    let world = World::start(folder, 1_000).await;
+    world.send(world.prevention("9732110317")).await;
+    let folder = world.stop().await;
+    for leftover in ["concordat.db-wal", "concordat.db-shm"] {
+        let _ = std::fs::remove_file(folder.path().join(leftover));
+    }
+    std::fs::copy(&older, &database).unwrap();
+    let settings = config::load(&folder.path().join("concordat.toml")).unwrap();
+    let said = serve::app(&settings).await.map(drop).map_err(|error| format!("{error:#}")).unwrap_err();
+    assert!(said.contains("it was truncated or is an older copy"), "{said}");
+}
+
+#[tokio::test]
+async fn a_rewritten_tree_does_not_start() {
+    let world = with_a_few_entries().await;
+    let said = restarted(
+        world,
+        &["UPDATE ledger_node SET hash = zeroblob(32) WHERE level = (SELECT max(level) FROM ledger_node)"],
+    )
+    .await;
+    assert!(said.unwrap_err().contains("does not match its tree"));
+}
+
+#[tokio::test]
+async fn two_processes_on_one_database_are_refused() {
+    let world = World::new().await;
+    let said = serve::app(&world.settings).await.map(drop).map_err(|error| format!("{error:#}")).unwrap_err();
+    assert!(said.contains("another process is using"), "{said}");
+}
+
+/// Every text of the demonstration's records that could name somebody.
+fn personal_values() -> Vec<String> {
+    let mut values = Vec::new();
+    let wanted = ["family", "given", "line", "postalCode", "birthDate", "value", "id"];
+    for patient in upstreams::nhs::PATIENTS {
+        let patient: Value = serde_json::from_str(patient).unwrap();
+        collect(&patient, "", &wanted, &mut values);
+    }
+    values.retain(|value| value.len() >= 5 && value != "P1-VR");
+    values.extend(upstreams::council::references().map(|(reference, _)| reference.to_owned()));
+    values.sort();
+    values.dedup();
+    values
+}
+
+fn collect(json: &Value, key: &str, wanted: &[&str], out: &mut Vec<String>) {
+    match json {
+        Value::Object(members) => members.iter().for_each(|(name, value)| collect(value, name, wanted, out)),
+        Value::Array(items) => items.iter().for_each(|item| collect(item, key, wanted, out)),
+        Value::String(text) if wanted.contains(&key) => out.push(text.clone()),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn no_leaf_and_no_table_names_anybody() {
+    let world = World::new().await;
+    let values = personal_values();
+    assert!(
+        values.iter().any(|value| value == "9732110317") && values.iter().any(|value| value == "Sanderson")
+    );
+    world.send(world.prevention("9732110317")).await;
+    world.send(world.question("council", "nhs-pds", "direct-care", ("nhs-number", "9736363023"))).await;
+    world.send(world.objection("9736363015")).await;
+    world.send(world.prevention("9736363015")).await;
+    world.send(world.consent("SWR-2044")).await;
+    world.send(world.referral("SWR-2044")).await;
+    world.verify().await;
+    let leaves = world.app.store.leaves(0, 1_000).await.unwrap();
+    let folder = world.stop().await;
+    let mut everything: Vec<u8> = leaves.into_iter().flat_map(|leaf| leaf.bytes).collect();
+    for file in ["concordat.db", "checkpoint.txt"] {
+        everything.extend(std::fs::read(folder.path().join(file)).unwrap());
+    }
+    let text = String::from_utf8_lossy(&everything);
+    let found: Vec<_> = values.iter().filter(|value| text.contains(value.as_str())).collect();
+    assert!(found.is_empty(), "{found:?}");
+}

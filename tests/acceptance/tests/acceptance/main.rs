@@ -1,0 +1,18 @@
+//! Acceptance tests over real TLS, real simulators and a real database. One binary, a module per feature.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::type_complexity,
+    clippy::semicolon_if_nothing_returned,
+    reason = "tests fail by panicking, and tables of changes are tables"
+)]
+
+mod bad_input;
+mod callers;
+mod crash;
+mod disclosures;
+mod fhir;
+mod ledger_checks;
+mod records_of_wishes;

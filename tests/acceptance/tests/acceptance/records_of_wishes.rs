@@ -1,0 +1,115 @@
+//! Consents and objections: recorded, read, withdrawn, and felt by the next question.
+
+use acceptance::World;
+use reqwest::StatusCode;
+use serde_json::json;
+
+#[tokio::test]
+async fn a_withdrawal_stops_the_next_question() {
+    let world = World::new().await;
+    let before = world.send(world.referral("SWR-2044")).await;
+    assert_eq!((before.status, before.code()), (StatusCode::NOT_FOUND, "no-record-available"));
+    let recorded = world.send(world.consent("SWR-2044")).await;
+    assert_eq!((recorded.status, &recorded.body["status"]), (StatusCode::CREATED, &json!("given")));
+    let permitted = world.send(world.referral("SWR-2044")).await;
+    assert_eq!(permitted.status, StatusCode::OK);
+    assert_eq!(permitted.body["record"]["referral.outcome_wanted"], "An alarm that I can feel or see");
+    assert_eq!(permitted.body["obligations"]["obtain_consent_to_visit"], true);
+    let path = format!("/v1/consents/{}/withdraw", recorded.body["id"].as_str().unwrap());
+    let withdrawn = world.send(world.bare("council", "POST", &path, "safe-and-well-referral")).await;
+    assert_eq!(
+        (withdrawn.status, &withdrawn.body["status"]),
+        (StatusCode::OK, &json!("withdrawn")),
+        "{withdrawn:?}"
+    );
+    let after = world.send(world.referral("SWR-2044")).await;
+    assert_eq!(after.shape(), before.shape());
+    let again = world.send(world.bare("council", "POST", &path, "safe-and-well-referral")).await;
+    assert_eq!((again.status, again.code()), (StatusCode::CONFLICT, "wrong-state"));
+    world.verify().await;
+}
+
+#[tokio::test]
+async fn who_may_read_a_consent() {
+    let world = World::new().await;
+    let recorded = world.send(world.consent("SWR-2044")).await;
+    let path = format!("/v1/consents/{}", recorded.body["id"].as_str().unwrap());
+    let read = world.send(world.bare("council", "GET", &path, "direct-care")).await;
+    assert_eq!((read.status, &read.body["details"]["notice_version"]), (StatusCode::OK, &json!("SW-2")));
+    assert_eq!(world.last_kinds(1).await, ["subject_record_read"]);
+    // The NHS has nothing to do with it: for it there is no such consent.
+    let elsewhere = world.send(world.bare("nhs", "GET", &path, "direct-care")).await;
+    let nothing = world
+        .send(world.bare("nhs", "GET", "/v1/consents/con_00000000000000000000000000000000", "direct-care"))
+        .await;
+    assert_eq!((elsewhere.status, elsewhere.code()), (StatusCode::NOT_FOUND, "no-such-entry"));
+    assert_eq!(elsewhere.shape(), nothing.shape());
+    // The fire service's system is not registered for records of wishes at all.
+    let fire = world.send(world.bare("fire", "GET", &path, "safe-and-well-referral")).await;
+    assert_eq!((fire.status, fire.code()), (StatusCode::FORBIDDEN, "not-registered-for-this"));
+    let mut search = world.consent("SWR-2044");
+    search.path = "/v1/consents/search".to_owned();
+    search.body = Some(json!({ "subject": { "scheme": "local:trafford-council", "value": "SWR-2044" } }));
+    let found = world.send(search).await;
+    assert_eq!(found.body["consents"].as_array().map(Vec::len), Some(1), "{found:?}");
+}
+
+#[tokio::test]
+async fn consents_that_cannot_be_are_refused() {
+    let world = World::new().await;
+    let cases = [
+        ("given_by", json!({ "who": "next-of-kin" })),
+        (
+            "given_by",
+            json!({ "who": "proxy", "authority": "property-attorney", "capacity_statement": "lacks capacity" }),
+        ),
+        ("consent_type", json!("consent")),
+        ("status", json!("withdrawn")),
+        ("purposes", json!(["marketing"])),
+        ("recipients", json!([])),
+        ("recipients", json!(["somebody-else"])),
+        ("given_at", json!("2026-11-23T12:00:01Z")),
+        ("expires_at", json!("2026-10-12T10:00:00Z")),
+        ("subject", json!({ "scheme": "nhs-number", "value": "9000000000" })),
+    ];
+    for (member, value) in cases {
+        let mut request = world.consent("SWR-2044");
+        request.body.as_mut().unwrap()[member] = value.clone();
+        let answer = world.send(request).await;
+        assert_eq!(
+            (answer.status, answer.code()),
+            (StatusCode::BAD_REQUEST, "invalid-request"),
+            "{member} {value}"
+        );
+        assert!(!answer.body["detail"].as_str().unwrap().contains("9000000000"));
+    }
+    let mut about_another = world.consent("SWR-2044");
+    about_another.record = Some(("local:trafford-council".to_owned(), "SWR-2041".to_owned()));
+    assert_eq!(world.send(about_another).await.code(), "context-mismatch");
+}
+
+#[tokio::test]
+async fn an_objection_can_be_taken_back() {
+    let world = World::new().await;
+    let objected = world.send(world.objection("9732110317")).await;
+    assert_eq!(objected.body["answer_due"], "2026-12-23T12:00:00Z", "one calendar month");
+    assert_eq!(world.send(world.prevention("9732110317")).await.status, StatusCode::NOT_FOUND);
+    let path = format!("/v1/objections/{}", objected.body["id"].as_str().unwrap());
+    let read = world.send(world.bare("council", "GET", &path, "direct-care")).await;
+    assert_eq!(read.body["status"], "received");
+    let taken_back =
+        world.send(world.bare("council", "POST", &format!("{path}/withdraw"), "direct-care")).await;
+    assert_eq!(taken_back.body["status"], "withdrawn");
+    assert_eq!(world.send(world.prevention("9732110317")).await.status, StatusCode::OK);
+    world.verify().await;
+}
+
+#[tokio::test]
+async fn an_objection_cannot_stop_safeguarding() {
+    let world = World::new().await;
+    let mut request = world.objection("9732110317");
+    request.body.as_mut().unwrap()["purposes"] = json!(["safeguarding-adult"]);
+    let answer = world.send(request).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    assert!(answer.body["detail"].as_str().unwrap().contains("does not stop safeguarding-adult"));
+}

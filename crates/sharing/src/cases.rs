@@ -233,3 +233,6 @@ impl Case {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -241,6 +241,9 @@ fn weigh(
             permit.trace = trace;
             Decision::Permit(permit)
         }
+        Some((_, _, _, trace)) if left_to_a_person(question.purpose, &reasons(&trace)) => {
+            Decision::Refer(Referral { reasons: reasons(&trace), trace })
+        }
         Some((agreement, flow, _, trace)) => {
             let agreement = Some(reference(policies, agreement, flow));
             Decision::Deny(denial(question, trace, agreement))
@@ -251,11 +254,19 @@ fn weigh(
 
 fn without_agreement(question: &Question, trace: Vec<Step>) -> Decision {
     let reasons = reasons(&trace);
-    let only_agreement_missing = reasons == [Reason::NoAgreement];
-    if only_agreement_missing && question.purpose.rules().agreement == AgreementNeed::OrReferral {
+    if left_to_a_person(question.purpose, &reasons) {
         return Decision::Refer(Referral { reasons, trace });
     }
     Decision::Deny(denial(question, trace, None))
+}
+
+/// Where the law allows a one-off disclosure, all that stands against it is that no agreement is in force. One
+/// that was suspended leaves nobody worse off than none. Reasons about the person do not come into it.
+fn left_to_a_person(purpose: PurposeClass, reasons: &[Reason]) -> bool {
+    let mut about_agreement = reasons.iter().filter(|reason| !reason.depends_on_person()).peekable();
+    purpose.rules().agreement == AgreementNeed::OrReferral
+        && about_agreement.peek().is_some()
+        && about_agreement.all(|reason| reason.is_agreement_out_of_force())
 }
 
 fn denial(question: &Question, trace: Vec<Step>, agreement: Option<AgreementReference>) -> Denial {

@@ -68,7 +68,7 @@ pub struct PurposeRules {
 pub enum AgreementNeed {
     /// No agreement, no flow.
     Required,
-    /// Without an agreement the question goes to a named person: lawful one-off disclosures exist.
+    /// Without an agreement in force the question goes to a named person: lawful one-off disclosures exist.
     OrReferral,
 }
 

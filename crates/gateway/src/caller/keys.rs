@@ -35,7 +35,7 @@ pub enum KeySource {
     /// An HTTPS address, trusted through these authorities (a PEM file).
     Url {
         /// The address.
-        url: String,
+        address: String,
         /// The authorities.
         trusted: PathBuf,
     },
@@ -81,7 +81,7 @@ impl KeySet {
     pub async fn load(source: KeySource) -> Result<Self, KeysError> {
         let client = match &source {
             KeySource::File(_) => None,
-            KeySource::Url { url, trusted } => Some(client(url, trusted)?),
+            KeySource::Url { address, trusted } => Some(client(address, trusted)?),
         };
         let set = Self { source, keys: ArcSwap::default(), client, refetched_at_s: AtomicI64::new(i64::MIN) };
         set.refresh().await?;
@@ -94,7 +94,7 @@ impl KeySet {
     /// [`KeysError`] saying what is wrong with the source.
     pub async fn refresh(&self) -> Result<(), KeysError> {
         let text = match (&self.source, &self.client) {
-            (KeySource::Url { url, .. }, Some(client)) => fetch(client, url).await?,
+            (KeySource::Url { address, .. }, Some(client)) => fetch(client, address).await?,
             (KeySource::File(path), _) => tokio::fs::read(path)
                 .await
                 .map_err(|source| KeysError::File { path: path.display().to_string(), source })?,

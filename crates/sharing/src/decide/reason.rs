@@ -216,6 +216,31 @@ impl Reason {
         }
     }
 
+    /// Whether it says that there is no agreement in force, and nothing against the question itself.
+    pub fn is_agreement_out_of_force(self) -> bool {
+        match self {
+            Self::NoAgreement
+            | Self::AgreementNotActive
+            | Self::AgreementNotYetEffective
+            | Self::AgreementEnded
+            | Self::AgreementNotSigned
+            | Self::DpiaNotCurrent => true,
+            Self::PurposeNotRegistered
+            | Self::PurposeAggregateOnly
+            | Self::IdentifierNotAllowed
+            | Self::RoleNotAllowed
+            | Self::ItemsNotAgreed
+            | Self::LegalBasisIncomplete
+            | Self::PolicyChanged
+            | Self::Deceased
+            | Self::Restricted
+            | Self::Objection
+            | Self::ConsentAbsent
+            | Self::ConsentEnded
+            | Self::OutOfCohort => false,
+        }
+    }
+
     /// What the caller can do about it, for reasons that are not about the person.
     pub fn advice(self) -> &'static str {
         match self {

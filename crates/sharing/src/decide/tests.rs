@@ -1,16 +1,17 @@
-//! Properties of the decision over generated worlds, on the project's own policies. Single decisions are in
-//! `policies/cases`.
+//! The decision on the project's own policies. Single decisions are in `policies/cases`; here is what takes two
+//! decisions, or a look inside a permit.
 
 use jiff::Timestamp;
-use proptest::prelude::*;
 
 use super::*;
 use crate::{
     cases,
-    identifier::{ConsentId, ObjectionId, SubjectScheme},
+    identifier::{ConsentId, SubjectScheme},
     policy::PolicyFile,
-    subject::{ConsentRecord, ConsentStatus, ConsentType, Objection, ObjectionStatus},
+    subject::{ConsentRecord, ConsentStatus, ConsentType},
 };
+
+mod properties;
 
 /// The project's policies.
 pub(crate) fn policy_files() -> Vec<PolicyFile> {
@@ -44,7 +45,7 @@ fn every_case_holds() {
 
 #[test]
 fn every_reason_has_a_case() {
-    // `policy-changed` needs two decisions; the acceptance tests have it.
+    // `policy-changed` needs two decisions: `a_changed_agreement_is_not_released_under`.
     let files = policy_files();
     let texts: String =
         files.iter().filter(|file| file.path.starts_with("cases/")).map(|file| file.text.as_str()).collect();
@@ -149,178 +150,92 @@ fn question(flow: u8, asked: Asked) -> Question {
     }
 }
 
-fn any_asked() -> impl Strategy<Value = Asked> {
-    let ids = [
-        "person.name",
-        "person.nhs_number",
-        "person.birth_date",
-        "person.address",
-        "needs.mobility",
-        "health.home_oxygen",
-        "care.visits",
-    ];
-    let items = prop::sample::subsequence(ids.to_vec(), 1..=ids.len());
-    prop_oneof![
-        Just(Asked::AllAgreed),
-        items.prop_map(|ids| Asked::Items(ids.iter().map(|id| id.parse().unwrap()).collect()))
-    ]
+const SANDERSON: &str =
+    include_str!("../../../../tests/upstreams/records/pds/patients/patient_9732110317.json");
+
+/// Decides under `before`, reads the record, and decides again under `after`.
+fn confirmed(before: &PolicySet, after: &PolicySet, body: &str) -> Result<ConfirmedPermit, Vec<Reason>> {
+    let question = question(0, Asked::AllAgreed);
+    let state = SubjectState::default();
+    let Decision::Permit(permit) = decide(&question, before, &state, now()) else { panic!("a permit") };
+    let examined = permit.examine(before.provider(&question.provider).unwrap(), body.as_bytes()).unwrap();
+    permit.confirm(&question, after, &state, &examined, now()).map_err(|denial| denial.reasons)
 }
 
-fn any_consent() -> impl Strategy<Value = ConsentRecord> {
-    let kinds = [
-        ConsentType::GdprConsent,
-        ConsentType::ConfidentialityConsent,
-        ConsentType::ConsentToService,
-        ConsentType::Preference,
-    ];
-    let states = [
-        ConsentStatus::Given,
-        ConsentStatus::Renewed,
-        ConsentStatus::Refused,
-        ConsentStatus::Withdrawn,
-        ConsentStatus::Unknown,
-    ];
-    let organisations = ["gmca", "nhs-england", "trafford-council"];
-    let when = (-3i64..3).prop_map(|hours| now() + jiff::SignedDuration::from_hours(hours));
-    let who = (
-        prop::sample::select(organisations.to_vec()),
-        prop::sample::subsequence(organisations.to_vec(), 1..=3),
-    );
-    let what = (prop::sample::select(kinds.to_vec()), prop::sample::select(states.to_vec()));
-    let purposes = prop::sample::subsequence(PurposeClass::ALL.to_vec(), 1..=16);
-    (any::<u128>(), what, who, purposes, when.clone(), prop::option::of(when)).prop_map(
-        |(id, (consent_type, status), (controller, recipients), purposes, given_at, expires_at)| {
-            ConsentRecord {
-                id: ConsentId::from_random(id),
-                consent_type,
-                status,
-                controller: controller.parse().unwrap(),
-                recipients: recipients.iter().map(|id| id.parse().unwrap()).collect(),
-                purposes,
-                given_at,
-                expires_at,
-            }
-        },
-    )
+fn edited(path: &str, find: &str, replace: &str) -> PolicySet {
+    let mut files = policy_files();
+    let file = files.iter_mut().find(|file| file.path == path).unwrap();
+    assert!(file.text.contains(find), "{find}");
+    file.text = file.text.replace(find, replace);
+    PolicySet::load(&files).unwrap()
 }
 
-fn any_objection() -> impl Strategy<Value = Objection> {
-    let states = [
-        ObjectionStatus::Received,
-        ObjectionStatus::Upheld,
-        ObjectionStatus::Refused,
-        ObjectionStatus::Withdrawn,
-    ];
-    let purposes = prop::sample::subsequence(PurposeClass::ALL.to_vec(), 0..=16);
-    (any::<u128>(), prop::sample::select(states.to_vec()), purposes).prop_map(|(id, status, purposes)| {
-        Objection { id: ObjectionId::from_random(id), purposes, recipients: Vec::new(), status }
-    })
-}
-
-fn any_state() -> impl Strategy<Value = SubjectState> {
-    let consents = prop::collection::vec(any_consent(), 0..8);
-    let objections = prop::collection::vec(any_objection(), 0..3);
-    (consents, objections, any::<bool>(), any::<bool>()).prop_map(
-        |(consents, objections, restricted, deceased)| SubjectState {
-            consents,
-            objections,
-            restricted,
-            deceased,
-            ..SubjectState::default()
-        },
-    )
-}
-
-fn permitted(decision: &Decision) -> Option<Vec<String>> {
-    match decision {
-        Decision::Permit(permit) => Some(permit.items().iter().map(ToString::to_string).collect()),
-        Decision::Deny(_) | Decision::Refer(_) => None,
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
-
-    #[test]
-    fn permitted_is_within_asked_and_agreed(flow in 0u8..5, asked in any_asked(), state in any_state()) {
-        let policies = policies();
-        let question = question(flow, asked);
-        if let Some(items) = permitted(&decide(&question, &policies, &state, now())) {
-            prop_assert!(!items.is_empty());
-            let agreed: Vec<_> = policies
-                .flows(&question.provider, &question.recipient, question.purpose)
-                .iter()
-                .flat_map(|(_, flow)| flow.items.iter().map(|item| format!("{}:{}", item.item.get_ref(), item.form)))
-                .collect();
-            for item in &items {
-                prop_assert!(agreed.contains(item));
-                if let Asked::Items(asked) = &question.asked {
-                    let named = asked.iter().any(|id| item.split(':').next() == Some(id.as_str()));
-                    prop_assert!(named);
-                }
-            }
-            if state.restricted {
-                let provider = policies.provider(&question.provider).unwrap();
-                let locating = |item: &String| {
-                    provider.items.iter().any(|known| known.locating && item.split(':').next() == Some(known.id.get_ref().as_str()))
-                };
-                prop_assert!(!items.iter().any(locating));
-            }
-        }
-    }
-
-    #[test]
-    fn taking_a_consent_away_never_permits_unless_it_was_a_refusal(flow in 0u8..5, asked in any_asked(), state in any_state(), pick in any::<prop::sample::Index>()) {
-        prop_assume!(!state.consents.is_empty());
-        let policies = policies();
-        let question = question(flow, asked);
-        let before = permitted(&decide(&question, &policies, &state, now()));
-        let mut without = state.clone();
-        let removed = without.consents.remove(pick.index(without.consents.len()));
-        prop_assume!(removed.status != ConsentStatus::Refused);
-        let after = permitted(&decide(&question, &policies, &without, now()));
-        prop_assert!(before.is_some() || after.is_none());
-    }
-
-    #[test]
-    fn an_objection_never_permits(flow in 0u8..5, asked in any_asked(), state in any_state(), objection in any_objection()) {
-        let policies = policies();
-        let question = question(flow, asked);
-        let before = permitted(&decide(&question, &policies, &state, now()));
-        let mut more = state.clone();
-        more.objections.push(objection.clone());
-        let after = permitted(&decide(&question, &policies, &more, now()));
-        prop_assert!(before.is_some() || after.is_none());
-        if objection.stops(&question.recipient, question.purpose) && question.purpose.rules().objection_blocks {
-            prop_assert!(after.is_none());
-        }
-    }
-
-    #[test]
-    fn order_changes_nothing(flow in 0u8..5, asked in any_asked(), state in any_state()) {
-        let policies = policies();
-        let question = question(flow, asked);
-        let mut reversed = state.clone();
-        reversed.consents.reverse();
-        reversed.objections.reverse();
-        let one = decide(&question, &policies, &state, now());
-        let other = decide(&question, &policies, &reversed, now());
-        prop_assert_eq!(permitted(&one), permitted(&other));
+#[test]
+fn a_changed_agreement_is_not_released_under() {
+    let path = "agreements/gm-fire-prevention-over-65s.toml";
+    let before = policies();
+    assert!(confirmed(&before, &before, SANDERSON).is_ok());
+    let elsewhere = edited("agreements/gm-fire-return-referral.toml", "version = 1", "version = 2");
+    assert!(confirmed(&before, &elsewhere, SANDERSON).is_ok(), "another agreement's change is no matter");
+    for (find, replace) in [
+        ("version = 2", "version = 3"),
+        ("status = \"active\"", "status = \"suspended\""),
+        ("retain_days = 180", "retain_days = 90"),
+        ("purpose = \"fire-prevention-targeting\"", "purpose = \"safe-and-well-referral\""),
+    ] {
+        let reasons = confirmed(&before, &edited(path, find, replace), SANDERSON).unwrap_err();
+        assert_eq!(reasons, [Reason::PolicyChanged], "{replace}");
     }
 }
 
 #[test]
-fn an_unrelated_agreement_changes_nothing() {
+fn no_other_agreement_takes_over_once_the_record_is_read() {
+    // The second agreement has no age limit. Were it to take over for somebody who is 36, the caller could tell
+    // from the answer that the first one's limit was what failed.
     let mut files = policy_files();
-    files.retain(|file| {
-        file.path != "agreements/trafford-asc-nhs-direct-care.toml" && !file.path.starts_with("cases/")
-    });
-    let fewer = PolicySet::load(&files).unwrap();
-    let question = question(0, Asked::AllAgreed);
-    let state = SubjectState::default();
-    let with = permitted(&decide(&question, &policies(), &state, now()));
-    assert!(with.is_some());
-    assert_eq!(with, permitted(&decide(&question, &fewer, &state, now())));
+    let over_65s =
+        files.iter().find(|file| file.path == "agreements/gm-fire-prevention-over-65s.toml").unwrap();
+    let anybody = over_65s.text.replacen("gm-fire-prevention-over-65s", "gm-fire-prevention-pilot", 1);
+    let anybody = anybody.replace("cohort = { age_from_years = 65 }", "");
+    assert_ne!(anybody.len(), over_65s.text.len());
+    files.push(PolicyFile { path: "agreements/gm-fire-prevention-pilot.toml".to_owned(), text: anybody });
+    let both = PolicySet::load(&files).unwrap();
+    assert!(confirmed(&both, &both, SANDERSON).is_ok());
+    let young = SANDERSON.replace("1936-06-21", "1990-06-21");
+    assert_ne!(young, SANDERSON);
+    assert_eq!(confirmed(&both, &both, &young).unwrap_err(), [Reason::OutOfCohort]);
+}
+
+#[test]
+fn a_visit_needs_its_own_consent() {
+    let question = question(1, Asked::AllAgreed);
+    let consent = |number, consent_type| ConsentRecord {
+        id: ConsentId::from_random(number),
+        consent_type,
+        status: ConsentStatus::Given,
+        controller: "trafford-council".parse().unwrap(),
+        recipients: vec!["gmca".parse().unwrap()],
+        purposes: vec![PurposeClass::SafeAndWellReferral],
+        given_at: Timestamp::UNIX_EPOCH,
+        expires_at: None,
+    };
+    let to_share = consent(1, ConsentType::ConfidentialityConsent);
+    let to_visit = consent(2, ConsentType::ConsentToService);
+    let obligations = |consents: Vec<ConsentRecord>| {
+        let state = SubjectState { consents, ..SubjectState::default() };
+        match decide(&question, &policies(), &state, now()) {
+            Decision::Permit(permit) => (permit.obligations().clone(), permit.consents().to_vec()),
+            other => panic!("{other:?}"),
+        }
+    };
+    let (alone, relied_on) = obligations(vec![to_share.clone()]);
+    assert!(alone.obtain_consent_to_visit);
+    assert_eq!(alone.retain_until.to_string(), "2027-11-23T12:00:00Z");
+    assert!(!alone.onward_sharing);
+    assert_eq!(relied_on, std::slice::from_ref(&to_share.id));
+    let (both, relied_on) = obligations(vec![to_visit, to_share.clone()]);
+    assert!(!both.obtain_consent_to_visit);
+    assert_eq!(relied_on, [to_share.id], "no data moves on the consent to a visit");
 }
 
 #[test]

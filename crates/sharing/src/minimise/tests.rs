@@ -11,6 +11,8 @@ use crate::{
     subject::SubjectState,
 };
 
+mod canaries;
+
 const SANDERSON: &str =
     include_str!("../../../../tests/upstreams/records/pds/patients/patient_9732110317.json");
 const SMITH: &str = include_str!("../../../../tests/upstreams/records/pds/patients/Patient.json");
@@ -110,51 +112,20 @@ fn a_bundle_is_filtered_entry_by_entry() {
     assert_eq!(minimised(true, "9732110317", &bundle(&[])).unwrap_err(), "NoRecord");
 }
 
-/// Replaces every text in a record by a canary that names its place, but for what identifies and discriminates.
-fn planted(json: &Json, place: &str) -> Json {
-    let kept = ["resourceType", "id", "system", "use", "url", "start", "end", "birthDate", "code"];
-    match json {
-        Json::Object(members) => Json::Object(
-            members
-                .iter()
-                .map(|(key, value)| {
-                    let identifies = key == "value" && place.ends_with("identifier");
-                    let keep = value.is_scalar() && (kept.contains(&key.as_str()) || identifies);
-                    let value = if keep { value.clone() } else { planted(value, &format!("{place}/{key}")) };
-                    (key.clone(), value)
-                })
-                .collect(),
-        ),
-        Json::Array(items) => Json::Array(items.iter().map(|item| planted(item, place)).collect()),
-        Json::String(_) => Json::string(format!("canary:{place}")),
-        other => other.clone(),
-    }
-}
-
 #[test]
-fn only_permitted_places_leave_of_a_record_full_of_canaries() {
-    let smith = crate::json::parse(SMITH.as_bytes(), &Limits::default()).unwrap();
-    let body = planted(&smith, "").to_text();
-    let record = minimised(false, "9000000009", &body).unwrap();
-    let allowed = [
-        "/name/prefix",
-        "/name/given",
-        "/name/family",
-        "/address/line",
-        "/address/postalCode",
-        "/telecom/value",
-        "/gender",
-        "/generalPractitioner/identifier/value",
-    ];
-    let texts = format!("{}{}", record.to_json().to_text(), record.fhir_patient().unwrap().to_text());
-    let leaked: Vec<_> = texts
-        .split("canary:")
-        .skip(1)
-        .map(|rest| rest.split('"').next().unwrap())
-        .filter(|place| !allowed.contains(place))
-        .collect();
-    assert!(leaked.is_empty(), "{leaked:?}");
-    assert!(texts.contains("canary:/name/family"), "the test itself must see what is permitted");
+fn every_sign_of_restriction_counts_and_no_other_mark_does() {
+    for (code, is_restricted) in [("U", false), ("R", true), ("V", true), ("REDACTED", true)] {
+        let marked = SANDERSON.replacen("\"code\": \"U\"", &format!("\"code\": \"{code}\""), 1);
+        let outcome = minimised(true, "9732110317", &marked);
+        assert_eq!(outcome.is_err(), is_restricted, "{code}");
+    }
+    let two = SANDERSON.replacen("\"security\": [", "\"security\": [{\"code\":\"R\"},", 1);
+    assert_ne!(two, SANDERSON);
+    assert_eq!(
+        minimised(true, "9732110317", &two).unwrap_err(),
+        "[Restricted]",
+        "one mark of several is enough"
+    );
 }
 
 #[test]
@@ -168,6 +139,32 @@ fn an_address_that_is_not_in_force_stays() {
     assert!(!record.to_json().to_text().contains("Tomika"));
     assert!(!record.fhir_patient().unwrap().to_text().contains("Tomika"));
     assert_eq!(record.absent().iter().map(ToString::to_string).collect::<Vec<_>>(), ["person.address"]);
+}
+
+#[test]
+fn a_postcode_is_as_old_as_its_address() {
+    let district = |body: &str| {
+        let record = minimised(false, "9732110317", body).unwrap();
+        record.to_json().member("person.postcode").and_then(Json::as_str).map(str::to_owned)
+    };
+    assert_eq!(district(SANDERSON).as_deref(), Some("ZY5T"));
+    let moved =
+        SANDERSON.replace("\"start\": \"2024-05-01\"", "\"start\": \"2024-05-01\", \"end\": \"2026-11-22\"");
+    assert_eq!(district(&moved), None);
+    let unreadable = SANDERSON.replace("\"start\": \"2024-05-01\"", "\"start\": \"some time in May\"");
+    assert_eq!(district(&unreadable), None, "a period that cannot be read is not one in force");
+}
+
+#[test]
+fn yes_or_no_is_said_once_for_a_list() {
+    let item: DataItem = toml::from_str(
+        "id = \"visit.history\"\ntitle = \"Visits\"\ncategory = \"ordinary\"\nconfidential = true\n\
+         locating = true\nselect = \"visits\"\nfields = [\"on\"]\nmany = true\nforms = [\"yes-no\"]",
+    )
+    .unwrap();
+    let record = crate::json::parse(br#"{"visits":[{"on":"a"},{"on":"b"}]}"#, &Limits::default()).unwrap();
+    let (_, value) = release(&item, Form::YesNo, &record, london_day(now())).unwrap();
+    assert_eq!(value.to_text(), "true");
 }
 
 #[test]
@@ -215,7 +212,7 @@ fn any_json() -> impl Strategy<Value = Json> {
 
 proptest! {
     #[test]
-    fn odd_records_never_panic_and_never_leak_an_unlisted_key(mut members in prop::collection::btree_map("[a-z]{1,6}", any_json(), 0..6)) {
+    fn odd_records_never_panic_and_never_leak_an_unlisted_key(mut members in prop::collection::btree_map("name|address|identifier|gender|extension|contained|[a-z]{1,6}", any_json(), 0..6)) {
         members.insert("resourceType".to_owned(), Json::string("Patient"));
         members.insert("id".to_owned(), Json::string("9732110317"));
         members.insert("birthDate".to_owned(), Json::string("1940-01-01"));
@@ -228,5 +225,10 @@ proptest! {
             let known = ["resourceType", "id", "meta", "name", "address", "gender", "birthDate", "extension"];
             prop_assert!(members.iter().all(|(key, _)| known.contains(&key.as_str())));
         }
+    }
+
+    #[test]
+    fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        prop_assert!(minimised(true, "9732110317", &String::from_utf8_lossy(&bytes)).is_err());
     }
 }

@@ -67,6 +67,16 @@ async fn a_killed_process_releases_nothing_unrecorded() {
     assert!(verified.status.success() && !said.contains("still open"), "{said} {verified:?}");
     demo.kill().await.unwrap();
     let leaves = std::fs::read(&export).unwrap();
+    // Nobody is named in the program's own log, nor in what it exports.
+    let said = format!(
+        "{}{}",
+        std::fs::read_to_string(state.path().join("gateway.log")).unwrap(),
+        String::from_utf8_lossy(&leaves)
+    );
+    assert!(said.contains("answered"));
+    for value in super::ledger_checks::personal_values() {
+        assert!(!said.contains(&value), "{value}");
+    }
     let entries: Vec<_> = leaves
         .split(|byte| *byte == b'\n')
         .filter(|line| !line.is_empty())

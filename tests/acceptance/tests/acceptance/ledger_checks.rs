@@ -98,7 +98,7 @@ async fn two_processes_on_one_database_are_refused() {
 }
 
 /// Every text of the demonstration's records that could name somebody.
-fn personal_values() -> Vec<String> {
+pub(crate) fn personal_values() -> Vec<String> {
     let mut values = Vec::new();
     let wanted = ["family", "given", "line", "postalCode", "birthDate", "value", "id"];
     for patient in upstreams::nhs::PATIENTS {

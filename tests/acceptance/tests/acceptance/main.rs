@@ -14,5 +14,8 @@ mod callers;
 mod crash;
 mod disclosures;
 mod fhir;
+mod key_sets;
 mod ledger_checks;
 mod records_of_wishes;
+mod surface;
+mod tls;

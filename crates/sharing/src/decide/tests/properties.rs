@@ -1,0 +1,292 @@
+//! Properties of the decision over generated people, roles and questions.
+
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    identifier::ObjectionId,
+    subject::{Objection, ObjectionStatus},
+};
+
+static POLICIES: LazyLock<PolicySet> = LazyLock::new(policies);
+static RIVALS: LazyLock<PolicySet> = LazyLock::new(rival_policies);
+
+fn any_asked() -> impl Strategy<Value = Asked> {
+    let ids = [
+        "person.name",
+        "person.nhs_number",
+        "person.birth_date",
+        "person.address",
+        "needs.mobility",
+        "health.home_oxygen",
+        "care.visits",
+    ];
+    let items = prop::sample::subsequence(ids.to_vec(), 1..=ids.len());
+    prop_oneof![
+        Just(Asked::AllAgreed),
+        items.prop_map(|ids| Asked::Items(ids.iter().map(|id| id.parse().unwrap()).collect()))
+    ]
+}
+
+fn any_consent() -> impl Strategy<Value = ConsentRecord> {
+    let kinds = [
+        ConsentType::GdprConsent,
+        ConsentType::ConfidentialityConsent,
+        ConsentType::ConsentToService,
+        ConsentType::Preference,
+    ];
+    let states = [
+        ConsentStatus::Given,
+        ConsentStatus::Renewed,
+        ConsentStatus::Refused,
+        ConsentStatus::Withdrawn,
+        ConsentStatus::Revoked,
+        ConsentStatus::Expired,
+        ConsentStatus::Invalidated,
+        ConsentStatus::Requested,
+        ConsentStatus::Unknown,
+    ];
+    let organisations = ["gmca", "nhs-england", "trafford-council"];
+    let when = (-3i64..3).prop_map(|hours| now() + jiff::SignedDuration::from_hours(hours));
+    let who = (
+        prop::sample::select(organisations.to_vec()),
+        prop::sample::subsequence(organisations.to_vec(), 1..=3),
+    );
+    let what = (prop::sample::select(kinds.to_vec()), prop::sample::select(states.to_vec()));
+    let purposes = prop::sample::subsequence(PurposeClass::ALL.to_vec(), 1..=16);
+    (any::<u128>(), what, who, purposes, when.clone(), prop::option::of(when)).prop_map(
+        |(id, (consent_type, status), (controller, recipients), purposes, given_at, expires_at)| {
+            ConsentRecord {
+                id: ConsentId::from_random(id),
+                consent_type,
+                status,
+                controller: controller.parse().unwrap(),
+                recipients: recipients.iter().map(|id| id.parse().unwrap()).collect(),
+                purposes,
+                given_at,
+                expires_at,
+            }
+        },
+    )
+}
+
+fn any_objection() -> impl Strategy<Value = Objection> {
+    let states = [
+        ObjectionStatus::Received,
+        ObjectionStatus::Upheld,
+        ObjectionStatus::Refused,
+        ObjectionStatus::Withdrawn,
+    ];
+    let purposes = prop::sample::subsequence(PurposeClass::ALL.to_vec(), 0..=16);
+    (any::<u128>(), prop::sample::select(states.to_vec()), purposes).prop_map(|(id, status, purposes)| {
+        Objection { id: ObjectionId::from_random(id), purposes, recipients: Vec::new(), status }
+    })
+}
+
+fn any_state() -> impl Strategy<Value = SubjectState> {
+    let consents = prop::collection::vec(any_consent(), 0..8);
+    let objections = prop::collection::vec(any_objection(), 0..3);
+    (consents, objections, any::<bool>(), any::<bool>()).prop_map(
+        |(consents, objections, restricted, deceased)| SubjectState {
+            consents,
+            objections,
+            restricted,
+            deceased,
+            ..SubjectState::default()
+        },
+    )
+}
+
+fn any_facts() -> impl Strategy<Value = RecordFacts> {
+    let born =
+        prop::option::of(prop::sample::select(vec!["1940-01-01", "1961-11-23", "1961-11-24", "2010-10-22"]));
+    (any::<bool>(), any::<bool>(), born).prop_map(|(restricted, deceased, born)| RecordFacts {
+        restricted,
+        deceased,
+        birth_date: born.map(|day| day.parse().unwrap()),
+        ..RecordFacts::default()
+    })
+}
+
+/// Rules in a trace that got as far as an agreement.
+const RULES: usize = 15;
+
+fn permitted(decision: &Decision) -> Option<Vec<String>> {
+    match decision {
+        Decision::Permit(permit) => Some(permit.items().iter().map(ToString::to_string).collect()),
+        Decision::Deny(_) | Decision::Refer(_) => None,
+    }
+}
+
+fn any_role() -> impl Strategy<Value = String> {
+    prop::sample::select(vec!["prevention-officer", "social-worker", "clinician", "unattended", "clerk"])
+        .prop_map(str::to_owned)
+}
+
+/// The project's policies and, for each pair and purpose, a second agreement that differs in role, status and how
+/// the duty of confidence is met.
+fn rival_policies() -> PolicySet {
+    let mut files = policy_files();
+    let agreements: Vec<_> =
+        files.iter().filter(|file| file.path.starts_with("agreements/")).cloned().collect();
+    for (file, status) in agreements.into_iter().zip(["suspended", "active"].into_iter().cycle()) {
+        let text = file
+            .text
+            .replacen("id = \"", "id = \"a-rival-", 1)
+            .replace("status = \"active\"", &format!("status = \"{status}\""))
+            .replace("roles = [", "roles = [\"clerk\", ")
+            .replace("\"implied-consent\"", "\"explicit-consent\"");
+        files.push(PolicyFile { path: file.path.replace("agreements/", "agreements/a-rival-"), text });
+    }
+    PolicySet::load(&files).unwrap()
+}
+
+/// What the caller is told: the outcome, and the reasons that are not about the person.
+fn told(decision: &Decision) -> (&'static str, Vec<Reason>) {
+    match decision {
+        Decision::Deny(denial) if !denial.depends_on_person() => {
+            let told = denial.reasons.iter().copied().filter(|reason| !reason.depends_on_person());
+            ("refused", told.collect())
+        }
+        Decision::Permit(_) | Decision::Deny(_) => ("a matter of the person", Vec::new()),
+        Decision::Refer(_) => ("referred", Vec::new()),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn what_is_told_of_a_refusal_does_not_depend_on_the_person(flow in 0u8..5, role in any_role(), asked in any_asked(), one in any_state(), other in any_state(), facts in any_facts()) {
+        let question = Question { role, ..question(flow, asked) };
+        let first = decide(&question, &RIVALS, &one, now());
+        let second = decide(&question, &RIVALS, &other, now());
+        prop_assert_eq!(told(&first), told(&second));
+        let third = decide_with_facts(&question, &RIVALS, &other, &facts, now());
+        prop_assert_eq!(told(&first), told(&third));
+    }
+
+    #[test]
+    fn the_trace_explains_the_decision(flow in 0u8..5, role in any_role(), asked in any_asked(), state in any_state(), facts in any_facts()) {
+        let question = Question { role, ..question(flow, asked) };
+        match decide_with_facts(&question, &POLICIES, &state, &facts, now()) {
+            Decision::Permit(permit) => {
+                prop_assert!(reasons(permit.trace()).is_empty());
+                prop_assert_eq!(permit.trace().len(), RULES);
+            }
+            Decision::Deny(denial) => {
+                prop_assert!(!denial.reasons.is_empty());
+                prop_assert_eq!(reasons(&denial.trace), denial.reasons);
+            }
+            Decision::Refer(referral) => prop_assert_eq!(reasons(&referral.trace), referral.reasons),
+        }
+    }
+
+    #[test]
+    fn what_the_record_says_never_widens_a_permit(flow in 0u8..5, asked in any_asked(), state in any_state(), facts in any_facts()) {
+        let question = question(flow, asked);
+        let before = permitted(&decide(&question, &POLICIES, &state, now()));
+        if let Some(after) = permitted(&decide_with_facts(&question, &POLICIES, &state, &facts, now())) {
+            let before = before.unwrap_or_default();
+            prop_assert!(after.iter().all(|item| before.contains(item)));
+        }
+    }
+
+    #[test]
+    fn permitted_is_within_asked_and_agreed(flow in 0u8..5, asked in any_asked(), state in any_state()) {
+        let question = question(flow, asked);
+        if let Some(items) = permitted(&decide(&question, &POLICIES, &state, now())) {
+            prop_assert!(!items.is_empty());
+            let agreed: Vec<_> = POLICIES
+                .flows(&question.provider, &question.recipient, question.purpose)
+                .iter()
+                .flat_map(|(_, flow)| flow.items.iter().map(|item| format!("{}:{}", item.item.get_ref(), item.form)))
+                .collect();
+            for item in &items {
+                prop_assert!(agreed.contains(item));
+                if let Asked::Items(asked) = &question.asked {
+                    let named = asked.iter().any(|id| item.split(':').next() == Some(id.as_str()));
+                    prop_assert!(named);
+                }
+            }
+            if state.restricted {
+                let provider = POLICIES.provider(&question.provider).unwrap();
+                let locating = |item: &String| {
+                    provider.items.iter().any(|known| known.locating && item.split(':').next() == Some(known.id.get_ref().as_str()))
+                };
+                prop_assert!(!items.iter().any(locating));
+            }
+        }
+    }
+
+    #[test]
+    fn taking_a_consent_away_never_permits_unless_it_said_no(flow in 0u8..5, asked in any_asked(), state in any_state(), pick in any::<prop::sample::Index>()) {
+        prop_assume!(!state.consents.is_empty());
+        let question = question(flow, asked);
+        let before = permitted(&decide(&question, &POLICIES, &state, now()));
+        let mut without = state.clone();
+        let removed = without.consents.remove(pick.index(without.consents.len()));
+        prop_assume!(!removed.status.takes_back());
+        let after = permitted(&decide(&question, &POLICIES, &without, now()));
+        prop_assert!(before.is_some() || after.is_none());
+    }
+
+    #[test]
+    fn an_objection_never_permits(flow in 0u8..5, asked in any_asked(), state in any_state(), objection in any_objection()) {
+        let question = question(flow, asked);
+        let before = permitted(&decide(&question, &POLICIES, &state, now()));
+        let mut more = state.clone();
+        more.objections.push(objection.clone());
+        let after = permitted(&decide(&question, &POLICIES, &more, now()));
+        prop_assert!(before.is_some() || after.is_none());
+        if objection.stops(&question.recipient, question.purpose) && question.purpose.rules().objection_blocks {
+            prop_assert!(after.is_none());
+        }
+    }
+
+    #[test]
+    fn order_changes_nothing(flow in 0u8..5, asked in any_asked(), state in any_state()) {
+        let question = question(flow, asked);
+        let mut reversed = state.clone();
+        reversed.consents.reverse();
+        reversed.objections.reverse();
+        let mut asked_backwards = question.clone();
+        if let Asked::Items(items) = &mut asked_backwards.asked {
+            items.reverse();
+        }
+        let one = decide(&question, &POLICIES, &state, now());
+        let other = decide(&asked_backwards, &POLICIES, &reversed, now());
+        prop_assert_eq!(permitted(&one), permitted(&other));
+        if let (Decision::Permit(one), Decision::Permit(other)) = (&one, &other) {
+            prop_assert_eq!(one.consents(), other.consents());
+        }
+        if let (Decision::Deny(one), Decision::Deny(other)) = (&one, &other) {
+            prop_assert_eq!(&one.reasons, &other.reasons);
+        }
+    }
+
+    #[test]
+    fn an_unrelated_agreement_changes_nothing(flow in 0u8..5, asked in any_asked(), state in any_state(), kept in 0usize..4) {
+        let question = question(flow, asked);
+        let mut files = policy_files();
+        let covers = |file: &PolicyFile| {
+            file.text.contains(&format!("provider = \"{}\"", question.provider))
+                && file.text.contains(&format!("purpose = \"{}\"", question.purpose))
+        };
+        let mut seen = 0;
+        files.retain(|file| {
+            let unrelated = file.path.starts_with("agreements/") && !covers(file);
+            seen += usize::from(unrelated);
+            !unrelated || seen > kept
+        });
+        // A set without any agreement is refused, so there may be nothing to compare with.
+        if let Ok(fewer) = PolicySet::load(&files) {
+            let with = decide(&question, &POLICIES, &state, now());
+            let without = decide(&question, &fewer, &state, now());
+            prop_assert_eq!(permitted(&with), permitted(&without));
+            prop_assert_eq!(told(&with), told(&without));
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Records with a canary in every place: what comes out is exactly what was permitted, in both forms.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::{
+    identifier::ConsentId,
+    subject::{ConsentRecord, ConsentStatus, ConsentType},
+};
+
+/// Replaces every scalar of a record by a canary that names its place, but for what identifies its person and
+/// tells its parts apart; opens every period; and adds members that nobody listed to every object.
+fn planted(json: &Json, place: &str) -> Json {
+    match json {
+        Json::Object(members) => {
+            let mut planted: Vec<_> = members
+                .iter()
+                .map(|(key, value)| {
+                    let value = match key.as_str() {
+                        "period" => Json::object([("start", Json::string("1999-01-01"))]),
+                        _ if is_needed(place, key) => value.clone(),
+                        _ => planted(value, &format!("{place}/{key}")),
+                    };
+                    (key.clone(), value)
+                })
+                .collect();
+            for extra in ["text", "contained", "modifierExtension", "_family", "unlisted"] {
+                if !members.iter().any(|(key, _)| key == extra) {
+                    let value = Json::object([("div", Json::string(format!("canary:{place}/{extra}")))]);
+                    planted.push((extra.to_owned(), value));
+                }
+            }
+            Json::Object(planted)
+        }
+        Json::Array(items) => Json::Array(
+            items
+                .iter()
+                .enumerate()
+                .map(|(position, item)| planted(item, &format!("{place}/{position}")))
+                .collect(),
+        ),
+        Json::Null => Json::Null,
+        Json::Bool(_) | Json::Number(_) | Json::String(_) => Json::string(format!("canary:{place}")),
+    }
+}
+
+/// What the record must keep to be this person's record at all, and for a filter to find its way.
+fn is_needed(place: &str, key: &str) -> bool {
+    let part = place.split('/').nth(1).unwrap_or_default();
+    let steps = place.split('/').count();
+    match (part, key) {
+        ("", _) => {
+            let kept =
+                ["resourceType", "id", "birthDate", "date_of_birth", "nhs_number", "referral_reference"];
+            kept.contains(&key) || key == "flags"
+        }
+        ("meta", "code") => true,
+        ("identifier", "system" | "value") => !place.contains("extension"),
+        ("name" | "address", "use") | ("telecom", "system") | ("extension", "url") => steps == 3,
+        _ => false,
+    }
+}
+
+/// The places whose canaries are in a text.
+fn canaries(json: &Json) -> BTreeSet<String> {
+    let text = json.to_text();
+    let found = text.split("canary:").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned());
+    found.collect()
+}
+
+fn smith_alive_and_old() -> Json {
+    let alive =
+        SMITH.replace("deceasedDateTime", "multipleBirthString").replace("2010-10-22\"", "1940-10-22\"");
+    crate::json::parse(alive.as_bytes(), &Limits::default()).unwrap()
+}
+
+fn places(listed: &[&str]) -> BTreeSet<String> {
+    listed.iter().map(|place| (*place).to_owned()).collect()
+}
+
+#[test]
+fn only_permitted_places_leave_of_a_record_full_of_canaries() {
+    let body = planted(&smith_alive_and_old(), "").to_text();
+    let all = body.matches("canary:").count();
+    assert!(all > 150, "the record is full of them: {all}");
+    let address: Vec<_> = (0..5).map(|line| format!("/address/0/line/{line}")).collect();
+    let mut fire = places(&["/name/0/family", "/gender", "/address/0/postalCode"]);
+    fire.extend(address.clone());
+    let mut council = places(&[
+        "/name/0/prefix/0",
+        "/name/0/given/0",
+        "/name/0/family",
+        "/gender",
+        "/address/0/postalCode",
+        "/telecom/0/value",
+        "/telecom/0/use",
+        "/generalPractitioner/0/identifier/value",
+    ]);
+    council.extend(address);
+    for (is_fire, expected) in [(true, fire), (false, council)] {
+        let record = minimised(is_fire, "9000000009", &body).unwrap();
+        assert_eq!(canaries(&record.to_json()), expected);
+        assert_eq!(canaries(record.fhir_patient().unwrap()), expected, "the FHIR form says the same");
+        let number = record.to_json().to_text().contains("9000000009");
+        assert_eq!(number, !is_fire, "the NHS number is in the council's agreement and not in fire's");
+    }
+}
+
+#[test]
+fn a_restricted_record_full_of_canaries_gives_no_location() {
+    let body = planted(&smith_alive_and_old(), "").to_text();
+    let restricted = body.replace("\"code\":\"U\"", "\"code\":\"R\"");
+    assert_ne!(body, restricted);
+    let record = minimised(false, "9000000009", &restricted).unwrap();
+    let expected = places(&["/name/0/prefix/0", "/name/0/given/0", "/name/0/family", "/gender"]);
+    assert_eq!(canaries(&record.to_json()), expected);
+    assert_eq!(canaries(record.fhir_patient().unwrap()), expected);
+    assert_eq!(minimised(true, "9000000009", &restricted).unwrap_err(), "[Restricted]");
+}
+
+/// Every array twice over.
+fn doubled(json: &Json) -> Json {
+    match json {
+        Json::Array(items) => Json::Array(items.iter().chain(items).map(doubled).collect()),
+        Json::Object(members) => {
+            Json::Object(members.iter().map(|(key, value)| (key.clone(), doubled(value))).collect())
+        }
+        scalar => scalar.clone(),
+    }
+}
+
+#[test]
+fn the_fhir_form_says_no_more_than_the_other_where_a_source_repeats_itself() {
+    let body = planted(&doubled(&smith_alive_and_old()), "").to_text();
+    for is_fire in [true, false] {
+        let record = minimised(is_fire, "9000000009", &body).unwrap();
+        let said = canaries(&record.to_json());
+        assert_eq!(canaries(record.fhir_patient().unwrap()), said);
+        assert!(
+            said.contains("/address/0/postalCode") && !said.contains("/address/2/postalCode"),
+            "{said:?}"
+        );
+    }
+    let two_names = SANDERSON.replacen("\"Adrian\"", "\"Adrian\", \"Zachary\"", 1);
+    assert_ne!(two_names, SANDERSON);
+    let record = minimised(true, "9732110317", &two_names).unwrap();
+    let texts = format!("{}{}", record.to_json().to_text(), record.fhir_patient().unwrap().to_text());
+    assert!(!texts.contains("\"Z\""), "one initial was agreed: {texts}");
+}
+
+/// A council's record: what the catalogue lists, beside what it does not.
+const COUNCIL: &str = r#"{"person_id":"x","nhs_number":"9732110317","uprn":"x","referral_reference":"SWR-2041",
+"name":{"family":"x","given":["x"],"preferred":"x"},"date_of_birth":"1936-06-21","sex":"x",
+"address":{"lines":["x"],"postcode":"x","ward_code":"x"},"contact":{"phone":"x","email":"x"},
+"flags":{"address_withheld":false,"deceased_on":null},"key_worker":{"name":"x","role":"x","phone":"x","home":"x"},
+"care_package":{"status":"x","started_on":"x","hours_per_week":10,"visits":[{"day":"x","time":"x","notes":"x"}]},
+"needs":{"mobility":{"level":"x","aids":["x"]},"hearing":"x","sight":"x","cognition":"x"},
+"health":{"home_oxygen":{"in_use":true,"supplier":"x"},"conditions":["x"]},
+"household":{"lives_alone":true,"smoker_in_home":true,"clutter_rating":3,"co_residents":[{"name":"x"}]},
+"safe_and_well_referral":{"reference":"x","referred_by":"x","concerns":["x","x"],"access_notes":"x",
+"best_contact_time":"x","outcome_wanted":"x"},"case_notes":[{"on":"x","text":"x"}],"updated_at":"x"}"#;
+
+fn referral_consent() -> SubjectState {
+    let consent = ConsentRecord {
+        id: ConsentId::from_random(1),
+        consent_type: ConsentType::ConfidentialityConsent,
+        status: ConsentStatus::Given,
+        controller: "trafford-council".parse().unwrap(),
+        recipients: vec!["gmca".parse().unwrap()],
+        purposes: vec![PurposeClass::SafeAndWellReferral],
+        given_at: Timestamp::UNIX_EPOCH,
+        expires_at: None,
+    };
+    SubjectState { consents: vec![consent], ..SubjectState::default() }
+}
+
+fn referred(reference: &str, body: &str) -> Result<MinimisedRecord, String> {
+    let policies = policies();
+    let question = Question {
+        provider: "trafford-asc".parse().unwrap(),
+        purpose: PurposeClass::SafeAndWellReferral,
+        subject: SubjectIdentifier::parse("local:trafford-council".parse().unwrap(), reference).unwrap(),
+        ..question(true, "9732110317")
+    };
+    let state = referral_consent();
+    let Decision::Permit(permit) = decide(&question, &policies, &state, now()) else { panic!("a permit") };
+    let provider = policies.provider(&question.provider).unwrap();
+    let examined = permit.examine(provider, body.as_bytes()).map_err(|fault| format!("{fault:?}"))?;
+    let confirmed = permit.confirm(&question, &policies, &state, &examined, now());
+    Ok(confirmed.map_err(|denial| format!("{:?}", denial.reasons))?.minimise(provider, &examined, now()))
+}
+
+#[test]
+fn only_permitted_places_leave_of_a_council_record() {
+    let record = crate::json::parse(COUNCIL.as_bytes(), &Limits::default()).unwrap();
+    let body = planted(&record, "").to_text();
+    let expected = places(&[
+        "/name/family",
+        "/name/given/0",
+        "/address/lines/0",
+        "/address/postcode",
+        "/uprn",
+        "/needs/mobility/level",
+        "/needs/hearing",
+        "/household/clutter_rating",
+        "/safe_and_well_referral/concerns/0",
+        "/safe_and_well_referral/concerns/1",
+        "/safe_and_well_referral/access_notes",
+        "/safe_and_well_referral/best_contact_time",
+        "/safe_and_well_referral/outcome_wanted",
+    ]);
+    let released = referred("SWR-2041", &body).unwrap();
+    assert_eq!(canaries(&released.to_json()), expected);
+    assert!(released.fhir_patient().is_none());
+    assert!(!released.to_json().to_text().contains("9732110317"), "fire holds no NHS numbers");
+    let withheld = body.replace("\"address_withheld\":false", "\"address_withheld\":true");
+    let located = ["/address", "/uprn", "/safe_and_well_referral/access_notes"];
+    let unlocated: BTreeSet<_> = expected
+        .into_iter()
+        .filter(|place| !located.iter().any(|located| place.starts_with(located)))
+        .collect();
+    assert_eq!(canaries(&referred("SWR-2041", &withheld).unwrap().to_json()), unlocated);
+}
+
+#[test]
+fn a_council_record_is_refused_unless_every_identifier_in_it_can_be_believed() {
+    let refused = |find: &str, replace: &str| {
+        let changed = COUNCIL.replacen(find, replace, 1);
+        assert_ne!(changed, COUNCIL);
+        referred("SWR-2041", &changed).unwrap_err()
+    };
+    assert!(referred("SWR-2041", COUNCIL).is_ok());
+    assert_eq!(referred("SWR-2042", COUNCIL).unwrap_err(), "SubjectMismatch");
+    assert_eq!(refused("\"SWR-2041\"", "[\"SWR-2041\",\"SWR-2042\"]"), "SubjectMismatch");
+    assert_eq!(refused("\"SWR-2041\"", "2041"), "SubjectMismatch");
+    assert_eq!(refused("\"SWR-2041\"", "null"), "SubjectMismatch");
+    assert_eq!(
+        refused("9732110317", "9732110318"),
+        "SubjectMismatch",
+        "no number at all, so nobody's record"
+    );
+    assert_eq!(refused("\"deceased_on\":null", "\"deceased_on\":\"2026-01-01\""), "[Deceased]");
+    assert_eq!(referred("SWR-2041", &format!("[{COUNCIL}]")).unwrap_err(), "Unexpected");
+}

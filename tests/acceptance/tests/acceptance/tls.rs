@@ -1,0 +1,207 @@
+//! TLS as it is served: who gets in, who does not, and that no session is resumed.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use gateway::{
+    listener::{self, HandshakeRefusal, Limits, PeerCertificate},
+    tls::{crypto, server_config},
+};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer,
+    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber,
+    date_time_ymd,
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
+use tokio_util::sync::CancellationToken;
+
+struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl Authority {
+    fn new() -> Self {
+        let mut parameters = CertificateParams::new(Vec::<String>::new()).unwrap();
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        Self(CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    fn pem(&self) -> String {
+        self.0.as_ref().pem()
+    }
+
+    fn issue(&self, serial: u64, change: impl FnOnce(&mut CertificateParams)) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let mut parameters = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        parameters.serial_number = Some(SerialNumber::from(serial));
+        parameters.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
+        change(&mut parameters);
+        (parameters.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
+    }
+
+    fn revoking(&self, serial: u64) -> String {
+        let revoked = RevokedCertParams {
+            serial_number: SerialNumber::from(serial),
+            revocation_time: date_time_ymd(2025, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(2025, 1, 1),
+            next_update: date_time_ymd(2099, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: vec![revoked],
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.0).unwrap().pem().unwrap()
+    }
+}
+
+struct Served {
+    port: u16,
+    authority: Authority,
+    refused: Arc<Mutex<Vec<HandshakeRefusal>>>,
+    shutdown: CancellationToken,
+}
+
+async fn serve(authority: Authority, revoked: u64) -> Served {
+    let (chain, key) = authority.issue(1, |_| {});
+    let config = server_config(&chain, &key, &authority.pem(), &[authority.revoking(revoked)]).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let who =
+        |axum::Extension(peer): axum::Extension<PeerCertificate>| async move { peer.fingerprint.to_hex() };
+    let app = axum::Router::new().route("/", axum::routing::get(who));
+    let refused = Arc::new(Mutex::new(Vec::new()));
+    let note = refused.clone();
+    let limits = Limits {
+        handshake_timeout: Duration::from_millis(300),
+        header_read_timeout: Duration::from_millis(300),
+        ..Limits::default()
+    };
+    let shutdown = CancellationToken::new();
+    let swap = Arc::new(arc_swap::ArcSwap::new(config));
+    tokio::spawn(listener::serve(
+        listener,
+        swap,
+        app,
+        limits,
+        move |reason| note.lock().unwrap().push(reason),
+        shutdown.clone(),
+    ));
+    Served { port, authority, refused, shutdown }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+impl Served {
+    fn connector(
+        &self,
+        identity: Option<&(String, String)>,
+        protocols: &[&[u8]],
+    ) -> tokio_rustls::TlsConnector {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(self.authority.pem().as_bytes()).unwrap()).unwrap();
+        let builder = rustls::ClientConfig::builder_with_provider(crypto())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots);
+        let mut config = match identity {
+            None => builder.with_no_client_auth(),
+            Some((chain, key)) => builder
+                .with_client_auth_cert(
+                    vec![CertificateDer::from_pem_slice(chain.as_bytes()).unwrap()],
+                    PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap(),
+                )
+                .unwrap(),
+        };
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        tokio_rustls::TlsConnector::from(Arc::new(config))
+    }
+
+    /// Sends a request over HTTP/1.1; what came back, and the kind of handshake.
+    async fn get(&self, connector: &tokio_rustls::TlsConnector) -> Option<(String, rustls::HandshakeKind)> {
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
+        let mut stream = connector.connect(ServerName::try_from("localhost").unwrap(), stream).await.ok()?;
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.ok()?;
+        let mut said = Vec::new();
+        stream.read_to_end(&mut said).await.ok()?;
+        let kind = stream.get_ref().1.handshake_kind()?;
+        Some((String::from_utf8(said).unwrap(), kind))
+    }
+
+    async fn refusals(&self, count: usize) -> Vec<HandshakeRefusal> {
+        for _ in 0..100 {
+            if self.refused.lock().unwrap().len() >= count {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.refused.lock().unwrap().clone()
+    }
+}
+
+#[tokio::test]
+async fn certificates_decide_who_gets_in() {
+    let served = serve(Authority::new(), 666).await;
+    let http1: &[&[u8]] = &[b"http/1.1"];
+    let good = served.authority.issue(2, |_| {});
+    let connector = served.connector(Some(&good), http1);
+    for _ in 0..2 {
+        let (said, kind) = served.get(&connector).await.unwrap();
+        assert!(said.starts_with("HTTP/1.1 200"), "{said}");
+        assert_eq!(kind, rustls::HandshakeKind::Full, "no session is resumed");
+    }
+    let revoked = served.authority.issue(666, |_| {});
+    let expired = served.authority.issue(3, |parameters| parameters.not_after = date_time_ymd(2025, 1, 1));
+    let other = Authority::new().issue(2, |_| {});
+    let wrong_use = served
+        .authority
+        .issue(4, |parameters| parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]);
+    let cases = [
+        (Some(&revoked), HandshakeRefusal::Revoked),
+        (Some(&expired), HandshakeRefusal::Expired),
+        (Some(&other), HandshakeRefusal::UnknownIssuer),
+        (Some(&wrong_use), HandshakeRefusal::BadCertificate),
+        (None, HandshakeRefusal::NoCertificate),
+    ];
+    for (position, (identity, reason)) in cases.into_iter().enumerate() {
+        assert!(
+            served.get(&served.connector(identity, http1)).await.is_none_or(|(said, _)| said.is_empty()),
+            "{reason:?}"
+        );
+        assert_eq!(served.refusals(position + 1).await.last(), Some(&reason));
+    }
+}
+
+#[tokio::test]
+async fn slow_and_foreign_clients_are_cut_off() {
+    let served = serve(Authority::new(), 666).await;
+    let mut silent = TcpStream::connect(("127.0.0.1", served.port)).await.unwrap();
+    assert_eq!(silent.read(&mut [0; 1]).await.unwrap_or(0), 0, "a silent client is cut off");
+    assert_eq!(served.refusals(1).await, [HandshakeRefusal::TimedOut]);
+    let mut plain = TcpStream::connect(("127.0.0.1", served.port)).await.unwrap();
+    plain.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    assert_eq!(served.refusals(2).await.last(), Some(&HandshakeRefusal::NotTls));
+    // A client that never finishes its headers.
+    let good = served.authority.issue(2, |_| {});
+    let stream = TcpStream::connect(("127.0.0.1", served.port)).await.unwrap();
+    let connector = served.connector(Some(&good), &[b"http/1.1"]);
+    let mut slow = connector.connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap();
+    slow.write_all(b"GET / HTTP/1.1\r\nHost: local").await.unwrap();
+    let mut said = Vec::new();
+    let ended = tokio::time::timeout(Duration::from_secs(20), slow.read_to_end(&mut said)).await;
+    assert!(ended.is_ok(), "slow headers are cut off");
+    assert!(!String::from_utf8_lossy(&said).contains("200 OK"));
+}

@@ -20,3 +20,6 @@ pub use lookup::{LookupKey, Resolved};
 pub use open::{Settings, Store};
 pub use row::{ConsentRow, ObjectionRow};
 pub use writer::Committed;
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,7 @@ pub const CANARY: &str = "Canarybird";
 #[expect(missing_docs, reason = "the table in README.md says what each does")]
 pub enum Fault {
     Slow,
+    Pausing,
     Html,
     Another,
     Large,
@@ -33,8 +34,9 @@ pub enum Fault {
 }
 
 /// Every fault, with the NHS number and the reference that trigger it.
-pub const ALL: [(Fault, &str, &str); 14] = [
+pub const ALL: [(Fault, &str, &str); 15] = [
     (Fault::Slow, "9990000018", "FAULT-SLOW"),
+    (Fault::Pausing, "9990000204", "FAULT-PAUSING"),
     (Fault::Html, "9990000026", "FAULT-HTML"),
     (Fault::Another, "9990000034", "FAULT-ANOTHER"),
     (Fault::Large, "9990000042", "FAULT-LARGE"),
@@ -69,6 +71,10 @@ pub(crate) async fn transport(fault: Fault, media_type: &'static str, good: &str
     Some(match fault {
         Fault::Slow => {
             tokio::time::sleep(Duration::from_mins(1)).await;
+            json(Body::from(good.to_owned()))
+        }
+        Fault::Pausing => {
+            tokio::time::sleep(Duration::from_secs(1)).await;
             json(Body::from(good.to_owned()))
         }
         Fault::Html => {

@@ -25,6 +25,7 @@ pub(crate) fn policy_files() -> Vec<PolicyFile> {
             files.push(PolicyFile { path: format!("{folder}/{name}"), text });
         }
     }
+    files.sort_by(|one, other| one.path.cmp(&other.path));
     files
 }
 
@@ -204,6 +205,57 @@ fn no_other_agreement_takes_over_once_the_record_is_read() {
     let young = SANDERSON.replace("1936-06-21", "1990-06-21");
     assert_ne!(young, SANDERSON);
     assert_eq!(confirmed(&both, &both, &young).unwrap_err(), [Reason::OutOfCohort]);
+}
+
+/// The project's policies and, for each pair and purpose, a suspended second agreement that differs in role and
+/// in how the duty of confidence is met.
+fn rival_policies() -> PolicySet {
+    let mut files = policy_files();
+    let agreements: Vec<_> =
+        files.iter().filter(|file| file.path.starts_with("agreements/")).cloned().collect();
+    for file in agreements {
+        let text = file
+            .text
+            .replacen("id = \"", "id = \"a-rival-", 1)
+            .replace("status = \"active\"", "status = \"suspended\"")
+            .replace("roles = [", "roles = [\"clerk\", ")
+            .replace("\"implied-consent\"", "\"explicit-consent\"");
+        files.push(PolicyFile { path: file.path.replace("agreements/", "agreements/a-rival-"), text });
+    }
+    PolicySet::load(&files).unwrap()
+}
+
+/// What the caller is told: the outcome, and the reasons that are not about the person.
+fn told(decision: &Decision) -> (&'static str, Vec<Reason>) {
+    match decision {
+        Decision::Deny(denial) if !denial.depends_on_person() => {
+            let told = denial.reasons.iter().copied().filter(|reason| !reason.depends_on_person());
+            ("refused", told.collect())
+        }
+        Decision::Permit(_) | Decision::Deny(_) => ("a matter of the person", Vec::new()),
+        Decision::Refer(_) => ("referred", Vec::new()),
+    }
+}
+
+#[test]
+fn which_agreement_a_refusal_names_does_not_tell_whether_there_is_a_consent() {
+    // One agreement does not know the role; the other is suspended, and would need a consent besides.
+    let policies = rival_policies();
+    let question = Question { role: "clerk".to_owned(), ..question(2, Asked::AllAgreed) };
+    let consent = ConsentRecord {
+        id: ConsentId::from_random(1),
+        consent_type: ConsentType::ConfidentialityConsent,
+        status: ConsentStatus::Given,
+        controller: "nhs-england".parse().unwrap(),
+        recipients: vec!["trafford-council".parse().unwrap()],
+        purposes: vec![PurposeClass::DirectCare],
+        given_at: Timestamp::UNIX_EPOCH,
+        expires_at: None,
+    };
+    let consenting = SubjectState { consents: vec![consent], ..SubjectState::default() };
+    let without = told(&decide(&question, &policies, &SubjectState::default(), now()));
+    assert_eq!(without, ("refused", vec![Reason::AgreementNotActive]));
+    assert_eq!(told(&decide(&question, &policies, &consenting, now())), without);
 }
 
 #[test]

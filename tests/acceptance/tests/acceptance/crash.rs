@@ -31,6 +31,62 @@ async fn a_caller_that_breaks_off_leaves_a_closed_question() {
     assert!(world.verify().await.open_intents.is_empty());
 }
 
+/// Something changes while the record holder is thinking: what commits first wins.
+async fn meanwhile<F: Future<Output = ()>>(world: &World, change: F) -> acceptance::Answer {
+    let asked = world.asked["council"].asked().len();
+    let ((), answer) = tokio::join!(
+        async {
+            while world.asked["council"].asked().len() == asked {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            change.await;
+        },
+        world.send(world.referral("FAULT-PAUSING")),
+    );
+    answer
+}
+
+#[tokio::test]
+async fn a_withdrawal_while_the_record_is_on_its_way_stops_it() {
+    let world = World::new().await;
+    let consent = world.send(world.consent("FAULT-PAUSING")).await;
+    let undisturbed = meanwhile(&world, async {}).await;
+    assert_eq!(undisturbed.status, 200, "the same without a withdrawal: {undisturbed:?}");
+    let path = format!("/v1/consents/{}/withdraw", consent.body["id"].as_str().unwrap());
+    let withdraw = async {
+        let withdrawn = world.send(world.bare("council", "POST", &path, "safe-and-well-referral")).await;
+        assert_eq!(withdrawn.status, 200);
+    };
+    let answer = meanwhile(&world, withdraw).await;
+    assert_eq!((answer.status.as_u16(), answer.code()), (404, "no-record-available"));
+    assert_eq!(world.last_kinds(3).await, ["intent", "consent_withdrawn", "closure"]);
+    assert_eq!(world.verify().await.kinds["release"], 1);
+}
+
+#[tokio::test]
+async fn an_objection_and_a_suspension_on_the_way_stop_it_too() {
+    let world = World::new().await;
+    world.send(world.consent("FAULT-PAUSING")).await;
+    let agreement = world.folder.path().join("policies/agreements/gm-safe-and-well-referral.toml");
+    let text = std::fs::read_to_string(&agreement).unwrap();
+    let suspend = async {
+        std::fs::write(&agreement, text.replace("status = \"active\"", "status = \"suspended\"")).unwrap();
+        gateway::serve::reload_policies(&world.app, &world.settings.policies).await;
+    };
+    let answer = meanwhile(&world, suspend).await;
+    assert_eq!((answer.status.as_u16(), answer.code()), (403, "policy-changed"));
+    std::fs::write(&agreement, &text).unwrap();
+    gateway::serve::reload_policies(&world.app, &world.settings.policies).await;
+    let object = async {
+        let mut objection = world.objection(nhs_number(Fault::Pausing));
+        objection.body.as_mut().unwrap()["purposes"] = serde_json::json!(["safe-and-well-referral"]);
+        assert_eq!(world.send(objection).await.status, 201);
+    };
+    let answer = meanwhile(&world, object).await;
+    assert_eq!((answer.status.as_u16(), answer.code()), (404, "no-record-available"));
+    assert_eq!(world.verify().await.kinds.get("release"), None);
+}
+
 /// The whole program, killed outright while questions are open, again and again over one database. Every record
 /// that a client received is in the ledger as released, and every question ends.
 #[tokio::test]

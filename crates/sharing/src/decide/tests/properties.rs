@@ -31,13 +31,18 @@ fn any_asked() -> impl Strategy<Value = Asked> {
 }
 
 fn any_consent() -> impl Strategy<Value = ConsentRecord> {
+    // Weighted, so that a good part of them decide something.
     let kinds = [
         ConsentType::GdprConsent,
+        ConsentType::ConfidentialityConsent,
+        ConsentType::ConfidentialityConsent,
         ConsentType::ConfidentialityConsent,
         ConsentType::ConsentToService,
         ConsentType::Preference,
     ];
     let states = [
+        ConsentStatus::Given,
+        ConsentStatus::Given,
         ConsentStatus::Given,
         ConsentStatus::Renewed,
         ConsentStatus::Refused,
@@ -55,7 +60,10 @@ fn any_consent() -> impl Strategy<Value = ConsentRecord> {
         prop::sample::subsequence(organisations.to_vec(), 1..=3),
     );
     let what = (prop::sample::select(kinds.to_vec()), prop::sample::select(states.to_vec()));
-    let purposes = prop::sample::subsequence(PurposeClass::ALL.to_vec(), 1..=16);
+    let purposes = prop_oneof![
+        Just(PurposeClass::ALL.to_vec()),
+        prop::sample::subsequence(PurposeClass::ALL.to_vec(), 1..=16)
+    ];
     (any::<u128>(), what, who, purposes, when.clone(), prop::option::of(when)).prop_map(
         |(id, (consent_type, status), (controller, recipients), purposes, given_at, expires_at)| {
             ConsentRecord {
@@ -123,36 +131,6 @@ fn permitted(decision: &Decision) -> Option<Vec<String>> {
 fn any_role() -> impl Strategy<Value = String> {
     prop::sample::select(vec!["prevention-officer", "social-worker", "clinician", "unattended", "clerk"])
         .prop_map(str::to_owned)
-}
-
-/// The project's policies and, for each pair and purpose, a second agreement that differs in role, status and how
-/// the duty of confidence is met.
-fn rival_policies() -> PolicySet {
-    let mut files = policy_files();
-    let agreements: Vec<_> =
-        files.iter().filter(|file| file.path.starts_with("agreements/")).cloned().collect();
-    for (file, status) in agreements.into_iter().zip(["suspended", "active"].into_iter().cycle()) {
-        let text = file
-            .text
-            .replacen("id = \"", "id = \"a-rival-", 1)
-            .replace("status = \"active\"", &format!("status = \"{status}\""))
-            .replace("roles = [", "roles = [\"clerk\", ")
-            .replace("\"implied-consent\"", "\"explicit-consent\"");
-        files.push(PolicyFile { path: file.path.replace("agreements/", "agreements/a-rival-"), text });
-    }
-    PolicySet::load(&files).unwrap()
-}
-
-/// What the caller is told: the outcome, and the reasons that are not about the person.
-fn told(decision: &Decision) -> (&'static str, Vec<Reason>) {
-    match decision {
-        Decision::Deny(denial) if !denial.depends_on_person() => {
-            let told = denial.reasons.iter().copied().filter(|reason| !reason.depends_on_person());
-            ("refused", told.collect())
-        }
-        Decision::Permit(_) | Decision::Deny(_) => ("a matter of the person", Vec::new()),
-        Decision::Refer(_) => ("referred", Vec::new()),
-    }
 }
 
 proptest! {

@@ -242,3 +242,31 @@ fn a_council_record_is_refused_unless_every_identifier_in_it_can_be_believed() {
     assert_eq!(refused("\"deceased_on\":null", "\"deceased_on\":\"2026-01-01\""), "[Deceased]");
     assert_eq!(referred("SWR-2041", &format!("[{COUNCIL}]")).unwrap_err(), "Unexpected");
 }
+
+#[test]
+fn an_object_where_a_text_was_expected_stays() {
+    // A source that changes its shape must not take an unlisted member along.
+    let widened = [
+        ("\"hearing\":\"x\"", "\"hearing\":{\"aids\":true,\"note\":\"canary:hearing\"}"),
+        ("\"lines\":[\"x\"]", "\"lines\":[\"x\",{\"previous\":\"canary:lines\"}]"),
+        ("\"family\":\"x\"", "\"family\":{\"birth_name\":\"canary:family\"}"),
+        ("\"concerns\":[\"x\",\"x\"]", "\"concerns\":[\"x\",{\"about\":\"canary:concerns\"}]"),
+        ("\"uprn\":\"x\"", "\"uprn\":[{\"of_parents\":\"canary:uprn\"}]"),
+    ];
+    let body = widened.iter().fold(COUNCIL.to_owned(), |body, (find, replace)| {
+        assert!(body.contains(find), "{find}");
+        body.replacen(find, replace, 1)
+    });
+    let released = referred("SWR-2041", &body).unwrap();
+    assert_eq!(canaries(&released.to_json()), places(&[]));
+    let absent: Vec<_> = released.absent().iter().map(ToString::to_string).collect();
+    assert_eq!(absent, ["person.uprn", "needs.hearing"]);
+    assert!(released.to_json().to_text().contains("\"referral.concerns\":[\"x\"]"));
+
+    let gender = planted(&smith_alive_and_old(), "").to_text();
+    let gender = gender.replacen("\"canary:/gender\"", "{\"at_birth\":\"canary:gender\"}", 1);
+    let released = minimised(true, "9000000009", &gender).unwrap();
+    for form in [&released.to_json(), released.fhir_patient().unwrap()] {
+        assert!(!canaries(form).contains("gender") && canaries(form).contains("/name/0/family"));
+    }
+}

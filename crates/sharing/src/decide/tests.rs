@@ -82,7 +82,7 @@ fn a_broken_policy_is_named_by_file_and_line() {
     let agreement = "agreements/gm-fire-prevention-over-65s.toml";
     let unknown_item = broken(agreement, "item = \"person.gender\"", "item = \"person.shoe_size\"");
     assert!(
-        unknown_item[0].starts_with("agreements/gm-fire-prevention-over-65s.toml:81: `nhs-pds` has no item"),
+        unknown_item[0].starts_with("agreements/gm-fire-prevention-over-65s.toml:82: `nhs-pds` has no item"),
         "{unknown_item:?}"
     );
     let undirected = broken(agreement, "recipient = \"gmca\"", "recipient = \"nobody\"");

@@ -99,7 +99,7 @@ async fn measure(requests: usize, connections: usize) -> anyhow::Result<()> {
                 .collect::<Vec<_>>()
         };
         if let Some(nginx) = &nginx {
-            table.push(run("nginx proxy", workers(nginx).await, plain(nginx_port), connections, 200).await?);
+            table.push(run("nginx proxy", vec![pid(nginx)?], plain(nginx_port), connections, 200).await?);
         }
         table.push(run("bare hyper proxy", vec![pid(&proxy)?], plain(proxy_port), connections, 200).await?);
         let permit = questions(&client, &state, "fire-prevention-targeting", requests)?;
@@ -138,7 +138,7 @@ fn pid(child: &Child) -> anyhow::Result<u32> {
 fn nginx(state: &Path, port: u16, upstream: u16) -> anyhow::Result<Option<Child>> {
     let folder = state.display();
     let config = format!(
-        "daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/nginx.log;\n\
+        "daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/nginx.log;\n\
          events {{ worker_connections 1024; }}\n\
          http {{ access_log off; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;\n\
          upstream nhs {{ server 127.0.0.1:{upstream}; keepalive 64; }}\n\
@@ -153,14 +153,6 @@ fn nginx(state: &Path, port: u16, upstream: u16) -> anyhow::Result<Option<Child>
         Ok(child) => Ok(Some(child)),
         Err(_) => Ok(None),
     }
-}
-
-/// nginx's master and worker.
-async fn workers(master: &Child) -> Vec<u32> {
-    let Some(master) = master.id() else { return Vec::new() };
-    let children =
-        tokio::fs::read_to_string(format!("/proc/{master}/task/{master}/children")).await.unwrap_or_default();
-    children.split_whitespace().filter_map(|pid| pid.parse().ok()).chain([master]).collect()
 }
 
 fn client(state: &Path, connections: usize) -> anyhow::Result<reqwest::Client> {

@@ -151,3 +151,6 @@ pub async fn run(kind: Kind, port: u16, files: TlsFiles) -> anyhow::Result<()> {
 fn announce(kind: Kind, port: u16) {
     println!("ready {kind} 127.0.0.1:{port}");
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,8 @@ const ID: &str = "3f2504e0-4f89-41d3-9a0c-0305e82c3301";
 async fn sent(kind: Kind, request: Request<Body>) -> (StatusCode, Value) {
     let response = router(kind, RequestLog::default()).oneshot(request).await.unwrap();
     let status = response.status();
-    let bytes = response.into_body().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    let bytes =
+        response.into_body().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     (status, serde_json::from_slice(&bytes).unwrap_or_default())
 }
 

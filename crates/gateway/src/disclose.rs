@@ -1,7 +1,7 @@
 //! The one use case: a question about a person, from authenticated request to recorded answer.
 //!
 //! [`disclose`] reads top to bottom. Every way out of it is recorded in the ledger before it is answered. It may
-//! be dropped at any await (a caller that breaks off): an open intent is then closed by [`OpenIntent`].
+//! be dropped at any await (a caller that breaks off): an open intent is then closed by `OpenIntent`.
 
 use jiff::Timestamp;
 use ledger::entry::{AgreementRef, Body, Decided};

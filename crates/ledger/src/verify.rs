@@ -1,7 +1,7 @@
 //! The verifier: recomputes everything and names the first entry that is not in order.
 //!
 //! It checks that the bytes are the ones that were signed ([`Verifier::finish`]) and that what they say obeys
-//! the ledger's own rules ([`order`]): no release without its intent, nothing released beyond what was
+//! the ledger's own rules (`order`): no release without its intent, nothing released beyond what was
 //! permitted, nothing after a withdrawal, an objection, a suspension or an end date that covers it.
 
 use std::{collections::BTreeMap, fmt};

@@ -341,7 +341,7 @@ impl Permit {
         &self.trace
     }
 
-    /// Reads the record holder's answer under this permit. See [`crate::minimise::examine`].
+    /// Reads the record holder's answer under this permit. See `crate::minimise`.
     ///
     /// # Errors
     /// [`crate::minimise::ExamineFault`] when the answer is not a record of the person asked for.

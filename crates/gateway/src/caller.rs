@@ -76,6 +76,14 @@ impl Named {
         }
     }
 
+    /// The practitioner's identifier; none for a job.
+    pub fn practitioner(&self) -> Option<&str> {
+        match self {
+            Self::Practitioner { id, .. } => Some(id),
+            Self::Unattended { .. } => None,
+        }
+    }
+
     /// The role.
     pub fn role(&self) -> &str {
         match self {

@@ -6,19 +6,24 @@
 use jiff::Timestamp;
 use ledger::entry::{AgreementRef, Body, Decided};
 use sharing::{
-    Decision, Denial, Permit, Provider, Pseudonym, Question, Reason, SubjectState,
-    decide::{AgreementReference, Asked, ConfirmedPermit, Obligations, Referral, Step, Withheld, decide},
-    identifier::{DecisionId, ItemId, ProviderId},
+    Decision, Denial, Permit, Provider, Pseudonym, Question, Reason, SubjectIdentifier, SubjectState,
+    agreement::london_day,
+    decide::{
+        AgreementReference, Asked, Authority, ConfirmedPermit, Obligations, Referral, Step, Withheld, decide,
+    },
+    identifier::{BreakGlassId, DecisionId, ItemId, ProviderId},
     minimise::{ExamineFault, Examined, MinimisedRecord},
 };
-use store::{Change, CommitError, Committed, Recheck, ReplayGuard, Resolved, Submission};
+use store::{About, Ceiling, Change, CommitError, Committed, Recheck, ReplayGuard, Resolved, Submission};
 
 use crate::{
+    alerts,
     app::{App, InForce},
     caller::{Caller, Context},
     clock,
     problem::{Problem, Refusal},
     receipt::Receipt,
+    referrals,
 };
 
 /// A parsed question from an authenticated caller.
@@ -48,8 +53,10 @@ pub struct Answer {
     pub obligations: Obligations,
     /// When the source last changed the record, as it says.
     pub source_time: Option<String>,
-    /// The version of the flow it rests on.
-    pub agreement: AgreementReference,
+    /// What it rests on.
+    pub authority: Authority,
+    /// The emergency it was asked under.
+    pub break_glass: Option<BreakGlassId>,
     /// Where it is recorded.
     pub receipt: Receipt,
 }
@@ -67,7 +74,9 @@ pub async fn disclose(app: &App, ask: Ask) -> Result<Answer, Refusal> {
     for _ in 0..ATTEMPTS_MAX {
         let at = app.clock.now();
         let subject = walk.resolve().await?;
-        let state = walk.state(std::slice::from_ref(&subject.pseudonym)).await?;
+        let state = walk
+            .state(std::slice::from_ref(&subject.pseudonym), std::slice::from_ref(&ask.question.subject), at)
+            .await?;
         let decision = decide(&ask.question, &walk.policies.set, &state, at);
         match walk.record_decision(&decision, subject.clone(), at).await {
             Err(CommitError::Changed) => {}
@@ -99,8 +108,14 @@ impl Walk<'_> {
         resolved.map_err(|error| internal(&error).into())
     }
 
-    async fn state(&self, names: &[Pseudonym]) -> Result<SubjectState, Refusal> {
-        self.app.store.subject_state(names).await.map_err(|error| internal(&error).into())
+    async fn state(
+        &self,
+        names: &[Pseudonym],
+        identifiers: &[SubjectIdentifier],
+        at: Timestamp,
+    ) -> Result<SubjectState, Refusal> {
+        let about = About { purpose: self.ask.question.purpose, identifiers, at };
+        self.app.store.subject_state_about(names, about).await.map_err(|error| internal(&error).into())
     }
 
     /// INTENT, REFUSAL or REFERRAL, durable before anything else happens.
@@ -127,7 +142,18 @@ impl Walk<'_> {
             jti: self.ask.context.jti.clone(),
             expires: self.ask.context.expires,
         });
+        let name = subject.pseudonym.clone();
         submission.changes.push(Change::KnowSubject(subject));
+        if matches!(decision, Decision::Refer(_)) {
+            submission.changes.extend(referrals::opened(
+                self.app,
+                &self.policies,
+                self.ask,
+                self.decision_id,
+                &name,
+                at,
+            ));
+        }
         if opens {
             submission.changes.push(Change::OpenIntent(self.decision_id.to_owned()));
         }
@@ -170,6 +196,10 @@ impl Walk<'_> {
             consents: Vec::new(),
             context_sha256: self.ask.context.digest.clone(),
             answer_only: self.ask.answer_only,
+            grant: None,
+            break_glass: question.break_glass.as_ref().map(ToString::to_string),
+            guardrails: Vec::new(),
+            within: question.agreements.iter().flatten().map(ToString::to_string).collect(),
         }
     }
 
@@ -177,7 +207,9 @@ impl Walk<'_> {
         Decided {
             permitted: permit.items().iter().map(ToString::to_string).collect(),
             consents: permit.consents().iter().map(ToString::to_string).collect(),
-            ..self.decided(subject, Some(permit.agreement()), &[], permit.trace())
+            grant: permit.authority().grant().map(ToString::to_string),
+            break_glass: permit.break_glass().map(ToString::to_string),
+            ..self.decided(subject, permit.authority().agreement(), &[], permit.trace())
         }
     }
 
@@ -201,8 +233,12 @@ impl Walk<'_> {
                 }
             }
         };
+        let mut learned = Learned::default();
+        if denial.reasons.contains(&Reason::Restricted) {
+            learned.changes = self.alert_holder(alerts::Rule::RestrictedAttempt, self.app.clock.now());
+        }
         let reasons = denial.reasons.iter().map(|reason| reason.as_str().to_owned()).collect();
-        self.end("not_released", reasons, Learned::default(), problem).await
+        self.end("not_released", reasons, learned, problem).await
     }
 
     /// Asks the record holder, decides again with what the record says, and releases.
@@ -253,8 +289,13 @@ impl Walk<'_> {
             let at = self.app.clock.now();
             let known = self.everyone_in(examined, subject).await?;
             let names: Vec<_> = known.iter().map(|resolved| resolved.pseudonym.clone()).collect();
-            let state = self.state(&names).await?;
-            let learned = Learned::of(examined, &state, &known, provider);
+            let mut identifiers = examined.facts().identifiers.clone();
+            identifiers.push(self.ask.question.subject.clone());
+            let state = self.state(&names, &identifiers, at).await?;
+            let mut learned = Learned::of(examined, &state, &known, provider);
+            if state.restricted || examined.facts().restricted {
+                learned.changes.extend(self.alert_holder(alerts::Rule::RestrictedAttempt, at));
+            }
             let question = &self.ask.question;
             let confirmed = match permit.confirm(question, &self.app.policies().set, &state, examined, at) {
                 Ok(confirmed) => confirmed,
@@ -264,6 +305,11 @@ impl Walk<'_> {
             match self.record_release(&confirmed, &record, &state, learned, at).await {
                 Ok(committed) => return Ok(self.answer(&confirmed, record, examined, &committed)),
                 Err(CommitError::Changed) => {}
+                Err(CommitError::CeilingReached) => {
+                    return Err(self
+                        .close("not_released", &["ceiling-reached"], Problem::CeilingReached)
+                        .await);
+                }
                 Err(error) => return Err(commit_problem(error).into()),
             }
         }
@@ -317,15 +363,46 @@ impl Walk<'_> {
                 observed: learned.observed,
             }
         };
-        let agreement = permit.agreement();
         let mut submission = Submission::of(at, vec![last]);
+        let agreement = permit.authority().agreement();
         submission.recheck = Some(Recheck {
             names: state.names.clone(),
-            agreement: (agreement.agreement.clone(), agreement.digest.clone()),
+            agreement: agreement.map(|agreement| (agreement.agreement.clone(), agreement.digest.clone())),
+            ceiling: agreement
+                .filter(|_| !self.ask.answer_only)
+                .and_then(|agreement| self.ceiling(agreement, at)),
         });
         submission.changes = learned.changes;
+        submission.changes.extend(self.alerts_of_release(permit, at));
         submission.changes.push(Change::CloseIntent(self.decision_id.to_owned()));
         self.app.store.commit(submission).await
+    }
+
+    /// How many releases the flow may make on the day of `at`.
+    fn ceiling(&self, agreement: &AgreementReference, at: Timestamp) -> Option<Ceiling> {
+        let set = self.app.policies().set;
+        let found = set.agreements().find(|one| *one.id() == agreement.agreement)?;
+        let flow = found.flows.iter().find(|flow| *flow.id.get_ref() == agreement.flow)?;
+        Some(Ceiling {
+            flow: format!("{}/{}", agreement.agreement, agreement.flow),
+            day: london_day(at).to_string(),
+            releases_max: flow.releases_per_day_max?,
+        })
+    }
+
+    /// What was released under an emergency is told to the record holder's privacy officers too.
+    fn alerts_of_release(&self, permit: &Permit, at: Timestamp) -> Vec<Change> {
+        if permit.break_glass().is_none() {
+            return Vec::new();
+        }
+        self.alert_holder(alerts::Rule::BreakGlassUsed, at)
+    }
+
+    /// Raises an alert with the organisation that answers for the record holder. Never with the one that asks:
+    /// an alert says something about the person.
+    fn alert_holder(&self, rule: alerts::Rule, at: Timestamp) -> Vec<Change> {
+        let Some(holder) = self.policies.set.provider(&self.ask.question.provider) else { return Vec::new() };
+        vec![alerts::raise(self.app, rule, holder.organisation(), self.decision_id, at)]
     }
 
     fn answer(
@@ -345,7 +422,8 @@ impl Walk<'_> {
             withheld,
             obligations: permit.obligations().clone(),
             source_time: examined.facts().source_time.clone(),
-            agreement: permit.agreement().clone(),
+            authority: permit.authority().clone(),
+            break_glass: permit.break_glass().cloned(),
             receipt: Receipt::of(self.decision_id, committed),
         }
     }
@@ -478,7 +556,8 @@ pub fn commit_problem(error: CommitError) -> Problem {
         CommitError::Changed => Problem::Unsettled,
         CommitError::Replayed => Problem::ContextReplayed,
         CommitError::NotOpen => Problem::TookTooLong,
-        CommitError::NotFound => Problem::NoSuchEntry,
+        CommitError::NotFound => Problem::WrongState("it has moved on in the meantime; read it again"),
+        CommitError::CeilingReached => Problem::CeilingReached,
         CommitError::Unavailable => Problem::LedgerUnavailable,
     }
 }

@@ -3,6 +3,7 @@
 //! Start at [`disclose`] for what happens to a question, [`serve`] for how the process comes up, [`problem`] for
 //! every answer that is not a success.
 
+pub mod alerts;
 pub mod app;
 pub mod caller;
 pub mod cli;
@@ -15,6 +16,7 @@ pub mod mint;
 pub mod policies;
 pub mod problem;
 pub mod receipt;
+pub mod referrals;
 pub mod routes;
 pub mod serve;
 pub mod telemetry;

@@ -102,7 +102,9 @@ pub async fn activate(store: &Store, set: PolicySet, clock: &dyn Clock) -> Resul
     });
     let mut submission = Submission::of(clock.now(), vec![entry]);
     let digest = set.digest().to_owned();
-    submission.changes.push(Change::ActivatePolicies { revision, digest, agreements: rows.collect() });
+    let files = serde_json::to_string(set.files()).map_err(|error| failed(&error))?;
+    let agreements = rows.collect();
+    submission.changes.push(Change::ActivatePolicies { revision, digest, agreements, files });
     store.commit(submission).await.map_err(|error| failed(&error))?;
     Ok(InForce { set, revision })
 }

@@ -46,6 +46,10 @@ pub enum Problem {
     NoRecordAvailable,
     /// There is no such consent or objection, or it is not the caller's to see.
     NoSuchEntry,
+    /// Somebody else has to do it.
+    NotAllowed(&'static str),
+    /// The flow has released as many records today as its agreement allows.
+    CeilingReached,
     /// It is not in a state that allows this.
     WrongState(&'static str),
     /// The record holder cannot be reached, is slow or is failing.
@@ -170,7 +174,7 @@ impl Problem {
                 StatusCode::FORBIDDEN,
                 "referred-to-a-person",
                 "A person has to decide this",
-                "no agreement covers it, but a one-off disclosure may be lawful: contact the record holder's information governance lead, quoting the decision",
+                "no agreement covers it, but a one-off disclosure may be lawful: say why you need it at /v1/referrals/{decision_id}/request, and a named person of the record holder decides",
             ),
             Self::NoRecordAvailable => say(
                 StatusCode::NOT_FOUND,
@@ -183,6 +187,15 @@ impl Problem {
                 "no-such-entry",
                 "There is no such entry",
                 "check the identifier that was returned when it was recorded",
+            ),
+            Self::NotAllowed(what) => {
+                say(StatusCode::FORBIDDEN, "not-allowed", "Somebody else has to do this", what)
+            }
+            Self::CeilingReached => say(
+                StatusCode::TOO_MANY_REQUESTS,
+                "ceiling-reached",
+                "The agreement's daily ceiling is reached",
+                "nothing was released; wait for tomorrow, or ask the agreement's owner whether the ceiling still fits",
             ),
             Self::WrongState(what) => {
                 say(StatusCode::CONFLICT, "wrong-state", "It cannot be changed in this way", what)

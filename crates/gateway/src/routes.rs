@@ -13,11 +13,16 @@ use crate::{
     problem::{Problem, Refusal},
 };
 
+pub mod alerts;
+pub mod break_glass;
 pub mod consents;
+pub mod decisions;
 pub mod disclosures;
 pub mod fhir;
 pub mod health;
 pub mod objections;
+pub mod referrals;
+pub mod relationships;
 pub mod subject;
 
 /// The description of the API.
@@ -33,6 +38,11 @@ pub mod subject;
         (name = "fhir", description = "The same for FHIR R4 clients"),
         (name = "consents", description = "Consent records"),
         (name = "objections", description = "Objections (UK GDPR Art 21) and dissent"),
+        (name = "relationships", description = "Why an organisation or practitioner has to do with a person"),
+        (name = "break-glass", description = "Emergencies that a practitioner declares"),
+        (name = "alerts", description = "What privacy officers have to look at"),
+        (name = "referrals", description = "Requests for a one-off disclosure, decided by a named person"),
+        (name = "decisions", description = "How a decision came about"),
         (name = "health", description = "Whether the process lives and can work")
     )
 )]
@@ -49,6 +59,22 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(objections::record))
         .routes(routes!(objections::read))
         .routes(routes!(objections::withdraw))
+        .routes(routes!(objections::answer))
+        .routes(routes!(relationships::record))
+        .routes(routes!(relationships::end))
+        .routes(routes!(break_glass::declare))
+        .routes(routes!(alerts::list))
+        .routes(routes!(alerts::acknowledge))
+        .routes(routes!(alerts::review))
+        .routes(routes!(referrals::list))
+        .routes(routes!(referrals::show))
+        .routes(routes!(referrals::request))
+        .routes(routes!(referrals::take))
+        .routes(routes!(referrals::ask))
+        .routes(routes!(referrals::answer))
+        .routes(routes!(referrals::decide))
+        .routes(routes!(decisions::explanation))
+        .routes(routes!(consents::change))
         .routes(routes!(fhir::read))
         .routes(routes!(fhir::search))
         .routes(routes!(health::healthz))

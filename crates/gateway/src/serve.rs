@@ -11,6 +11,7 @@ use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    alerts,
     app::App,
     caller::{Authenticator, Registry},
     clock::{Clock, Entropy, SystemClock, SystemEntropy},
@@ -124,6 +125,7 @@ pub async fn serve_on(
     let recorder = tokio::spawn(record_refused_handshakes(app.clone(), heard));
     let reloader =
         tokio::spawn(reload_on_hangup(app.clone(), settings.clone(), current.clone(), shutdown.clone()));
+    let watcher = tokio::spawn(alerts::watch(app.clone(), shutdown.clone()));
     let probes = settings.probe_listen.map(|address| probe(address, app.clone(), shutdown.clone()));
     let probes = probes.map(tokio::spawn);
     tracing::info!(address = %listener.local_addr()?, "serving");
@@ -133,6 +135,7 @@ pub async fn serve_on(
     shutdown.cancel();
     recorder.await?;
     reloader.await?;
+    watcher.await?;
     if let Some(probes) = probes {
         probes.await??;
     }

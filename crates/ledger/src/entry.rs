@@ -94,6 +94,72 @@ pub enum Body {
     },
     /// An objection ended.
     ObjectionEnded { objection_id: String, subject: String, outcome: String, by: Actor },
+    /// A consent's status changed in another way than by withdrawal.
+    ConsentStatusChanged { consent_id: String, subject: String, status: String, by: Actor },
+    /// An objection was answered: `upheld` or `refused`.
+    ObjectionAnswered { objection_id: String, subject: String, outcome: String, by: Actor },
+    /// An organisation says that it has to do with a person.
+    RelationshipRecorded {
+        relationship_id: String,
+        subject: String,
+        organisation: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        practitioner: Option<String>,
+        relationship: String,
+        from_us: i64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until_us: Option<i64>,
+        by: Actor,
+    },
+    /// A relationship ended.
+    RelationshipEnded { relationship_id: String, subject: String, by: Actor },
+    /// A practitioner declared an emergency: break-glass. The alert to their organisation is in the same commit.
+    BreakGlassDeclared {
+        break_glass_id: String,
+        subject: String,
+        organisation: String,
+        practitioner: String,
+        purpose: String,
+        reason: String,
+        cannot_consent: bool,
+        statement_sha256: String,
+        from_us: i64,
+        until_us: i64,
+        review_due_us: i64,
+        by: Actor,
+    },
+    /// An alert was acknowledged, reviewed or escalated. Nobody's hand is on an escalation: the time did it.
+    AlertHandled {
+        alert_id: String,
+        action: String,
+        outcome: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<Actor>,
+    },
+    /// A request for a one-off disclosure moved on: `requested`, `taken`, `asked`, `answered` or `refused`.
+    /// What was written is kept beside the ledger; its digest is here.
+    ReferralMoved { decision_id: String, action: String, text_sha256: String, by: Actor },
+    /// A named person of the record holder allowed a one-off disclosure.
+    GrantMade {
+        grant_id: String,
+        decision_id: String,
+        subject: String,
+        recipient: String,
+        practitioner: String,
+        provider: String,
+        purpose: String,
+        items: Vec<String>,
+        from_us: i64,
+        until_us: i64,
+        reason_sha256: String,
+        by: Actor,
+    },
+    /// A grant was taken back.
+    GrantRevoked { grant_id: String, subject: String, by: Actor },
+    /// The answers of a national data opt-out check were taken in, for one purpose and a limited time.
+    OptOutsImported { batch: String, purpose: String, checked: u64, expires_us: i64 },
+    /// Somebody read how a decision came about.
+    DecisionRead { of: String, what: String, by: Actor },
     /// Somebody read what is held about a person.
     SubjectRecordRead { subject: String, what: String, by: Actor },
     /// A request was refused before any decision.
@@ -174,6 +240,18 @@ pub struct Decided {
     pub context_sha256: String,
     /// The caller wants the decision and not the record.
     pub answer_only: bool,
+    /// The grant that it rests on, in place of an agreement.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<String>,
+    /// The emergency that it was asked under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub break_glass: Option<String>,
+    /// The guardrails that forbade it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub guardrails: Vec<String>,
+    /// The agreements that the access token was limited to; none is no such limit.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub within: Vec<String>,
 }
 
 /// The version of a flow.
@@ -272,6 +350,17 @@ impl Body {
             Self::ConsentWithdrawn { .. } => "consent_withdrawn",
             Self::ObjectionRecorded { .. } => "objection_recorded",
             Self::ObjectionEnded { .. } => "objection_ended",
+            Self::ConsentStatusChanged { .. } => "consent_status_changed",
+            Self::ObjectionAnswered { .. } => "objection_answered",
+            Self::RelationshipRecorded { .. } => "relationship_recorded",
+            Self::RelationshipEnded { .. } => "relationship_ended",
+            Self::BreakGlassDeclared { .. } => "break_glass_declared",
+            Self::AlertHandled { .. } => "alert_handled",
+            Self::ReferralMoved { .. } => "referral_moved",
+            Self::GrantMade { .. } => "grant_made",
+            Self::GrantRevoked { .. } => "grant_revoked",
+            Self::OptOutsImported { .. } => "opt_outs_imported",
+            Self::DecisionRead { .. } => "decision_read",
             Self::SubjectRecordRead { .. } => "subject_record_read",
             Self::RequestRefused { .. } => "request_refused",
             Self::HandshakeRefused { .. } => "handshake_refused",
@@ -285,7 +374,10 @@ impl Body {
             Self::Intent(decided) | Self::Refusal(decided) | Self::Referral(decided) => {
                 Some(&decided.decision_id)
             }
-            Self::Release { decision_id, .. } | Self::Closure { decision_id, .. } => Some(decision_id),
+            Self::Release { decision_id, .. }
+            | Self::Closure { decision_id, .. }
+            | Self::ReferralMoved { decision_id, .. }
+            | Self::GrantMade { decision_id, .. } => Some(decision_id),
             _ => None,
         }
     }

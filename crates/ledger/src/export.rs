@@ -150,6 +150,7 @@ struct Row {
 }
 
 impl Row {
+    #[expect(clippy::too_many_lines, reason = "one exhaustive match: a kind and its columns side by side")]
     fn of(body: &Body) -> Self {
         let none = Self { decision: body.decision_id().unwrap_or("").to_owned(), ..Self::default() };
         match body {
@@ -184,8 +185,54 @@ impl Row {
                 by: actor(by),
                 ..none
             },
-            Body::ObjectionEnded { subject, outcome, by, .. } => {
+            Body::ObjectionEnded { subject, outcome, by, .. }
+            | Body::ObjectionAnswered { subject, outcome, by, .. } => {
                 Self { subject: subject.clone(), outcome: outcome.clone(), by: actor(by), ..none }
+            }
+            Body::ConsentStatusChanged { subject, status, by, .. } => {
+                Self { subject: subject.clone(), outcome: status.clone(), by: actor(by), ..none }
+            }
+            Body::RelationshipRecorded { subject, organisation, relationship, by, .. } => Self {
+                subject: subject.clone(),
+                recipient: organisation.clone(),
+                outcome: relationship.clone(),
+                by: actor(by),
+                ..none
+            },
+            Body::RelationshipEnded { subject, by, .. } => {
+                Self { subject: subject.clone(), outcome: "ended".to_owned(), by: actor(by), ..none }
+            }
+            Body::BreakGlassDeclared { subject, purpose, organisation, reason, by, .. } => Self {
+                subject: subject.clone(),
+                purpose: purpose.clone(),
+                recipient: organisation.clone(),
+                reasons: reason.clone(),
+                by: actor(by),
+                ..none
+            },
+            Body::AlertHandled { action, outcome, by, .. } => Self {
+                items: action.clone(),
+                outcome: outcome.clone(),
+                by: by.as_ref().map(actor).unwrap_or_default(),
+                ..none
+            },
+            Body::ReferralMoved { action, by, .. } => Self { outcome: action.clone(), by: actor(by), ..none },
+            Body::GrantMade { subject, recipient, provider, purpose, items, by, .. } => Self {
+                subject: subject.clone(),
+                recipient: recipient.clone(),
+                provider: provider.clone(),
+                purpose: purpose.clone(),
+                items: items.join(" "),
+                outcome: "granted".to_owned(),
+                by: actor(by),
+                ..none
+            },
+            Body::GrantRevoked { subject, by, .. } => {
+                Self { subject: subject.clone(), outcome: "revoked".to_owned(), by: actor(by), ..none }
+            }
+            Body::OptOutsImported { purpose, .. } => Self { purpose: purpose.clone(), ..none },
+            Body::DecisionRead { of, what, by } => {
+                Self { decision: of.clone(), items: what.clone(), by: actor(by), ..none }
             }
             Body::SubjectRecordRead { subject, what, by } => {
                 Self { subject: subject.clone(), items: what.clone(), by: actor(by), ..none }

@@ -9,9 +9,10 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::{
-    catalogue::Form,
+    catalogue::{Category, Form},
     identifier::{AgreementId, FlowId, ItemId, OrganisationId, ProviderId, SubjectScheme},
     purpose::PurposeClass,
+    subject::RelationshipKind,
 };
 
 /// One version of an agreement, as its file is written. Versions are immutable: a change is a new version.
@@ -170,6 +171,12 @@ pub struct DataFlow {
     pub identifiers: Vec<SubjectScheme>,
     /// The practitioners' roles that may ask; `unattended` stands for declared jobs.
     pub roles: Vec<String>,
+    /// The relationships of which the practitioner must have one with the person. None listed is none needed.
+    #[serde(default)]
+    pub relationship: Vec<RelationshipKind>,
+    /// Most people about whom a record may be released in one day (Europe/London). None is no ceiling.
+    #[serde(default)]
+    pub releases_per_day_max: Option<u32>,
     /// Whom the flow is about.
     #[serde(default)]
     pub cohort: Cohort,
@@ -205,7 +212,7 @@ pub struct LawfulBasis {
     pub article_9: Option<Article9>,
     /// Data Protection Act 2018, Schedule 1: the paragraph, such as `part 2 paragraph 18`.
     #[serde(default)]
-    pub schedule_1: Option<String>,
+    pub schedule_1: Option<Schedule1>,
     /// The authority for criminal offence data (UK GDPR Art 10; DPA 2018 s10(5)).
     #[serde(default)]
     pub article_10: Option<String>,
@@ -252,9 +259,118 @@ pub enum Article9 {
 }
 
 impl Article9 {
-    /// Whether a Schedule 1 condition is needed with it (DPA 2018, s10(2) and (3)).
-    pub fn needs_schedule_1(self) -> bool {
-        !matches!(self, Self::ExplicitConsent | Self::VitalInterests)
+    /// The part of Schedule 1, and its paragraph where there is only one, in which the condition that goes with
+    /// it is found (DPA 2018 s10(2) and (3)). `None` needs none.
+    pub fn schedule_1_part(self) -> Option<(u8, Option<u8>)> {
+        match self {
+            Self::ExplicitConsent | Self::VitalInterests => None,
+            Self::SubstantialPublicInterest => Some((2, None)),
+            Self::HealthOrSocialCare => Some((1, Some(2))),
+            Self::PublicHealth => Some((1, Some(3))),
+            Self::Research => Some((1, Some(4))),
+        }
+    }
+}
+
+/// A condition of the Data Protection Act 2018, Schedule 1, written `part 2 paragraph 18`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Schedule1 {
+    /// 1 (employment, health, research) or 2 (substantial public interest).
+    pub part: u8,
+    /// The paragraph.
+    pub paragraph: u8,
+}
+
+/// A Schedule 1 condition that cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("write a schedule 1 condition as `part 1 paragraph 2` (parts 1 and 2, paragraphs 1 to 28)")]
+pub struct Schedule1Error;
+
+impl TryFrom<String> for Schedule1 {
+    type Error = Schedule1Error;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let words: Vec<_> = text.split(' ').collect();
+        let ["part", part, "paragraph", paragraph] = words.as_slice() else { return Err(Schedule1Error) };
+        let (Ok(part), Ok(paragraph)) = (part.parse(), paragraph.parse()) else { return Err(Schedule1Error) };
+        let exists = matches!((part, paragraph), (1, 1..=4) | (2, 6..=28));
+        if exists { Ok(Self { part, paragraph }) } else { Err(Schedule1Error) }
+    }
+}
+
+/// What is missing from a lawful basis, for one purpose and one category of data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum BasisGap {
+    /// The Art 6 basis is not one for this purpose.
+    Article6NotForPurpose,
+    /// Special-category data and no Art 9 condition.
+    Article9Missing,
+    /// The Art 9 condition is not one for this purpose.
+    Article9NotForPurpose,
+    /// The Art 9 condition needs a Schedule 1 condition.
+    Schedule1Missing,
+    /// The Schedule 1 condition does not belong to the Art 9 condition, or not to the purpose.
+    Schedule1NotForPurpose,
+    /// Offence data and no authority under Art 10.
+    Article10Missing,
+}
+
+impl BasisGap {
+    /// The gap in words.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Article6NotForPurpose => "its article 6 basis is not one for this purpose",
+            Self::Article9Missing => "special-category data needs an article 9 condition",
+            Self::Article9NotForPurpose => "its article 9 condition is not one for this purpose",
+            Self::Schedule1Missing => "its article 9 condition needs a schedule 1 condition beside it",
+            Self::Schedule1NotForPurpose => {
+                "its schedule 1 condition does not fit its article 9 condition and purpose"
+            }
+            Self::Article10Missing => "offence data needs an authority under article 10",
+        }
+    }
+
+    /// Whether something is recorded that does not fit, rather than nothing.
+    pub fn is_misfit(self) -> bool {
+        matches!(
+            self,
+            Self::Article6NotForPurpose | Self::Article9NotForPurpose | Self::Schedule1NotForPurpose
+        )
+    }
+}
+
+impl LawfulBasis {
+    /// What is missing from this basis for data of this category and this purpose. `None` is complete.
+    ///
+    /// Source: UK GDPR Arts 6, 9, 10; Data Protection Act 2018 s10 and s11(2), Schedule 1 parts 1 and 2.
+    pub fn gap(&self, purpose: PurposeClass, category: Category) -> Option<BasisGap> {
+        let rules = purpose.rules();
+        if !rules.article_6.contains(&self.article_6) {
+            return Some(BasisGap::Article6NotForPurpose);
+        }
+        match category {
+            Category::Ordinary => None,
+            Category::Offence => self.article_10.is_none().then_some(BasisGap::Article10Missing),
+            Category::Special => {
+                let Some(article_9) = self.article_9 else { return Some(BasisGap::Article9Missing) };
+                if !rules.article_9.contains(&article_9) {
+                    return Some(BasisGap::Article9NotForPurpose);
+                }
+                match (article_9.schedule_1_part(), self.schedule_1) {
+                    (None, _) => None,
+                    (Some(_), None) => Some(BasisGap::Schedule1Missing),
+                    (Some((part, paragraph)), Some(condition)) => {
+                        let of_article = condition.part == part
+                            && paragraph.is_none_or(|paragraph| condition.paragraph == paragraph);
+                        let of_purpose = part != 2
+                            || rules.schedule_1_part_2.is_empty()
+                            || rules.schedule_1_part_2.contains(&condition.paragraph);
+                        (!(of_article && of_purpose)).then_some(BasisGap::Schedule1NotForPurpose)
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -282,6 +398,37 @@ pub enum Confidentiality {
     },
     /// An overriding public interest, weighed case by case.
     PublicInterest,
+}
+
+/// The ways of meeting the duty of confidentiality, without their particulars.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConfidentialityKind {
+    /// Nothing is held in confidence.
+    NotConfidential,
+    /// Implied consent.
+    ImpliedConsent,
+    /// Explicit consent.
+    ExplicitConsent,
+    /// A statutory duty or gateway.
+    Statute,
+    /// Section 251 support.
+    Section251,
+    /// An overriding public interest.
+    PublicInterest,
+}
+
+impl Confidentiality {
+    /// Which way it is.
+    pub fn kind(&self) -> ConfidentialityKind {
+        match self {
+            Self::NotConfidential => ConfidentialityKind::NotConfidential,
+            Self::ImpliedConsent => ConfidentialityKind::ImpliedConsent,
+            Self::ExplicitConsent => ConfidentialityKind::ExplicitConsent,
+            Self::Statute { .. } => ConfidentialityKind::Statute,
+            Self::Section251 { .. } => ConfidentialityKind::Section251,
+            Self::PublicInterest => ConfidentialityKind::PublicInterest,
+        }
+    }
 }
 
 /// One item of a flow.

@@ -9,11 +9,15 @@ use serde::Deserialize;
 use crate::{
     PolicySet, Question, SubjectIdentifier, SubjectScheme,
     decide::{Asked, Decision, decide, decide_with_facts},
-    identifier::{ConsentId, ItemId, ObjectionId, OrganisationId, ProviderId},
+    identifier::{
+        BreakGlassId, ConsentId, GrantId, ItemId, ObjectionId, OrganisationId, ProviderId, RelationshipId,
+    },
     policy::PolicyFile,
     purpose::PurposeClass,
     subject::{
-        ConsentRecord, ConsentStatus, ConsentType, Objection, ObjectionStatus, RecordFacts, SubjectState,
+        AdHocGrant, BreakGlass, BreakGlassReason, ConsentRecord, ConsentStatus, ConsentType, GivenBy,
+        LegitimateRelationship, Objection, ObjectionKind, ObjectionStatus, OptOut, ProxyAuthority,
+        RecordFacts, RelationshipKind, SubjectState,
     },
 };
 
@@ -54,6 +58,20 @@ struct Case {
     consents: Vec<HeldConsent>,
     #[serde(default)]
     objections: Vec<HeldObjection>,
+    /// The practitioner who asks; `practitioner-1` unless the role is `unattended`.
+    #[serde(default = "usual_practitioner")]
+    practitioner: Option<String>,
+    /// The question names the first of the emergencies.
+    #[serde(default)]
+    break_glass: bool,
+    #[serde(default)]
+    relationships: Vec<HeldRelationship>,
+    #[serde(default)]
+    grants: Vec<HeldGrant>,
+    #[serde(default)]
+    emergencies: Vec<HeldEmergency>,
+    #[serde(default)]
+    opt_out: HeldOptOut,
     #[serde(default)]
     restricted: bool,
     #[serde(default)]
@@ -79,6 +97,58 @@ struct HeldConsent {
     purposes: Vec<PurposeClass>,
     given_at: Timestamp,
     expires_at: Option<Timestamp>,
+    ended_at: Option<Timestamp>,
+    /// A proxy's authority; without it the person themselves.
+    proxy: Option<ProxyAuthority>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HeldRelationship {
+    organisation: OrganisationId,
+    practitioner: Option<String>,
+    kind: RelationshipKind,
+    from: Timestamp,
+    until: Option<Timestamp>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HeldGrant {
+    recipient: OrganisationId,
+    practitioner: String,
+    provider: ProviderId,
+    purpose: PurposeClass,
+    items: Vec<String>,
+    from: Timestamp,
+    until: Timestamp,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HeldEmergency {
+    organisation: OrganisationId,
+    practitioner: String,
+    purpose: PurposeClass,
+    reason: BreakGlassReason,
+    #[serde(default)]
+    cannot_consent: bool,
+    from: Timestamp,
+    until: Timestamp,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum HeldOptOut {
+    #[default]
+    NotChecked,
+    Clear,
+    OptedOut,
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the default of an optional member")]
+fn usual_practitioner() -> Option<String> {
+    Some("practitioner-1".to_owned())
 }
 
 #[derive(Deserialize)]
@@ -88,6 +158,8 @@ struct HeldObjection {
     purposes: Vec<PurposeClass>,
     #[serde(default)]
     recipients: Vec<OrganisationId>,
+    #[serde(default)]
+    kind: ObjectionKind,
     status: ObjectionStatus,
 }
 
@@ -186,6 +258,8 @@ impl Case {
         let question = Question {
             recipient: self.recipient.clone(),
             role: self.role.clone(),
+            practitioner: self.practitioner.clone().filter(|_| self.role != "unattended"),
+            break_glass: self.break_glass.then(|| BreakGlassId::from_random(1)),
             provider: self.provider.clone(),
             purpose: self.purpose,
             subject,
@@ -215,16 +289,59 @@ impl Case {
             controller: held.controller.clone(),
             recipients: held.recipients.clone(),
             purposes: held.purposes.clone(),
+            given_by: held.proxy.map_or(GivenBy::Person, |authority| GivenBy::Proxy {
+                authority,
+                capacity_statement: "assessed".to_owned(),
+            }),
             given_at: held.given_at,
             expires_at: held.expires_at,
+            ended_at: held.ended_at,
         });
         let objections = self.objections.iter().zip(1..).map(|(held, number)| Objection {
             id: ObjectionId::from_random(number),
             purposes: held.purposes.clone(),
             recipients: held.recipients.clone(),
+            kind: held.kind,
             status: held.status,
         });
+        let relationships = self.relationships.iter().zip(1..).map(|(held, number)| LegitimateRelationship {
+            id: RelationshipId::from_random(number),
+            organisation: held.organisation.clone(),
+            practitioner: held.practitioner.clone(),
+            kind: held.kind,
+            from: held.from,
+            until: held.until,
+        });
+        let grants = self.grants.iter().zip(1..).map(|(held, number)| AdHocGrant {
+            id: GrantId::from_random(number),
+            recipient: held.recipient.clone(),
+            practitioner: held.practitioner.clone(),
+            provider: held.provider.clone(),
+            purpose: held.purpose,
+            items: held.items.iter().filter_map(|text| text.parse().ok()).collect(),
+            retain_days: 28,
+            from: held.from,
+            until: held.until,
+        });
+        let emergencies = self.emergencies.iter().zip(1..).map(|(held, number)| BreakGlass {
+            id: BreakGlassId::from_random(number),
+            organisation: held.organisation.clone(),
+            practitioner: held.practitioner.clone(),
+            purpose: held.purpose,
+            reason: held.reason,
+            cannot_consent: held.cannot_consent,
+            from: held.from,
+            until: held.until,
+        });
         SubjectState {
+            relationships: relationships.collect(),
+            grants: grants.collect(),
+            emergencies: emergencies.collect(),
+            opt_out: match self.opt_out {
+                HeldOptOut::NotChecked => OptOut::NotChecked,
+                HeldOptOut::Clear => OptOut::Clear,
+                HeldOptOut::OptedOut => OptOut::OptedOut,
+            },
             consents: consents.collect(),
             objections: objections.collect(),
             restricted: self.restricted,

@@ -129,6 +129,7 @@ pub struct Sign {
 /// One thing that can be asked for.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "marks in a file: each is a yes or a no")]
 pub struct DataItem {
     /// Its name in requests, agreements and the ledger.
     pub id: Spanned<ItemId>,
@@ -140,6 +141,12 @@ pub struct DataItem {
     pub confidential: bool,
     /// Whether it says, or lets one work out, where the person is.
     pub locating: bool,
+    /// Whether it is social care data, which s251 support for case finding leaves out.
+    #[serde(default)]
+    pub social_care: bool,
+    /// Whether a practitioner may be told it in an emergency that no agreement covers. Few items should be.
+    #[serde(default)]
+    pub emergency: bool,
     /// Where it is.
     pub select: Selector,
     /// Where that place is an object: the members that belong to the item. Others are dropped.
@@ -198,6 +205,20 @@ impl Form {
         }
     }
 }
+
+impl std::str::FromStr for Form {
+    type Err = UnknownForm;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let all = [Self::AsIs, Self::Initial, Self::Year, Self::AgeBand, Self::PostcodeDistrict, Self::YesNo];
+        all.into_iter().find(|form| form.as_str() == text).ok_or(UnknownForm)
+    }
+}
+
+/// A form that is not in the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("unknown form; use as-is, initial, year, age-band, postcode-district or yes-no")]
+pub struct UnknownForm;
 
 impl fmt::Display for Form {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -25,16 +25,21 @@ use jiff::Timestamp;
 use crate::{
     agreement::{Agreement, DataFlow},
     catalogue::{Form, Provider},
-    identifier::{AgreementId, ConsentId, FlowId, ItemId, OrganisationId, ProviderId, SubjectIdentifier},
+    identifier::{
+        AgreementId, BreakGlassId, ConsentId, FlowId, GrantId, ItemId, OrganisationId, ProviderId,
+        SubjectIdentifier,
+    },
     minimise::Examined,
     policy::PolicySet,
     purpose::{AgreementNeed, PurposeClass},
     subject::{RecordFacts, SubjectState},
 };
 
+mod exception;
 mod reason;
 mod rules;
 
+pub use exception::may_break_glass;
 pub use reason::{Outcome, Reason, Rule, Step};
 
 /// What is asked. Everything in it was parsed and authenticated before.
@@ -44,6 +49,10 @@ pub struct Question {
     pub recipient: OrganisationId,
     /// The asking practitioner's role, or `unattended` for a declared job.
     pub role: String,
+    /// The practitioner, by their organisation's identifier; none for an unattended job.
+    pub practitioner: Option<String>,
+    /// The emergency that the practitioner declared and asks under.
+    pub break_glass: Option<BreakGlassId>,
     /// The record holder.
     pub provider: ProviderId,
     /// For what.
@@ -79,7 +88,8 @@ pub enum Decision {
 /// Leave to ask the record holder. It can be made by [`decide`] alone.
 #[derive(Debug, Clone)]
 pub struct Permit {
-    agreement: AgreementReference,
+    authority: Authority,
+    break_glass: Option<BreakGlassId>,
     provider: ProviderId,
     subject: SubjectIdentifier,
     items: Vec<PermittedItem>,
@@ -130,13 +140,67 @@ pub struct AgreementReference {
     pub digest: String,
 }
 
-/// An item that may leave, and the form in which it leaves.
+/// What a permit rests on.
 #[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Authority {
+    /// A flow of an agreement in force.
+    Agreement(AgreementReference),
+    /// A one-off disclosure that a named person of the record holder allowed.
+    Grant(GrantId),
+    /// An emergency that a practitioner declared, and no agreement.
+    Emergency(BreakGlassId),
+}
+
+impl Authority {
+    /// The version of the flow, where it is one.
+    pub fn agreement(&self) -> Option<&AgreementReference> {
+        match self {
+            Self::Agreement(reference) => Some(reference),
+            Self::Grant(_) | Self::Emergency(_) => None,
+        }
+    }
+
+    /// The grant, where it is one.
+    pub fn grant(&self) -> Option<&GrantId> {
+        match self {
+            Self::Grant(id) => Some(id),
+            Self::Agreement(_) | Self::Emergency(_) => None,
+        }
+    }
+}
+
+/// An item that may leave, and the form in which it leaves.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct PermittedItem {
     /// The item.
     pub item: ItemId,
     /// Its form.
     pub form: Form,
+}
+
+impl TryFrom<String> for PermittedItem {
+    type Error = crate::identifier::IdentifierError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<PermittedItem> for String {
+    fn from(item: PermittedItem) -> Self {
+        item.to_string()
+    }
+}
+
+impl std::str::FromStr for PermittedItem {
+    type Err = crate::identifier::IdentifierError;
+
+    /// Reads `item:form`.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (item, form) = text.rsplit_once(':').ok_or(Self::Err::Slug)?;
+        Ok(Self { item: item.parse()?, form: form.parse().map_err(|_| Self::Err::Slug)? })
+    }
 }
 
 impl std::fmt::Display for PermittedItem {
@@ -181,6 +245,33 @@ pub struct Obligations {
     pub obtain_consent_to_visit: bool,
 }
 
+impl Obligations {
+    /// The obligations as sentences, for whoever reads the record. `source_time` is when the source last changed
+    /// it, as the source says.
+    pub fn in_words(&self, source_time: Option<&str>) -> Vec<String> {
+        let mut words = vec![
+            format!("Use it for {} only.", self.purpose),
+            format!("Delete it before {}.", self.retain_until),
+            if self.onward_sharing {
+                "You may pass it on where your agreement says so.".to_owned()
+            } else {
+                "Do not pass it on.".to_owned()
+            },
+            format!("If something in it is wrong, tell {}.", self.rectification_contact),
+            format!("If it is lost or seen by the wrong people, tell {} at once.", self.breach_contact),
+        ];
+        if let Some(time) = source_time {
+            words.push(format!(
+                "The source last changed it at {time}; check what matters before you act on it."
+            ));
+        }
+        if self.obtain_consent_to_visit {
+            words.push("No consent to a visit is recorded: get it before you book one.".to_owned());
+        }
+        words
+    }
+}
+
 /// Decides a question against the policies in force and what is held about the person.
 ///
 /// Source: `docs/decision-table.md`, after UK GDPR Arts 5, 6, 9, 10 and 21, the common-law duty of
@@ -201,15 +292,46 @@ pub fn decide_with_facts(
     weigh(question, policies, subject, Some(facts), None, at)
 }
 
-/// `only` is the flow that the question was permitted under, when it is decided again.
+/// `only` is what the question was permitted under, when it is decided again.
 fn weigh(
     question: &Question,
     policies: &PolicySet,
     subject: &SubjectState,
     facts: Option<&RecordFacts>,
-    only: Option<&AgreementReference>,
+    only: Option<&Authority>,
     at: Timestamp,
 ) -> Decision {
+    let known = Known { question, policies, subject, facts, at };
+    let by_agreement = match only {
+        Some(Authority::Grant(_) | Authority::Emergency(_)) => None,
+        Some(Authority::Agreement(reference)) => Some(under_agreements(&known, Some(reference))),
+        None => Some(under_agreements(&known, None)),
+    };
+    if let Some(permit @ Decision::Permit(_)) = by_agreement {
+        return permit;
+    }
+    // What no agreement permits, a named person may have permitted.
+    let by_exception = match only {
+        Some(Authority::Agreement(_)) => None,
+        Some(Authority::Grant(_) | Authority::Emergency(_)) | None => exception::weigh(&known, only),
+    };
+    by_exception.or(by_agreement).unwrap_or_else(|| {
+        let trace = vec![Step { rule: Rule::Exception, outcome: Outcome::Fail(Reason::ExceptionEnded) }];
+        Decision::Deny(denial(question, trace, None))
+    })
+}
+
+/// Everything that bears on one decision.
+struct Known<'a> {
+    question: &'a Question,
+    policies: &'a PolicySet,
+    subject: &'a SubjectState,
+    facts: Option<&'a RecordFacts>,
+    at: Timestamp,
+}
+
+fn under_agreements(known: &Known<'_>, only: Option<&AgreementReference>) -> Decision {
+    let Known { question, policies, subject, facts, at } = *known;
     let mut before = Vec::new();
     rules::organisation(question, policies, &mut before);
     let flows = policies.flows(&question.provider, &question.recipient, question.purpose);
@@ -223,8 +345,10 @@ fn weigh(
     let (Some(provider), false) = (policies.provider(&question.provider), flows.is_empty()) else {
         return without_agreement(question, before);
     };
+    let emergency = exception::emergency(known);
     let weighed = flows.into_iter().map(|(agreement, flow)| {
-        let candidate = rules::Candidate { question, provider, agreement, flow, subject, facts, at };
+        let candidate =
+            rules::Candidate { question, provider, agreement, flow, subject, facts, emergency, at };
         let (permit, mut trace) = rules::weigh(&candidate, policies);
         trace.splice(0..0, before.iter().cloned());
         (agreement, flow, permit, trace)
@@ -301,9 +425,14 @@ fn reference(policies: &PolicySet, agreement: &Agreement, flow: &DataFlow) -> Ag
 }
 
 impl Permit {
-    /// The flow it rests on.
-    pub fn agreement(&self) -> &AgreementReference {
-        &self.agreement
+    /// What it rests on.
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// The emergency that it was asked under.
+    pub fn break_glass(&self) -> Option<&BreakGlassId> {
+        self.break_glass.as_ref()
     }
 
     /// The record holder that may be asked.
@@ -365,15 +494,17 @@ impl Permit {
         examined: &Examined,
         at: Timestamp,
     ) -> Result<ConfirmedPermit, Box<Denial>> {
-        // Under this flow alone: were another to take over, the answer would tell what the record says.
-        let again = weigh(question, policies, subject, Some(examined.facts()), Some(&self.agreement), at);
+        // Under this authority alone: were another to take over, the answer would tell what the record says.
+        let again = weigh(question, policies, subject, Some(examined.facts()), Some(&self.authority), at);
         let changed = || {
             let trace = vec![Step { rule: Rule::Agreement, outcome: Outcome::Fail(Reason::PolicyChanged) }];
-            Err(Box::new(denial(question, trace, Some(self.agreement.clone()))))
+            Err(Box::new(denial(question, trace, self.authority.agreement().cloned())))
         };
         match again {
             Decision::Permit(permit) => Ok(ConfirmedPermit { permit }),
-            Decision::Deny(denial) if denial.agreement.is_some() => Err(Box::new(denial)),
+            Decision::Deny(denial) if denial.agreement.is_some() || self.authority.agreement().is_none() => {
+                Err(Box::new(denial))
+            }
             Decision::Deny(_) | Decision::Refer(_) => changed(),
         }
     }

@@ -353,6 +353,22 @@ opaque! {
     /// One objection.
     ObjectionId, "obj_"
 }
+opaque! {
+    /// One legitimate relationship.
+    RelationshipId, "rel_"
+}
+opaque! {
+    /// One grant of a one-off disclosure.
+    GrantId, "gra_"
+}
+opaque! {
+    /// One emergency that a practitioner declared.
+    BreakGlassId, "btg_"
+}
+opaque! {
+    /// One alert to an organisation's privacy officers.
+    AlertId, "alt_"
+}
 
 #[cfg(test)]
 mod tests;

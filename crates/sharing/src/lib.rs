@@ -8,6 +8,7 @@ pub mod agreement;
 pub mod cases;
 pub mod catalogue;
 pub mod decide;
+pub mod explain;
 pub mod identifier;
 pub mod json;
 pub mod minimise;
@@ -20,8 +21,9 @@ pub use agreement::{Agreement, DataFlow};
 pub use catalogue::{Catalogue, Provider};
 pub use decide::{Decision, Denial, Permit, Question, Reason, Referral};
 pub use identifier::{
-    AgreementId, CaseReference, ConsentId, IdentifierError, ItemId, NhsNumber, ObjectionId, OrganisationId,
-    Pseudonym, SubjectIdentifier, SubjectScheme, SystemId,
+    AgreementId, AlertId, BreakGlassId, CaseReference, ConsentId, DecisionId, GrantId, IdentifierError,
+    ItemId, NhsNumber, ObjectionId, OrganisationId, Pseudonym, RelationshipId, SubjectIdentifier,
+    SubjectScheme, SystemId,
 };
 pub use minimise::{Examined, MinimisedRecord};
 pub use policy::PolicySet;

@@ -51,7 +51,7 @@ pub enum OrganisationKind {
 }
 
 /// A policy file as it was read.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, Deserialize)]
 pub struct PolicyFile {
     /// The path below the policies folder, with forward slashes.
     pub path: String,
@@ -83,6 +83,7 @@ pub struct PolicySet {
     catalogue: Catalogue,
     agreements: BTreeMap<AgreementId, (Agreement, String)>,
     digest: String,
+    files: std::sync::Arc<[PolicyFile]>,
 }
 
 impl PolicySet {
@@ -104,6 +105,7 @@ impl PolicySet {
             catalogue: Catalogue::new(),
             agreements: BTreeMap::new(),
             digest: digest_of(files),
+            files: files.iter().filter(|file| !file.path.starts_with("cases/")).cloned().collect(),
         };
         for (file, organisation) in organisations {
             let (id, offset) = (organisation.id.get_ref().clone(), organisation.id.span().start);
@@ -140,6 +142,11 @@ impl PolicySet {
     /// SHA-256 over every file's path and content, in hexadecimal.
     pub fn digest(&self) -> &str {
         &self.digest
+    }
+
+    /// The files it was read from, without the cases, so that it can be read again later.
+    pub fn files(&self) -> &[PolicyFile] {
+        &self.files
     }
 
     /// The organisation of this name.

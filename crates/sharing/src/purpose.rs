@@ -7,6 +7,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::agreement::{Article6, Article9, ConfidentialityKind};
+
 /// Why a record is asked for. Purposes are coded; free text is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -61,6 +63,31 @@ pub struct PurposeRules {
     pub contacts_person: bool,
     /// Only aggregates may leave: a person's record never does.
     pub aggregate_only: bool,
+    /// The national data opt-out applies to confidential patient information.
+    pub opt_out_applies: bool,
+    /// Social care data is left out (the usual condition of s251 support for case finding).
+    pub excludes_social_care: bool,
+    /// Who can make an exception, and how.
+    pub override_path: OverridePath,
+    /// The bases of UK GDPR Art 6 that fit the purpose.
+    pub article_6: &'static [Article6],
+    /// The conditions of UK GDPR Art 9 that fit the purpose, where special-category data is asked for.
+    pub article_9: &'static [Article9],
+    /// The paragraphs of Schedule 1 part 2 that fit the purpose; empty is any (DPA 2018 s10(3)).
+    pub schedule_1_part_2: &'static [u8],
+    /// How the common-law duty of confidentiality can be met, where confidential information is asked for.
+    pub confidentiality: &'static [ConfidentialityKind],
+}
+
+/// Who can make an exception for a purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OverridePath {
+    /// Nobody.
+    None,
+    /// A practitioner, at once, alerted and reviewed.
+    BreakGlass,
+    /// A named person of the record holder, on request.
+    Referral,
 }
 
 /// Whether a flow for this purpose needs an agreement.
@@ -126,43 +153,155 @@ impl PurposeClass {
         }
     }
 
-    #[expect(clippy::match_same_arms, reason = "one arm a row: rows that agree today may part tomorrow")]
     /// The row of the decision table. Every "no" and "yes" here is one a lawyer may change.
+    #[expect(clippy::too_many_lines, reason = "the decision table: one arm a row")]
     pub fn rules(self) -> PurposeRules {
-        use AgreementNeed::{OrReferral, Required};
-        use ConsentNeed::{Always, ForConfidentialItems, NotAsked};
-        let row = |agreement, objection_blocks, explicit_consent| PurposeRules {
-            agreement,
-            objection_blocks,
-            explicit_consent,
-            excludes_restricted: false,
-            contacts_person: false,
-            aggregate_only: false,
-        };
+        use Article6::{Consent, LegalObligation, PublicTask, VitalInterests};
+        use Article9 as Nine;
+        use ConfidentialityKind::{ExplicitConsent, ImpliedConsent, PublicInterest, Section251, Statute};
         match self {
-            Self::DirectCare => row(Required, true, NotAsked),
-            Self::SafeguardingAdult | Self::SafeguardingChild => row(OrReferral, false, NotAsked),
+            Self::DirectCare => PurposeRules {
+                objection_blocks: true,
+                override_path: OverridePath::BreakGlass,
+                article_6: &[PublicTask, LegalObligation],
+                article_9: &[Nine::HealthOrSocialCare],
+                confidentiality: &[ImpliedConsent, ExplicitConsent, Statute, PublicInterest],
+                ..PLAIN
+            },
+            Self::SafeguardingAdult | Self::SafeguardingChild => PurposeRules {
+                agreement: AgreementNeed::OrReferral,
+                override_path: OverridePath::BreakGlass,
+                article_6: &[LegalObligation, PublicTask],
+                article_9: &[Nine::SubstantialPublicInterest],
+                schedule_1_part_2: &[18],
+                confidentiality: &[PublicInterest, Statute],
+                ..PLAIN
+            },
             Self::FirePreventionTargeting => PurposeRules {
+                objection_blocks: true,
+                explicit_consent: ConsentNeed::ForConfidentialItems,
                 excludes_restricted: true,
                 contacts_person: true,
-                ..row(Required, true, ForConfidentialItems)
+                opt_out_applies: true,
+                override_path: OverridePath::Referral,
+                article_6: &[PublicTask],
+                article_9: &[
+                    Nine::SubstantialPublicInterest,
+                    Nine::HealthOrSocialCare,
+                    Nine::ExplicitConsent,
+                ],
+                confidentiality: &[ExplicitConsent, Section251],
+                ..PLAIN
             },
-            Self::SafeAndWellReferral | Self::FireReturnReferral => {
-                PurposeRules { contacts_person: true, ..row(Required, true, Always) }
-            }
-            Self::RiskStratification | Self::PlanningCommissioning | Self::ServiceImprovement => {
-                row(Required, true, NotAsked)
-            }
-            Self::Research => row(Required, true, ForConfidentialItems),
+            Self::SafeAndWellReferral => PurposeRules {
+                objection_blocks: true,
+                explicit_consent: ConsentNeed::Always,
+                contacts_person: true,
+                override_path: OverridePath::Referral,
+                article_6: &[PublicTask, Consent],
+                article_9: &[Nine::SubstantialPublicInterest, Nine::ExplicitConsent],
+                confidentiality: &[ExplicitConsent],
+                ..PLAIN
+            },
+            Self::FireReturnReferral => PurposeRules {
+                objection_blocks: true,
+                explicit_consent: ConsentNeed::Always,
+                contacts_person: true,
+                override_path: OverridePath::Referral,
+                article_6: &[PublicTask, Consent],
+                // The council or NHS body that receives it does so to provide care.
+                article_9: &[
+                    Nine::SubstantialPublicInterest,
+                    Nine::ExplicitConsent,
+                    Nine::HealthOrSocialCare,
+                ],
+                confidentiality: &[ExplicitConsent],
+                ..PLAIN
+            },
+            Self::RiskStratification => PurposeRules {
+                objection_blocks: true,
+                opt_out_applies: true,
+                excludes_social_care: true,
+                article_6: &[PublicTask],
+                article_9: &[Nine::HealthOrSocialCare],
+                confidentiality: &[Section251],
+                ..PLAIN
+            },
+            Self::PlanningCommissioning | Self::ServiceImprovement => PurposeRules {
+                objection_blocks: true,
+                opt_out_applies: true,
+                article_6: &[PublicTask],
+                article_9: &[Nine::HealthOrSocialCare],
+                confidentiality: &[Section251, ExplicitConsent],
+                ..PLAIN
+            },
+            Self::Research => PurposeRules {
+                objection_blocks: true,
+                explicit_consent: ConsentNeed::ForConfidentialItems,
+                opt_out_applies: true,
+                article_6: &[PublicTask, Consent],
+                article_9: &[Nine::Research, Nine::ExplicitConsent],
+                confidentiality: &[ExplicitConsent, Section251],
+                ..PLAIN
+            },
             Self::OfficialStatistics | Self::OpenData => {
-                PurposeRules { aggregate_only: true, ..row(Required, true, NotAsked) }
+                PurposeRules { objection_blocks: true, aggregate_only: true, ..PLAIN }
             }
-            Self::PublicHealth => row(Required, false, NotAsked),
-            Self::FraudCrime => row(OrReferral, false, NotAsked),
-            Self::VitalInterests | Self::SubjectAccess => row(OrReferral, false, NotAsked),
+            Self::PublicHealth => PurposeRules {
+                article_6: &[LegalObligation, PublicTask],
+                article_9: &[Nine::PublicHealth],
+                confidentiality: &[Statute],
+                ..PLAIN
+            },
+            Self::FraudCrime => PurposeRules {
+                agreement: AgreementNeed::OrReferral,
+                override_path: OverridePath::Referral,
+                article_6: &[PublicTask],
+                article_9: &[Nine::SubstantialPublicInterest],
+                schedule_1_part_2: &[10, 14],
+                confidentiality: &[Statute, PublicInterest],
+                ..PLAIN
+            },
+            Self::VitalInterests => PurposeRules {
+                agreement: AgreementNeed::OrReferral,
+                override_path: OverridePath::BreakGlass,
+                article_6: &[VitalInterests],
+                article_9: &[Nine::VitalInterests],
+                confidentiality: &[PublicInterest],
+                ..PLAIN
+            },
+            Self::SubjectAccess => PurposeRules {
+                agreement: AgreementNeed::OrReferral,
+                override_path: OverridePath::Referral,
+                article_6: &[LegalObligation],
+                article_9: &[
+                    Nine::ExplicitConsent,
+                    Nine::SubstantialPublicInterest,
+                    Nine::HealthOrSocialCare,
+                ],
+                confidentiality: &[ExplicitConsent, Statute],
+                ..PLAIN
+            },
         }
     }
 }
+
+/// A row with a "no" in every column.
+const PLAIN: PurposeRules = PurposeRules {
+    agreement: AgreementNeed::Required,
+    objection_blocks: false,
+    explicit_consent: ConsentNeed::NotAsked,
+    excludes_restricted: false,
+    contacts_person: false,
+    aggregate_only: false,
+    opt_out_applies: false,
+    excludes_social_care: false,
+    override_path: OverridePath::None,
+    article_6: &[],
+    article_9: &[],
+    schedule_1_part_2: &[],
+    confidentiality: &[],
+};
 
 /// A purpose that is not in the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -37,7 +37,7 @@ pub struct StoredLeaf {
 /// The ledger opened for reading alone, also while a gateway writes to it.
 #[derive(Debug, Clone)]
 pub struct Archive {
-    pool: SqlitePool,
+    pub(crate) pool: SqlitePool,
 }
 
 impl Archive {
@@ -57,6 +57,53 @@ impl Archive {
     /// [`StoreError`] when the database fails.
     pub async fn head(&self) -> Result<Head, StoreError> {
         head(&self.pool).await
+    }
+
+    /// Every entry of one decision, in order.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn decision(&self, decision_id: &str) -> Result<Vec<StoredLeaf>, StoreError> {
+        decision(&self.pool, decision_id).await
+    }
+
+    /// Questions that were decided in `[from, until)`, in order: intents, refusals and referrals.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn questions(
+        &self,
+        from: jiff::Timestamp,
+        until: jiff::Timestamp,
+    ) -> Result<Vec<StoredLeaf>, StoreError> {
+        let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as(
+            "SELECT seq, leaf FROM ledger_entry
+             WHERE kind IN ('intent', 'refusal', 'referral') AND at_us >= $1 AND at_us < $2 ORDER BY seq",
+        )
+        .bind(from.as_microsecond())
+        .bind(until.as_microsecond())
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows.into_iter().map(|(seq, bytes)| StoredLeaf { seq: to_u64(seq), bytes }).collect())
+    }
+
+    /// The files of a policy set as they were when it came into force, as JSON; `None` for a revision that was
+    /// not kept.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn policy_files(&self, revision: i64) -> Result<Option<String>, StoreError> {
+        let files = sqlx::query_scalar("SELECT files FROM policy_archive WHERE revision = $1");
+        Ok(files.bind(revision).fetch_optional(&self.pool).await?)
+    }
+
+    /// The revision of the policy set in force.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn policy_revision(&self) -> Result<Option<i64>, StoreError> {
+        let revision = sqlx::query_scalar("SELECT revision FROM policy_set WHERE id = 1");
+        Ok(revision.fetch_optional(&self.pool).await?)
     }
 
     /// Up to `limit` entries from `from` on, in order.
@@ -100,18 +147,22 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub async fn decision(&self, decision_id: &str) -> Result<Vec<StoredLeaf>, StoreError> {
-        let rows: Vec<(i64, Vec<u8>)> =
-            sqlx::query_as("SELECT seq, leaf FROM ledger_entry WHERE decision_id = $1 ORDER BY seq")
-                .bind(decision_id)
-                .fetch_all(&self.readers)
-                .await?;
-        Ok(rows.into_iter().map(|(seq, bytes)| StoredLeaf { seq: to_u64(seq), bytes }).collect())
+        decision(&self.readers, decision_id).await
     }
 
     /// The key that checkpoints verify with.
     pub fn verifier(&self) -> &NoteVerifier {
         &self.verifier
     }
+}
+
+async fn decision(pool: &SqlitePool, decision_id: &str) -> Result<Vec<StoredLeaf>, StoreError> {
+    let rows: Vec<(i64, Vec<u8>)> =
+        sqlx::query_as("SELECT seq, leaf FROM ledger_entry WHERE decision_id = $1 ORDER BY seq")
+            .bind(decision_id)
+            .fetch_all(pool)
+            .await?;
+    Ok(rows.into_iter().map(|(seq, bytes)| StoredLeaf { seq: to_u64(seq), bytes }).collect())
 }
 
 pub(crate) async fn head(pool: &SqlitePool) -> Result<Head, StoreError> {

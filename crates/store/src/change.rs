@@ -2,10 +2,16 @@
 
 use jiff::Timestamp;
 use ledger::entry::Body;
-use sharing::{AgreementId, ConsentId, ObjectionId, Pseudonym};
+use sharing::{
+    AgreementId, ConsentId, ObjectionId, Pseudonym,
+    subject::{ConsentStatus, ObjectionStatus},
+};
 
 use crate::{
+    fact::FactRow,
     lookup::Resolved,
+    opt_out::OptOutBatch,
+    queue::{AlertMove, AlertRow, ReferralMove, ReferralRow},
     row::{ConsentRow, ObjectionRow},
 };
 
@@ -47,8 +53,22 @@ pub struct ReplayGuard {
 pub struct Recheck {
     /// The person's names and the revision read of each.
     pub names: Vec<(Pseudonym, i64)>,
-    /// The agreement and the digest of the version decided under.
-    pub agreement: (AgreementId, String),
+    /// The agreement and the digest of the version decided under; none for a grant or an emergency, which hang on
+    /// the person's revision.
+    pub agreement: Option<(AgreementId, String)>,
+    /// The flow's ceiling of releases in a day, where it has one.
+    pub ceiling: Option<Ceiling>,
+}
+
+/// How many releases a flow may make in one day.
+#[derive(Debug, Clone)]
+pub struct Ceiling {
+    /// The agreement and flow, as `agreement/flow`.
+    pub flow: String,
+    /// The day in Europe/London, as `2026-11-23`.
+    pub day: String,
+    /// Most releases.
+    pub releases_max: u32,
 }
 
 /// A change to a projection.
@@ -68,12 +88,35 @@ pub enum Change {
     Die(Pseudonym),
     /// A consent was recorded.
     RecordConsent(Box<ConsentRow>),
-    /// A consent that holds was withdrawn.
-    WithdrawConsent(ConsentId),
+    /// A consent's status changed: withdrawn, revoked, invalidated, renewed, or an open request answered.
+    ChangeConsent {
+        /// Which.
+        id: ConsentId,
+        /// Its new status.
+        status: ConsentStatus,
+        /// When it ended, where it did.
+        ended_at: Option<Timestamp>,
+        /// Until when it holds from now on, where it was renewed.
+        expires_at: Option<Timestamp>,
+    },
     /// An objection was recorded.
     RecordObjection(Box<ObjectionRow>),
-    /// An objection was taken back.
-    WithdrawObjection(ObjectionId),
+    /// An objection was taken back or answered.
+    ChangeObjection(ObjectionId, ObjectionStatus),
+    /// A relationship, a grant or an emergency was recorded.
+    RecordFact(Box<FactRow>),
+    /// A relationship or a grant ended.
+    EndFact(String),
+    /// A question was put to a named person, or is to be.
+    OpenReferral(Box<ReferralRow>),
+    /// A referral moved on.
+    MoveReferral(Box<ReferralMove>),
+    /// An organisation's privacy officers are alerted.
+    RaiseAlert(AlertRow),
+    /// An alert was acknowledged, closed or escalated.
+    HandleAlert(Box<AlertMove>),
+    /// The answers of a national data opt-out check.
+    ImportOptOuts(Box<OptOutBatch>),
     /// A policy set came into force.
     ActivatePolicies {
         /// Its revision, one more than the last.
@@ -82,6 +125,8 @@ pub enum Change {
         digest: String,
         /// Its agreements.
         agreements: Vec<AgreementRow>,
+        /// Its files, as JSON, for deciding again later.
+        files: String,
     },
 }
 

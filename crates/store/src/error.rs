@@ -56,6 +56,9 @@ pub enum CommitError {
     /// The row that was to be changed is not there, or is not in a state that allows it.
     #[error("there is nothing to change")]
     NotFound,
+    /// The flow has released as many records today as its agreement allows.
+    #[error("the flow's daily ceiling is reached")]
+    CeilingReached,
     /// The ledger cannot be written. Nothing may be asked or released.
     #[error("the ledger cannot be written")]
     Unavailable,

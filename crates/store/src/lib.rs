@@ -7,18 +7,25 @@
 mod audit;
 mod change;
 mod error;
+mod fact;
 mod lookup;
 mod open;
+mod opt_out;
+mod queue;
 mod row;
 mod subjects;
 mod writer;
 
 pub use audit::{Archive, Head, StoredLeaf};
-pub use change::{AgreementRow, Change, Recheck, ReplayGuard, Submission};
+pub use change::{AgreementRow, Ceiling, Change, Recheck, ReplayGuard, Submission};
 pub use error::{CommitError, StoreError};
+pub use fact::{Fact, FactRow};
 pub use lookup::{LookupKey, Resolved};
 pub use open::{Settings, Store};
+pub use opt_out::{OptOutBatch, OptOutHash};
+pub use queue::{AlertMove, AlertRow, ReferralMessage, ReferralMove, ReferralRow};
 pub use row::{ConsentRow, ObjectionRow};
+pub use subjects::About;
 pub use writer::Committed;
 
 #[cfg(test)]

@@ -22,6 +22,10 @@ impl LookupKey {
         Self(Zeroizing::new(bytes))
     }
 
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.0.as_ref()
+    }
+
     pub(crate) fn hash(&self, identifier: &SubjectIdentifier) -> Vec<u8> {
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(self.0.as_ref()) else {
             return Vec::new(); // HMAC takes keys of any length

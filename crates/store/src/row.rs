@@ -4,7 +4,9 @@ use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 use sharing::{
     ConsentId, ObjectionId, OrganisationId, Pseudonym, PurposeClass,
-    subject::{ConsentRecord, ConsentStatus, ConsentType, Objection, ObjectionStatus},
+    subject::{
+        ConsentRecord, ConsentStatus, ConsentType, GivenBy, Objection, ObjectionKind, ObjectionStatus,
+    },
 };
 
 use crate::error::StoreError;
@@ -20,7 +22,7 @@ pub struct ConsentRow {
     pub recorded_by: OrganisationId,
     /// When.
     pub recorded_at: Timestamp,
-    /// When it was withdrawn.
+    /// When its last change of status was recorded.
     pub withdrawn_at: Option<Timestamp>,
     /// Everything else, as JSON: given by whom, with which authority and capacity, how, on which notice.
     pub details: String,
@@ -58,6 +60,8 @@ pub(crate) struct RawConsent {
     recorded_us: i64,
     withdrawn_us: Option<i64>,
     details: String,
+    given_by: String,
+    ended_us: Option<i64>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -71,6 +75,7 @@ pub(crate) struct RawObjection {
     recorded_us: i64,
     answer_due_us: i64,
     details: String,
+    objection_kind: String,
 }
 
 impl TryFrom<RawConsent> for ConsentRow {
@@ -85,8 +90,10 @@ impl TryFrom<RawConsent> for ConsentRow {
                 controller: raw.controller.parse().ok()?,
                 recipients: list(&raw.recipients)?,
                 purposes: list::<PurposeClass>(&raw.purposes)?,
+                given_by: serde_json::from_str::<GivenBy>(&raw.given_by).ok()?,
                 given_at: instant(raw.given_us)?,
                 expires_at: optional_instant(raw.expires_us)?,
+                ended_at: optional_instant(raw.ended_us)?,
             };
             Some(Self {
                 record,
@@ -110,6 +117,7 @@ impl TryFrom<RawObjection> for ObjectionRow {
                 id: raw.id.parse::<ObjectionId>().ok()?,
                 purposes: list::<PurposeClass>(&raw.purposes)?,
                 recipients: list(&raw.recipients)?,
+                kind: word::<ObjectionKind>(&raw.objection_kind)?,
                 status: word::<ObjectionStatus>(&raw.status)?,
             };
             Some(Self {
@@ -133,7 +141,7 @@ pub(crate) fn to_word<T: Serialize>(value: &T) -> String {
     }
 }
 
-fn word<T: DeserializeOwned>(text: &str) -> Option<T> {
+pub(crate) fn word<T: DeserializeOwned>(text: &str) -> Option<T> {
     serde_json::from_value(serde_json::Value::String(text.to_owned())).ok()
 }
 
@@ -141,16 +149,16 @@ pub(crate) fn to_list<T: Serialize>(values: &[T]) -> String {
     serde_json::to_string(values).unwrap_or_else(|_| "[]".to_owned())
 }
 
-fn list<T: DeserializeOwned>(text: &str) -> Option<Vec<T>> {
+pub(crate) fn list<T: DeserializeOwned>(text: &str) -> Option<Vec<T>> {
     serde_json::from_str(text).ok()
 }
 
-fn instant(microseconds: i64) -> Option<Timestamp> {
+pub(crate) fn instant(microseconds: i64) -> Option<Timestamp> {
     Timestamp::from_microsecond(microseconds).ok()
 }
 
 #[expect(clippy::option_option, reason = "absent, present and unreadable are three things")]
-fn optional_instant(microseconds: Option<i64>) -> Option<Option<Timestamp>> {
+pub(crate) fn optional_instant(microseconds: Option<i64>) -> Option<Option<Timestamp>> {
     match microseconds {
         None => Some(None),
         Some(microseconds) => instant(microseconds).map(Some),

@@ -1,20 +1,56 @@
 //! What is held about a person, read at decision time in one snapshot. Never cached.
 
-use sharing::{ConsentId, ObjectionId, Pseudonym, SubjectState};
+use jiff::Timestamp;
+use sharing::{ConsentId, ObjectionId, Pseudonym, PurposeClass, SubjectIdentifier, SubjectState};
+use sqlx::{Sqlite, Transaction};
 
 use crate::{
+    audit::Archive,
     error::StoreError,
+    fact::{FactRow, RawFact},
     open::Store,
-    row::{ConsentRow, ObjectionRow, RawConsent, RawObjection, to_list},
+    opt_out,
+    row::{ConsentRow, ObjectionRow, RawConsent, RawObjection, optional_instant, to_list, word},
 };
 
-const NAMES: &str = "SELECT pseudonym, person_group, revision, restricted, deceased FROM subject
+const NAMES: &str =
+    "SELECT pseudonym, person_group, revision, restricted, deceased, restricted_us, deceased_us
+    FROM subject
     WHERE person_group IN (SELECT person_group FROM subject
         WHERE pseudonym IN (SELECT value FROM json_each($1)))
     ORDER BY pseudonym";
 const CONSENTS: &str = "SELECT * FROM consent WHERE subject IN (SELECT value FROM json_each($1)) ORDER BY id";
 const OBJECTIONS: &str =
     "SELECT * FROM objection WHERE subject IN (SELECT value FROM json_each($1)) ORDER BY id";
+const FACTS: &str =
+    "SELECT * FROM subject_fact WHERE subject IN (SELECT value FROM json_each($1)) ORDER BY id";
+/// The first change recorded after the instant tells what was held then.
+const CONSENT_BEFORE: &str = "SELECT status_before, ended_before, expires_before FROM consent_change
+    WHERE consent = $1 AND recorded_us > $2 ORDER BY recorded_us LIMIT 1";
+const OBJECTION_BEFORE: &str = "SELECT status_before FROM objection_change
+    WHERE objection = $1 AND recorded_us > $2 ORDER BY recorded_us LIMIT 1";
+
+#[derive(sqlx::FromRow)]
+struct RawName {
+    pseudonym: String,
+    person_group: String,
+    revision: i64,
+    restricted: i64,
+    deceased: i64,
+    restricted_us: Option<i64>,
+    deceased_us: Option<i64>,
+}
+
+/// What a question is about, as far as more than the person bears on what is read.
+#[derive(Debug, Clone, Copy)]
+pub struct About<'a> {
+    /// The purpose.
+    pub purpose: PurposeClass,
+    /// Every identifier of the person that is known to the request.
+    pub identifiers: &'a [SubjectIdentifier],
+    /// When it is asked.
+    pub at: Timestamp,
+}
 
 impl Store {
     /// Everything held under these names and under every name linked with them.
@@ -23,31 +59,143 @@ impl Store {
     /// [`StoreError`] when the database fails or holds a row that cannot be read.
     pub async fn subject_state(&self, names: &[Pseudonym]) -> Result<SubjectState, StoreError> {
         let mut snapshot = self.readers.begin().await?;
-        let rows: Vec<(String, String, i64, i64, i64)> =
-            sqlx::query_as(NAMES).bind(to_list(names)).fetch_all(&mut *snapshot).await?;
-        let is_one_person = rows.windows(2).all(|pair| matches!(pair, [one, other] if one.1 == other.1));
-        let mut state = SubjectState { is_one_person, ..SubjectState::default() };
-        for (text, _, revision, restricted, deceased) in rows {
-            let name: Pseudonym =
-                text.parse().map_err(|_| StoreError::CorruptRow { table: "subject", row: text.clone() })?;
-            state.names.push((name, revision));
-            state.restricted |= restricted != 0;
-            state.deceased |= deceased != 0;
-        }
-        let all: Vec<_> = state.names.iter().map(|(name, _)| name.clone()).collect();
-        let consents: Vec<RawConsent> =
-            sqlx::query_as(CONSENTS).bind(to_list(&all)).fetch_all(&mut *snapshot).await?;
-        let objections: Vec<RawObjection> =
-            sqlx::query_as(OBJECTIONS).bind(to_list(&all)).fetch_all(&mut *snapshot).await?;
-        for raw in consents {
-            state.consents.push(ConsentRow::try_from(raw)?.record);
-        }
-        for raw in objections {
-            state.objections.push(ObjectionRow::try_from(raw)?.record);
+        read_state(&mut snapshot, names, None).await
+    }
+
+    /// As [`Store::subject_state`], with what the opt-out checks say for the purpose asked about.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails or holds a row that cannot be read.
+    pub async fn subject_state_about(
+        &self,
+        names: &[Pseudonym],
+        about: About<'_>,
+    ) -> Result<SubjectState, StoreError> {
+        let mut snapshot = self.readers.begin().await?;
+        let mut state = read_state(&mut snapshot, names, None).await?;
+        if about.purpose.rules().opt_out_applies {
+            let (purpose, at) = (about.purpose, about.at);
+            state.opt_out =
+                opt_out::look_up(&mut snapshot, &self.lookup_key, purpose, about.identifiers, at).await?;
         }
         Ok(state)
     }
+}
 
+impl Archive {
+    /// What was held at an instant, as far as this database knew it then. Opt-out checks are not kept.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails or holds a row that cannot be read.
+    pub async fn subject_state_as_of(
+        &self,
+        names: &[Pseudonym],
+        as_of: Timestamp,
+    ) -> Result<SubjectState, StoreError> {
+        let mut snapshot = self.pool.begin().await?;
+        read_state(&mut snapshot, names, Some(as_of)).await
+    }
+}
+
+async fn read_state(
+    snapshot: &mut Transaction<'static, Sqlite>,
+    names: &[Pseudonym],
+    as_of: Option<Timestamp>,
+) -> Result<SubjectState, StoreError> {
+    let rows: Vec<RawName> = sqlx::query_as(NAMES).bind(to_list(names)).fetch_all(&mut **snapshot).await?;
+    let is_one_person =
+        rows.windows(2).all(|pair| matches!(pair, [one, other] if one.person_group == other.person_group));
+    let mut state = SubjectState { is_one_person, ..SubjectState::default() };
+    // A row from before the times were kept has none: it is taken as always known.
+    let known = |flag: i64, since_us: Option<i64>| {
+        flag != 0 && as_of.is_none_or(|at| since_us.is_none_or(|since| since <= at.as_microsecond()))
+    };
+    for row in rows {
+        let corrupt = |_| StoreError::CorruptRow { table: "subject", row: row.pseudonym.clone() };
+        let name: Pseudonym = row.pseudonym.parse().map_err(corrupt)?;
+        state.names.push((name, row.revision));
+        state.restricted |= known(row.restricted, row.restricted_us);
+        state.deceased |= known(row.deceased, row.deceased_us);
+    }
+    let all: Vec<_> = state.names.iter().map(|(name, _)| name.clone()).collect();
+    state.consents = consents(snapshot, &all, as_of).await?.into_iter().map(|row| row.record).collect();
+    state.objections = objections(snapshot, &all, as_of).await?.into_iter().map(|row| row.record).collect();
+    let facts: Vec<RawFact> = sqlx::query_as(FACTS).bind(to_list(&all)).fetch_all(&mut **snapshot).await?;
+    let facts = facts.into_iter().filter_map(|raw| match as_of {
+        Some(at) => raw.known_at(at),
+        None => Some(raw),
+    });
+    for raw in facts {
+        FactRow::try_from(raw)?.fact.add_to(&mut state);
+    }
+    Ok(state)
+}
+
+async fn consents(
+    snapshot: &mut Transaction<'static, Sqlite>,
+    names: &[Pseudonym],
+    as_of: Option<Timestamp>,
+) -> Result<Vec<ConsentRow>, StoreError> {
+    let stored: Vec<RawConsent> =
+        sqlx::query_as(CONSENTS).bind(to_list(names)).fetch_all(&mut **snapshot).await?;
+    let mut rows = Vec::new();
+    for raw in stored {
+        let mut row = ConsentRow::try_from(raw)?;
+        if let Some(at) = as_of {
+            if row.recorded_at > at {
+                continue;
+            }
+            let before: Option<(String, Option<i64>, Option<i64>)> = sqlx::query_as(CONSENT_BEFORE)
+                .bind(row.record.id.as_str())
+                .bind(at.as_microsecond())
+                .fetch_optional(&mut **snapshot)
+                .await?;
+            if let Some((status, ended_us, expires_us)) = before {
+                let corrupt =
+                    || StoreError::CorruptRow { table: "consent_change", row: row.record.id.to_string() };
+                row.record.status = word(&status).ok_or_else(corrupt)?;
+                row.record.ended_at = optional_instant(ended_us).ok_or_else(corrupt)?;
+                row.record.expires_at = optional_instant(expires_us).ok_or_else(corrupt)?;
+                row.withdrawn_at = None;
+            }
+        }
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+async fn objections(
+    snapshot: &mut Transaction<'static, Sqlite>,
+    names: &[Pseudonym],
+    as_of: Option<Timestamp>,
+) -> Result<Vec<ObjectionRow>, StoreError> {
+    let stored: Vec<RawObjection> =
+        sqlx::query_as(OBJECTIONS).bind(to_list(names)).fetch_all(&mut **snapshot).await?;
+    let mut rows = Vec::new();
+    for raw in stored {
+        let mut row = ObjectionRow::try_from(raw)?;
+        if let Some(at) = as_of {
+            if row.recorded_at > at {
+                continue;
+            }
+            let before: Option<String> = sqlx::query_scalar(OBJECTION_BEFORE)
+                .bind(row.record.id.as_str())
+                .bind(at.as_microsecond())
+                .fetch_optional(&mut **snapshot)
+                .await?;
+            if let Some(status) = before {
+                row.record.status = word(&status).ok_or_else(|| StoreError::CorruptRow {
+                    table: "objection_change",
+                    row: row.record.id.to_string(),
+                })?;
+            }
+        }
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+impl Store {
     /// One consent.
     ///
     /// # Errors
@@ -83,23 +231,29 @@ impl Store {
         Ok(row.fetch_optional(&self.readers).await?)
     }
 
-    /// What is held about a person, in full, for those who may read it.
+    /// What is held about a person, in full, for those who may read it: now, or as this database knew it at an
+    /// earlier instant.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails or holds a row that cannot be read.
     pub async fn held_about(
         &self,
         name: &Pseudonym,
-    ) -> Result<(Vec<ConsentRow>, Vec<ObjectionRow>), StoreError> {
-        let state = self.subject_state(std::slice::from_ref(name)).await?;
+        as_of: Option<Timestamp>,
+    ) -> Result<(Vec<ConsentRow>, Vec<ObjectionRow>, Vec<FactRow>), StoreError> {
+        let mut snapshot = self.readers.begin().await?;
+        let state = read_state(&mut snapshot, std::slice::from_ref(name), None).await?;
         let names: Vec<_> = state.names.into_iter().map(|(name, _)| name).collect();
-        let consents: Vec<RawConsent> =
-            sqlx::query_as(CONSENTS).bind(to_list(&names)).fetch_all(&self.readers).await?;
-        let objections: Vec<RawObjection> =
-            sqlx::query_as(OBJECTIONS).bind(to_list(&names)).fetch_all(&self.readers).await?;
+        let facts: Vec<RawFact> =
+            sqlx::query_as(FACTS).bind(to_list(&names)).fetch_all(&mut *snapshot).await?;
+        let facts = facts.into_iter().filter_map(|raw| match as_of {
+            Some(at) => raw.known_at(at),
+            None => Some(raw),
+        });
         Ok((
-            consents.into_iter().map(ConsentRow::try_from).collect::<Result<_, _>>()?,
-            objections.into_iter().map(ObjectionRow::try_from).collect::<Result<_, _>>()?,
+            consents(&mut snapshot, &names, as_of).await?,
+            objections(&mut snapshot, &names, as_of).await?,
+            facts.map(FactRow::try_from).collect::<Result<_, _>>()?,
         ))
     }
 }

@@ -46,6 +46,15 @@ fn read_of(name: &Pseudonym) -> Body {
     Body::SubjectRecordRead { subject: name.to_string(), what: "consent".to_owned(), by: actor() }
 }
 
+fn withdrawal(number: u128) -> Change {
+    Change::ChangeConsent {
+        id: ConsentId::from_random(number),
+        status: ConsentStatus::Withdrawn,
+        ended_at: Some(now()),
+        expires_at: None,
+    }
+}
+
 fn consent(number: u128, name: &Pseudonym) -> ConsentRow {
     ConsentRow {
         record: ConsentRecord {
@@ -55,8 +64,10 @@ fn consent(number: u128, name: &Pseudonym) -> ConsentRow {
             controller: "trafford-council".parse().unwrap(),
             recipients: vec!["gmca".parse().unwrap()],
             purposes: vec![sharing::PurposeClass::SafeAndWellReferral],
+            given_by: sharing::subject::GivenBy::Person,
             given_at: now(),
             expires_at: None,
+            ended_at: None,
         },
         subject: name.clone(),
         recorded_by: "trafford-council".parse().unwrap(),
@@ -84,14 +95,20 @@ async fn a_person(store: &Store) -> Pseudonym {
         digest: "d".to_owned(),
         status: "active".to_owned(),
     };
-    let activate = Change::ActivatePolicies { revision: 1, digest: "p".to_owned(), agreements: vec![row] };
+    let activate = Change::ActivatePolicies {
+        revision: 1,
+        digest: "p".to_owned(),
+        agreements: vec![row],
+        files: "[]".to_owned(),
+    };
     store.commit(submission(read_of(&name), vec![activate])).await.unwrap();
     name
 }
 
 fn resting_on(names: Vec<(Pseudonym, i64)>, digest: &str, name: &Pseudonym) -> Submission {
     let mut submission = submission(read_of(name), Vec::new());
-    submission.recheck = Some(Recheck { names, agreement: ("a".parse().unwrap(), digest.to_owned()) });
+    submission.recheck =
+        Some(Recheck { names, agreement: Some(("a".parse().unwrap(), digest.to_owned())), ceiling: None });
     submission
 }
 
@@ -110,10 +127,7 @@ async fn what_changed_since_it_was_read_is_not_committed() {
     assert_eq!(store.commit(resting_on(read.names, "d", &name)).await, Err(CommitError::Changed));
     let read = store.subject_state(std::slice::from_ref(&name)).await.unwrap();
     assert_eq!(read.consents.len(), 1);
-    store
-        .commit(submission(read_of(&name), vec![Change::WithdrawConsent(ConsentId::from_random(7))]))
-        .await
-        .unwrap();
+    store.commit(submission(read_of(&name), vec![withdrawal(7)])).await.unwrap();
     assert_eq!(store.commit(resting_on(read.names, "d", &name)).await, Err(CommitError::Changed));
     assert_eq!(store.head().await.unwrap().size, size + 2, "nothing of what was refused was written");
 }
@@ -134,6 +148,7 @@ async fn a_suspended_agreement_stops_what_rests_on_it() {
         revision,
         digest: "p".to_owned(),
         agreements: vec![row.clone()],
+        files: "[]".to_owned(),
     };
     assert!(
         store.commit(submission(read_of(&name), vec![suspend(3)])).await.is_err(),

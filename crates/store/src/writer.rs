@@ -163,6 +163,9 @@ impl Writer {
             for change in &submission.changes {
                 project::apply(&mut transaction, change, submission.at).await?;
             }
+            if let Some(ceiling) = submission.recheck.as_ref().and_then(|recheck| recheck.ceiling.as_ref()) {
+                project::count_release(&mut transaction, ceiling).await?;
+            }
             let places = self.append(submission.at, submission.entries, frontier, &mut appended)?;
             replies.push((reply, Ok(places)));
         }

@@ -37,6 +37,8 @@ pub enum Action {
     Decide,
     /// Record or read consents and objections.
     Record,
+    /// Review alerts, referrals and decisions.
+    Review,
 }
 
 impl Action {
@@ -46,11 +48,14 @@ impl Action {
             Self::Read => "read",
             Self::Decide => "decide",
             Self::Record => "record",
+            Self::Review => "review",
         }
     }
 
     fn parse(text: &str) -> Option<Self> {
-        [Self::Read, Self::Decide, Self::Record].into_iter().find(|action| action.as_str() == text)
+        [Self::Read, Self::Decide, Self::Record, Self::Review]
+            .into_iter()
+            .find(|action| action.as_str() == text)
     }
 }
 

@@ -42,6 +42,9 @@ pub enum Capability {
     Ask,
     /// Record and withdraw consents and objections, and read those it may see.
     Record,
+    /// Review: alerts, emergencies, referrals and explanations in full. For the systems that information
+    /// governance staff use.
+    Review,
     /// Run unattended jobs, with a named owner in place of a practitioner.
     Unattended,
 }

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use sharing::{
     ConsentId, OrganisationId, Pseudonym, PurposeClass,
     policy::hexadecimal,
-    subject::{ConsentRecord, ConsentStatus, ConsentType},
+    subject::{ConsentRecord, ConsentStatus, ConsentType, GivenBy},
 };
 use store::{Change, Committed, ConsentRow, ReplayGuard, Resolved, Submission};
 use utoipa::ToSchema;
@@ -41,7 +41,7 @@ pub struct ConsentRequest {
     /// `gdpr-consent`, `confidentiality-consent`, `consent-to-service` or `preference`: four different things.
     #[schema(value_type = String, example = "confidentiality-consent")]
     consent_type: ConsentType,
-    /// `given` or `refused`.
+    /// `given`, `refused` or `requested`.
     #[schema(value_type = String, example = "given")]
     status: ConsentStatus,
     /// Whose records may leave.
@@ -53,7 +53,10 @@ pub struct ConsentRequest {
     purposes: Vec<String>,
     /// The categories of data that the person was told of, in words.
     data_categories: Vec<String>,
-    /// Who gave it.
+    /// Who gave it: `{"who": "person"}`, or `{"who": "proxy", "authority": …, "capacity_statement": …}` with the
+    /// authority `health-and-welfare-attorney`, `court-deputy` or `parental-responsibility`. A property attorney
+    /// and next of kin have none.
+    #[schema(value_type = Object)]
     given_by: GivenBy,
     /// When.
     given_at: String,
@@ -65,33 +68,6 @@ pub struct ConsentRequest {
     expires_at: Option<String>,
     /// Where the evidence is kept.
     evidence_reference: Option<String>,
-}
-
-/// Who gave a consent.
-#[derive(Deserialize, Serialize, ToSchema)]
-#[serde(tag = "who", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum GivenBy {
-    /// The person.
-    Person,
-    /// Somebody with authority to decide for them. A property attorney and next of kin have none.
-    Proxy {
-        /// The authority.
-        authority: ProxyAuthority,
-        /// Why the person could not decide (Mental Capacity Act 2005), or their age.
-        capacity_statement: String,
-    },
-}
-
-/// Authorities under which one person decides for another.
-#[derive(Deserialize, Serialize, ToSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum ProxyAuthority {
-    /// Lasting power of attorney for health and welfare, while the donor lacks capacity.
-    HealthAndWelfareAttorney,
-    /// A deputy appointed by the Court of Protection.
-    CourtDeputy,
-    /// Parental responsibility, until the child is competent to decide.
-    ParentalResponsibility,
 }
 
 /// How a consent was given.
@@ -130,9 +106,12 @@ pub struct ConsentBody {
     /// When it ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<String>,
-    /// When it was withdrawn.
+    /// When it was withdrawn, or otherwise ended by somebody.
     #[serde(skip_serializing_if = "Option::is_none")]
     withdrawn_at: Option<String>,
+    /// Who gave it.
+    #[schema(value_type = Object)]
+    given_by: GivenBy,
     /// The organisation that recorded it.
     recorded_by: String,
     /// When it was recorded.
@@ -160,6 +139,22 @@ pub struct HeldBody {
 pub struct SearchRequest {
     /// The person.
     subject: Subject,
+    /// What was held at this instant, as far as it had been recorded by then; leave it out for now.
+    as_of: Option<String>,
+}
+
+/// A change of a consent's status.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StatusRequest {
+    /// `given` or `refused` (the answer to a request), `renewed`, `revoked` (ended by another party) or
+    /// `invalidated` (found never to have been valid). A person's own withdrawal is `/withdraw`.
+    #[schema(value_type = String, example = "renewed")]
+    status: ConsentStatus,
+    /// For a renewal: until when it holds from now on.
+    expires_at: Option<String>,
+    /// Why, in 3 to 500 characters.
+    reason: String,
 }
 
 /// Record a consent.
@@ -224,7 +219,7 @@ pub async fn withdraw(State(app): State<Arc<App>>, Path(id): Path<String>, reque
     respond(request_id(request.headers()), async {
         let received = receive(&app, request, Capability::Record, Action::Record).await?;
         let row = visible(&app, &received, &id).await?;
-        if row.withdrawn_at.is_some() {
+        if row.record.status.takes_back() {
             let problem =
                 Problem::WrongState("it was withdrawn before; record a new consent if there is one");
             return Err(received.refuse(&app, problem, "/v1/consents/{id}/withdraw").await);
@@ -234,13 +229,102 @@ pub async fn withdraw(State(app): State<Arc<App>>, Path(id): Path<String>, reque
             subject: row.subject.to_string(),
             by: received.caller.actor(),
         };
-        let committed =
-            commit(&app, &received, entry, vec![Change::WithdrawConsent(row.record.id.clone())]).await?;
+        let change = Change::ChangeConsent {
+            id: row.record.id.clone(),
+            status: ConsentStatus::Withdrawn,
+            ended_at: Some(app.clock.now()),
+            expires_at: None,
+        };
+        let committed = commit(&app, &received, entry, vec![change]).await?;
         let stored =
             app.store.consent(&row.record.id).await.map_err(|error| Refusal::from(internal(&error)))?;
         Ok(Json(body(&stored.unwrap_or(row), Some(Receipt::of(&id, &committed)))).into_response())
     })
     .await
+}
+
+/// Change a consent's status. It takes effect on the next decision.
+#[utoipa::path(post, path = "/v1/consents/{id}/status", tag = "consents", request_body = StatusRequest,
+    params(("id" = String, Path, description = "The consent")),
+    responses((status = 200, description = "Changed", body = ConsentBody), (status = 400, description = "The request cannot be read"),
+        (status = 401, description = "The caller was not accepted"), (status = 404, description = "There is none, or it is not the caller's to see"),
+        (status = 409, description = "It is not in a state that allows this")))]
+pub async fn change(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request) -> Response {
+    respond(request_id(request.headers()), async {
+        let route = "/v1/consents/{id}/status";
+        let mut received = receive(&app, request, Capability::Record, Action::Record).await?;
+        let asked = received.json::<StatusRequest>(app.limits.body_bytes_max).await;
+        let asked = match asked
+            .and_then(|asked| check_status(&app, &asked).map(|expires_at| (asked.status, expires_at)))
+        {
+            Ok(asked) => asked,
+            Err(problem) => return Err(received.refuse(&app, problem, route).await),
+        };
+        let row = visible(&app, &received, &id).await?;
+        match change_status(&app, &received, &row, asked.0, asked.1).await? {
+            Ok(body) => Ok(Json(body).into_response()),
+            Err(problem) => Err(received.refuse(&app, problem, route).await),
+        }
+    })
+    .await
+}
+
+fn check_status(app: &App, asked: &StatusRequest) -> Result<Option<Timestamp>, Problem> {
+    let invalid = |what: &str| Problem::InvalidRequest(what.to_owned());
+    if !(3..=500).contains(&asked.reason.trim().chars().count()) {
+        return Err(invalid("reason: say why in 3 to 500 characters"));
+    }
+    let renewal = asked.status == ConsentStatus::Renewed;
+    let expires_at = asked.expires_at.as_deref().map(|text| {
+        let expires = instant(text).filter(|expires| renewal && *expires > app.clock.now());
+        expires.ok_or_else(|| invalid("expires_at: an rfc 3339 time in the future, for a renewal alone"))
+    });
+    expires_at.transpose()
+}
+
+/// Changes a status where the consent's present one allows it, and answers with what is held then.
+pub(super) async fn change_status(
+    app: &App,
+    received: &Received,
+    row: &ConsentRow,
+    status: ConsentStatus,
+    expires_at: Option<Timestamp>,
+) -> Result<Result<ConsentBody, Problem>, Refusal> {
+    use ConsentStatus::{
+        Expired, Given, Invalidated, Refused, Renewed, Requested, Revoked, Unknown, Withdrawn,
+    };
+    let allowed = match status {
+        Given | Refused => row.record.status == Requested,
+        Renewed | Revoked | Invalidated | Withdrawn => matches!(row.record.status, Given | Renewed | Unknown),
+        Requested | Expired | Unknown => false,
+    };
+    if !allowed {
+        return Ok(Err(Problem::WrongState(
+            "this status cannot follow the one it has; record a new consent if there is one",
+        )));
+    }
+    let now = app.clock.now();
+    let ends = matches!(status, Refused | Revoked | Invalidated | Withdrawn);
+    let entry = if status == Withdrawn {
+        Body::ConsentWithdrawn {
+            consent_id: row.record.id.to_string(),
+            subject: row.subject.to_string(),
+            by: received.caller.actor(),
+        }
+    } else {
+        Body::ConsentStatusChanged {
+            consent_id: row.record.id.to_string(),
+            subject: row.subject.to_string(),
+            status: word(&status),
+            by: received.caller.actor(),
+        }
+    };
+    let id = row.record.id.clone();
+    let change = Change::ChangeConsent { id, status, ended_at: ends.then_some(now), expires_at };
+    let committed = commit(app, received, entry, vec![change]).await?;
+    let stored = app.store.consent(&row.record.id).await.map_err(|error| Refusal::from(internal(&error)))?;
+    let receipt = Receipt::of(row.record.id.as_str(), &committed);
+    Ok(Ok(body(stored.as_ref().unwrap_or(row), Some(receipt))))
 }
 
 /// Look up what is held about a person. Looking is recorded.
@@ -251,8 +335,18 @@ pub async fn search(State(app): State<Arc<App>>, request: Request) -> Response {
     respond(request_id(request.headers()), async {
         let mut received = receive(&app, request, Capability::Record, Action::Record).await?;
         let asked = received.json::<SearchRequest>(app.limits.body_bytes_max).await;
-        let identifier = match asked.and_then(|asked| asked.subject.parse()) {
-            Ok(identifier) if check_context(&received.context, &identifier).is_ok() => identifier,
+        let parsed = asked.and_then(|asked| {
+            let as_of = asked.as_of.as_deref().map(|text| {
+                let past = instant(text).filter(|as_of| *as_of <= app.clock.now());
+                let invalid = "as_of: an rfc 3339 time that is not in the future";
+                past.ok_or_else(|| Problem::InvalidRequest(invalid.to_owned()))
+            });
+            Ok((asked.subject.parse()?, as_of.transpose()?))
+        });
+        let (identifier, as_of) = match parsed {
+            Ok((identifier, as_of)) if check_context(&received.context, &identifier).is_ok() => {
+                (identifier, as_of)
+            }
             Ok(_) => {
                 let problem = Problem::ContextMismatch("requested_record is not the person in the request");
                 return Err(received.refuse(&app, problem, "/v1/consents/search").await);
@@ -267,7 +361,8 @@ pub async fn search(State(app): State<Arc<App>>, request: Request) -> Response {
         };
         let name = subject.pseudonym.clone();
         commit(&app, &received, entry, vec![Change::KnowSubject(subject)]).await?;
-        let held = app.store.held_about(&name).await.map_err(|error| Refusal::from(internal(&error)))?;
+        let held =
+            app.store.held_about(&name, as_of).await.map_err(|error| Refusal::from(internal(&error)))?;
         let mine = &received.caller.organisation;
         let consents = held.0.iter().filter(|row| may_see(row, mine)).map(|row| body(row, None)).collect();
         let objections = held.1.iter().filter(|row| row.recorded_by == *mine);
@@ -314,8 +409,23 @@ fn parse(
     let identifier = asked.subject.parse()?;
     check_context(&received.context, &identifier)?;
     let invalid = |what: &str| Problem::InvalidRequest(what.to_owned());
-    if !matches!(asked.status, ConsentStatus::Given | ConsentStatus::Refused) {
-        return Err(invalid("status: a consent is recorded as given or refused; other states come later"));
+    if !matches!(asked.status, ConsentStatus::Given | ConsentStatus::Refused | ConsentStatus::Requested) {
+        return Err(invalid(
+            "status: a consent is recorded as given, refused or requested; other states come later",
+        ));
+    }
+    if let GivenBy::Proxy { capacity_statement, .. } = &asked.given_by
+        && capacity_statement.trim().chars().count() < 10
+    {
+        return Err(invalid(
+            "given_by.capacity_statement: say in 10 characters or more why the person could not decide",
+        ));
+    }
+    let too_long = |text: &str| text.trim().is_empty() || text.chars().count() > 500;
+    if too_long(&asked.notice_version) || asked.data_categories.is_empty() {
+        return Err(invalid(
+            "notice_version, data_categories: say which notice the person was given and about which data",
+        ));
     }
     let set = app.policies().set;
     let organisation =
@@ -355,8 +465,10 @@ fn parse(
         controller,
         recipients,
         purposes,
+        given_by: asked.given_by.clone(),
         given_at,
         expires_at: expires_at.transpose()?,
+        ended_at: None,
     };
     let row = ConsentRow {
         record,
@@ -407,7 +519,8 @@ fn body(row: &ConsentRow, receipt: Option<Receipt>) -> ConsentBody {
         purposes: row.record.purposes.iter().map(ToString::to_string).collect(),
         given_at: row.record.given_at.to_string(),
         expires_at: row.record.expires_at.map(|at| at.to_string()),
-        withdrawn_at: row.withdrawn_at.map(|at| at.to_string()),
+        withdrawn_at: row.record.ended_at.map(|at| at.to_string()),
+        given_by: row.record.given_by.clone(),
         recorded_by: row.recorded_by.to_string(),
         recorded_at: row.recorded_at.to_string(),
         details: serde_json::from_str(&row.details).unwrap_or_default(),

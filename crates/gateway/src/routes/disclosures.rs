@@ -39,6 +39,8 @@ pub struct DisclosureRequest {
     case_reference: String,
     /// The items; leave it out to ask for everything agreed.
     items: Option<Vec<String>>,
+    /// The emergency that you declared at `/v1/break-glass` and ask under.
+    break_glass: Option<String>,
 }
 
 /// A permitted disclosure.
@@ -70,7 +72,14 @@ struct Terms {
     /// What the recipient takes on by receiving.
     obligations: ObligationsBody,
     /// The version of the flow it rests on.
-    agreement: AgreementBody,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agreement: Option<AgreementBody>,
+    /// The grant it rests on, in place of an agreement.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grant: Option<String>,
+    /// The emergency it was asked under, which will be reviewed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    break_glass: Option<String>,
     /// When the source last changed the record, as it says.
     #[serde(skip_serializing_if = "Option::is_none")]
     source_time: Option<String>,
@@ -102,6 +111,8 @@ struct ObligationsBody {
     breach_contact: String,
     /// No consent to a visit is recorded: get it before booking one.
     obtain_consent_to_visit: bool,
+    /// The same in words, for whoever reads the record.
+    in_words: Vec<String>,
 }
 
 /// A version of a flow.
@@ -177,6 +188,8 @@ fn ask(app: &App, received: &Received, asked: &DisclosureRequest, action: Action
     let purpose = asked.purpose.parse().map_err(|error| invalid(format!("purpose: {error}")))?;
     let provider = asked.provider.parse().map_err(|error| invalid(format!("provider: {error}")))?;
     let items = asked.items.as_ref().map(|items| parse_items(app, items)).transpose()?;
+    let break_glass = asked.break_glass.as_ref().map(|id| id.parse());
+    let break_glass = break_glass.transpose().map_err(|error| invalid(format!("break_glass: {error}")))?;
     check_context(&received.context, &subject)?;
     if received.context.purpose != purpose {
         return Err(Problem::ContextMismatch("the purpose in the body is not the one that was signed"));
@@ -189,6 +202,8 @@ fn ask(app: &App, received: &Received, asked: &DisclosureRequest, action: Action
     let question = Question {
         recipient: received.caller.organisation.clone(),
         role: received.caller.named.role().to_owned(),
+        practitioner: received.caller.named.practitioner().map(str::to_owned),
+        break_glass,
         provider,
         purpose,
         subject,
@@ -249,12 +264,15 @@ fn terms(answer: &Answer) -> Terms {
             rectification_contact: obligations.rectification_contact.clone(),
             breach_contact: obligations.breach_contact.clone(),
             obtain_consent_to_visit: obligations.obtain_consent_to_visit,
+            in_words: obligations.in_words(answer.source_time.as_deref()),
         },
-        agreement: AgreementBody {
-            id: answer.agreement.agreement.to_string(),
-            version: answer.agreement.version,
-            flow: answer.agreement.flow.to_string(),
-        },
+        agreement: answer.authority.agreement().map(|agreement| AgreementBody {
+            id: agreement.agreement.to_string(),
+            version: agreement.version,
+            flow: agreement.flow.to_string(),
+        }),
+        grant: answer.authority.grant().map(ToString::to_string),
+        break_glass: answer.break_glass.as_ref().map(ToString::to_string),
         source_time: answer.source_time.clone(),
         receipt: answer.receipt.clone(),
     }

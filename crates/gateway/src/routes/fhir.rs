@@ -138,6 +138,8 @@ fn question(
     Ok(Question {
         recipient: received.caller.organisation.clone(),
         role: received.caller.named.role().to_owned(),
+        practitioner: received.caller.named.practitioner().map(str::to_owned),
+        break_glass: None,
         provider,
         purpose,
         subject,

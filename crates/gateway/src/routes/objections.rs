@@ -14,7 +14,7 @@ use ledger::entry::Body;
 use serde::{Deserialize, Serialize};
 use sharing::{
     ObjectionId, OrganisationId, PurposeClass,
-    subject::{Objection, ObjectionStatus},
+    subject::{Objection, ObjectionKind, ObjectionStatus},
 };
 use store::{Change, ObjectionRow};
 use utoipa::ToSchema;
@@ -39,6 +39,10 @@ use crate::{
 pub struct ObjectionRequest {
     /// Whose objection it is.
     subject: Subject,
+    /// `objection` (UK GDPR Art 21, to be answered within a month) or `dissent` (honoured as it is).
+    #[serde(default)]
+    #[schema(value_type = String, example = "objection")]
+    kind: ObjectionKind,
     /// The purposes; leave it out for every purpose that yields to objections.
     #[serde(default)]
     purposes: Vec<String>,
@@ -57,6 +61,11 @@ pub struct ObjectionBody {
     /// How far it has got.
     #[schema(value_type = String)]
     status: ObjectionStatus,
+    /// `objection` or `dissent`.
+    #[schema(value_type = String)]
+    kind: ObjectionKind,
+    /// Whether it stops the purposes it is about.
+    in_force: bool,
     /// The purposes; empty means every purpose that yields to objections.
     purposes: Vec<String>,
     /// The recipients; empty means every recipient.
@@ -147,9 +156,74 @@ pub async fn withdraw(State(app): State<Arc<App>>, Path(id): Path<String>, reque
             outcome: "withdrawn".to_owned(),
             by: received.caller.actor(),
         };
-        let changes = vec![Change::WithdrawObjection(row.record.id.clone())];
+        let changes = vec![Change::ChangeObjection(row.record.id.clone(), ObjectionStatus::Withdrawn)];
         let committed = commit(&app, &received, entry, changes).await?;
         row.record.status = ObjectionStatus::Withdrawn;
+        Ok(Json(body(&row, Some(Receipt::of(&id, &committed)))).into_response())
+    })
+    .await
+}
+
+/// The answer to an objection (UK GDPR Arts 12(3), 21(1)).
+#[derive(Deserialize, ToSchema)]
+#[serde(tag = "outcome", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum AnswerRequest {
+    /// It is upheld: the purposes it is about stay stopped.
+    Upheld,
+    /// It is refused: compelling legitimate grounds override the person's interests.
+    Refused {
+        /// The grounds, in words that the person was told.
+        grounds: String,
+        /// The person was told that they can complain to the Information Commissioner and go to court.
+        told_of_remedies: bool,
+    },
+}
+
+/// Answer an objection. Until then the purposes it is about are stopped.
+#[utoipa::path(post, path = "/v1/objections/{id}/answer", tag = "objections", request_body = AnswerRequest,
+    params(("id" = String, Path, description = "The objection")),
+    responses((status = 200, description = "Answered", body = ObjectionBody), (status = 400, description = "The request cannot be read"),
+        (status = 401, description = "The caller was not accepted"), (status = 404, description = "There is none, or it is not the caller's to answer"),
+        (status = 409, description = "It has been answered or taken back, or is a dissent")))]
+pub async fn answer(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request) -> Response {
+    respond(request_id(request.headers()), async {
+        let route = "/v1/objections/{id}/answer";
+        let mut received = receive(&app, request, Capability::Record, Action::Record).await?;
+        let asked = received.json::<AnswerRequest>(app.limits.body_bytes_max).await;
+        let status = asked.and_then(|asked| match asked {
+            AnswerRequest::Upheld => Ok(ObjectionStatus::Upheld),
+            AnswerRequest::Refused { grounds, told_of_remedies }
+                if grounds.trim().chars().count() >= 20 && told_of_remedies =>
+            {
+                Ok(ObjectionStatus::Refused)
+            }
+            AnswerRequest::Refused { .. } => Err(Problem::InvalidRequest(
+                "grounds, told_of_remedies: a refusal needs its grounds in 20 characters or more, and the person told of their remedies".to_owned(),
+            )),
+        });
+        let status = match status {
+            Ok(status) => status,
+            Err(problem) => return Err(received.refuse(&app, problem, route).await),
+        };
+        let mut row = visible(&app, &received, &id).await?;
+        let problem = match (row.record.status, row.record.kind) {
+            (ObjectionStatus::Received, ObjectionKind::Objection) => None,
+            (_, ObjectionKind::Dissent) => Some("a dissent is honoured as it is; there is nothing to answer"),
+            _ => Some("it has been answered or taken back already"),
+        };
+        if let Some(what) = problem {
+            return Err(received.refuse(&app, Problem::WrongState(what), route).await);
+        }
+        let outcome = if status == ObjectionStatus::Upheld { "upheld" } else { "refused" };
+        let entry = Body::ObjectionAnswered {
+            objection_id: row.record.id.to_string(),
+            subject: row.subject.to_string(),
+            outcome: outcome.to_owned(),
+            by: received.caller.actor(),
+        };
+        let changes = vec![Change::ChangeObjection(row.record.id.clone(), status)];
+        let committed = commit(&app, &received, entry, changes).await?;
+        row.record.status = status;
         Ok(Json(body(&row, Some(Receipt::of(&id, &committed)))).into_response())
     })
     .await
@@ -183,7 +257,10 @@ fn parse(
         )));
     }
     let id = ObjectionId::from_random(app.entropy.bits());
-    Ok((identifier, Objection { id, purposes, recipients, status: ObjectionStatus::Received }))
+    Ok((
+        identifier,
+        Objection { id, purposes, recipients, kind: asked.kind, status: ObjectionStatus::Received },
+    ))
 }
 
 /// Source: UK GDPR Art 12(3): without undue delay and in any event within one month.
@@ -208,6 +285,8 @@ pub(super) fn body(row: &ObjectionRow, receipt: Option<Receipt>) -> ObjectionBod
     ObjectionBody {
         id: row.record.id.to_string(),
         status: row.record.status,
+        kind: row.record.kind,
+        in_force: matches!(row.record.status, ObjectionStatus::Received | ObjectionStatus::Upheld),
         purposes: row.record.purposes.iter().map(ToString::to_string).collect(),
         recipients: row.record.recipients.iter().map(ToString::to_string).collect(),
         recorded_by: row.recorded_by.to_string(),

@@ -14,6 +14,9 @@ const UNYIELDING: [&str; 6] = [
     "vital-interests",
 ];
 
+/// Purposes for which an emergency stands without an agreement.
+const STANDS_ALONE: [&str; 3] = ["safeguarding-adult", "safeguarding-child", "vital-interests"];
+
 /// What is open and in force so far.
 #[derive(Default)]
 pub(super) struct Order {
@@ -24,6 +27,30 @@ pub(super) struct Order {
     persons: HashMap<String, String>,
     agreements: HashMap<String, AgreementStamp>,
     policy_revision: u64,
+    grants: HashMap<String, Grant>,
+    emergencies: HashMap<String, Emergency>,
+}
+
+/// A one-off disclosure that a named person allowed.
+struct Grant {
+    subject: String,
+    recipient: String,
+    practitioner: String,
+    provider: String,
+    purpose: String,
+    items: Vec<String>,
+    from_us: i64,
+    until_us: i64,
+}
+
+/// An emergency that a practitioner declared.
+struct Emergency {
+    subject: String,
+    organisation: String,
+    practitioner: String,
+    purpose: String,
+    from_us: i64,
+    until_us: i64,
 }
 
 enum Decision {
@@ -41,6 +68,10 @@ struct Objection {
 type Broken = (&'static str, String);
 
 impl Order {
+    #[expect(
+        clippy::too_many_lines,
+        reason = "one exhaustive match: a kind and what it changes side by side"
+    )]
     pub(super) fn check(&mut self, entry: &Entry) -> Result<(), Broken> {
         match &entry.body {
             Body::Intent(decided) => {
@@ -94,11 +125,81 @@ impl Order {
                     agreements.iter().map(|stamp| (stamp.agreement.clone(), stamp.clone())).collect();
                 Ok(())
             }
+            Body::ConsentStatusChanged { consent_id, status, .. } => {
+                if matches!(status.as_str(), "given" | "renewed") {
+                    self.withdrawn.remove(consent_id);
+                } else {
+                    self.withdrawn.insert(consent_id.clone());
+                }
+                Ok(())
+            }
+            Body::ObjectionAnswered { objection_id, outcome, .. } => {
+                if outcome == "refused" {
+                    self.objections.remove(objection_id);
+                }
+                Ok(())
+            }
+            Body::GrantMade {
+                grant_id,
+                subject,
+                recipient,
+                practitioner,
+                provider,
+                purpose,
+                items,
+                from_us,
+                until_us,
+                ..
+            } => {
+                let grant = Grant {
+                    subject: subject.clone(),
+                    recipient: recipient.clone(),
+                    practitioner: practitioner.clone(),
+                    provider: provider.clone(),
+                    purpose: purpose.clone(),
+                    items: items.clone(),
+                    from_us: *from_us,
+                    until_us: *until_us,
+                };
+                self.grants.insert(grant_id.clone(), grant);
+                Ok(())
+            }
+            Body::GrantRevoked { grant_id, .. } => {
+                self.grants.remove(grant_id);
+                Ok(())
+            }
+            Body::BreakGlassDeclared {
+                break_glass_id,
+                subject,
+                organisation,
+                practitioner,
+                purpose,
+                from_us,
+                until_us,
+                ..
+            } => {
+                let emergency = Emergency {
+                    subject: subject.clone(),
+                    organisation: organisation.clone(),
+                    practitioner: practitioner.clone(),
+                    purpose: purpose.clone(),
+                    from_us: *from_us,
+                    until_us: *until_us,
+                };
+                self.emergencies.insert(break_glass_id.clone(), emergency);
+                Ok(())
+            }
             Body::LogOpened { .. } if entry.seq > 0 => broken("opened-twice", "it opens the ledger again"),
             Body::LogOpened { .. }
             | Body::PolicySetRejected { .. }
             | Body::ConsentRecorded { .. }
             | Body::SubjectRecordRead { .. }
+            | Body::RelationshipRecorded { .. }
+            | Body::RelationshipEnded { .. }
+            | Body::AlertHandled { .. }
+            | Body::ReferralMoved { .. }
+            | Body::OptOutsImported { .. }
+            | Body::DecisionRead { .. }
             | Body::RequestRefused { .. }
             | Body::HandshakeRefused { .. }
             | Body::AuditRead { .. } => Ok(()),
@@ -153,15 +254,74 @@ impl Order {
         if policy_revision < decided.policy_revision || policy_revision > self.policy_revision {
             return broken("policy-revision", "it was released under policies that were not in force");
         }
-        self.agreement_in_force(at_us, decided)?;
+        let persons: HashSet<&str> = subjects.iter().map(|subject| self.person(subject)).collect();
+        let emergency = self.emergency_in_force(at_us, decided, &persons)?;
+        let granted = match (&decided.agreement, &decided.grant) {
+            (None, Some(grant)) => {
+                self.grant_in_force(at_us, decided, grant, items, &persons)?;
+                true
+            }
+            (None, None) if emergency && STANDS_ALONE.contains(&decided.purpose.as_str()) => false,
+            _ => {
+                self.agreement_in_force(at_us, decided)?;
+                false
+            }
+        };
         if consents.iter().chain(&decided.consents).any(|consent| self.withdrawn.contains(consent)) {
             return broken("release-after-withdrawal", "it rests on a consent that was withdrawn before it");
         }
-        let persons: HashSet<&str> = subjects.iter().map(|subject| self.person(subject)).collect();
-        if self.objections.values().any(|objection| self.stops(objection, &persons, decided)) {
+        // A grant was weighed by a person who knew of the objection; break-glass overrides it in direct care.
+        let overridden = granted || (emergency && decided.purpose == "direct-care");
+        if !overridden && self.objections.values().any(|objection| self.stops(objection, &persons, decided)) {
             return broken("release-after-objection", "the person had objected to it before");
         }
         Ok(())
+    }
+
+    /// Whether it was asked under an emergency; an error if that does not cover it.
+    fn emergency_in_force(
+        &self,
+        at_us: i64,
+        decided: &Decided,
+        persons: &HashSet<&str>,
+    ) -> Result<bool, Broken> {
+        let Some(id) = &decided.break_glass else { return Ok(false) };
+        let covers = self.emergencies.get(id).is_some_and(|emergency| {
+            persons.contains(self.person(&emergency.subject))
+                && emergency.organisation == decided.recipient
+                && Some(&emergency.practitioner) == decided.by.practitioner.as_ref()
+                && emergency.purpose == decided.purpose
+                && (emergency.from_us..emergency.until_us).contains(&at_us)
+        });
+        if covers {
+            Ok(true)
+        } else {
+            Err(("emergency-does-not-cover", "it rests on an emergency that does not cover it".to_owned()))
+        }
+    }
+
+    fn grant_in_force(
+        &self,
+        at_us: i64,
+        decided: &Decided,
+        grant: &str,
+        items: &[String],
+        persons: &HashSet<&str>,
+    ) -> Result<(), Broken> {
+        let covers = self.grants.get(grant).is_some_and(|grant| {
+            persons.contains(self.person(&grant.subject))
+                && grant.recipient == decided.recipient
+                && Some(&grant.practitioner) == decided.by.practitioner.as_ref()
+                && grant.provider == decided.provider
+                && grant.purpose == decided.purpose
+                && items.iter().all(|item| grant.items.contains(item))
+                && (grant.from_us..grant.until_us).contains(&at_us)
+        });
+        if covers {
+            Ok(())
+        } else {
+            broken("grant-does-not-cover", "it rests on a grant that does not cover it")
+        }
     }
 
     fn agreement_in_force(&self, at_us: i64, decided: &Decided) -> Result<(), Broken> {

@@ -49,6 +49,10 @@ fn decided(decision: &str, subject: &str) -> Box<Decided> {
         consents: vec!["con_1".to_owned()],
         context_sha256: "00".to_owned(),
         answer_only: false,
+        grant: None,
+        break_glass: None,
+        guardrails: Vec::new(),
+        within: Vec::new(),
     })
 }
 

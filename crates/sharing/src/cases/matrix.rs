@@ -129,6 +129,8 @@ fn supposed(
     let question = Question {
         recipient: flow.recipient.get_ref().clone(),
         role: flow.roles.first()?.clone(),
+        practitioner: Some("practitioner-1".to_owned()),
+        break_glass: None,
         provider: provider.id().clone(),
         purpose: flow.purpose,
         subject: SubjectIdentifier::parse(scheme, value).ok()?,
@@ -149,7 +151,9 @@ fn consenting(flow: &DataFlow, provider: &Provider) -> SubjectState {
         recipients: vec![flow.recipient.get_ref().clone()],
         purposes: vec![flow.purpose],
         given_at: Timestamp::UNIX_EPOCH,
+        given_by: crate::subject::GivenBy::Person,
         expires_at: None,
+        ended_at: None,
     });
     SubjectState { consents: consents.collect(), ..SubjectState::default() }
 }

@@ -33,9 +33,40 @@ pub enum Rule {
     Consent,
     /// The person is one of those whom the flow is about.
     Cohort,
+    /// The practitioner has one of the relationships with the person that the flow asks for.
+    Relationship,
+    /// The national data opt-out was checked and leaves the person in, where it applies.
+    OptOut,
+    /// An exception that a named person made holds: a grant, or break-glass.
+    Exception,
+    /// No guardrail forbids it.
+    Guardrail,
 }
 
 impl Rule {
+    /// Every rule.
+    pub const ALL: [Self; 19] = [
+        Self::Purpose,
+        Self::Agreement,
+        Self::Status,
+        Self::Dates,
+        Self::Signatures,
+        Self::Dpia,
+        Self::Identifier,
+        Self::Role,
+        Self::Items,
+        Self::LegalBasis,
+        Self::Relationship,
+        Self::Exception,
+        Self::Deceased,
+        Self::Restricted,
+        Self::Objection,
+        Self::OptOut,
+        Self::Consent,
+        Self::Cohort,
+        Self::Guardrail,
+    ];
+
     /// The rule's name in traces and in the ledger.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -54,6 +85,10 @@ impl Rule {
             Self::Objection => "objection",
             Self::Consent => "consent",
             Self::Cohort => "cohort",
+            Self::Relationship => "relationship",
+            Self::OptOut => "opt-out",
+            Self::Exception => "exception",
+            Self::Guardrail => "guardrail",
         }
     }
 }
@@ -65,6 +100,8 @@ pub enum Outcome {
     Pass,
     /// It does not apply to this purpose or these items.
     NotApplicable,
+    /// It would have failed, and break-glass overrode it.
+    Overridden,
     /// It fails.
     Fail(Reason),
 }
@@ -74,7 +111,7 @@ impl Outcome {
     pub fn reason(self) -> Option<Reason> {
         match self {
             Self::Fail(reason) => Some(reason),
-            Self::Pass | Self::NotApplicable => None,
+            Self::Pass | Self::NotApplicable | Self::Overridden => None,
         }
     }
 }
@@ -93,6 +130,7 @@ impl std::fmt::Display for Step {
         let outcome = match self.outcome {
             Outcome::Pass => "pass",
             Outcome::NotApplicable => "n/a",
+            Outcome::Overridden => "overridden",
             Outcome::Fail(_) => "fail",
         };
         write!(formatter, "{}={outcome}", self.rule.as_str())
@@ -140,11 +178,33 @@ pub enum Reason {
     ConsentEnded,
     /// The person is not one of those whom the flow is about.
     OutOfCohort,
+    /// A recorded legal basis is not one for this purpose.
+    BasisNotForPurpose,
+    /// The section 251 support has expired.
+    Section251Expired,
+    /// Social care data was asked for under support that leaves it out.
+    SocialCareExcluded,
+    /// The practitioner has no relationship with the person that the flow accepts.
+    NoRelationship,
+    /// The emergency that was named does not hold for this practitioner, purpose and time.
+    BreakGlassNotHeld,
+    /// The purpose knows no break-glass.
+    BreakGlassNotForPurpose,
+    /// A guardrail forbids it, whoever the person is.
+    GuardrailForbids,
+    /// The grant or emergency that it was permitted under has ended.
+    ExceptionEnded,
+    /// The person has opted out and the opt-out applies.
+    OptedOut,
+    /// The opt-out applies and no check in force covers the person.
+    OptOutNotChecked,
+    /// A guardrail forbids it for this person.
+    GuardrailForbidsPerson,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 30] = [
         Self::PurposeNotRegistered,
         Self::PurposeAggregateOnly,
         Self::NoAgreement,
@@ -164,6 +224,17 @@ impl Reason {
         Self::ConsentAbsent,
         Self::ConsentEnded,
         Self::OutOfCohort,
+        Self::BasisNotForPurpose,
+        Self::Section251Expired,
+        Self::SocialCareExcluded,
+        Self::NoRelationship,
+        Self::BreakGlassNotHeld,
+        Self::BreakGlassNotForPurpose,
+        Self::GuardrailForbids,
+        Self::ExceptionEnded,
+        Self::OptedOut,
+        Self::OptOutNotChecked,
+        Self::GuardrailForbidsPerson,
     ];
 
     /// The reason's code in the ledger and, where it is not about the person, on the wire.
@@ -188,6 +259,17 @@ impl Reason {
             Self::ConsentAbsent => "consent-absent",
             Self::ConsentEnded => "consent-ended",
             Self::OutOfCohort => "out-of-cohort",
+            Self::BasisNotForPurpose => "basis-not-for-purpose",
+            Self::Section251Expired => "section-251-expired",
+            Self::SocialCareExcluded => "social-care-excluded",
+            Self::NoRelationship => "no-relationship",
+            Self::BreakGlassNotHeld => "break-glass-not-held",
+            Self::BreakGlassNotForPurpose => "break-glass-not-for-purpose",
+            Self::GuardrailForbids => "guardrail-forbids",
+            Self::ExceptionEnded => "exception-ended",
+            Self::OptedOut => "opted-out",
+            Self::OptOutNotChecked => "opt-out-not-checked",
+            Self::GuardrailForbidsPerson => "guardrail-forbids-person",
         }
     }
 
@@ -206,13 +288,24 @@ impl Reason {
             | Self::RoleNotAllowed
             | Self::ItemsNotAgreed
             | Self::LegalBasisIncomplete
-            | Self::PolicyChanged => false,
+            | Self::PolicyChanged
+            | Self::BasisNotForPurpose
+            | Self::Section251Expired
+            | Self::SocialCareExcluded
+            | Self::NoRelationship
+            | Self::BreakGlassNotHeld
+            | Self::BreakGlassNotForPurpose
+            | Self::GuardrailForbids
+            | Self::ExceptionEnded => false,
             Self::Deceased
             | Self::Restricted
             | Self::Objection
             | Self::ConsentAbsent
             | Self::ConsentEnded
-            | Self::OutOfCohort => true,
+            | Self::OutOfCohort
+            | Self::OptedOut
+            | Self::OptOutNotChecked
+            | Self::GuardrailForbidsPerson => true,
         }
     }
 
@@ -237,7 +330,18 @@ impl Reason {
             | Self::Objection
             | Self::ConsentAbsent
             | Self::ConsentEnded
-            | Self::OutOfCohort => false,
+            | Self::OutOfCohort
+            | Self::BasisNotForPurpose
+            | Self::Section251Expired
+            | Self::SocialCareExcluded
+            | Self::NoRelationship
+            | Self::BreakGlassNotHeld
+            | Self::BreakGlassNotForPurpose
+            | Self::GuardrailForbids
+            | Self::ExceptionEnded
+            | Self::OptedOut
+            | Self::OptOutNotChecked
+            | Self::GuardrailForbidsPerson => false,
         }
     }
 
@@ -267,12 +371,39 @@ impl Reason {
                 "a legal basis is missing or has expired for an item asked for; ask for fewer items, or tell the agreement's owner"
             }
             Self::PolicyChanged => "the agreement changed while you were asking; ask again",
+            Self::BasisNotForPurpose => {
+                "the legal basis recorded in the agreement does not fit this purpose; tell the agreement's owner"
+            }
+            Self::Section251Expired => {
+                "the section 251 support behind the agreement has expired; tell the agreement's owner"
+            }
+            Self::SocialCareExcluded => "social care data is left out of case finding; ask for other items",
+            Self::NoRelationship => {
+                "no relationship of yours with this person is recorded that the agreement accepts; record one at /v1/relationships, or ask whoever has one"
+            }
+            Self::BreakGlassNotHeld => {
+                "the emergency named in the request is not yours, is for another purpose, or has run out; declare it again at /v1/break-glass if it lasts"
+            }
+            Self::BreakGlassNotForPurpose => {
+                "break-glass is for direct care, vital interests and safeguarding only"
+            }
+            Self::GuardrailForbids => {
+                "a local guardrail forbids this; ask your information governance lead, quoting the decision"
+            }
+            Self::ExceptionEnded => {
+                "the grant or emergency that allowed this has ended; ask again if it is still needed"
+            }
             Self::Deceased
             | Self::Restricted
             | Self::Objection
             | Self::ConsentAbsent
             | Self::ConsentEnded
-            | Self::OutOfCohort => "no record can be released; check the identifier against your source",
+            | Self::OutOfCohort
+            | Self::OptedOut
+            | Self::OptOutNotChecked
+            | Self::GuardrailForbidsPerson => {
+                "no record can be released; check the identifier against your source"
+            }
         }
     }
 }

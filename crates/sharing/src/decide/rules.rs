@@ -3,18 +3,19 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Asked, Obligations, Outcome, Permit, PermittedItem, Question, Reason, Rule, Step, Withheld, reference,
+    Asked, Authority, Obligations, Outcome, Permit, PermittedItem, Question, Reason, Rule, Step, Withheld,
+    exception, reference,
 };
 use crate::{
     agreement::{
-        Agreement, Article6, Article9, Confidentiality, DataFlow, DpiaOutcome, LawfulBasis, Status,
+        Agreement, Article6, Article9, BasisGap, Confidentiality, DataFlow, DpiaOutcome, LawfulBasis, Status,
         london_day, london_midnight,
     },
     catalogue::{Category, DataItem, Provider},
     identifier::{ConsentId, ItemId},
     policy::PolicySet,
-    purpose::ConsentNeed,
-    subject::{ConsentType, RecordFacts, SubjectState},
+    purpose::{ConsentNeed, PurposeClass},
+    subject::{BreakGlass, ConsentRecord, ConsentType, GivenBy, OptOut, RecordFacts, SubjectState},
 };
 
 /// A flow that might cover the question, with everything it is weighed against.
@@ -25,6 +26,8 @@ pub(super) struct Candidate<'a> {
     pub(super) flow: &'a DataFlow,
     pub(super) subject: &'a SubjectState,
     pub(super) facts: Option<&'a RecordFacts>,
+    /// The emergency that the question names, if it holds.
+    pub(super) emergency: Option<&'a BreakGlass>,
     pub(super) at: Timestamp,
 }
 
@@ -42,6 +45,7 @@ pub(super) fn organisation(question: &Question, policies: &PolicySet, trace: &mu
 /// Weighs one flow. The permit is there whenever some item could be released; whether it may be given is for
 /// the trace to say.
 pub(super) fn weigh(candidate: &Candidate<'_>, policies: &PolicySet) -> (Option<Permit>, Vec<Step>) {
+    let purpose = candidate.question.purpose;
     let agreed = agreed_items(candidate);
     let restricted = candidate.subject.restricted || candidate.facts.is_some_and(|facts| facts.restricted);
     let wanted: Vec<_> = agreed.iter().map(|(_, item)| *item).collect();
@@ -65,15 +69,19 @@ pub(super) fn weigh(candidate: &Candidate<'_>, policies: &PolicySet) -> (Option<
         (Rule::Role, check(candidate.flow.roles.contains(&candidate.question.role), Reason::RoleNotAllowed)),
         (Rule::Items, check(!agreed.is_empty(), Reason::ItemsNotAgreed)),
         (Rule::LegalBasis, legal_basis(candidate, &wanted)),
-        (Rule::Deceased, deceased(candidate)),
-        (Rule::Restricted, restriction(candidate, restricted, released.is_empty())),
-        (Rule::Objection, objection(candidate)),
+        (Rule::Relationship, relationship(candidate)),
+        (Rule::Exception, break_glass(candidate)),
+        (Rule::Deceased, deceased(purpose, candidate.subject, candidate.facts)),
+        (Rule::Restricted, restriction(purpose, restricted, !agreed.is_empty() && released.is_empty())),
+        (Rule::Objection, objection_or_emergency(candidate)),
+        (Rule::OptOut, opt_out(candidate, &wanted, !consents.is_empty())),
         (Rule::Consent, consent),
         (Rule::Cohort, cohort(candidate)),
     ];
     let trace = trace.into_iter().map(|(rule, outcome)| Step { rule, outcome }).collect();
     let permit = Permit {
-        agreement: reference(policies, candidate.agreement, candidate.flow),
+        authority: Authority::Agreement(reference(policies, candidate.agreement, candidate.flow)),
+        break_glass: candidate.emergency.map(|declared| declared.id.clone()),
         provider: candidate.question.provider.clone(),
         subject: candidate.question.subject.clone(),
         items: released.iter().map(|(permitted, _)| permitted.clone()).collect(),
@@ -85,7 +93,7 @@ pub(super) fn weigh(candidate: &Candidate<'_>, policies: &PolicySet) -> (Option<
     ((!permit.items.is_empty()).then_some(permit), trace)
 }
 
-fn check(holds: bool, otherwise: Reason) -> Outcome {
+pub(super) fn check(holds: bool, otherwise: Reason) -> Outcome {
     if holds { Outcome::Pass } else { Outcome::Fail(otherwise) }
 }
 
@@ -143,51 +151,115 @@ fn dpia(candidate: &Candidate<'_>) -> Outcome {
 /// Each category asked for raises what the law requires, of both parties.
 fn legal_basis(candidate: &Candidate<'_>, wanted: &[&DataItem]) -> Outcome {
     let flow = candidate.flow;
-    let parties = [&flow.provider_basis, &flow.recipient_basis];
-    let lawful = wanted.iter().all(|item| parties.iter().all(|basis| covers_category(basis, item.category)));
-    let confidential = wanted.iter().any(|item| item.confidential);
-    let confidence_met = match &flow.confidentiality {
-        Confidentiality::NotConfidential => !confidential,
-        Confidentiality::Section251 { expires_on, .. } => candidate.at < london_midnight(*expires_on),
-        Confidentiality::ImpliedConsent
-        | Confidentiality::ExplicitConsent
-        | Confidentiality::Statute { .. }
-        | Confidentiality::PublicInterest => true,
-    };
-    check(lawful && confidence_met, Reason::LegalBasisIncomplete)
-}
-
-fn covers_category(basis: &LawfulBasis, category: Category) -> bool {
-    match category {
-        Category::Ordinary => true,
-        Category::Special => {
-            basis.article_9.is_some_and(|article| !article.needs_schedule_1() || basis.schedule_1.is_some())
-        }
-        Category::Offence => basis.article_10.is_some(),
+    let mut gaps = wanted.iter().flat_map(|item| exception::gaps(flow, item.category)).peekable();
+    if gaps.peek().is_some() {
+        let misfit = gaps.all(BasisGap::is_misfit);
+        return Outcome::Fail(if misfit { Reason::BasisNotForPurpose } else { Reason::LegalBasisIncomplete });
+    }
+    if let Confidentiality::Section251 { expires_on, .. } = &flow.confidentiality
+        && candidate.at >= london_midnight(*expires_on)
+    {
+        return Outcome::Fail(Reason::Section251Expired);
+    }
+    let rules = candidate.question.purpose.rules();
+    if rules.excludes_social_care && wanted.iter().any(|item| item.social_care) {
+        return Outcome::Fail(Reason::SocialCareExcluded);
+    }
+    if !wanted.iter().any(|item| item.confidential) {
+        return Outcome::Pass;
+    }
+    match &flow.confidentiality {
+        Confidentiality::NotConfidential => Outcome::Fail(Reason::LegalBasisIncomplete),
+        met => check(rules.confidentiality.contains(&met.kind()), Reason::BasisNotForPurpose),
     }
 }
 
-fn deceased(candidate: &Candidate<'_>) -> Outcome {
-    if !candidate.question.purpose.rules().contacts_person {
+/// The flow may ask that the practitioner has to do with the person. In an emergency nobody has yet.
+fn relationship(candidate: &Candidate<'_>) -> Outcome {
+    let accepted = &candidate.flow.relationship;
+    if accepted.is_empty() {
         return Outcome::NotApplicable;
     }
-    let deceased = candidate.subject.deceased || candidate.facts.is_some_and(|facts| facts.deceased);
+    let question = candidate.question;
+    let holds = candidate.subject.relationships.iter().any(|relationship| {
+        accepted.contains(&relationship.kind)
+            && relationship.holds(&question.recipient, question.practitioner.as_deref(), candidate.at)
+    });
+    match (holds, candidate.emergency) {
+        (true, _) => Outcome::Pass,
+        (false, Some(_)) => Outcome::Overridden,
+        (false, None) => Outcome::Fail(Reason::NoRelationship),
+    }
+}
+
+/// An emergency that is named has to hold, whether or not it would be needed.
+fn break_glass(candidate: &Candidate<'_>) -> Outcome {
+    match (&candidate.question.break_glass, candidate.emergency) {
+        (None, _) => Outcome::NotApplicable,
+        (Some(_), _) if !exception::may_break_glass(candidate.question.purpose) => {
+            Outcome::Fail(Reason::BreakGlassNotForPurpose)
+        }
+        (Some(_), None) => Outcome::Fail(Reason::BreakGlassNotHeld),
+        (Some(_), Some(_)) => Outcome::Pass,
+    }
+}
+
+pub(super) fn deceased(
+    purpose: PurposeClass,
+    subject: &SubjectState,
+    facts: Option<&RecordFacts>,
+) -> Outcome {
+    if !purpose.rules().contacts_person {
+        return Outcome::NotApplicable;
+    }
+    let deceased = subject.deceased || facts.is_some_and(|facts| facts.deceased);
     check(!deceased, Reason::Deceased)
 }
 
-fn restriction(candidate: &Candidate<'_>, restricted: bool, nothing_left: bool) -> Outcome {
-    let excluded = candidate.question.purpose.rules().excludes_restricted || nothing_left;
+pub(super) fn restriction(purpose: PurposeClass, restricted: bool, nothing_left: bool) -> Outcome {
+    let excluded = purpose.rules().excludes_restricted || nothing_left;
     check(!(restricted && excluded), Reason::Restricted)
 }
 
-fn objection(candidate: &Candidate<'_>) -> Outcome {
-    if !candidate.question.purpose.rules().objection_blocks {
+pub(super) fn objection(question: &Question, subject: &SubjectState) -> Outcome {
+    if !question.purpose.rules().objection_blocks {
         return Outcome::NotApplicable;
     }
-    let stops = |objection: &crate::subject::Objection| {
-        objection.stops(&candidate.question.recipient, candidate.question.purpose)
-    };
-    check(!candidate.subject.objections.iter().any(stops), Reason::Objection)
+    let stops =
+        |objection: &crate::subject::Objection| objection.stops(&question.recipient, question.purpose);
+    check(!subject.objections.iter().any(stops), Reason::Objection)
+}
+
+/// Break-glass in direct care overrides a dissent: the practitioner answers for it in the review.
+fn objection_or_emergency(candidate: &Candidate<'_>) -> Outcome {
+    match objection(candidate.question, candidate.subject) {
+        Outcome::Fail(_) if candidate.emergency.is_some() => Outcome::Overridden,
+        standing => standing,
+    }
+}
+
+/// The national data opt-out: confidential patient information for purposes beyond individual care.
+///
+/// It is not applied where the person consented to this use, where the law requires it, or where the public
+/// interest overrides. Without a check in force the answer is no.
+///
+/// Source: National Data Opt-out Operational Policy Guidance, sections 2 to 6.
+fn opt_out(candidate: &Candidate<'_>, wanted: &[&DataItem], consented: bool) -> Outcome {
+    let patient_information =
+        wanted.iter().any(|item| item.confidential && item.category == Category::Special);
+    let exempt = consented
+        || matches!(
+            candidate.flow.confidentiality,
+            Confidentiality::Statute { .. } | Confidentiality::PublicInterest
+        );
+    if !candidate.question.purpose.rules().opt_out_applies || !patient_information || exempt {
+        return Outcome::NotApplicable;
+    }
+    match candidate.subject.opt_out {
+        OptOut::Clear => Outcome::Pass,
+        OptOut::OptedOut => Outcome::Fail(Reason::OptedOut),
+        OptOut::NotChecked => Outcome::Fail(Reason::OptOutNotChecked),
+    }
 }
 
 /// Whether consent decides, and if so whether it holds. Every type that the flow's bases name must hold.
@@ -220,23 +292,34 @@ fn consent(candidate: &Candidate<'_>, wanted: &[&DataItem]) -> (Outcome, Vec<Con
     (outcome, relied_on)
 }
 
-/// The consent that holds. A refusal or withdrawal later than it overrides it.
+/// The consent that holds. A refusal or withdrawal later than it overrides it; at the same instant too, since of
+/// two records that contradict each other the "no" is the safer one.
 fn held(candidate: &Candidate<'_>, consent_type: ConsentType) -> Result<ConsentId, Reason> {
     let controller = candidate.provider.organisation();
     let (recipient, purpose) = (&candidate.question.recipient, candidate.question.purpose);
     let concerning = || {
         let all = candidate.subject.consents.iter();
         all.filter(|consent| consent.concerns(consent_type, controller, recipient, purpose))
+            .filter(|consent| consent.given_at <= candidate.at)
     };
+    // Before the record is read nobody's age is known, and a parent's word is taken as far as it goes.
+    let age = candidate
+        .facts
+        .map(|facts| facts.birth_date.map(|born| crate::minimise::age_years(born, london_day(candidate.at))));
     let holds = concerning()
-        .filter(|consent| consent.covers(consent_type, controller, recipient, purpose, candidate.at));
-    let latest = holds.max_by_key(|consent| (consent.given_at, &consent.id));
+        .filter(|consent| consent.covers(consent_type, controller, recipient, purpose, candidate.at))
+        .filter(|consent| age.is_none_or(|age| consent.giver_may_decide(age)));
+    // A proxy's yes never outweighs the person's own no, whenever that was said.
+    let own = |consent: &ConsentRecord| consent.given_by == GivenBy::Person;
+    let own_no = concerning().any(|consent| own(consent) && consent.taken_back_at().is_some());
+    let latest =
+        holds.filter(|consent| own(consent) || !own_no).max_by_key(|consent| (consent.given_at, &consent.id));
     let taken_back_after =
-        |given_at| concerning().any(|other| other.status.takes_back() && other.given_at >= given_at);
+        |given_at| concerning().filter_map(ConsentRecord::taken_back_at).any(|at| at >= given_at);
     match latest {
         Some(consent) if !taken_back_after(consent.given_at) => Ok(consent.id.clone()),
         Some(_) => Err(Reason::ConsentEnded),
-        None if concerning().next().is_some() => Err(Reason::ConsentEnded),
+        None if concerning().any(|consent| consent.status.was_an_answer()) => Err(Reason::ConsentEnded),
         None => Err(Reason::ConsentAbsent),
     }
 }

@@ -32,6 +32,8 @@ fn question(fire: bool, number: &str) -> Question {
     Question {
         recipient: recipient.parse().unwrap(),
         role: role.to_owned(),
+        practitioner: Some("practitioner-1".to_owned()),
+        break_glass: None,
         provider: "nhs-pds".parse().unwrap(),
         purpose,
         subject: SubjectIdentifier::parse(SubjectScheme::NhsNumber, number).unwrap(),

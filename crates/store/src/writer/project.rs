@@ -1,17 +1,17 @@
 //! Projections: what must hold before a submission is taken, and the tables that change with it.
 
 use jiff::Timestamp;
-use sharing::{
-    Pseudonym,
-    subject::{ConsentStatus, ObjectionStatus},
-};
+use sharing::{Pseudonym, subject::ObjectionStatus};
 use sqlx::{Sqlite, Transaction};
 
 use crate::{
-    change::{Change, Recheck, ReplayGuard, Submission},
+    change::{Ceiling, Change, Recheck, ReplayGuard, Submission},
     error::{CommitError, StoreError},
+    opt_out::OptOutBatch,
     row::{ConsentRow, ObjectionRow, to_list, to_word},
 };
+
+mod queue;
 
 type Tx = Transaction<'static, Sqlite>;
 
@@ -20,10 +20,15 @@ pub(super) async fn admit(
     tx: &mut Tx,
     submission: &Submission,
 ) -> Result<Result<(), CommitError>, StoreError> {
-    if let Some(recheck) = &submission.recheck
-        && !still_holds(tx, recheck).await?
-    {
-        return Ok(Err(CommitError::Changed));
+    if let Some(recheck) = &submission.recheck {
+        if !still_holds(tx, recheck).await? {
+            return Ok(Err(CommitError::Changed));
+        }
+        if let Some(ceiling) = &recheck.ceiling
+            && is_reached(tx, ceiling).await?
+        {
+            return Ok(Err(CommitError::CeilingReached));
+        }
     }
     for change in &submission.changes {
         if let Err(refused) = applicable(tx, change).await? {
@@ -47,13 +52,30 @@ async fn still_holds(tx: &mut Tx, recheck: &Recheck) -> Result<bool, StoreError>
             return Ok(false);
         }
     }
-    let (agreement, digest) = &recheck.agreement;
+    let Some((agreement, digest)) = &recheck.agreement else { return Ok(true) };
     let current: Option<(String, String)> =
         sqlx::query_as("SELECT digest, status FROM policy_agreement WHERE agreement = $1")
             .bind(agreement.as_str())
             .fetch_optional(&mut **tx)
             .await?;
     Ok(current.is_some_and(|(current, status)| current == *digest && status == "active"))
+}
+
+async fn is_reached(tx: &mut Tx, ceiling: &Ceiling) -> Result<bool, StoreError> {
+    let releases: Option<i64> =
+        sqlx::query_scalar("SELECT releases FROM flow_use WHERE flow = $1 AND day = $2")
+            .bind(&ceiling.flow)
+            .bind(&ceiling.day)
+            .fetch_optional(&mut **tx)
+            .await?;
+    Ok(releases.unwrap_or(0) >= i64::from(ceiling.releases_max))
+}
+
+/// Counts a release. Called once everything else has been admitted.
+pub(super) async fn count_release(tx: &mut Tx, ceiling: &Ceiling) -> Result<(), StoreError> {
+    let count = "INSERT INTO flow_use (flow, day, releases) VALUES ($1, $2, 1)
+        ON CONFLICT (flow, day) DO UPDATE SET releases = flow_use.releases + 1";
+    execute(tx, sqlx::query(count).bind(&ceiling.flow).bind(&ceiling.day)).await
 }
 
 async fn applicable(tx: &mut Tx, change: &Change) -> Result<Result<(), CommitError>, StoreError> {
@@ -74,13 +96,38 @@ async fn applicable(tx: &mut Tx, change: &Change) -> Result<Result<(), CommitErr
                 .await?;
             return Ok(open.map(drop).ok_or(CommitError::NotOpen));
         }
-        Change::WithdrawConsent(id) => {
-            sqlx::query_scalar::<_, i64>("SELECT 1 FROM consent WHERE id = $1 AND withdrawn_us IS NULL")
-                .bind(id.as_str())
-        }
-        Change::WithdrawObjection(id) => {
+        // A consent that was taken back stays so: a new one is a new record.
+        Change::ChangeConsent { id, .. } => sqlx::query_scalar::<_, i64>(
+            "SELECT 1 FROM consent WHERE id = $1 AND status IN ('requested', 'given', 'renewed', 'unknown')",
+        )
+        .bind(id.as_str()),
+        Change::ChangeObjection(id, ObjectionStatus::Withdrawn) => {
             sqlx::query_scalar("SELECT 1 FROM objection WHERE id = $1 AND status IN ('received', 'upheld')")
                 .bind(id.as_str())
+        }
+        Change::ChangeObjection(id, _) => {
+            sqlx::query_scalar("SELECT 1 FROM objection WHERE id = $1 AND status = 'received'")
+                .bind(id.as_str())
+        }
+        Change::EndFact(id) => {
+            sqlx::query_scalar("SELECT 1 FROM subject_fact WHERE id = $1 AND ended_us IS NULL").bind(id)
+        }
+        Change::MoveReferral(step) => {
+            let state: Option<String> =
+                sqlx::query_scalar("SELECT state FROM referral WHERE decision_id = $1")
+                    .bind(&step.decision_id)
+                    .fetch_optional(&mut **tx)
+                    .await?;
+            let allowed = state.is_some_and(|state| step.from.contains(&state.as_str()));
+            return Ok(if allowed { Ok(()) } else { Err(CommitError::NotFound) });
+        }
+        Change::HandleAlert(step) => {
+            let state: Option<String> = sqlx::query_scalar("SELECT state FROM alert WHERE id = $1")
+                .bind(&step.id)
+                .fetch_optional(&mut **tx)
+                .await?;
+            let allowed = state.is_some_and(|state| step.from.contains(&state.as_str()));
+            return Ok(if allowed { Ok(()) } else { Err(CommitError::NotFound) });
         }
         Change::ActivatePolicies { revision, .. } => {
             let current: Option<i64> = sqlx::query_scalar("SELECT revision FROM policy_set WHERE id = 1")
@@ -94,7 +141,11 @@ async fn applicable(tx: &mut Tx, change: &Change) -> Result<Result<(), CommitErr
         | Change::Restrict(_)
         | Change::Die(_)
         | Change::RecordConsent(_)
-        | Change::RecordObjection(_) => return Ok(Ok(())),
+        | Change::RecordObjection(_)
+        | Change::RecordFact(_)
+        | Change::OpenReferral(_)
+        | Change::RaiseAlert(_)
+        | Change::ImportOptOuts(_) => return Ok(Ok(())),
     };
     Ok(wanted.fetch_optional(&mut **tx).await?.map(drop).ok_or(CommitError::NotFound))
 }
@@ -131,33 +182,63 @@ pub(super) async fn apply(tx: &mut Tx, change: &Change, at: Timestamp) -> Result
         }
         Change::Link(names) => link(tx, names).await,
         Change::Restrict(name) => {
-            let update = "UPDATE subject SET restricted = 1, revision = revision + 1 WHERE pseudonym = $1 AND restricted = 0";
-            execute(tx, sqlx::query(update).bind(name.as_str())).await
+            let update = "UPDATE subject SET restricted = 1, restricted_us = $2, revision = revision + 1 WHERE pseudonym = $1 AND restricted = 0";
+            execute(tx, sqlx::query(update).bind(name.as_str()).bind(at.as_microsecond())).await
         }
         Change::Die(name) => {
-            let update = "UPDATE subject SET deceased = 1, revision = revision + 1 WHERE pseudonym = $1 AND deceased = 0";
-            execute(tx, sqlx::query(update).bind(name.as_str())).await
+            let update = "UPDATE subject SET deceased = 1, deceased_us = $2, revision = revision + 1 WHERE pseudonym = $1 AND deceased = 0";
+            execute(tx, sqlx::query(update).bind(name.as_str()).bind(at.as_microsecond())).await
         }
         Change::RecordConsent(row) => record_consent(tx, row).await,
-        Change::WithdrawConsent(id) => {
-            let update = "UPDATE consent SET status = $1, withdrawn_us = $2 WHERE id = $3";
-            let status = to_word(&ConsentStatus::Withdrawn);
-            execute(tx, sqlx::query(update).bind(status).bind(at.as_microsecond()).bind(id.as_str())).await?;
+        Change::ChangeConsent { id, status, ended_at, expires_at } => {
+            let (id, at_us) = (id.as_str(), at.as_microsecond());
+            let keep = "INSERT INTO consent_change (consent, recorded_us, status_before, ended_before, expires_before)
+                SELECT id, $2, status, ended_us, expires_us FROM consent WHERE id = $1 ON CONFLICT DO NOTHING";
+            execute(tx, sqlx::query(keep).bind(id).bind(at_us)).await?;
+            let update = "UPDATE consent SET status = $1, withdrawn_us = $2, ended_us = $3,
+                expires_us = coalesce($4, expires_us) WHERE id = $5";
+            let update = sqlx::query(update).bind(to_word(status)).bind(at_us);
+            let update = update.bind(ended_at.map(Timestamp::as_microsecond));
+            execute(tx, update.bind(expires_at.map(Timestamp::as_microsecond)).bind(id)).await?;
             let revise = "UPDATE subject SET revision = revision + 1 WHERE pseudonym = (SELECT subject FROM consent WHERE id = $1)";
-            execute(tx, sqlx::query(revise).bind(id.as_str())).await
+            execute(tx, sqlx::query(revise).bind(id)).await
         }
         Change::RecordObjection(row) => record_objection(tx, row).await,
-        Change::WithdrawObjection(id) => {
-            let status = to_word(&ObjectionStatus::Withdrawn);
-            execute(
-                tx,
-                sqlx::query("UPDATE objection SET status = $1 WHERE id = $2").bind(status).bind(id.as_str()),
-            )
-            .await?;
+        Change::ChangeObjection(id, status) => {
+            let keep = "INSERT INTO objection_change (objection, recorded_us, status_before)
+                SELECT id, $2, status FROM objection WHERE id = $1 ON CONFLICT DO NOTHING";
+            execute(tx, sqlx::query(keep).bind(id.as_str()).bind(at.as_microsecond())).await?;
+            let update = sqlx::query("UPDATE objection SET status = $1 WHERE id = $2");
+            execute(tx, update.bind(to_word(status)).bind(id.as_str())).await?;
             let revise = "UPDATE subject SET revision = revision + 1 WHERE pseudonym = (SELECT subject FROM objection WHERE id = $1)";
             execute(tx, sqlx::query(revise).bind(id.as_str())).await
         }
-        Change::ActivatePolicies { revision, digest, agreements } => {
+        Change::RecordFact(row) => {
+            let insert =
+                "INSERT INTO subject_fact (id, subject, kind, body, details, recorded_by, recorded_us)
+                VALUES ($1, $2, $3, $4, $5, $6, $7)";
+            let insert = sqlx::query(insert).bind(row.fact.id()).bind(row.subject.as_str());
+            let insert = insert.bind(row.fact.kind()).bind(row.fact.body()).bind(&row.details);
+            let insert = insert.bind(row.recorded_by.as_str()).bind(row.recorded_at.as_microsecond());
+            execute(tx, insert).await?;
+            revise(tx, &row.subject).await
+        }
+        Change::EndFact(id) => {
+            let end = sqlx::query("UPDATE subject_fact SET ended_us = $1 WHERE id = $2");
+            execute(tx, end.bind(at.as_microsecond()).bind(id)).await?;
+            let revise = "UPDATE subject SET revision = revision + 1 WHERE pseudonym = (SELECT subject FROM subject_fact WHERE id = $1)";
+            execute(tx, sqlx::query(revise).bind(id)).await
+        }
+        Change::OpenReferral(row) => queue::open_referral(tx, row).await,
+        Change::MoveReferral(step) => queue::move_referral(tx, step, at).await,
+        Change::RaiseAlert(row) => queue::raise_alert(tx, row).await,
+        Change::HandleAlert(step) => queue::handle_alert(tx, step, at).await,
+        Change::ImportOptOuts(batch) => import_opt_outs(tx, batch, at).await,
+        Change::ActivatePolicies { revision, digest, agreements, files } => {
+            let keep =
+                "INSERT INTO policy_archive (revision, digest, activated_us, files) VALUES ($1, $2, $3, $4)";
+            let keep = sqlx::query(keep).bind(revision).bind(digest).bind(at.as_microsecond());
+            execute(tx, keep.bind(files)).await?;
             let set = "INSERT INTO policy_set (id, revision, digest) VALUES (1, $1, $2)
                 ON CONFLICT (id) DO UPDATE SET revision = excluded.revision, digest = excluded.digest";
             execute(tx, sqlx::query(set).bind(revision).bind(digest)).await?;
@@ -196,11 +277,29 @@ async fn link(tx: &mut Tx, names: &[Pseudonym]) -> Result<(), StoreError> {
     execute(tx, sqlx::query(merge).bind(to_list(names))).await
 }
 
+/// Batches that have run out are forgotten with the next one.
+async fn import_opt_outs(tx: &mut Tx, batch: &OptOutBatch, at: Timestamp) -> Result<(), StoreError> {
+    let at_us = at.as_microsecond();
+    let forget =
+        "DELETE FROM opt_out_checked WHERE batch IN (SELECT id FROM opt_out_batch WHERE expires_us <= $1)";
+    execute(tx, sqlx::query(forget).bind(at_us)).await?;
+    execute(tx, sqlx::query("DELETE FROM opt_out_batch WHERE expires_us <= $1").bind(at_us)).await?;
+    let insert = "INSERT INTO opt_out_batch (id, purpose, imported_us, expires_us) VALUES ($1, $2, $3, $4)";
+    let insert = sqlx::query(insert).bind(&batch.id).bind(batch.purpose.as_str()).bind(at_us);
+    execute(tx, insert.bind(batch.expires_at.as_microsecond())).await?;
+    for (hash, opted_out) in &batch.checked {
+        let insert = "INSERT INTO opt_out_checked (person_hash, batch, opted_out) VALUES ($1, $2, $3)
+            ON CONFLICT (person_hash, batch) DO UPDATE SET opted_out = max(opted_out, excluded.opted_out)";
+        execute(tx, sqlx::query(insert).bind(&hash.0).bind(&batch.id).bind(i64::from(*opted_out))).await?;
+    }
+    Ok(())
+}
+
 async fn record_consent(tx: &mut Tx, row: &ConsentRow) -> Result<(), StoreError> {
     let insert =
         "INSERT INTO consent (id, subject, consent_type, status, controller, recipients, purposes, given_us,
-            expires_us, recorded_by, recorded_us, withdrawn_us, details)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+            expires_us, recorded_by, recorded_us, withdrawn_us, details, given_by, ended_us)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
     let record = &row.record;
     let query = sqlx::query(insert)
         .bind(record.id.as_str())
@@ -215,15 +314,17 @@ async fn record_consent(tx: &mut Tx, row: &ConsentRow) -> Result<(), StoreError>
         .bind(row.recorded_by.as_str())
         .bind(row.recorded_at.as_microsecond())
         .bind(row.withdrawn_at.map(Timestamp::as_microsecond))
-        .bind(&row.details);
+        .bind(&row.details)
+        .bind(serde_json::to_string(&record.given_by).unwrap_or_default())
+        .bind(record.ended_at.map(Timestamp::as_microsecond));
     execute(tx, query).await?;
     revise(tx, &row.subject).await
 }
 
 async fn record_objection(tx: &mut Tx, row: &ObjectionRow) -> Result<(), StoreError> {
     let insert = "INSERT INTO objection (id, subject, purposes, recipients, status, recorded_by, recorded_us,
-            answer_due_us, details)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+            answer_due_us, details, objection_kind)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
     let query = sqlx::query(insert)
         .bind(row.record.id.as_str())
         .bind(row.subject.as_str())
@@ -233,7 +334,8 @@ async fn record_objection(tx: &mut Tx, row: &ObjectionRow) -> Result<(), StoreEr
         .bind(row.recorded_by.as_str())
         .bind(row.recorded_at.as_microsecond())
         .bind(row.answer_due.as_microsecond())
-        .bind(&row.details);
+        .bind(&row.details)
+        .bind(to_word(&row.record.kind));
     execute(tx, query).await?;
     revise(tx, &row.subject).await
 }

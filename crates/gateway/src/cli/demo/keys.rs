@@ -53,8 +53,13 @@ const PARTNERS: [PartnerRow; 3] = [
         client_id: "gmca-prevention",
         practitioner: "GMFRS-1001",
         role: "prevention-officer",
-        purposes: &["fire-prevention-targeting", "safe-and-well-referral", "safeguarding-adult"],
-        may: "[\"ask\"]",
+        purposes: &[
+            "fire-prevention-targeting",
+            "safe-and-well-referral",
+            "safeguarding-adult",
+            "vital-interests",
+        ],
+        may: "[\"ask\", \"review\"]",
     },
     PartnerRow {
         name: "council",
@@ -68,7 +73,7 @@ const PARTNERS: [PartnerRow; 3] = [
             "fire-return-referral",
             "safe-and-well-referral",
         ],
-        may: "[\"ask\", \"record\"]",
+        may: "[\"ask\", \"record\", \"review\"]",
     },
     PartnerRow {
         name: "nhs",
@@ -76,8 +81,8 @@ const PARTNERS: [PartnerRow; 3] = [
         client_id: "nhs-ward-system",
         practitioner: "NHS-C-12",
         role: "clinician",
-        purposes: &["direct-care"],
-        may: "[\"ask\", \"record\"]",
+        purposes: &["direct-care", "safeguarding-adult", "vital-interests"],
+        may: "[\"ask\", \"record\", \"review\"]",
     },
 ];
 

@@ -74,7 +74,9 @@ fn any_consent() -> impl Strategy<Value = ConsentRecord> {
                 recipients: recipients.iter().map(|id| id.parse().unwrap()).collect(),
                 purposes,
                 given_at,
+                given_by: crate::subject::GivenBy::Person,
                 expires_at,
+                ended_at: None,
             }
         },
     )
@@ -89,7 +91,13 @@ fn any_objection() -> impl Strategy<Value = Objection> {
     ];
     let purposes = prop::sample::subsequence(PurposeClass::ALL.to_vec(), 0..=16);
     (any::<u128>(), prop::sample::select(states.to_vec()), purposes).prop_map(|(id, status, purposes)| {
-        Objection { id: ObjectionId::from_random(id), purposes, recipients: Vec::new(), status }
+        Objection {
+            id: ObjectionId::from_random(id),
+            purposes,
+            recipients: Vec::new(),
+            kind: crate::subject::ObjectionKind::Objection,
+            status,
+        }
     })
 }
 
@@ -119,7 +127,7 @@ fn any_facts() -> impl Strategy<Value = RecordFacts> {
 }
 
 /// Rules in a trace that got as far as an agreement.
-const RULES: usize = 15;
+const RULES: usize = 18;
 
 fn permitted(decision: &Decision) -> Option<Vec<String>> {
     match decision {

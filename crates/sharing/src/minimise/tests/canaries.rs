@@ -169,7 +169,9 @@ fn referral_consent() -> SubjectState {
         recipients: vec!["gmca".parse().unwrap()],
         purposes: vec![PurposeClass::SafeAndWellReferral],
         given_at: Timestamp::UNIX_EPOCH,
+        given_by: crate::subject::GivenBy::Person,
         expires_at: None,
+        ended_at: None,
     };
     SubjectState { consents: vec![consent], ..SubjectState::default() }
 }
@@ -177,6 +179,8 @@ fn referral_consent() -> SubjectState {
 fn referred(reference: &str, body: &str) -> Result<MinimisedRecord, String> {
     let policies = policies();
     let question = Question {
+        practitioner: Some("practitioner-1".to_owned()),
+        break_glass: None,
         provider: "trafford-asc".parse().unwrap(),
         purpose: PurposeClass::SafeAndWellReferral,
         subject: SubjectIdentifier::parse("local:trafford-council".parse().unwrap(), reference).unwrap(),

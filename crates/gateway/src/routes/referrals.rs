@@ -1,0 +1,613 @@
+//! One-off disclosures: a practitioner asks, a named person of the record holder decides. What they allow is a
+//! grant: these items, this practitioner, this purpose, this person, until then.
+//!
+//! The forms' fields are those of the ICO Data Sharing Code of Practice (2021), request and decision forms.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, Request, State},
+    response::{IntoResponse, Response},
+};
+use jiff::{SignedDuration, Timestamp};
+use ledger::entry::Body;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use sharing::{
+    GrantId, PurposeClass,
+    agreement::{Confidentiality, LawfulBasis},
+    decide::PermittedItem,
+    identifier::ProviderId,
+    policy::hexadecimal,
+    subject::AdHocGrant,
+};
+use store::{Change, Fact, FactRow, ReferralMessage, ReferralMove, ReferralRow, Store};
+use utoipa::ToSchema;
+
+use super::{
+    alerts::time,
+    consents::{commit, instant, respond},
+};
+use crate::{
+    app::App,
+    caller::{Action, Capability, Named},
+    disclose::internal,
+    edge::{Received, receive, request_id},
+    problem::{Problem, Refusal},
+    referrals::{decided_in, decided_of, due, reopened},
+};
+
+/// Longest life of a grant.
+const GRANT_MINUTES_MAX: u32 = 7 * 24 * 60;
+
+/// The request form. Do not name the person in it: the decision it belongs to does.
+#[derive(Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RequestForm {
+    /// Your position.
+    position: String,
+    /// Why it is needed, and for what exactly.
+    purpose_in_words: String,
+    /// Why each item is needed, and why no less would do.
+    items_in_words: String,
+    /// What is likely to happen if it is not shared.
+    harm_if_not_shared: String,
+    /// How it will be kept, for how long, and how it is deleted.
+    retention_and_deletion: String,
+    /// By when it is needed: an RFC 3339 time.
+    needed_by: String,
+    /// How to reach you.
+    contact: String,
+}
+
+/// A question to the requester, or an answer to one.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MessageRequest {
+    /// What you ask or answer, in 3 to 4,000 characters.
+    text: String,
+}
+
+/// The decision form.
+#[derive(Deserialize, ToSchema)]
+#[serde(tag = "outcome", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum DecisionForm {
+    /// Allow a one-off disclosure.
+    Grant {
+        /// What may leave, each as `item:form`; all of it must have been asked for.
+        items: Vec<String>,
+        /// The record holder's lawful basis, with the members `article_6`, `article_9`, `schedule_1`,
+        /// `article_10` of an agreement.
+        #[schema(value_type = Object)]
+        lawful_basis: LawfulBasis,
+        /// How the common-law duty of confidentiality is met, as in an agreement.
+        #[schema(value_type = Object)]
+        confidentiality: Confidentiality,
+        /// For how long it can be used, in minutes: at most seven days.
+        minutes: u32,
+        /// Days after which the requester deletes it.
+        retain_days: u16,
+        /// Why, weighing the benefit against the harm.
+        reason: String,
+    },
+    /// Refuse.
+    Refuse {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A request for a one-off disclosure.
+#[derive(Serialize, ToSchema)]
+pub struct ReferralBody {
+    /// The decision that it follows, which is its name.
+    decision_id: String,
+    /// The organisation that asks.
+    recipient: String,
+    /// The practitioner who asks.
+    practitioner: String,
+    /// The record holder.
+    provider: String,
+    /// For what.
+    purpose: String,
+    /// The items asked for; none is everything that would be agreed.
+    asked: Vec<String>,
+    /// `waiting-for-form`, `requested`, `taken`, `question-asked`, `granted` or `refused`.
+    state: String,
+    /// When it was opened.
+    opened_at: String,
+    /// By when it should be decided.
+    due: String,
+    /// Whether that time has passed.
+    overdue: bool,
+    /// The named person who took it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    taken_by: Option<String>,
+    /// What the requester wrote.
+    #[schema(value_type = Object)]
+    form: serde_json::Value,
+    /// What was decided and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Object)]
+    outcome: Option<serde_json::Value>,
+    /// What was asked and answered about it.
+    messages: Vec<MessageBody>,
+}
+
+/// A question or an answer.
+#[derive(Serialize, ToSchema)]
+pub struct MessageBody {
+    /// The organisation of whoever wrote it.
+    organisation: String,
+    /// Who wrote it.
+    author: String,
+    /// When.
+    at: String,
+    /// What.
+    text: String,
+}
+
+/// What waits.
+#[derive(Serialize, ToSchema)]
+pub struct ReferralsBody {
+    /// At most 200, those due first at the top.
+    referrals: Vec<ReferralBody>,
+}
+
+/// Say why a one-off disclosure is needed. It can follow any decision of yours that was not to release.
+#[utoipa::path(post, path = "/v1/referrals/{decision_id}/request", tag = "referrals", request_body = RequestForm,
+    params(("decision_id" = String, Path, description = "The decision")),
+    responses((status = 200, description = "It waits for a named person of the record holder", body = ReferralBody), (status = 400, description = "The request cannot be read"),
+        (status = 401, description = "The caller was not accepted"), (status = 404, description = "There is no such decision of yours"), (status = 409, description = "It was requested before")))]
+pub async fn request(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request) -> Response {
+    respond(request_id(request.headers()), async {
+        let route = "/v1/referrals/{decision_id}/request";
+        let mut received = receive(&app, request, Capability::Ask, Action::Read).await?;
+        let now = app.clock.now();
+        let form = received.json::<RequestForm>(app.limits.body_bytes_max).await;
+        let form = match form.and_then(|form| Ok((check_form(&form, now)?, form))) {
+            Ok(form) => form,
+            Err(problem) => return Err(received.refuse(&app, problem, route).await),
+        };
+        let (needed_by, form) = form;
+        let mut changes = Vec::new();
+        let row = match own(&app, &received, &id, &mut changes).await? {
+            Ok(row) => row,
+            Err(problem) => return Err(received.refuse(&app, problem, route).await),
+        };
+        let text = serde_json::to_string(&form).unwrap_or_default();
+        let step = ReferralMove {
+            form: Some(text.clone()),
+            due: Some(due(now).min(needed_by)),
+            ..step(&row, &["waiting-for-form"], "requested")
+        };
+        changes.push(Change::MoveReferral(Box::new(step)));
+        moved(&app, &received, &row, "requested", &text, changes).await?;
+        shown(&app, &id).await
+    })
+    .await
+}
+
+/// List the requests that your organisation has made or has to decide.
+#[utoipa::path(get, path = "/v1/referrals", tag = "referrals",
+    responses((status = 200, description = "The requests", body = ReferralsBody), (status = 401, description = "The caller was not accepted"),
+        (status = 403, description = "Not registered or not granted")))]
+pub async fn list(State(app): State<Arc<App>>, request: Request) -> Response {
+    respond(request_id(request.headers()), async {
+        let received = receive(&app, request, Capability::Review, Action::Review).await?;
+        read(&app, &received, "referrals", "list of referrals").await?;
+        let rows = app.store.referrals(&received.caller.organisation).await;
+        let rows = rows.map_err(|error| Refusal::from(internal(&error)))?;
+        let now = app.clock.now();
+        let referrals = rows.iter().map(|row| body(row, &[], now)).collect();
+        Ok(Json(ReferralsBody { referrals }).into_response())
+    })
+    .await
+}
+
+/// Read a request, by its requester or by the record holder's reviewers.
+#[utoipa::path(get, path = "/v1/referrals/{decision_id}", tag = "referrals", params(("decision_id" = String, Path, description = "The decision")),
+    responses((status = 200, description = "The request", body = ReferralBody), (status = 401, description = "The caller was not accepted"),
+        (status = 404, description = "There is none, or it is not yours to see")))]
+pub async fn show(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request) -> Response {
+    respond(request_id(request.headers()), async {
+        let received = receive(&app, request, Capability::Ask, Action::Read).await?;
+        let found = app.store.referral(&id).await.map_err(|error| Refusal::from(internal(&error)))?;
+        let mine = received.caller.organisation.as_str();
+        if !found.is_some_and(|row| row.holder == mine || row.recipient == mine) {
+            return Err(received.refuse(&app, Problem::NoSuchEntry, "/v1/referrals/{decision_id}").await);
+        }
+        read(&app, &received, &id, "referral").await?;
+        shown(&app, &id).await
+    })
+    .await
+}
+
+/// Take a request: you will decide it.
+#[utoipa::path(post, path = "/v1/referrals/{decision_id}/take", tag = "referrals", params(("decision_id" = String, Path, description = "The decision")),
+    responses((status = 200, description = "Taken", body = ReferralBody), (status = 401, description = "The caller was not accepted"),
+        (status = 404, description = "There is none, or it is not yours to decide"), (status = 409, description = "Somebody else has it, or it was decided")))]
+pub async fn take(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request) -> Response {
+    respond(request_id(request.headers()), async {
+        let route = "/v1/referrals/{decision_id}/take";
+        let received = receive(&app, request, Capability::Review, Action::Review).await?;
+        let (row, who) = match to_decide(&app, &received, &id).await? {
+            Ok(found) => found,
+            Err(problem) => return Err(received.refuse(&app, problem, route).await),
+        };
+        let step = ReferralMove { taken_by: Some(who), ..step(&row, &["requested"], "taken") };
+        let changes = vec![Change::MoveReferral(Box::new(step))];
+        moved(&app, &received, &row, "taken", "", changes).await?;
+        shown(&app, &id).await
+    })
+    .await
+}
+
+/// Ask the requester something.
+#[utoipa::path(post, path = "/v1/referrals/{decision_id}/ask", tag = "referrals", request_body = MessageRequest,
+    params(("decision_id" = String, Path, description = "The decision")),
+    responses((status = 200, description = "Asked", body = ReferralBody), (status = 400, description = "The request cannot be read"),
+        (status = 401, description = "The caller was not accepted"), (status = 404, description = "There is none, or it is not yours to decide"), (status = 409, description = "You have not taken it, or it was decided")))]
+pub async fn ask(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request) -> Response {
+    respond(request_id(request.headers()), async {
+        let route = "/v1/referrals/{decision_id}/ask";
+        let mut received = receive(&app, request, Capability::Review, Action::Review).await?;
+        let text = match message(&app, &mut received).await {
+            Ok(text) => text,
+            Err(problem) => return Err(received.refuse(&app, problem, route).await),
+        };
+        let (row, who) = match to_decide(&app, &received, &id).await? {
+            Ok((row, who)) if row.taken_by.as_deref() == Some(who.as_str()) => (row, who),
+            Ok(_) => return Err(received.refuse(&app, TAKE_FIRST, route).await),
+            Err(problem) => return Err(received.refuse(&app, problem, route).await),
+        };
+        let from = (received.caller.organisation.clone(), who, text.clone());
+        let step = ReferralMove { message: Some(from), ..step(&row, &["taken"], "question-asked") };
+        let changes = vec![Change::MoveReferral(Box::new(step))];
+        moved(&app, &received, &row, "asked", &text, changes).await?;
+        shown(&app, &id).await
+    })
+    .await
+}
+
+/// Answer a question about your request.
+#[utoipa::path(post, path = "/v1/referrals/{decision_id}/answer", tag = "referrals", request_body = MessageRequest,
+    params(("decision_id" = String, Path, description = "The decision")),
+    responses((status = 200, description = "Answered", body = ReferralBody), (status = 400, description = "The request cannot be read"),
+        (status = 401, description = "The caller was not accepted"), (status = 404, description = "There is no such request of yours"), (status = 409, description = "Nothing was asked")))]
+pub async fn answer(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request) -> Response {
+    respond(request_id(request.headers()), async {
+        let route = "/v1/referrals/{decision_id}/answer";
+        let mut received = receive(&app, request, Capability::Ask, Action::Read).await?;
+        let text = match message(&app, &mut received).await {
+            Ok(text) => text,
+            Err(problem) => return Err(received.refuse(&app, problem, route).await),
+        };
+        let row = match own(&app, &received, &id, &mut Vec::new()).await? {
+            Ok(row) => row,
+            Err(problem) => return Err(received.refuse(&app, problem, route).await),
+        };
+        let from =
+            (received.caller.organisation.clone(), received.caller.named.id().to_owned(), text.clone());
+        let step = ReferralMove { message: Some(from), ..step(&row, &["question-asked"], "taken") };
+        let changes = vec![Change::MoveReferral(Box::new(step))];
+        moved(&app, &received, &row, "answered", &text, changes).await?;
+        shown(&app, &id).await
+    })
+    .await
+}
+
+/// Decide a request.
+#[utoipa::path(post, path = "/v1/referrals/{decision_id}/decide", tag = "referrals", request_body = DecisionForm,
+    params(("decision_id" = String, Path, description = "The decision")),
+    responses((status = 200, description = "Decided", body = ReferralBody), (status = 400, description = "The request cannot be read, or the grant has no lawful basis"),
+        (status = 401, description = "The caller was not accepted"), (status = 404, description = "There is none, or it is not yours to decide"), (status = 409, description = "You have not taken it, or it was decided")))]
+pub async fn decide(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request) -> Response {
+    respond(request_id(request.headers()), async {
+        let route = "/v1/referrals/{decision_id}/decide";
+        let mut received = receive(&app, request, Capability::Review, Action::Review).await?;
+        let form = match received.json::<DecisionForm>(app.limits.body_bytes_max).await {
+            Ok(form) => form,
+            Err(problem) => return Err(received.refuse(&app, problem, route).await),
+        };
+        let row = match to_decide(&app, &received, &id).await? {
+            Ok((row, who)) if row.taken_by.as_deref() == Some(who.as_str()) => row,
+            Ok(_) => return Err(received.refuse(&app, TAKE_FIRST, route).await),
+            Err(problem) => return Err(received.refuse(&app, problem, route).await),
+        };
+        let open = &["taken", "question-asked"];
+        match form {
+            DecisionForm::Refuse { reason } => {
+                if let Err(problem) = check_reason(&reason) {
+                    return Err(received.refuse(&app, problem, route).await);
+                }
+                let outcome = serde_json::json!({ "outcome": "refuse", "reason": reason }).to_string();
+                let step = ReferralMove { outcome: Some(outcome), ..step(&row, open, "refused") };
+                let changes = vec![Change::MoveReferral(Box::new(step))];
+                moved(&app, &received, &row, "refused", &reason, changes).await?;
+            }
+            DecisionForm::Grant { .. } => {
+                if let Err(problem) = grant(&app, &received, &row, &form, open).await? {
+                    return Err(received.refuse(&app, problem, route).await);
+                }
+            }
+        }
+        shown(&app, &id).await
+    })
+    .await
+}
+
+const TAKE_FIRST: Problem = Problem::WrongState("take it first, so that others know who decides it");
+
+async fn grant(
+    app: &App,
+    received: &Received,
+    row: &ReferralRow,
+    form: &DecisionForm,
+    open: &'static [&'static str],
+) -> Result<Result<(), Problem>, Refusal> {
+    let now = app.clock.now();
+    let (grant, reason, basis) = match narrow(app, row, form, now) {
+        Ok(narrowed) => narrowed,
+        Err(problem) => return Ok(Err(problem)),
+    };
+    let subject = Store::subject_of(row).map_err(|error| Refusal::from(internal(&error)))?;
+    let entry = Body::GrantMade {
+        grant_id: grant.id.to_string(),
+        decision_id: row.decision_id.clone(),
+        subject: row.subject.clone(),
+        recipient: row.recipient.clone(),
+        practitioner: row.practitioner.clone(),
+        provider: row.provider.clone(),
+        purpose: row.purpose.clone(),
+        items: grant.items.iter().map(ToString::to_string).collect(),
+        from_us: grant.from.as_microsecond(),
+        until_us: grant.until.as_microsecond(),
+        reason_sha256: digest(row, &reason),
+        by: received.caller.actor(),
+    };
+    let items: Vec<_> = grant.items.iter().map(ToString::to_string).collect();
+    let outcome = serde_json::json!({
+        "outcome": "grant",
+        "grant_id": grant.id.as_str(),
+        "items": items,
+        "until": grant.until.to_string(),
+        "retain_days": grant.retain_days,
+        "basis": basis,
+        "reason": reason,
+        "decided_by": received.caller.named.id(),
+    });
+    let fact = FactRow {
+        fact: Fact::Grant(grant),
+        subject,
+        details: outcome.to_string(),
+        recorded_by: received.caller.organisation.clone(),
+        recorded_at: now,
+        ended_at: None,
+    };
+    let step = ReferralMove { outcome: Some(outcome.to_string()), ..step(row, open, "granted") };
+    let changes = vec![Change::MoveReferral(Box::new(step)), Change::RecordFact(Box::new(fact))];
+    commit(app, received, entry, changes).await?;
+    Ok(Ok(()))
+}
+
+/// Checks that a grant is no wider than what was asked and what the law lets a person decide.
+fn narrow(
+    app: &App,
+    row: &ReferralRow,
+    form: &DecisionForm,
+    now: Timestamp,
+) -> Result<(AdHocGrant, String, String), Problem> {
+    let DecisionForm::Grant { items, lawful_basis, confidentiality, minutes, retain_days, reason } = form
+    else {
+        return Err(Problem::Internal); // only called with a grant
+    };
+    let invalid = |what: String| Problem::InvalidRequest(what);
+    check_reason(reason)?;
+    let set = app.policies().set;
+    let provider_id: ProviderId = row.provider.parse().map_err(|_| Problem::Internal)?;
+    let purpose: PurposeClass = row.purpose.parse().map_err(|_| Problem::Internal)?;
+    let provider = set.provider(&provider_id).ok_or(Problem::WrongState(
+        "the record holder is not in the catalogue any more; refuse the request",
+    ))?;
+    let asked: Vec<String> = serde_json::from_str(&row.asked).map_err(|_| Problem::Internal)?;
+    let mut granted = Vec::new();
+    for (position, text) in items.iter().enumerate() {
+        let item = text.parse::<PermittedItem>().ok();
+        let item =
+            item.filter(|item| asked.is_empty() || asked.iter().any(|asked| asked == item.item.as_str()));
+        let item = item.ok_or_else(|| {
+            invalid(format!("items[{position}]: write item:form, of an item that was asked for"))
+        })?;
+        let known = provider.item(&item.item).filter(|known| known.forms.contains(&item.form));
+        let known = known
+            .ok_or_else(|| invalid(format!("items[{position}]: the catalogue has no such item and form")))?;
+        if let Some(gap) = lawful_basis.gap(purpose, known.category) {
+            return Err(invalid(format!("lawful_basis, for items[{position}]: {}", gap.as_str())));
+        }
+        if known.confidential && !purpose.rules().confidentiality.contains(&confidentiality.kind()) {
+            return Err(invalid(format!(
+                "confidentiality, for items[{position}]: not a way of meeting the duty for this purpose"
+            )));
+        }
+        granted.push(item);
+    }
+    if granted.is_empty() || granted.len() > app.limits.items_max {
+        return Err(invalid("items: name at least one item, and no more than were asked for".to_owned()));
+    }
+    if !(1..=GRANT_MINUTES_MAX).contains(minutes) {
+        return Err(invalid("minutes: 1 to 10,080 (seven days)".to_owned()));
+    }
+    if !(1..=3_650).contains(retain_days) {
+        return Err(invalid("retain_days: 1 to 3,650".to_owned()));
+    }
+    let grant = AdHocGrant {
+        id: GrantId::from_random(app.entropy.bits()),
+        recipient: row.recipient.parse().map_err(|_| Problem::Internal)?,
+        practitioner: row.practitioner.clone(),
+        provider: provider_id,
+        purpose,
+        items: granted,
+        retain_days: *retain_days,
+        from: now,
+        until: now.checked_add(SignedDuration::from_mins(i64::from(*minutes))).unwrap_or(now),
+    };
+    Ok((grant, reason.clone(), format!("{lawful_basis:?}; {confidentiality:?}")))
+}
+
+/// The caller's own request. One that does not exist yet is made from the decision in the ledger, if that was the
+/// caller's and did not release.
+async fn own(
+    app: &App,
+    received: &Received,
+    id: &str,
+    changes: &mut Vec<Change>,
+) -> Result<Result<ReferralRow, Problem>, Refusal> {
+    let failed = |error: store::StoreError| Refusal::from(internal(&error));
+    let (mine, who) = (received.caller.organisation.as_str(), received.caller.named.id());
+    if let Some(row) = app.store.referral(id).await.map_err(failed)? {
+        let own = row.recipient == mine && row.practitioner == who;
+        return Ok(if own { Ok(row) } else { Err(Problem::NoSuchEntry) });
+    }
+    let leaves = app.store.decision(id).await.map_err(failed)?;
+    let Some((first, end)) = decided_in(&leaves) else { return Ok(Err(Problem::NoSuchEntry)) };
+    let decided = decided_of(&first)
+        .filter(|decided| decided.recipient == mine && decided.by.practitioner.as_deref() == Some(who));
+    let released = matches!(end, Some(Body::Release { .. }));
+    let Some(row) =
+        decided.filter(|_| !released).and_then(|decided| reopened(&app.policies(), decided, app.clock.now()))
+    else {
+        return Ok(Err(Problem::NoSuchEntry));
+    };
+    changes.push(Change::OpenReferral(Box::new(row.clone())));
+    Ok(Ok(row))
+}
+
+/// A request that the caller's organisation has to decide, and the named person who would.
+async fn to_decide(
+    app: &App,
+    received: &Received,
+    id: &str,
+) -> Result<Result<(ReferralRow, String), Problem>, Refusal> {
+    let found = app.store.referral(id).await.map_err(|error| Refusal::from(internal(&error)))?;
+    let mine = received.caller.organisation.as_str();
+    let Some(row) = found.filter(|row| row.holder == mine) else { return Ok(Err(Problem::NoSuchEntry)) };
+    let Named::Practitioner { id: who, .. } = &received.caller.named else {
+        return Ok(Err(Problem::NotAllowed("a request is decided by a named person")));
+    };
+    if row.recipient == mine && row.practitioner == *who {
+        return Ok(Err(Problem::NotAllowed("nobody decides their own request; ask a colleague")));
+    }
+    Ok(Ok((row, who.clone())))
+}
+
+async fn message(app: &App, received: &mut Received) -> Result<String, Problem> {
+    let asked = received.json::<MessageRequest>(app.limits.body_bytes_max).await?;
+    let fits = (3..=4_000).contains(&asked.text.trim().chars().count());
+    let short = || Problem::InvalidRequest("text: 3 to 4,000 characters".to_owned());
+    if fits { Ok(asked.text) } else { Err(short()) }
+}
+
+fn check_form(form: &RequestForm, now: Timestamp) -> Result<Timestamp, Problem> {
+    let invalid = |what: &str| Problem::InvalidRequest(what.to_owned());
+    let texts = [
+        ("position", &form.position),
+        ("purpose_in_words", &form.purpose_in_words),
+        ("items_in_words", &form.items_in_words),
+        ("harm_if_not_shared", &form.harm_if_not_shared),
+        ("retention_and_deletion", &form.retention_and_deletion),
+        ("contact", &form.contact),
+    ];
+    if let Some((name, _)) =
+        texts.iter().find(|(_, text)| !(3..=4_000).contains(&text.trim().chars().count()))
+    {
+        return Err(invalid(&format!("{name}: 3 to 4,000 characters")));
+    }
+    let needed_by = instant(&form.needed_by).filter(|needed_by| *needed_by > now);
+    needed_by.ok_or_else(|| invalid("needed_by: an rfc 3339 time in the future"))
+}
+
+fn check_reason(reason: &str) -> Result<(), Problem> {
+    let fits = (10..=4_000).contains(&reason.trim().chars().count());
+    let short = || Problem::InvalidRequest("reason: say why in 10 to 4,000 characters".to_owned());
+    if fits { Ok(()) } else { Err(short()) }
+}
+
+fn step(row: &ReferralRow, from: &'static [&'static str], to: &'static str) -> ReferralMove {
+    ReferralMove {
+        decision_id: row.decision_id.clone(),
+        from,
+        to,
+        due: None,
+        taken_by: None,
+        form: None,
+        outcome: None,
+        message: None,
+    }
+}
+
+/// Bound to its decision, so that the same words elsewhere have another digest.
+fn digest(row: &ReferralRow, text: &str) -> String {
+    hexadecimal(&Sha256::digest(format!("{}{text}", row.decision_id)))
+}
+
+async fn moved(
+    app: &App,
+    received: &Received,
+    row: &ReferralRow,
+    action: &str,
+    text: &str,
+    changes: Vec<Change>,
+) -> Result<(), Refusal> {
+    let entry = Body::ReferralMoved {
+        decision_id: row.decision_id.clone(),
+        action: action.to_owned(),
+        text_sha256: digest(row, text),
+        by: received.caller.actor(),
+    };
+    commit(app, received, entry, changes).await.map(drop)
+}
+
+async fn read(app: &App, received: &Received, of: &str, what: &str) -> Result<(), Refusal> {
+    let entry = Body::DecisionRead { of: of.to_owned(), what: what.to_owned(), by: received.caller.actor() };
+    commit(app, received, entry, Vec::new()).await.map(drop)
+}
+
+async fn shown(app: &App, id: &str) -> Result<Response, Refusal> {
+    let failed = |error: store::StoreError| Refusal::from(internal(&error));
+    let row = app.store.referral(id).await.map_err(failed)?;
+    let messages = app.store.referral_messages(id).await.map_err(failed)?;
+    match row {
+        Some(row) => Ok(Json(body(&row, &messages, app.clock.now())).into_response()),
+        None => Err(Problem::NoSuchEntry.into()),
+    }
+}
+
+fn body(row: &ReferralRow, messages: &[ReferralMessage], now: Timestamp) -> ReferralBody {
+    let decided = matches!(row.state.as_str(), "granted" | "refused");
+    ReferralBody {
+        decision_id: row.decision_id.clone(),
+        recipient: row.recipient.clone(),
+        practitioner: row.practitioner.clone(),
+        provider: row.provider.clone(),
+        purpose: row.purpose.clone(),
+        asked: serde_json::from_str(&row.asked).unwrap_or_default(),
+        state: row.state.clone(),
+        opened_at: time(row.opened_us),
+        due: time(row.due_us),
+        overdue: !decided && row.due_us <= now.as_microsecond(),
+        taken_by: row.taken_by.clone(),
+        form: serde_json::from_str(&row.form).unwrap_or_default(),
+        outcome: row.outcome.as_deref().and_then(|text| serde_json::from_str(text).ok()),
+        messages: messages
+            .iter()
+            .map(|message| MessageBody {
+                organisation: message.organisation.clone(),
+                author: message.author.clone(),
+                at: time(message.at_us),
+                text: message.text.clone(),
+            })
+            .collect(),
+    }
+}

@@ -1,0 +1,198 @@
+//! Consent records. Four things are called consent; each decides something else, or nothing.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    identifier::{ConsentId, OrganisationId},
+    purpose::PurposeClass,
+};
+
+/// The four things that are called consent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ConsentType {
+    /// UK GDPR Art 6(1)(a) or 9(2)(a): decides only where the flow's recorded basis *is* consent.
+    GdprConsent,
+    /// Common-law duty: decides whether confidential information may leave.
+    ConfidentialityConsent,
+    /// Agreement to a visit or to early help. Never decides a data flow.
+    ConsentToService,
+    /// A wish. Never decides a data flow.
+    Preference,
+}
+
+/// The status of a consent. Source: W3C Data Privacy Vocabulary 2, consent status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ConsentStatus {
+    /// Asked for, not answered.
+    Requested,
+    /// Given.
+    Given,
+    /// Given again.
+    Renewed,
+    /// Asked for and refused.
+    Refused,
+    /// Ran out.
+    Expired,
+    /// Taken back by the person.
+    Withdrawn,
+    /// Ended by another party.
+    Revoked,
+    /// Found never to have been valid.
+    Invalidated,
+    /// Not known.
+    Unknown,
+}
+
+impl ConsentStatus {
+    /// Whether somebody once answered: a question that is open, unknown or was never validly answered is none.
+    pub fn was_an_answer(self) -> bool {
+        match self {
+            Self::Given | Self::Renewed | Self::Refused | Self::Expired | Self::Withdrawn | Self::Revoked => {
+                true
+            }
+            Self::Requested | Self::Invalidated | Self::Unknown => false,
+        }
+    }
+
+    /// Whether it says no, and so outweighs an earlier yes on another record: someone who renewed a consent and
+    /// then withdrew the renewal has not fallen back on the first one.
+    pub fn takes_back(self) -> bool {
+        match self {
+            Self::Refused | Self::Withdrawn | Self::Revoked => true,
+            Self::Requested
+            | Self::Given
+            | Self::Renewed
+            | Self::Expired
+            | Self::Invalidated
+            | Self::Unknown => false,
+        }
+    }
+}
+
+/// A consent record, as far as it bears on decisions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsentRecord {
+    /// Its identifier.
+    pub id: ConsentId,
+    /// Which of the four.
+    pub consent_type: ConsentType,
+    /// Its status.
+    pub status: ConsentStatus,
+    /// Whose records may leave.
+    pub controller: OrganisationId,
+    /// To whom they may go. Never empty.
+    pub recipients: Vec<OrganisationId>,
+    /// For what. Never empty.
+    pub purposes: Vec<PurposeClass>,
+    /// Who said so.
+    pub given_by: GivenBy,
+    /// From when it holds, or when it was refused.
+    pub given_at: Timestamp,
+    /// First instant at which it no longer holds.
+    pub expires_at: Option<Timestamp>,
+    /// When it was withdrawn, revoked, or otherwise ended by somebody.
+    pub ended_at: Option<Timestamp>,
+}
+
+/// Who gave a consent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "who", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum GivenBy {
+    /// The person.
+    Person,
+    /// Somebody with authority to decide for them. A property attorney and next of kin have none.
+    Proxy {
+        /// The authority.
+        authority: ProxyAuthority,
+        /// Why the person could not decide (Mental Capacity Act 2005), or their age.
+        capacity_statement: String,
+    },
+}
+
+/// Authorities under which one person decides for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProxyAuthority {
+    /// Lasting power of attorney for health and welfare, while the donor lacks capacity.
+    HealthAndWelfareAttorney,
+    /// A deputy appointed by the Court of Protection.
+    CourtDeputy,
+    /// Parental responsibility, until the child is competent to decide.
+    ParentalResponsibility,
+}
+
+impl ProxyAuthority {
+    /// The authority as text.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::HealthAndWelfareAttorney => "health-and-welfare-attorney",
+            Self::CourtDeputy => "court-deputy",
+            Self::ParentalResponsibility => "parental-responsibility",
+        }
+    }
+
+    /// The age in whole years from which this authority says nothing any more.
+    ///
+    /// Source: Mental Capacity Act 2005 s2(5) and Family Law Reform Act 1969 s8: from sixteen a young person is
+    /// presumed able to decide. A younger child found competent (Gillick) decides too, which nobody can tell
+    /// from a date: whoever finds it records the child's own word, which outweighs the parent's.
+    pub fn lapses_at_years(self) -> Option<i16> {
+        match self {
+            Self::ParentalResponsibility => Some(16),
+            Self::HealthAndWelfareAttorney | Self::CourtDeputy => None,
+        }
+    }
+}
+
+impl ConsentRecord {
+    /// Whether it holds at `at` for records of `controller` going to `recipient` for `purpose`.
+    pub fn covers(
+        &self,
+        consent_type: ConsentType,
+        controller: &OrganisationId,
+        recipient: &OrganisationId,
+        purpose: PurposeClass,
+        at: Timestamp,
+    ) -> bool {
+        self.concerns(consent_type, controller, recipient, purpose)
+            && matches!(self.status, ConsentStatus::Given | ConsentStatus::Renewed)
+            && self.given_at <= at
+            && self.expires_at.is_none_or(|end| at < end)
+    }
+
+    /// Whether this says no, and so outweighs every yes given up to then.
+    ///
+    /// A withdrawal counts from when it was made, not from when the consent that it ends was given: a consent
+    /// given after it is a new one.
+    pub fn taken_back_at(&self) -> Option<Timestamp> {
+        self.status.takes_back().then(|| self.ended_at.unwrap_or(self.given_at))
+    }
+
+    /// Whether its giver could still decide for the person, as far as the person's age says. `None` is an age
+    /// that the record does not tell: a parent's word then holds for nobody.
+    pub fn giver_may_decide(&self, age_years: Option<i16>) -> bool {
+        match &self.given_by {
+            GivenBy::Person => true,
+            GivenBy::Proxy { authority, .. } => {
+                authority.lapses_at_years().is_none_or(|limit| age_years.is_some_and(|age| age < limit))
+            }
+        }
+    }
+
+    /// Whether it is about this flow, whether or not it holds.
+    pub fn concerns(
+        &self,
+        consent_type: ConsentType,
+        controller: &OrganisationId,
+        recipient: &OrganisationId,
+        purpose: PurposeClass,
+    ) -> bool {
+        self.consent_type == consent_type
+            && self.controller == *controller
+            && self.recipients.contains(recipient)
+            && self.purposes.contains(&purpose)
+    }
+}

@@ -1,0 +1,159 @@
+//! Relationships, grants and emergencies, as they are stored: what decides as JSON, and when this database knew it.
+
+use jiff::Timestamp;
+use serde::{Serialize, de::DeserializeOwned};
+use sharing::{
+    OrganisationId, Pseudonym, SubjectState,
+    subject::{AdHocGrant, BreakGlass, LegitimateRelationship},
+};
+
+use crate::{error::StoreError, open::Store, row::instant};
+
+/// A fact about a person's standing with an organisation or practitioner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fact {
+    /// A relationship.
+    Relationship(LegitimateRelationship),
+    /// A one-off disclosure that was allowed.
+    Grant(AdHocGrant),
+    /// An emergency that was declared.
+    BreakGlass(BreakGlass),
+}
+
+/// A fact as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FactRow {
+    /// What decides.
+    pub fact: Fact,
+    /// About whom.
+    pub subject: Pseudonym,
+    /// Everything else, as JSON.
+    pub details: String,
+    /// The organisation that recorded it.
+    pub recorded_by: OrganisationId,
+    /// When.
+    pub recorded_at: Timestamp,
+    /// When its end was recorded.
+    pub ended_at: Option<Timestamp>,
+}
+
+impl Fact {
+    /// Its identifier.
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Relationship(relationship) => relationship.id.as_str(),
+            Self::Grant(grant) => grant.id.as_str(),
+            Self::BreakGlass(declared) => declared.id.as_str(),
+        }
+    }
+
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Relationship(_) => "relationship",
+            Self::Grant(_) => "grant",
+            Self::BreakGlass(_) => "break-glass",
+        }
+    }
+
+    pub(crate) fn body(&self) -> String {
+        fn json<T: Serialize>(value: &T) -> String {
+            serde_json::to_string(value).unwrap_or_default() // plain values: cannot fail
+        }
+        match self {
+            Self::Relationship(relationship) => json(relationship),
+            Self::Grant(grant) => json(grant),
+            Self::BreakGlass(declared) => json(declared),
+        }
+    }
+
+    /// Ends it at `at`, if it would last longer.
+    fn end(&mut self, at: Timestamp) {
+        match self {
+            Self::Relationship(relationship) => {
+                relationship.until = Some(relationship.until.map_or(at, |until| until.min(at)));
+            }
+            Self::Grant(grant) => grant.until = grant.until.min(at),
+            Self::BreakGlass(declared) => declared.until = declared.until.min(at),
+        }
+    }
+
+    pub(crate) fn add_to(self, state: &mut SubjectState) {
+        match self {
+            Self::Relationship(relationship) => state.relationships.push(relationship),
+            Self::Grant(grant) => state.grants.push(grant),
+            Self::BreakGlass(declared) => state.emergencies.push(declared),
+        }
+    }
+}
+
+#[derive(sqlx::FromRow)]
+pub(crate) struct RawFact {
+    id: String,
+    subject: String,
+    kind: String,
+    body: String,
+    details: String,
+    recorded_by: String,
+    recorded_us: i64,
+    ended_us: Option<i64>,
+}
+
+impl RawFact {
+    /// The row as it was known at `at`; `None` when it was not known yet.
+    pub(crate) fn known_at(mut self, at: Timestamp) -> Option<Self> {
+        let at_us = at.as_microsecond();
+        if self.recorded_us > at_us {
+            return None;
+        }
+        self.ended_us = self.ended_us.filter(|ended_us| *ended_us <= at_us);
+        Some(self)
+    }
+}
+
+impl TryFrom<RawFact> for FactRow {
+    type Error = StoreError;
+
+    fn try_from(raw: RawFact) -> Result<Self, Self::Error> {
+        fn body<T: DeserializeOwned>(raw: &RawFact) -> Option<T> {
+            serde_json::from_str(&raw.body).ok()
+        }
+        let read = || {
+            let mut fact = match raw.kind.as_str() {
+                "relationship" => Fact::Relationship(body(&raw)?),
+                "grant" => Fact::Grant(body(&raw)?),
+                "break-glass" => Fact::BreakGlass(body(&raw)?),
+                _ => return None,
+            };
+            let ended_at = match raw.ended_us {
+                Some(ended_us) => Some(instant(ended_us)?),
+                None => None,
+            };
+            if let Some(at) = ended_at {
+                fact.end(at);
+            }
+            Some(Self {
+                fact,
+                subject: raw.subject.parse().ok()?,
+                details: raw.details.clone(),
+                recorded_by: raw.recorded_by.parse().ok()?,
+                recorded_at: instant(raw.recorded_us)?,
+                ended_at,
+            })
+        };
+        read().ok_or(StoreError::CorruptRow { table: "subject_fact", row: raw.id })
+    }
+}
+
+impl Store {
+    /// One relationship, grant or emergency.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails or holds a row that cannot be read.
+    pub async fn fact(&self, id: &str) -> Result<Option<FactRow>, StoreError> {
+        let raw: Option<RawFact> = sqlx::query_as("SELECT * FROM subject_fact WHERE id = $1")
+            .bind(id)
+            .fetch_optional(&self.readers)
+            .await?;
+        raw.map(FactRow::try_from).transpose()
+    }
+}

@@ -10,9 +10,11 @@ use sharing::{
     agreement::london_day,
     decide::{
         AgreementReference, Asked, Authority, ConfirmedPermit, Obligations, Referral, Step, Withheld, decide,
+        decide_with_facts,
     },
     identifier::{BreakGlassId, DecisionId, ItemId, ProviderId},
     minimise::{ExamineFault, Examined, MinimisedRecord},
+    subject::RecordFacts,
 };
 use store::{About, Ceiling, Change, CommitError, Committed, Recheck, ReplayGuard, Resolved, Submission};
 
@@ -84,7 +86,7 @@ pub async fn disclose(app: &App, ask: Ask) -> Result<Answer, Refusal> {
             Ok(committed) => {
                 return match decision {
                     Decision::Permit(permit) => walk.ask_provider(permit, &subject.pseudonym).await,
-                    Decision::Deny(denial) => Err(walk.refuse(denial, &committed).await),
+                    Decision::Deny(denial) => Err(walk.refuse(denial, &committed, &subject.pseudonym).await),
                     Decision::Refer(_) => Err(walk.refusal(Problem::Referred, &committed)),
                 };
             }
@@ -130,7 +132,7 @@ impl Walk<'_> {
             Decision::Deny(denial) => {
                 let decided =
                     self.decided(&subject, denial.agreement.as_ref(), &denial.reasons, &denial.trace);
-                (Body::Refusal(Box::new(decided)), false)
+                (Body::Refusal(Box::new(decided)), denial.depends_on_person())
             }
             Decision::Refer(Referral { reasons, trace }) => {
                 (Body::Referral(Box::new(self.decided(&subject, None, reasons, trace))), false)
@@ -218,17 +220,22 @@ impl Walk<'_> {
     }
 
     /// A refusal about the agreement is answered at once. One about the person goes the way of "no such person":
-    /// the record holder is asked for somebody who does not exist, and a second entry is written.
-    async fn refuse(&self, denial: Denial, committed: &Committed) -> Refusal {
+    /// the record holder is asked for somebody who does not exist, and a second entry is written, even if the
+    /// caller breaks off.
+    async fn refuse(&self, denial: Denial, committed: &Committed, subject: &Pseudonym) -> Refusal {
         if !denial.depends_on_person() {
             return self.refusal(Problem::Refused(denial.reasons), committed);
         }
+        let open = OpenIntent { app: self.app, decision_id: Some(self.decision_id.to_owned()) };
         let problem = match self.policies.set.provider(denial.provider()) {
             None => Problem::NoRecordAvailable,
             Some(provider) => {
                 let request_id = clock::uuid(self.app.entropy.as_ref());
                 match self.app.connectors.ask_decoy(provider, &denial, &request_id).await {
-                    Ok(()) | Err(connectors::FetchFault::NotFound) => Problem::NoRecordAvailable,
+                    Ok(()) | Err(connectors::FetchFault::NotFound) => {
+                        self.as_if_read(subject).await;
+                        Problem::NoRecordAvailable
+                    }
                     Err(fault) => provider_problem(fault),
                 }
             }
@@ -237,8 +244,24 @@ impl Walk<'_> {
         if denial.reasons.contains(&Reason::Restricted) {
             learned.changes = self.alert_holder(alerts::Rule::RestrictedAttempt, self.app.clock.now());
         }
+        learned.changes.push(Change::CloseIntent(self.decision_id.to_owned()));
         let reasons = denial.reasons.iter().map(|reason| reason.as_str().to_owned()).collect();
-        self.end("not_released", reasons, learned, problem).await
+        let refusal = self.end("not_released", reasons, learned, problem).await;
+        open.ended();
+        refusal
+    }
+
+    /// Does again what a record would have led to, and throws it away: where there was none to read, its answer
+    /// must not come sooner than a refusal that rests on one.
+    async fn as_if_read(&self, subject: &Pseudonym) {
+        let (question, at) = (&self.ask.question, self.app.clock.now());
+        let Ok(resolved) = self.app.store.resolve(&question.subject, subject.clone()).await else { return };
+        let Ok(state) = self.state(&[resolved.pseudonym], std::slice::from_ref(&question.subject), at).await
+        else {
+            return;
+        };
+        let (policies, facts) = (self.app.policies(), RecordFacts::default());
+        std::hint::black_box(decide_with_facts(question, &policies.set, &state, &facts, at));
     }
 
     /// Asks the record holder, decides again with what the record says, and releases.
@@ -252,11 +275,13 @@ impl Walk<'_> {
             Ok(fetched) => match permit.examine(provider, &fetched.body) {
                 Ok(examined) => self.release(&permit, provider, &examined, subject).await,
                 Err(ExamineFault::NoRecord) => {
+                    self.as_if_read(subject).await;
                     Err(self.close("not_released", &["subject-unknown"], Problem::NoRecordAvailable).await)
                 }
                 Err(fault) => Err(self.unusable(fault, provider.id()).await),
             },
             Err(connectors::FetchFault::NotFound) => {
+                self.as_if_read(subject).await;
                 Err(self.close("not_released", &["subject-unknown"], Problem::NoRecordAvailable).await)
             }
             Err(fault) => Err(self.close("provider_fault", &[fault.as_str()], provider_problem(fault)).await),

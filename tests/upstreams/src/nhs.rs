@@ -2,6 +2,8 @@
 //!
 //! Source: NHS England, Personal Demographics Service FHIR API.
 
+use std::sync::LazyLock;
+
 use axum::{
     Router,
     extract::{Path, Query, State},
@@ -59,10 +61,59 @@ pub(crate) fn router(log: RequestLog) -> Router {
     Router::new().nest(BASE_PATH, fhir).route("/elsewhere", get(elsewhere)).with_state(log)
 }
 
-/// The patient with this NHS number, as the sandbox has them.
+/// Parsed once, so that somebody unknown takes no longer to look for than somebody known.
+static PARSED: LazyLock<Vec<Value>> =
+    LazyLock::new(|| PATIENTS.iter().filter_map(|text| serde_json::from_str(text).ok()).collect());
+
+/// The patient with this NHS number, as the sandbox has them, or one of a [`Crowd`].
 pub fn patient(nhs_number: &str) -> Option<Value> {
-    let all = PATIENTS.iter().filter_map(|text| serde_json::from_str::<Value>(text).ok());
-    all.into_iter().find(|patient| patient.get("id").and_then(Value::as_str) == Some(nhs_number))
+    let known = PARSED.iter().find(|patient| patient.get("id").and_then(Value::as_str) == Some(nhs_number));
+    known.cloned().or_else(|| Crowd::of(nhs_number).and_then(|crowd| crowd.member(nhs_number)))
+}
+
+/// Many people of one kind, for tests that must ask for each of them for the first time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Crowd {
+    /// Their records are marked restricted. Numbers from 9991.
+    Restricted,
+    /// They have died. Numbers from 9992.
+    Dead,
+    /// They are young. Numbers from 9993.
+    Young,
+    /// Nobody has these numbers, from 9996.
+    Nobody,
+}
+
+impl Crowd {
+    const ALL: [(Self, &'static str); 4] =
+        [(Self::Restricted, "9991"), (Self::Dead, "9992"), (Self::Young, "9993"), (Self::Nobody, "9996")];
+
+    fn of(nhs_number: &str) -> Option<Self> {
+        let crowd = Self::ALL.iter().find(|(_, prefix)| nhs_number.starts_with(prefix));
+        crowd.filter(|_| is_nhs_number(nhs_number)).map(|(crowd, _)| *crowd)
+    }
+
+    /// The crowd's numbers, in order.
+    pub fn numbers(self) -> impl Iterator<Item = String> {
+        let prefix = Self::ALL.iter().find(|(crowd, _)| *crowd == self).map_or("", |(_, prefix)| prefix);
+        let numbers = (0..1_000_000).map(move |serial| format!("{prefix}{serial:06}"));
+        numbers.filter(|number| is_nhs_number(number))
+    }
+
+    fn member(self, nhs_number: &str) -> Option<Value> {
+        let mut person = stand_in(nhs_number);
+        let (pointer, value) = match self {
+            Self::Restricted => ("/meta/security/0/code", "R"),
+            Self::Dead => ("/deceasedDateTime", "2024-01-01"),
+            Self::Young => ("/birthDate", "2010-10-22"),
+            Self::Nobody => return None,
+        };
+        match person.pointer_mut(pointer) {
+            Some(place) => *place = json!(value),
+            None => person.as_object_mut()?.extend([(pointer.replace('/', ""), json!(value))]),
+        }
+        Some(person)
+    }
 }
 
 async fn read(State(log): State<RequestLog>, Path(id): Path<String>, headers: HeaderMap) -> Response {

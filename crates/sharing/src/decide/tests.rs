@@ -50,7 +50,12 @@ fn every_reason_has_a_case() {
     let files = policy_files();
     let texts: String =
         files.iter().filter(|file| file.path.starts_with("cases/")).map(|file| file.text.as_str()).collect();
-    let two = [Reason::PolicyChanged, Reason::ExceptionEnded];
+    let two = [
+        Reason::PolicyChanged,
+        Reason::ExceptionEnded,
+        Reason::GuardrailForbids,
+        Reason::GuardrailForbidsPerson,
+    ];
     let untried = Reason::ALL.into_iter().filter(|reason| !two.contains(reason));
     for reason in untried {
         assert!(texts.contains(&format!("\"{}\"", reason.as_str())), "no case for {}", reason.as_str());
@@ -190,6 +195,34 @@ fn a_changed_agreement_is_not_released_under() {
         let reasons = confirmed(&before, &edited(path, find, replace), SANDERSON).unwrap_err();
         assert_eq!(reasons, [Reason::PolicyChanged], "{replace}");
     }
+}
+
+#[test]
+fn a_grant_that_ends_is_not_released_under() {
+    let policies = policies();
+    let grant = crate::subject::AdHocGrant {
+        id: crate::identifier::GrantId::from_random(1),
+        recipient: "gmca".parse().unwrap(),
+        practitioner: "practitioner-1".to_owned(),
+        provider: "nhs-pds".parse().unwrap(),
+        purpose: PurposeClass::SafeguardingAdult,
+        items: vec!["person.name:as-is".parse().unwrap()],
+        retain_days: 7,
+        from: now(),
+        until: now() + jiff::SignedDuration::from_mins(1),
+    };
+    let question = Question { purpose: PurposeClass::SafeguardingAdult, ..question(0, Asked::AllAgreed) };
+    let state = SubjectState { grants: vec![grant], ..SubjectState::default() };
+    let Decision::Permit(permit) = decide(&question, &policies, &state, now()) else { panic!("a permit") };
+    let provider = policies.provider(&question.provider).unwrap();
+    let examined = permit.examine(provider, SANDERSON.as_bytes()).unwrap();
+    let confirm = |state: &SubjectState, seconds| {
+        let at = now() + jiff::SignedDuration::from_secs(seconds);
+        permit.confirm(&question, &policies, state, &examined, at).map_err(|denial| denial.reasons)
+    };
+    assert!(confirm(&state, 59).is_ok());
+    assert_eq!(confirm(&state, 60).unwrap_err(), [Reason::ExceptionEnded]);
+    assert_eq!(confirm(&SubjectState::default(), 0).unwrap_err(), [Reason::ExceptionEnded]);
 }
 
 #[test]

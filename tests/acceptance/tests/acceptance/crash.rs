@@ -16,19 +16,35 @@ async fn eventually(world: &World, holds: impl Fn(&[ledger::entry::Entry]) -> bo
     false
 }
 
+fn abandoned(entries: &[ledger::entry::Entry]) -> bool {
+    entries.iter().any(|entry| matches!(&entry.body, Body::Closure { outcome, .. } if outcome == "abandoned"))
+}
+
 #[tokio::test]
 async fn a_caller_that_breaks_off_leaves_a_closed_question() {
     let world = World::new().await;
     let request = world.prevention(nhs_number(Fault::Slow));
     let gone = tokio::time::timeout(Duration::from_millis(300), world.send(request)).await;
     assert!(gone.is_err(), "the caller gave up");
-    let abandoned = |entries: &[ledger::entry::Entry]| {
-        entries
-            .iter()
-            .any(|entry| matches!(&entry.body, Body::Closure { outcome, .. } if outcome == "abandoned"))
-    };
     assert!(eventually(&world, abandoned).await);
     assert!(world.verify().await.open_intents.is_empty());
+}
+
+/// Otherwise the places of later entries would tell whether a decoy or the person was asked for.
+#[tokio::test]
+async fn a_caller_that_breaks_off_a_refusal_leaves_the_same_two_entries() {
+    let world = World::new().await;
+    let catalogue = world.folder.path().join("policies/catalogue/nhs-pds.toml");
+    let text = std::fs::read_to_string(&catalogue).unwrap();
+    std::fs::write(&catalogue, text.replace(upstreams::UNKNOWN_NHS_NUMBER, nhs_number(Fault::Slow))).unwrap();
+    gateway::serve::reload_policies(&world.app, &world.settings.policies).await;
+    world.send(world.objection("9732110317")).await;
+    let request = world.prevention("9732110317");
+    let gone = tokio::time::timeout(Duration::from_millis(300), world.send(request)).await;
+    assert!(gone.is_err(), "the caller gave up");
+    assert!(eventually(&world, abandoned).await);
+    assert_eq!(world.last_kinds(2).await, ["refusal", "closure"]);
+    world.verify().await;
 }
 
 /// Something changes while the record holder is thinking: what commits first wins.

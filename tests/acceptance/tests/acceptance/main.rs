@@ -18,4 +18,5 @@ mod key_sets;
 mod ledger_checks;
 mod records_of_wishes;
 mod surface;
+mod timing;
 mod tls;

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    identifier::ObjectionId,
-    subject::{Objection, ObjectionStatus},
+    identifier::{BreakGlassId, GrantId, ObjectionId},
+    subject::{AdHocGrant, BreakGlass, BreakGlassReason, Objection, ObjectionStatus},
 };
 
 static POLICIES: LazyLock<PolicySet> = LazyLock::new(policies);
@@ -99,6 +99,72 @@ fn any_objection() -> impl Strategy<Value = Objection> {
             status,
         }
     })
+}
+
+fn any_grant() -> impl Strategy<Value = AdHocGrant> {
+    let items =
+        ["person.name:as-is", "person.address:as-is", "health.home_oxygen:yes-no", "care.package:as-is"];
+    let who = (
+        prop::sample::select(vec!["gmca", "nhs-england"]),
+        prop::sample::select(vec!["practitioner-1", "practitioner-2"]),
+        prop::sample::select(vec!["trafford-asc", "nhs-pds"]),
+        prop::sample::select(PurposeClass::ALL.to_vec()),
+    );
+    let when = (-2i64..2, 0i64..3);
+    (any::<u128>(), who, prop::sample::subsequence(items.to_vec(), 1..=4), when).prop_map(
+        |(id, (recipient, practitioner, provider, purpose), items, (from, hours))| AdHocGrant {
+            id: GrantId::from_random(id),
+            recipient: recipient.parse().unwrap(),
+            practitioner: practitioner.to_owned(),
+            provider: provider.parse().unwrap(),
+            purpose,
+            items: items.iter().map(|item| item.parse().unwrap()).collect(),
+            retain_days: 7,
+            from: now() + jiff::SignedDuration::from_hours(from),
+            until: now() + jiff::SignedDuration::from_hours(from + hours),
+        },
+    )
+}
+
+fn any_emergency() -> impl Strategy<Value = BreakGlass> {
+    let who = (
+        prop::sample::select(vec!["gmca", "nhs-england", "trafford-council"]),
+        prop::sample::select(vec!["practitioner-1", "practitioner-2"]),
+        prop::sample::select(PurposeClass::ALL.to_vec()),
+        prop::sample::select(BreakGlassReason::ALL.to_vec()),
+    );
+    (who, any::<bool>(), (-2i64..2, 0i64..3)).prop_map(
+        |((organisation, practitioner, purpose, reason), cannot_consent, (from, hours))| BreakGlass {
+            id: BreakGlassId::from_random(1),
+            organisation: organisation.parse().unwrap(),
+            practitioner: practitioner.to_owned(),
+            purpose,
+            reason,
+            cannot_consent,
+            from: now() + jiff::SignedDuration::from_hours(from),
+            until: now() + jiff::SignedDuration::from_hours(from + hours),
+        },
+    )
+}
+
+/// As [`any_state`], with exceptions that named people made.
+fn any_exceptional_state() -> impl Strategy<Value = SubjectState> {
+    let grants = prop::collection::vec(any_grant(), 0..6);
+    let emergencies = prop::collection::vec(any_emergency(), 0..4);
+    (any_state(), grants, emergencies).prop_map(|(state, grants, emergencies)| SubjectState {
+        grants,
+        emergencies,
+        ..state
+    })
+}
+
+fn any_purpose() -> impl Strategy<Value = PurposeClass> {
+    prop_oneof![
+        Just(PurposeClass::VitalInterests),
+        Just(PurposeClass::SafeguardingAdult),
+        Just(PurposeClass::DirectCare),
+        prop::sample::select(PurposeClass::ALL.to_vec())
+    ]
 }
 
 fn any_state() -> impl Strategy<Value = SubjectState> {
@@ -250,6 +316,68 @@ proptest! {
         }
         if let (Decision::Deny(one), Decision::Deny(other)) = (&one, &other) {
             prop_assert_eq!(&one.reasons, &other.reasons);
+        }
+    }
+
+    /// No permit without an active, signed, directed flow in its dates, unless a person made an exception that is
+    /// for this practitioner, purpose and instant.
+    #[test]
+    fn every_permit_has_an_authority_that_holds(flow in 0u8..5, purpose in any_purpose(), broken in any::<bool>(), asked in any_asked(), state in any_exceptional_state(), facts in prop::option::of(any_facts())) {
+        let mut question = question(flow, asked);
+        question.purpose = purpose;
+        question.break_glass = broken.then(|| BreakGlassId::from_random(1));
+        let decision = match &facts {
+            Some(facts) => decide_with_facts(&question, &POLICIES, &state, facts, now()),
+            None => decide(&question, &POLICIES, &state, now()),
+        };
+        let Decision::Permit(permit) = decision else { return Ok(()) };
+        prop_assert!(POLICIES.organisation(&question.recipient).unwrap().purposes.contains(&purpose));
+        let provider = POLICIES.provider(&question.provider).unwrap();
+        match permit.authority() {
+            Authority::Agreement(reference) => {
+                let agreement = POLICIES.agreements().find(|one| *one.id() == reference.agreement).unwrap();
+                prop_assert_eq!(agreement.status.get_ref(), &crate::agreement::Status::Active);
+                prop_assert!(agreement.effective_from() <= now() && now() < agreement.effective_until());
+                prop_assert!(agreement.is_signed_by(provider.organisation(), now()));
+                prop_assert!(agreement.is_signed_by(&question.recipient, now()));
+                let flow = agreement.flows.iter().find(|flow| *flow.id.get_ref() == reference.flow).unwrap();
+                prop_assert_eq!(flow.provider.get_ref(), &question.provider);
+                prop_assert_eq!(flow.recipient.get_ref(), &question.recipient);
+                prop_assert_eq!(flow.purpose, purpose);
+            }
+            Authority::Grant(id) => {
+                let fits = |grant: &&AdHocGrant| {
+                    grant.id == *id
+                        && Some(&grant.practitioner) == question.practitioner.as_ref()
+                        && grant.recipient == question.recipient
+                        && grant.provider == question.provider
+                        && grant.purpose == purpose
+                        && grant.from <= now()
+                        && now() < grant.until
+                };
+                let grant = state.grants.iter().find(fits);
+                prop_assert!(grant.is_some_and(|grant| permit.items().iter().all(|item| grant.items.contains(item))));
+            }
+            Authority::Emergency(id) => {
+                prop_assert!(matches!(
+                    purpose,
+                    PurposeClass::VitalInterests | PurposeClass::SafeguardingAdult | PurposeClass::SafeguardingChild
+                ));
+                let fits = |declared: &BreakGlass| {
+                    declared.id == *id
+                        && Some(&declared.practitioner) == question.practitioner.as_ref()
+                        && declared.organisation == question.recipient
+                        && declared.purpose == purpose
+                        && declared.reason.stands_alone()
+                        && declared.from <= now()
+                        && now() < declared.until
+                };
+                prop_assert!(state.emergencies.iter().any(fits));
+                prop_assert!(permit.items().iter().all(|item| provider.item(&item.item).unwrap().emergency));
+            }
+        }
+        if state.restricted || facts.is_some_and(|facts| facts.restricted) {
+            prop_assert!(permit.items().iter().all(|item| !provider.item(&item.item).unwrap().locating));
         }
     }
 

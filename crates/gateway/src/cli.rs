@@ -8,8 +8,10 @@ use tokio_util::sync::CancellationToken;
 use crate::{config, serve, telemetry};
 
 pub mod audit;
+pub mod decision;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod ndo;
 mod output;
 pub mod policy;
 pub mod token;
@@ -41,6 +43,10 @@ enum Verb {
     Policy(policy::PolicyArguments),
     /// Verify and export the ledger.
     Audit(audit::AuditArguments),
+    /// Decide a recorded question again.
+    Decision(decision::DecisionArguments),
+    /// Take in the answers of a national data opt-out check.
+    Ndo(ndo::NdoArguments),
     /// Mint the headers of one request, for the demonstration and for trying things out.
     Token(token::TokenArguments),
     /// Print the OpenAPI document.
@@ -83,7 +89,9 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Demo(arguments) => demo::run(arguments).await,
         #[cfg(feature = "demo")]
         Verb::Simulate(arguments) => demo::simulate(arguments).await,
-        Verb::Policy(arguments) => policy::run(&arguments),
+        Verb::Policy(arguments) => policy::run(&arguments).await,
+        Verb::Decision(arguments) => decision::run(arguments).await,
+        Verb::Ndo(arguments) => ndo::run(&arguments),
         Verb::Audit(arguments) => audit::run(arguments).await,
         Verb::Token(arguments) => token::run(&arguments),
         Verb::Openapi => {

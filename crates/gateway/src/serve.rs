@@ -17,7 +17,7 @@ use crate::{
     clock::{Clock, Entropy, SystemClock, SystemEntropy},
     config::{self, Settings, TlsSettings},
     listener::{self, HandshakeRefusal},
-    policies, routes, tls,
+    opt_outs, policies, routes, tls,
 };
 
 /// Brings everything up that requests need.
@@ -126,6 +126,11 @@ pub async fn serve_on(
     let reloader =
         tokio::spawn(reload_on_hangup(app.clone(), settings.clone(), current.clone(), shutdown.clone()));
     let watcher = tokio::spawn(alerts::watch(app.clone(), shutdown.clone()));
+    let importer = tokio::spawn(opt_outs::watch(
+        app.clone(),
+        opt_outs::folder(&settings.ledger.database),
+        shutdown.clone(),
+    ));
     let probes = settings.probe_listen.map(|address| probe(address, app.clone(), shutdown.clone()));
     let probes = probes.map(tokio::spawn);
     tracing::info!(address = %listener.local_addr()?, "serving");
@@ -136,6 +141,7 @@ pub async fn serve_on(
     recorder.await?;
     reloader.await?;
     watcher.await?;
+    importer.await?;
     if let Some(probes) = probes {
         probes.await??;
     }

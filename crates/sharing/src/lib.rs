@@ -11,6 +11,7 @@ pub mod decide;
 pub mod explain;
 pub mod identifier;
 pub mod json;
+pub mod lint;
 pub mod minimise;
 pub mod policy;
 pub mod purpose;

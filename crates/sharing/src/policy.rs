@@ -144,6 +144,20 @@ impl PolicySet {
         &self.digest
     }
 
+    /// The set as if every agreement that `current` does not have in just this version were signed for by all its
+    /// parties and in force from the beginning, with its impact assessment accepted. For looking at what a
+    /// proposal would change (shadow mode), and for nothing else: what it permits has no authority.
+    #[must_use]
+    pub fn in_shadow(mut self, current: &Self) -> Self {
+        for (id, (agreement, digest)) in &mut self.agreements {
+            if current.agreement_digest(id) == digest {
+                continue;
+            }
+            agreement.assume_in_force();
+        }
+        self
+    }
+
     /// The files it was read from, without the cases, so that it can be read again later.
     pub fn files(&self) -> &[PolicyFile] {
         &self.files

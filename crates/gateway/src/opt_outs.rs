@@ -1,0 +1,131 @@
+//! National data opt-out checks, taken in. A check goes out and comes back as files; what is kept of it is a
+//! batch of keyed hashes for one purpose, which expires.
+//!
+//! `concordat ndo import` hashes the NHS numbers and leaves the batch in a folder beside the database, so that no
+//! number is written anywhere and the running gateway stays the only writer. The gateway takes it from there.
+//!
+//! Source: NHS England, National Data Opt-out Operational Policy Guidance, and its "Check for National Data
+//! Opt-outs" service over MESH: a list of NHS numbers goes in, and a list of those without an opt-out comes out.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use ledger::entry::Body;
+use serde::{Deserialize, Serialize};
+use sharing::{PurposeClass, policy::hexadecimal};
+use store::{Change, OptOutBatch, OptOutHash, Submission};
+
+use crate::app::App;
+
+/// A batch on its way from the command line to the gateway.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spooled {
+    /// Its name: random.
+    pub id: String,
+    /// The purpose that it was made for.
+    pub purpose: PurposeClass,
+    /// First instant at which it says nothing any more.
+    pub expires_at: Timestamp,
+    /// Keyed hashes of those whom the check left in, in hexadecimal.
+    pub clear: Vec<String>,
+    /// Keyed hashes of those whom it took out.
+    pub opted_out: Vec<String>,
+}
+
+/// Where batches wait.
+pub fn folder(database: &Path) -> PathBuf {
+    database.with_extension("opt-outs")
+}
+
+/// Takes in every batch that waits. Returns how many. A file that cannot be used is set aside and named in the log.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub async fn take_in(app: &App, folder: &Path) -> std::io::Result<usize> {
+    if !folder.exists() {
+        return Ok(0);
+    }
+    let mut taken = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        match import(app, &path).await {
+            Ok(true) => {
+                std::fs::remove_file(&path)?;
+                taken += 1;
+            }
+            Ok(false) => tracing::warn!("the ledger cannot be written: an opt-out batch waits"),
+            Err(what) => {
+                tracing::error!(file = %path.display(), what, "an opt-out batch cannot be used; import it again");
+                std::fs::rename(&path, path.with_extension("refused"))?;
+            }
+        }
+    }
+    Ok(taken)
+}
+
+/// `false` when it has to wait.
+async fn import(app: &App, path: &Path) -> Result<bool, &'static str> {
+    let text = std::fs::read(path).map_err(|_| "it cannot be read")?;
+    let spooled: Spooled = serde_json::from_slice(&text).map_err(|_| "it is not a batch")?;
+    let at = app.clock.now();
+    if spooled.expires_at <= at {
+        return Err("it has expired");
+    }
+    let hashes = |list: &[String], opted_out: bool| {
+        let read = list.iter().map(|text| unhex(text).map(|hash| (OptOutHash(hash), opted_out)));
+        read.collect::<Option<Vec<_>>>().ok_or("it holds something that is not a hash")
+    };
+    let mut checked = hashes(&spooled.clear, false)?;
+    checked.extend(hashes(&spooled.opted_out, true)?);
+    let entry = Body::OptOutsImported {
+        batch: spooled.id.clone(),
+        purpose: spooled.purpose.to_string(),
+        checked: checked.len() as u64,
+        expires_us: spooled.expires_at.as_microsecond(),
+    };
+    let mut submission = Submission::of(at, vec![entry]);
+    let (id, purpose, expires_at) = (spooled.id, spooled.purpose, spooled.expires_at);
+    submission.changes.push(Change::ImportOptOuts(Box::new(OptOutBatch {
+        id,
+        purpose,
+        expires_at,
+        checked,
+    })));
+    Ok(app.store.commit(submission).await.is_ok())
+}
+
+/// Takes in batches again and again, until the token is cancelled.
+pub async fn watch(app: Arc<App>, folder: PathBuf, stop: tokio_util::sync::CancellationToken) {
+    let mut every = tokio::time::interval(Duration::from_secs(10));
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = every.tick() => {
+                if let Err(error) = take_in(&app, &folder).await {
+                    tracing::error!(%error, "the folder of opt-out batches cannot be read");
+                }
+            }
+        }
+    }
+}
+
+/// A hash as it is spooled.
+pub fn hex(hash: &OptOutHash) -> String {
+    hexadecimal(&hash.0)
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    if text.len() != 64 {
+        return None;
+    }
+    let digits = text.as_bytes().chunks(2).map(std::str::from_utf8);
+    digits.map(|pair| u8::from_str_radix(pair.ok()?, 16).ok()).collect()
+}

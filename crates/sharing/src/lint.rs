@@ -1,0 +1,377 @@
+//! What an experienced lead would ask about a set of policies that is in order as far as its form goes.
+//!
+//! Nothing here stops anything: what must not happen is refused by [`crate::PolicySet::load`] or by
+//! [`crate::decide`]. A finding says where, what, and what to do.
+
+use std::{collections::BTreeMap, fmt};
+
+use jiff::{SignedDuration, Timestamp, civil::Date};
+
+use crate::{
+    PolicySet,
+    agreement::{Agreement, Confidentiality, DataFlow, DpiaOutcome, Status, london_midnight},
+};
+
+/// How far ahead a lead looks.
+const AHEAD: SignedDuration = SignedDuration::from_hours(90 * 24);
+
+/// How much a finding matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Requests are refused because of it, now.
+    Refuses,
+    /// Requests will be refused because of it soon.
+    Soon,
+    /// Worth a conversation.
+    Ask,
+}
+
+impl Severity {
+    /// The severity as text.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Refuses => "refuses",
+            Self::Soon => "soon",
+            Self::Ask => "ask",
+        }
+    }
+}
+
+/// Something to ask about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// How much it matters.
+    pub severity: Severity,
+    /// Its stable code.
+    pub code: &'static str,
+    /// The agreement, and the flow where it is about one, as `agreement/flow`.
+    pub place: String,
+    /// What it is and what to do.
+    pub message: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:<8} {:<26} {}: {}", self.severity.as_str(), self.code, self.place, self.message)
+    }
+}
+
+/// How often flows and items were used, as the ledger says.
+#[derive(Debug, Clone, Default)]
+pub struct Usage {
+    /// Releases of each flow, by `agreement/flow`.
+    pub releases: BTreeMap<String, u64>,
+    /// Releases of each item of a flow, by `agreement/flow` and `item:form`.
+    pub items: BTreeMap<(String, String), u64>,
+    /// How many days that is over.
+    pub days: u32,
+}
+
+/// Looks at every agreement. With `usage`, also at what nobody uses.
+pub fn lint(policies: &PolicySet, usage: Option<&Usage>, at: Timestamp) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for agreement in
+        policies.agreements().filter(|agreement| agreement.status.get_ref() != &Status::Terminated)
+    {
+        whole(agreement, at, &mut findings);
+        for flow in &agreement.flows {
+            let place = place(agreement, flow);
+            bases(policies, flow, &place, &mut findings);
+            support(flow, &place, at, &mut findings);
+            signatures(policies, agreement, flow, &place, at, &mut findings);
+            volume(flow, &place, &mut findings);
+            if let Some(usage) = usage {
+                unused(flow, &place, usage, &mut findings);
+            }
+        }
+    }
+    overlaps(policies, &mut findings);
+    findings.sort_by(|one, other| {
+        (one.severity, &one.place, one.code).cmp(&(other.severity, &other.place, other.code))
+    });
+    findings
+}
+
+fn place(agreement: &Agreement, flow: &DataFlow) -> String {
+    format!("{}/{}", agreement.id(), flow.id.get_ref())
+}
+
+fn add(
+    findings: &mut Vec<Finding>,
+    severity: Severity,
+    code: &'static str,
+    place: &str,
+    message: impl Into<String>,
+) {
+    findings.push(Finding { severity, code, place: place.to_owned(), message: message.into() });
+}
+
+/// When something ends, if that is now or soon.
+fn ends(day: Date, at: Timestamp) -> Option<Severity> {
+    let end = london_midnight(day);
+    if end <= at {
+        Some(Severity::Refuses)
+    } else if at.checked_add(AHEAD).is_ok_and(|ahead| end <= ahead) {
+        Some(Severity::Soon)
+    } else {
+        None
+    }
+}
+
+fn whole(agreement: &Agreement, at: Timestamp, findings: &mut Vec<Finding>) {
+    let place = agreement.id().as_str();
+    if agreement.owner.trim().is_empty() {
+        add(
+            findings,
+            Severity::Ask,
+            "no-owner",
+            place,
+            "nobody is named who sees that the data is used well; name one",
+        );
+    }
+    if let Some(severity) = ends(agreement.ends_on, at) {
+        let message =
+            format!("it ends on {}; renew it or say how the work goes on without it", agreement.ends_on);
+        add(findings, severity, "agreement-ends", place, message);
+    }
+    if let Some(severity) = ends(agreement.review_on, at) {
+        // Passing the review date stops nothing by itself.
+        let message = format!(
+            "its review was due, or is due soon: {}; set a date with the parties",
+            agreement.review_on
+        );
+        add(findings, severity.max(Severity::Ask), "review-due", place, message);
+    }
+    let dpia = &agreement.dpia;
+    if dpia.outcome == DpiaOutcome::Open {
+        add(
+            findings,
+            Severity::Refuses,
+            "dpia-open",
+            place,
+            format!("impact assessment {} is not concluded", dpia.reference),
+        );
+    } else if let Some(severity) = ends(dpia.current_until, at) {
+        let message = format!(
+            "impact assessment {} is current until {}; review it",
+            dpia.reference, dpia.current_until
+        );
+        add(findings, severity, "dpia-ends", place, message);
+    }
+}
+
+fn bases(policies: &PolicySet, flow: &DataFlow, place: &str, findings: &mut Vec<Finding>) {
+    let Some(provider) = policies.provider(flow.provider.get_ref()) else { return };
+    let mut seen = Vec::new();
+    for item in flow.items.iter().filter_map(|listed| provider.item(listed.item.get_ref())) {
+        for (party, basis) in [("provider", &flow.provider_basis), ("recipient", &flow.recipient_basis)] {
+            let Some(gap) = basis.gap(flow.purpose, item.category) else { continue };
+            if !seen.contains(&(party, gap)) {
+                seen.push((party, gap));
+                let message = format!(
+                    "for `{}` and others of its kind, the {party}'s basis: {}",
+                    item.id.get_ref(),
+                    gap.as_str()
+                );
+                add(findings, Severity::Refuses, "basis", place, message);
+            }
+        }
+    }
+    let rules = flow.purpose.rules();
+    let confidential = flow
+        .items
+        .iter()
+        .filter_map(|listed| provider.item(listed.item.get_ref()))
+        .any(|item| item.confidential);
+    if confidential && !rules.confidentiality.contains(&flow.confidentiality.kind()) {
+        let message = format!(
+            "{:?} does not meet the duty of confidentiality for {}",
+            flow.confidentiality.kind(),
+            flow.purpose
+        );
+        add(findings, Severity::Refuses, "confidentiality", place, message);
+    }
+    if rules.excludes_social_care {
+        let listed = flow.items.iter().filter_map(|listed| provider.item(listed.item.get_ref()));
+        if let Some(item) = listed.into_iter().find(|item| item.social_care) {
+            let message = format!(
+                "`{}` is social care data, which case finding leaves out; remove it",
+                item.id.get_ref()
+            );
+            add(findings, Severity::Refuses, "social-care", place, message);
+        }
+    }
+}
+
+fn support(flow: &DataFlow, place: &str, at: Timestamp, findings: &mut Vec<Finding>) {
+    if let Confidentiality::Section251 { reference, expires_on } = &flow.confidentiality
+        && let Some(severity) = ends(*expires_on, at)
+    {
+        let message = format!(
+            "section 251 support {reference} expires on {expires_on}; ask the Confidentiality Advisory Group for renewal"
+        );
+        add(findings, severity, "section-251-expires", place, message);
+    }
+}
+
+fn signatures(
+    policies: &PolicySet,
+    agreement: &Agreement,
+    flow: &DataFlow,
+    place: &str,
+    at: Timestamp,
+    findings: &mut Vec<Finding>,
+) {
+    let provider = policies.provider(flow.provider.get_ref()).map(crate::Provider::organisation);
+    for organisation in provider.into_iter().chain([flow.recipient.get_ref()]) {
+        if !agreement.is_signed_by(organisation, at) {
+            let message = format!("nobody with authority has signed for {organisation}");
+            add(findings, Severity::Refuses, "not-signed", place, message);
+        }
+    }
+}
+
+fn volume(flow: &DataFlow, place: &str, findings: &mut Vec<Finding>) {
+    if flow.roles.iter().any(|role| role == "unattended") && flow.releases_per_day_max.is_none() {
+        let message = "a job may ask without end; set `releases_per_day_max` to what the work needs";
+        add(findings, Severity::Ask, "bulk-without-ceiling", place, message);
+    }
+}
+
+fn unused(flow: &DataFlow, place: &str, usage: &Usage, findings: &mut Vec<Finding>) {
+    if usage.releases.get(place).copied().unwrap_or(0) == 0 {
+        let message = format!("nothing was released under it in {} days; is it needed?", usage.days);
+        add(findings, Severity::Ask, "flow-never-used", place, message);
+        return;
+    }
+    for listed in &flow.items {
+        let item = format!("{}:{}", listed.item.get_ref(), listed.form);
+        if usage.items.get(&(place.to_owned(), item.clone())).copied().unwrap_or(0) == 0 {
+            let message = format!(
+                "`{item}` was never released in {} days; drop it, or ask why the source lacks it",
+                usage.days
+            );
+            add(findings, Severity::Ask, "item-never-released", place, message);
+        }
+    }
+}
+
+/// Two flows for the same pair and purpose: which one answers is decided by what fails least, then by name.
+fn overlaps(policies: &PolicySet, findings: &mut Vec<Finding>) {
+    let mut by_pair: BTreeMap<(String, String, String), Vec<String>> = BTreeMap::new();
+    for agreement in policies.agreements().filter(|agreement| agreement.status.get_ref() == &Status::Active) {
+        for flow in &agreement.flows {
+            let key = (
+                flow.provider.get_ref().to_string(),
+                flow.recipient.get_ref().to_string(),
+                flow.purpose.to_string(),
+            );
+            by_pair.entry(key).or_default().push(place(agreement, flow));
+        }
+    }
+    for ((provider, recipient, purpose), places) in by_pair {
+        let [first, others @ ..] = places.as_slice() else { continue };
+        if !others.is_empty() {
+            let message = format!(
+                "{} also covers {recipient} asking {provider} for {purpose}; agree which one should",
+                others.join(", ")
+            );
+            add(findings, Severity::Ask, "overlap", first, message);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::tests::{policies, policy_files};
+
+    fn codes_after(path: &str, find: &str, replace: &str) -> Vec<&'static str> {
+        let mut files = policy_files();
+        let file = files.iter_mut().find(|file| file.path == path).unwrap();
+        assert!(file.text.contains(find), "{find}");
+        file.text = file.text.replacen(find, replace, 1);
+        let set = PolicySet::load(&files).unwrap();
+        let at: Timestamp = crate::cases::MATRIX_AT.parse().unwrap();
+        let before = lint(&policies(), None, at);
+        let new = lint(&set, None, at).into_iter().filter(|finding| !before.contains(finding));
+        new.map(|finding| finding.code).collect()
+    }
+
+    #[test]
+    fn each_finding_is_found() {
+        let over_65s = "agreements/gm-fire-prevention-over-65s.toml";
+        let care = "agreements/trafford-asc-nhs-direct-care.toml";
+        let referral = "agreements/gm-safe-and-well-referral.toml";
+        let owner = |text: &str| text.lines().find(|line| line.starts_with("owner = ")).unwrap().to_owned();
+        let files = policy_files();
+        let line = owner(&files.iter().find(|file| file.path == over_65s).unwrap().text);
+        assert_eq!(codes_after(over_65s, &line, "owner = \" \""), ["no-owner"]);
+        assert_eq!(
+            codes_after(care, "ends_on = \"2029-04-01\"", "ends_on = \"2027-04-02\""),
+            Vec::<&str>::new()
+        );
+        assert_eq!(
+            codes_after(care, "current_until = \"2029-01-30\"", "current_until = \"2026-12-01\""),
+            ["dpia-ends"]
+        );
+        assert_eq!(codes_after(care, "outcome = \"accepted\"", "outcome = \"open\""), ["dpia-open"]);
+        assert_eq!(
+            codes_after(
+                referral,
+                "schedule_1 = \"part 2 paragraph 18\"",
+                "schedule_1 = \"part 1 paragraph 2\""
+            ),
+            ["basis"]
+        );
+        assert_eq!(
+            codes_after(
+                referral,
+                "{ basis = \"explicit-consent\" }",
+                "{ basis = \"section251\", reference = \"26/CAG/1\", expires_on = \"2026-12-24\" }"
+            ),
+            ["confidentiality", "section-251-expires"]
+        );
+        assert_eq!(
+            codes_after(
+                care,
+                "role = \"caldicott-guardian\", name = \"A. Whitfield\"",
+                "role = \"dpo\", name = \"A. Whitfield\""
+            ),
+            Vec::<&str>::new(),
+            "one approval is left"
+        );
+        assert_eq!(
+            codes_after(referral, "roles = [\"prevention-officer\"]", "roles = [\"unattended\"]"),
+            ["bulk-without-ceiling"]
+        );
+    }
+
+    #[test]
+    fn what_nobody_uses_is_found() {
+        let at: Timestamp = crate::cases::MATRIX_AT.parse().unwrap();
+        let mut usage = Usage { days: 90, ..Usage::default() };
+        let flow = "gm-safe-and-well-referral/referral".to_owned();
+        usage.releases.insert(flow.clone(), 3);
+        usage.items.insert((flow.clone(), "person.name:as-is".to_owned()), 3);
+        let findings = lint(&policies(), Some(&usage), at);
+        let unused: Vec<_> = findings.iter().filter(|finding| finding.code == "flow-never-used").collect();
+        assert!(!unused.is_empty() && unused.iter().all(|finding| finding.place != flow));
+        let items: Vec<_> = findings.iter().filter(|finding| finding.code == "item-never-released").collect();
+        assert!(!items.is_empty() && items.iter().all(|finding| finding.place == flow));
+        assert!(!items.iter().any(|finding| finding.message.contains("`person.name:as-is`")));
+    }
+
+    #[test]
+    fn two_agreements_for_one_pair_and_purpose_are_found() {
+        let mut files = policy_files();
+        let mut copy =
+            files.iter().find(|file| file.path.ends_with("gm-safe-and-well-referral.toml")).unwrap().clone();
+        copy.path = "agreements/copy.toml".to_owned();
+        copy.text = copy.text.replacen("gm-safe-and-well-referral", "gm-safe-and-well-pilot", 1);
+        files.push(copy);
+        let at: Timestamp = crate::cases::MATRIX_AT.parse().unwrap();
+        let findings = lint(&PolicySet::load(&files).unwrap(), None, at);
+        assert!(findings.iter().any(|finding| finding.code == "overlap"));
+    }
+}

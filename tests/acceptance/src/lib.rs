@@ -156,6 +156,43 @@ impl World {
         Self::start(folder, 0).await
     }
 
+    /// A deployment whose policy files were edited: path below the folder, what to find, what to put there.
+    pub async fn with_policies(edits: &[(&str, &str, &str)]) -> Self {
+        let policies = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../policies");
+        let folder = tempfile::tempdir().unwrap();
+        copy_folder(&policies, &folder.path().join("policies"));
+        for (path, find, replace) in edits {
+            let path = folder.path().join("policies").join(path);
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert!(text.contains(find), "{find}");
+            std::fs::write(&path, text.replacen(find, replace, 1)).unwrap();
+        }
+        Self::start(folder, 0).await
+    }
+
+    /// A request with a JSON body about a person.
+    pub fn post(
+        &self,
+        partner: &'static str,
+        path: &str,
+        purpose: &str,
+        person: (&str, &str),
+        mut body: Value,
+    ) -> Request {
+        body["subject"] = json!({ "scheme": person.0, "value": person.1 });
+        let mut request = self.question(partner, "", purpose, person);
+        path.clone_into(&mut request.path);
+        request.body = Some(body);
+        request
+    }
+
+    /// A request with a JSON body about nobody.
+    pub fn act(&self, partner: &'static str, path: &str, purpose: &str, body: Value) -> Request {
+        let mut request = self.bare(partner, "POST", path, purpose);
+        request.body = Some(body);
+        request
+    }
+
     /// A deployment over a folder that may have a database already.
     pub async fn start(folder: TempDir, seed: u64) -> Self {
         let ((gateway, gateway_port), (nhs, nhs_port)) = (free_port().await, free_port().await);

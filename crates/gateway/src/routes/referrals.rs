@@ -171,18 +171,28 @@ pub async fn request(State(app): State<Arc<App>>, Path(id): Path<String>, reques
             Err(problem) => return Err(received.refuse(&app, problem, route).await),
         };
         let (needed_by, form) = form;
-        let mut changes = Vec::new();
-        let row = match own(&app, &received, &id, &mut changes).await? {
-            Ok(row) => row,
+        let found = match own(&app, &received, &id).await? {
+            Ok(found) => found,
             Err(problem) => return Err(received.refuse(&app, problem, route).await),
         };
         let text = serde_json::to_string(&form).unwrap_or_default();
-        let step = ReferralMove {
-            form: Some(text.clone()),
-            due: Some(due(now).min(needed_by)),
-            ..step(&row, &["waiting-for-form"], "requested")
+        let decide_by = due(now).min(needed_by);
+        let (row, change) = match found {
+            Own::Waiting(row) => {
+                let step = ReferralMove {
+                    form: Some(text.clone()),
+                    due: Some(decide_by),
+                    ..step(&row, &["waiting-for-form"], "requested")
+                };
+                (row, Change::MoveReferral(Box::new(step)))
+            }
+            Own::Refused(row) => {
+                let due_us = decide_by.as_microsecond();
+                let row = ReferralRow { state: "requested".to_owned(), form: text.clone(), due_us, ..row };
+                (row.clone(), Change::OpenReferral(Box::new(row)))
+            }
         };
-        changes.push(Change::MoveReferral(Box::new(step)));
+        let changes = vec![change];
         moved(&app, &received, &row, "requested", &text, changes).await?;
         shown(&app, &id).await
     })
@@ -284,8 +294,9 @@ pub async fn answer(State(app): State<Arc<App>>, Path(id): Path<String>, request
             Ok(text) => text,
             Err(problem) => return Err(received.refuse(&app, problem, route).await),
         };
-        let row = match own(&app, &received, &id, &mut Vec::new()).await? {
-            Ok(row) => row,
+        let row = match own(&app, &received, &id).await? {
+            Ok(Own::Waiting(row)) => row,
+            Ok(Own::Refused(_)) => return Err(received.refuse(&app, Problem::NoSuchEntry, route).await),
             Err(problem) => return Err(received.refuse(&app, problem, route).await),
         };
         let from =
@@ -456,19 +467,22 @@ fn narrow(
     Ok((grant, reason.clone(), format!("{lawful_basis:?}; {confidentiality:?}")))
 }
 
+/// A request that is the caller's own.
+enum Own {
+    /// It waits already.
+    Waiting(ReferralRow),
+    /// The decision was refused, and nothing waits yet.
+    Refused(ReferralRow),
+}
+
 /// The caller's own request. One that does not exist yet is made from the decision in the ledger, if that was the
 /// caller's and did not release.
-async fn own(
-    app: &App,
-    received: &Received,
-    id: &str,
-    changes: &mut Vec<Change>,
-) -> Result<Result<ReferralRow, Problem>, Refusal> {
+async fn own(app: &App, received: &Received, id: &str) -> Result<Result<Own, Problem>, Refusal> {
     let failed = |error: store::StoreError| Refusal::from(internal(&error));
     let (mine, who) = (received.caller.organisation.as_str(), received.caller.named.id());
     if let Some(row) = app.store.referral(id).await.map_err(failed)? {
         let own = row.recipient == mine && row.practitioner == who;
-        return Ok(if own { Ok(row) } else { Err(Problem::NoSuchEntry) });
+        return Ok(if own { Ok(Own::Waiting(row)) } else { Err(Problem::NoSuchEntry) });
     }
     let leaves = app.store.decision(id).await.map_err(failed)?;
     let Some((first, end)) = decided_in(&leaves) else { return Ok(Err(Problem::NoSuchEntry)) };
@@ -480,8 +494,7 @@ async fn own(
     else {
         return Ok(Err(Problem::NoSuchEntry));
     };
-    changes.push(Change::OpenReferral(Box::new(row.clone())));
-    Ok(Ok(row))
+    Ok(Ok(Own::Refused(row)))
 }
 
 /// A request that the caller's organisation has to decide, and the named person who would.

@@ -4,6 +4,8 @@
 //! dates, whatever the document says about itself. Intervals are half-open, `[from, until)`, at midnight in
 //! Europe/London.
 
+use std::{fmt, sync::LazyLock};
+
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use serde::Deserialize;
 use toml::Spanned;
@@ -30,11 +32,11 @@ pub struct Agreement {
     /// What the parties made of it.
     pub status: Spanned<Status>,
     /// First day on which anything may flow. Not the day of signature.
-    pub effective_on: Date,
+    pub effective_on: LondonDay,
     /// First day on which nothing may flow any more. Not the review date.
-    pub ends_on: Date,
+    pub ends_on: LondonDay,
     /// Day by which the parties look at it again. Passing it stops nothing by itself.
-    pub review_on: Date,
+    pub review_on: LondonDay,
     /// The named person who sees that the data is put to good use.
     pub owner: String,
     /// Whom to tell of a breach, at any hour.
@@ -84,7 +86,7 @@ pub struct Dpia {
     /// The day it was concluded.
     pub completed_on: Date,
     /// The first day on which it is no longer current.
-    pub current_until: Date,
+    pub current_until: LondonDay,
 }
 
 /// What an impact assessment concluded.
@@ -131,7 +133,7 @@ pub struct Signature {
     /// By whom.
     pub name: String,
     /// On which day.
-    pub signed_on: Date,
+    pub signed_on: LondonDay,
 }
 
 /// Who signs for a party.
@@ -394,7 +396,7 @@ pub enum Confidentiality {
         /// The CAG reference.
         reference: String,
         /// First day on which the support has ended.
-        expires_on: Date,
+        expires_on: LondonDay,
     },
     /// An overriding public interest, weighed case by case.
     PublicInterest,
@@ -476,33 +478,63 @@ impl Agreement {
 
     /// First instant at which anything may flow.
     pub fn effective_from(&self) -> Timestamp {
-        london_midnight(self.effective_on)
+        self.effective_on.begins
     }
 
     /// First instant at which nothing may flow any more.
     pub fn effective_until(&self) -> Timestamp {
-        london_midnight(self.ends_on)
+        self.ends_on.begins
     }
 
     /// Whether somebody with authority has signed for this organisation by `at`.
     pub fn is_signed_by(&self, organisation: &OrganisationId, at: Timestamp) -> bool {
         self.parties.iter().filter(|party| party.organisation.get_ref() == organisation).any(|party| {
             let approvals = party.signatures.iter().filter(|signature| signature.role.approves());
-            approvals.into_iter().any(|signature| london_midnight(signature.signed_on) <= at)
+            approvals.into_iter().any(|signature| signature.signed_on.begins <= at)
         })
     }
 }
 
-/// The instant at which this day begins in Europe/London, summer time included.
-pub fn london_midnight(day: Date) -> Timestamp {
-    // The zone is compiled in; were it missing, UTC is at most one hour late and never early.
-    let zone = TimeZone::get("Europe/London").unwrap_or(TimeZone::UTC);
-    day.to_zoned(zone).map_or(Timestamp::MAX, |zoned| zoned.timestamp())
+/// A day and the instant at which it begins in Europe/London, summer time included: worked out once, when the
+/// agreement is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(from = "Date")]
+pub struct LondonDay {
+    day: Date,
+    begins: Timestamp,
+}
+
+impl LondonDay {
+    /// The day.
+    pub fn day(self) -> Date {
+        self.day
+    }
+}
+
+impl From<Date> for LondonDay {
+    fn from(day: Date) -> Self {
+        let begins = day.to_zoned(LONDON.clone()).map_or(Timestamp::MAX, |zoned| zoned.timestamp());
+        Self { day, begins }
+    }
+}
+
+impl fmt::Display for LondonDay {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.day.fmt(formatter)
+    }
+}
+
+/// The zone is compiled in; were it missing, UTC is at most one hour late and never early.
+static LONDON: LazyLock<TimeZone> = LazyLock::new(|| TimeZone::get("Europe/London").unwrap_or(TimeZone::UTC));
+
+/// The instant at which this day begins in Europe/London.
+pub fn london_midnight(day: impl Into<LondonDay>) -> Timestamp {
+    day.into().begins
 }
 
 /// The calendar day in Europe/London at this instant.
 pub fn london_day(at: Timestamp) -> Date {
-    at.to_zoned(TimeZone::get("Europe/London").unwrap_or(TimeZone::UTC)).date()
+    at.to_zoned(LONDON.clone()).date()
 }
 
 #[cfg(test)]

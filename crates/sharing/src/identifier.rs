@@ -1,8 +1,9 @@
 //! Identifiers, parsed once at the edge. Anything that can name a person prints only its scheme.
 //!
-//! Errors never echo the input, because the input may be somebody's NHS number in the wrong field.
+//! Errors never echo the input, because the input may be somebody's NHS number in the wrong field. Identifiers are
+//! shared text, so that a decision copies none of them.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -89,7 +90,7 @@ macro_rules! slug {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// The identifier as text; it names no person.
@@ -102,7 +103,7 @@ macro_rules! slug {
             type Err = IdentifierError;
 
             fn from_str(text: &str) -> Result<Self, Self::Err> {
-                if is_slug(text) { Ok(Self(text.to_owned())) } else { Err(IdentifierError::Slug) }
+                if is_slug(text) { Ok(Self(text.into())) } else { Err(IdentifierError::Slug) }
             }
         }
 
@@ -116,7 +117,7 @@ macro_rules! slug {
 
         impl From<$name> for String {
             fn from(id: $name) -> Self {
-                id.0
+                id.0.as_ref().to_owned()
             }
         }
 
@@ -210,7 +211,7 @@ impl From<SubjectScheme> for String {
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SubjectIdentifier {
     scheme: SubjectScheme,
-    value: String,
+    value: Arc<str>,
 }
 
 impl SubjectIdentifier {
@@ -231,7 +232,7 @@ impl SubjectIdentifier {
                 }
             }
         }
-        Ok(Self { scheme, value: value.to_owned() })
+        Ok(Self { scheme, value: value.into() })
     }
 
     /// The register the identifier comes from.
@@ -290,12 +291,12 @@ macro_rules! opaque {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Makes the identifier from 128 random bits, which the caller supplies.
             pub fn from_random(bits: u128) -> Self {
-                Self(format!(concat!($prefix, "{:032x}"), bits))
+                Self(format!(concat!($prefix, "{:032x}"), bits).into())
             }
 
             /// The identifier as text; it is random and says nothing about a person.
@@ -311,7 +312,7 @@ macro_rules! opaque {
                 let hexadecimal = text.strip_prefix($prefix).ok_or(IdentifierError::Opaque)?;
                 let fits = hexadecimal.len() == 32
                     && hexadecimal.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f'));
-                if fits { Ok(Self(text.to_owned())) } else { Err(IdentifierError::Opaque) }
+                if fits { Ok(Self(text.into())) } else { Err(IdentifierError::Opaque) }
             }
         }
 
@@ -325,7 +326,7 @@ macro_rules! opaque {
 
         impl From<$name> for String {
             fn from(id: $name) -> Self {
-                id.0
+                id.0.as_ref().to_owned()
             }
         }
 

@@ -3,7 +3,10 @@
 //! This module reads text, not files: whoever calls it has read the folder. A set with any problem is never
 //! used, so that a broken file cannot quietly switch a rule off.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+};
 
 use serde::{Deserialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
@@ -81,8 +84,35 @@ impl fmt::Display for PolicyProblem {
 pub struct PolicySet {
     organisations: BTreeMap<OrganisationId, Organisation>,
     catalogue: Catalogue,
-    agreements: BTreeMap<AgreementId, (Agreement, String)>,
+    /// In order of their names, each with the digest of its file.
+    agreements: Vec<(Agreement, String)>,
+    index: Index,
     digest: String,
+}
+
+/// Where to find an agreement and a flow. Positions are those of the agreement, and of the flow within it.
+#[derive(Debug, Clone, Default)]
+struct Index {
+    agreements: HashMap<AgreementId, usize>,
+    flows: HashMap<ProviderId, FlowsByRecipient>,
+}
+
+/// One record holder's flows: the purpose and the two positions of each, in the order of the agreements.
+type FlowsByRecipient = HashMap<OrganisationId, Vec<(PurposeClass, usize, usize)>>;
+
+impl Index {
+    fn of(agreements: &[(Agreement, String)]) -> Self {
+        let mut index = Self::default();
+        for (position, (agreement, _)) in agreements.iter().enumerate() {
+            index.agreements.insert(agreement.id().clone(), position);
+            for (place, flow) in agreement.flows.iter().enumerate() {
+                let of_provider = index.flows.entry(flow.provider.get_ref().clone()).or_default();
+                let of_pair = of_provider.entry(flow.recipient.get_ref().clone()).or_default();
+                of_pair.push((flow.purpose, position, place));
+            }
+        }
+        index
+    }
 }
 
 impl PolicySet {
@@ -102,7 +132,8 @@ impl PolicySet {
         let mut set = Self {
             organisations: BTreeMap::new(),
             catalogue: Catalogue::new(),
-            agreements: BTreeMap::new(),
+            agreements: Vec::new(),
+            index: Index::default(),
             digest: digest_of(files),
         };
         for (file, organisation) in organisations {
@@ -121,14 +152,17 @@ impl PolicySet {
                     .push(file.problem(offset, format!("record holder `{id}` is defined twice; remove one")));
             }
         }
+        let mut in_order = BTreeMap::new();
         for (file, agreement) in agreements {
             problems.extend(set.agreement_problems(file, &agreement));
             let (id, offset) = (agreement.id().clone(), agreement.id.span().start);
             let digest = hexadecimal(&Sha256::digest(file.text.as_bytes()));
-            if set.agreements.insert(id.clone(), (agreement, digest)).is_some() {
+            if in_order.insert(id.clone(), (agreement, digest)).is_some() {
                 problems.push(file.problem(offset, format!("agreement `{id}` is defined twice; remove one")));
             }
         }
+        set.agreements = in_order.into_values().collect();
+        set.index = Index::of(&set.agreements);
         if set.catalogue.is_empty() || set.agreements.is_empty() || set.organisations.is_empty() {
             let message =
                 "a policy set needs at least one file each in organisations/, catalogue/ and agreements/";
@@ -164,12 +198,13 @@ impl PolicySet {
 
     /// Every agreement, whatever its status.
     pub fn agreements(&self) -> impl Iterator<Item = &Agreement> {
-        self.agreements.values().map(|(agreement, _)| agreement)
+        self.agreements.iter().map(|(agreement, _)| agreement)
     }
 
     /// SHA-256 of the agreement's file, in hexadecimal; empty for an agreement that is not in the set.
     pub fn agreement_digest(&self, id: &AgreementId) -> &str {
-        self.agreements.get(id).map_or("", |(_, digest)| digest)
+        let found = self.index.agreements.get(id).and_then(|position| self.agreements.get(*position));
+        found.map_or("", |(_, digest)| digest)
     }
 
     /// The flows for this directed pair and purpose, whatever their agreement's status.
@@ -179,14 +214,13 @@ impl PolicySet {
         recipient: &OrganisationId,
         purpose: PurposeClass,
     ) -> Vec<(&Agreement, &DataFlow)> {
-        let all =
-            self.agreements().flat_map(|agreement| agreement.flows.iter().map(move |flow| (agreement, flow)));
-        all.filter(|(_, flow)| {
-            flow.provider.get_ref() == provider
-                && flow.recipient.get_ref() == recipient
-                && flow.purpose == purpose
-        })
-        .collect()
+        let of_pair = self.index.flows.get(provider).and_then(|of_provider| of_provider.get(recipient));
+        let of_purpose = of_pair.into_iter().flatten().filter(|(listed, _, _)| *listed == purpose);
+        let found = of_purpose.filter_map(|(_, position, place)| {
+            let (agreement, _) = self.agreements.get(*position)?;
+            Some((agreement, agreement.flows.get(*place)?))
+        });
+        found.collect()
     }
 
     fn unknown_organisation(&self, file: &PolicyFile, id: &Spanned<OrganisationId>) -> Option<PolicyProblem> {

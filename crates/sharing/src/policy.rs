@@ -113,6 +113,31 @@ impl Index {
     }
 }
 
+/// Where to find an agreement and a flow. Positions are those of the agreement, and of the flow within it.
+#[derive(Debug, Clone, Default)]
+struct Index {
+    agreements: HashMap<AgreementId, usize>,
+    flows: HashMap<ProviderId, FlowsByRecipient>,
+}
+
+/// One record holder's flows: the purpose and the two positions of each, in the order of the agreements.
+type FlowsByRecipient = HashMap<OrganisationId, Vec<(PurposeClass, usize, usize)>>;
+
+impl Index {
+    fn of(agreements: &[(Agreement, String)]) -> Self {
+        let mut index = Self::default();
+        for (position, (agreement, _)) in agreements.iter().enumerate() {
+            index.agreements.insert(agreement.id().clone(), position);
+            for (place, flow) in agreement.flows.iter().enumerate() {
+                let of_provider = index.flows.entry(flow.provider.get_ref().clone()).or_default();
+                let of_pair = of_provider.entry(flow.recipient.get_ref().clone()).or_default();
+                of_pair.push((flow.purpose, position, place));
+            }
+        }
+        index
+    }
+}
+
 impl PolicySet {
     /// Reads and checks a set of files: `organisations/*.toml`, `catalogue/*.toml`, `agreements/*.toml`.
     /// Other files are left alone.

@@ -8,6 +8,7 @@ pub mod agreement;
 pub mod cases;
 pub mod catalogue;
 pub mod decide;
+pub mod guardrail;
 pub mod identifier;
 pub mod json;
 pub mod minimise;
@@ -19,6 +20,7 @@ pub mod subject;
 pub use agreement::{Agreement, DataFlow};
 pub use catalogue::{Catalogue, Provider};
 pub use decide::{Decision, Denial, Permit, Question, Reason, Referral};
+pub use guardrail::Guardrails;
 pub use identifier::{
     AgreementId, CaseReference, ConsentId, IdentifierError, ItemId, NhsNumber, ObjectionId, OrganisationId,
     Pseudonym, SubjectIdentifier, SubjectScheme, SystemId,

@@ -50,7 +50,9 @@ pub(super) fn read(files: &[PolicyFile]) -> Result<Read, Vec<PolicyProblem>> {
         reader.file(file);
     }
     let Reader { read, mut problems, .. } = reader;
-    problems.sort_by(|one, other| (&one.path, one.line).cmp(&(&other.path, other.line)));
+    problems.sort_by(|one, other| {
+        (&one.path, one.line, &one.message).cmp(&(&other.path, other.line, &other.message))
+    });
     problems.dedup();
     if problems.is_empty() { Ok(read) } else { Err(problems) }
 }

@@ -9,6 +9,7 @@ pub mod cases;
 pub mod catalogue;
 pub mod decide;
 pub mod explain;
+pub mod guardrail;
 pub mod identifier;
 pub mod json;
 pub mod lint;
@@ -21,6 +22,7 @@ pub mod subject;
 pub use agreement::{Agreement, DataFlow};
 pub use catalogue::{Catalogue, Provider};
 pub use decide::{Decision, Denial, Permit, Question, Reason, Referral};
+pub use guardrail::Guardrails;
 pub use identifier::{
     AgreementId, AlertId, BreakGlassId, CaseReference, ConsentId, DecisionId, GrantId, IdentifierError,
     ItemId, NhsNumber, ObjectionId, OrganisationId, Pseudonym, RelationshipId, SubjectIdentifier,

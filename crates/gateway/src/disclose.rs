@@ -130,8 +130,9 @@ impl Walk<'_> {
         let (entry, opens) = match decision {
             Decision::Permit(permit) => (Body::Intent(Box::new(self.decided_permit(permit, &subject))), true),
             Decision::Deny(denial) => {
-                let decided =
+                let mut decided =
                     self.decided(&subject, denial.agreement.as_ref(), &denial.reasons, &denial.trace);
+                decided.guardrails = denial.guardrails.iter().map(|fired| fired.id.clone()).collect();
                 (Body::Refusal(Box::new(decided)), denial.depends_on_person())
             }
             Decision::Refer(Referral { reasons, trace }) => {
@@ -224,7 +225,7 @@ impl Walk<'_> {
     /// caller breaks off.
     async fn refuse(&self, denial: Denial, committed: &Committed, subject: &Pseudonym) -> Refusal {
         if !denial.depends_on_person() {
-            return self.refusal(Problem::Refused(denial.reasons), committed);
+            return self.refusal(Problem::Refused(denial.reasons.clone(), told(&denial)), committed);
         }
         let open = OpenIntent { app: self.app, decision_id: Some(self.decision_id.to_owned()) };
         let problem = match self.policies.set.provider(denial.provider()) {
@@ -356,7 +357,7 @@ impl Walk<'_> {
         let problem = if denial.depends_on_person() {
             Problem::NoRecordAvailable
         } else {
-            Problem::Refused(denial.reasons.clone())
+            Problem::Refused(denial.reasons.clone(), told(denial))
         };
         let reasons = denial.reasons.iter().map(|reason| reason.as_str().to_owned()).collect();
         let mut learned = learned;
@@ -550,6 +551,12 @@ impl Drop for OpenIntent<'_> {
             tracing::warn!("an abandoned question stays open until the next start");
         }
     }
+}
+
+/// What the guardrails that fired say to a practitioner, but for those that say something about the person.
+fn told(denial: &Denial) -> Vec<String> {
+    let told = denial.guardrails.iter().filter(|fired| !fired.about_person);
+    told.map(|fired| fired.practitioner.clone()).collect()
 }
 
 /// The obligations' codes, as the ledger keeps them.

@@ -30,7 +30,14 @@ pub enum PoliciesError {
     Ledger(String),
 }
 
-const FOLDERS: [&str; 4] = ["agreements", "cases", "catalogue", "organisations"];
+/// Folders, what their files end with, and whether a set can do without.
+const FOLDERS: [(&str, &str, bool); 5] = [
+    ("agreements", "toml", false),
+    ("cases", "toml", true),
+    ("catalogue", "toml", false),
+    ("guardrails", "cedar", true),
+    ("organisations", "toml", false),
+];
 
 /// Reads every policy file below a folder, in order of path.
 ///
@@ -38,15 +45,15 @@ const FOLDERS: [&str; 4] = ["agreements", "cases", "catalogue", "organisations"]
 /// [`PoliciesError::Folder`] when one cannot be read.
 pub fn read_folder(folder: &Path) -> Result<Vec<PolicyFile>, PoliciesError> {
     let mut files = Vec::new();
-    for name in FOLDERS {
+    for (name, ending, optional) in FOLDERS {
         let path = folder.join(name);
         let failed = |source| PoliciesError::Folder { path: path.display().to_string(), source };
-        if name == "cases" && !path.exists() {
+        if optional && !path.exists() {
             continue;
         }
         for entry in std::fs::read_dir(&path).map_err(failed)? {
             let file = entry.map_err(failed)?.path();
-            if file.extension().is_some_and(|extension| extension == "toml") {
+            if file.extension().is_some_and(|extension| extension == ending) {
                 let text = std::fs::read_to_string(&file)
                     .map_err(|source| PoliciesError::Folder { path: file.display().to_string(), source })?;
                 let file_name =

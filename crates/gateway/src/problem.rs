@@ -38,8 +38,8 @@ pub enum Problem {
     CapabilityMissing,
     /// The signed context was used before.
     ContextReplayed,
-    /// The agreement does not allow it.
-    Refused(Vec<Reason>),
+    /// The agreement does not allow it, or a guardrail, with what the guardrails say to a practitioner.
+    Refused(Vec<Reason>, Vec<String>),
     /// The law leaves it to a person.
     Referred,
     /// No record can be released: unknown, or not to be told. The two cannot be told apart.
@@ -169,7 +169,7 @@ impl Problem {
                 "The signed context was used before",
                 "sign a new sharing-context, with a new jti, for every request",
             ),
-            Self::Refused(reasons) => refused(reasons),
+            Self::Refused(reasons, guardrails) => refused(reasons, guardrails),
             Self::Referred => say(
                 StatusCode::FORBIDDEN,
                 "referred-to-a-person",
@@ -256,13 +256,14 @@ impl Problem {
 }
 
 /// Only reasons about the agreement are told. There is always one, or the answer is another.
-fn refused(reasons: &[Reason]) -> Wording {
+fn refused(reasons: &[Reason], guardrails: &[String]) -> Wording {
     let told: Vec<_> = reasons.iter().filter(|reason| !reason.depends_on_person()).collect();
+    let advice = told.iter().map(|reason| reason.advice().to_owned());
     Wording {
         status: StatusCode::FORBIDDEN,
         code: told.first().map_or("refused", |reason| reason.as_str()).to_owned(),
         title: "The agreement does not allow this",
-        detail: told.iter().map(|reason| reason.advice()).collect::<Vec<_>>().join("; "),
+        detail: advice.chain(guardrails.iter().cloned()).collect::<Vec<_>>().join("; "),
     }
 }
 

@@ -466,13 +466,13 @@ impl Agreement {
         if *self.status.get_ref() != Status::Terminated {
             *self.status.get_mut() = Status::Active;
         }
-        self.effective_on = beginning;
-        self.ends_on = end;
+        self.effective_on = beginning.into();
+        self.ends_on = end.into();
         self.dpia.outcome = DpiaOutcome::Accepted;
-        self.dpia.current_until = end;
+        self.dpia.current_until = end.into();
         for party in &mut self.parties {
             let name = "assumed, in shadow mode".to_owned();
-            party.signatures.push(Signature { role: SignatoryRole::Siro, name, signed_on: beginning });
+            party.signatures.push(Signature { role: SignatoryRole::Siro, name, signed_on: beginning.into() });
         }
     }
 

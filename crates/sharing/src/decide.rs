@@ -25,6 +25,7 @@ use jiff::Timestamp;
 use crate::{
     agreement::{Agreement, DataFlow},
     catalogue::{Form, Provider},
+    guardrail::Fired,
     identifier::{
         AgreementId, BreakGlassId, ConsentId, FlowId, GrantId, ItemId, OrganisationId, ProviderId,
         SubjectIdentifier,
@@ -36,10 +37,11 @@ use crate::{
 };
 
 mod exception;
+mod guard;
 mod reason;
 mod rules;
 
-pub use exception::may_break_glass;
+pub use exception::{may_be_granted, may_break_glass};
 pub use reason::{Outcome, Reason, Rule, Step};
 
 /// What is asked. Everything in it was parsed and authenticated before.
@@ -114,6 +116,8 @@ pub struct Denial {
     pub trace: Vec<Step>,
     /// The agreement it came nearest to.
     pub agreement: Option<AgreementReference>,
+    /// The guardrails that forbid it.
+    pub guardrails: Vec<Fired>,
     provider: ProviderId,
     subject: SubjectIdentifier,
 }
@@ -351,9 +355,11 @@ fn under_agreements(known: &Known<'_>, only: Option<&AgreementReference>) -> Dec
             rules::Candidate { question, provider, agreement, flow, subject, facts, emergency, at };
         let (permit, mut trace) = rules::weigh(&candidate, policies);
         trace.splice(0..0, before.iter().cloned());
-        (agreement, flow, permit, trace)
+        let (step, fired) = guard::under_agreement(known, &candidate, permit.as_ref(), &trace);
+        trace.push(step);
+        (agreement, flow, permit, trace, fired)
     });
-    let best = weighed.min_by_key(|(_, _, _, trace)| {
+    let best = weighed.min_by_key(|(_, _, _, trace, _)| {
         let failures =
             |person| reasons(trace).iter().filter(|reason| reason.depends_on_person() == person).count();
         // Where no agreement allows it, which one is named must not depend on the person.
@@ -361,16 +367,16 @@ fn under_agreements(known: &Known<'_>, only: Option<&AgreementReference>) -> Dec
         (by_agreement, if by_agreement == 0 { failures(true) } else { 0 })
     });
     match best {
-        Some((_, _, Some(mut permit), trace)) if reasons(&trace).is_empty() => {
+        Some((_, _, Some(mut permit), trace, _)) if reasons(&trace).is_empty() => {
             permit.trace = trace;
             Decision::Permit(permit)
         }
-        Some((_, _, _, trace)) if left_to_a_person(question.purpose, &reasons(&trace)) => {
+        Some((_, _, _, trace, _)) if left_to_a_person(question.purpose, &reasons(&trace)) => {
             Decision::Refer(Referral { reasons: reasons(&trace), trace })
         }
-        Some((agreement, flow, _, trace)) => {
+        Some((agreement, flow, _, trace, guardrails)) => {
             let agreement = Some(reference(policies, agreement, flow));
-            Decision::Deny(denial(question, trace, agreement))
+            Decision::Deny(Denial { guardrails, ..denial(question, trace, agreement) })
         }
         None => without_agreement(question, before),
     }
@@ -402,6 +408,7 @@ fn denial(question: &Question, trace: Vec<Step>, agreement: Option<AgreementRefe
         reasons,
         trace,
         agreement,
+        guardrails: Vec::new(),
         provider: question.provider.clone(),
         subject: question.subject.clone(),
     }

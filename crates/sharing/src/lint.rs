@@ -5,11 +5,11 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use jiff::{SignedDuration, Timestamp, civil::Date};
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     PolicySet,
-    agreement::{Agreement, Confidentiality, DataFlow, DpiaOutcome, Status, london_midnight},
+    agreement::{Agreement, Confidentiality, DataFlow, DpiaOutcome, LondonDay, Status, london_midnight},
 };
 
 /// How far ahead a lead looks.
@@ -107,7 +107,7 @@ fn add(
 }
 
 /// When something ends, if that is now or soon.
-fn ends(day: Date, at: Timestamp) -> Option<Severity> {
+fn ends(day: LondonDay, at: Timestamp) -> Option<Severity> {
     let end = london_midnight(day);
     if end <= at {
         Some(Severity::Refuses)

@@ -15,6 +15,7 @@ use toml::Spanned;
 use crate::{
     agreement::{Agreement, Confidentiality, DataFlow},
     catalogue::{Catalogue, Category, Provider},
+    guardrail::Guardrails,
     identifier::{AgreementId, OrganisationId, ProviderId},
     purpose::PurposeClass,
 };
@@ -89,28 +90,7 @@ pub struct PolicySet {
     index: Index,
     digest: String,
     files: std::sync::Arc<[PolicyFile]>,
-}
-
-/// Where to find an agreement and a flow. Positions are those of the agreement, and of the flow within it.
-#[derive(Debug, Clone, Default)]
-struct Index {
-    agreements: HashMap<AgreementId, usize>,
-    flows: HashMap<ProviderId, HashMap<OrganisationId, Vec<(PurposeClass, usize, usize)>>>,
-}
-
-impl Index {
-    fn of(agreements: &[(Agreement, String)]) -> Self {
-        let mut index = Self::default();
-        for (position, (agreement, _)) in agreements.iter().enumerate() {
-            index.agreements.insert(agreement.id().clone(), position);
-            for (place, flow) in agreement.flows.iter().enumerate() {
-                let of_provider = index.flows.entry(flow.provider.get_ref().clone()).or_default();
-                let of_pair = of_provider.entry(flow.recipient.get_ref().clone()).or_default();
-                of_pair.push((flow.purpose, position, place));
-            }
-        }
-        index
-    }
+    guardrails: Guardrails,
 }
 
 /// Where to find an agreement and a flow. Positions are those of the agreement, and of the flow within it.
@@ -159,6 +139,7 @@ impl PolicySet {
             index: Index::default(),
             digest: digest_of(files),
             files: files.iter().filter(|file| !file.path.starts_with("cases/")).cloned().collect(),
+            guardrails: Guardrails::none(),
         };
         for (file, organisation) in organisations {
             let (id, offset) = (organisation.id.get_ref().clone(), organisation.id.span().start);
@@ -192,7 +173,16 @@ impl PolicySet {
                 "a policy set needs at least one file each in organisations/, catalogue/ and agreements/";
             problems.push(PolicyProblem { path: ".".to_owned(), line: 0, message: message.to_owned() });
         }
+        match Guardrails::load(files) {
+            Ok(guardrails) => set.guardrails = guardrails,
+            Err(found) => problems.extend(found),
+        }
         if problems.is_empty() { Ok(set) } else { Err(sorted(problems)) }
+    }
+
+    /// What may only forbid.
+    pub fn guardrails(&self) -> &Guardrails {
+        &self.guardrails
     }
 
     /// SHA-256 over every file's path and content, in hexadecimal.
@@ -205,8 +195,8 @@ impl PolicySet {
     /// proposal would change (shadow mode), and for nothing else: what it permits has no authority.
     #[must_use]
     pub fn in_shadow(mut self, current: &Self) -> Self {
-        for (id, (agreement, digest)) in &mut self.agreements {
-            if current.agreement_digest(id) == digest {
+        for (agreement, digest) in &mut self.agreements {
+            if current.agreement_digest(agreement.id()) == digest {
                 continue;
             }
             agreement.assume_in_force();

@@ -194,10 +194,10 @@ impl PurposeClass {
                 ..PLAIN
             },
             Self::SafeAndWellReferral => PurposeRules {
+                // No override: somebody at risk is asked for under safeguarding.
                 objection_blocks: true,
                 explicit_consent: ConsentNeed::Always,
                 contacts_person: true,
-                override_path: OverridePath::Referral,
                 article_6: &[PublicTask, Consent],
                 article_9: &[Nine::SubstantialPublicInterest, Nine::ExplicitConsent],
                 confidentiality: &[ExplicitConsent],
@@ -207,7 +207,6 @@ impl PurposeClass {
                 objection_blocks: true,
                 explicit_consent: ConsentNeed::Always,
                 contacts_person: true,
-                override_path: OverridePath::Referral,
                 article_6: &[PublicTask, Consent],
                 // The council or NHS body that receives it does so to provide care.
                 article_9: &[

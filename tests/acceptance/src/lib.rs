@@ -179,7 +179,8 @@ impl World {
         person: (&str, &str),
         mut body: Value,
     ) -> Request {
-        body["subject"] = json!({ "scheme": person.0, "value": person.1 });
+        let subject = json!({ "scheme": person.0, "value": person.1 });
+        body.as_object_mut().unwrap().insert("subject".to_owned(), subject);
         let mut request = self.question(partner, "", purpose, person);
         path.clone_into(&mut request.path);
         request.body = Some(body);

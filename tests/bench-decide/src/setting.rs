@@ -149,6 +149,8 @@ fn question(number: usize, case: Case) -> Question {
     Question {
         recipient: pair.asker().parse().expect("a name"),
         role: ROLE.to_owned(),
+        practitioner: Some("practitioner-1".to_owned()),
+        break_glass: None,
         provider: pair.holder().parse().expect("a name"),
         purpose: purpose(case),
         subject: SubjectIdentifier::parse(SubjectScheme::NhsNumber, "9732110317").expect("a number"),
@@ -177,7 +179,9 @@ fn subject(number: usize, status: ConsentStatus) -> SubjectState {
             recipients: recipients.into_iter().map(|id| id.parse().expect("a name")).collect(),
             purposes: vec![PurposeClass::SafeAndWellReferral, PurposeClass::FireReturnReferral],
             given_at: "2026-10-12T10:00:00Z".parse().expect("a time"),
+            given_by: sharing::subject::GivenBy::Person,
             expires_at: None,
+            ended_at: None,
         }
     });
     SubjectState { consents: consents.collect(), ..SubjectState::default() }

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use sharing::{
     GrantId, PurposeClass,
     agreement::{Confidentiality, LawfulBasis},
-    decide::PermittedItem,
+    decide::{PermittedItem, may_be_granted},
     identifier::ProviderId,
     policy::hexadecimal,
     subject::AdHocGrant,
@@ -172,6 +172,9 @@ pub async fn request(State(app): State<Arc<App>>, Path(id): Path<String>, reques
         };
         let (needed_by, form) = form;
         let found = match own(&app, &received, &id).await? {
+            Ok(found) if !found.may_be_granted() => {
+                return Err(received.refuse(&app, NO_ONE_OFF, route).await);
+            }
             Ok(found) => found,
             Err(problem) => return Err(received.refuse(&app, problem, route).await),
         };
@@ -419,6 +422,9 @@ fn narrow(
     let set = app.policies().set;
     let provider_id: ProviderId = row.provider.parse().map_err(|_| Problem::Internal)?;
     let purpose: PurposeClass = row.purpose.parse().map_err(|_| Problem::Internal)?;
+    if !may_be_granted(purpose) {
+        return Err(NO_ONE_OFF);
+    }
     let provider = set.provider(&provider_id).ok_or(Problem::WrongState(
         "the record holder is not in the catalogue any more; refuse the request",
     ))?;
@@ -474,6 +480,17 @@ enum Own {
     /// The decision was refused, and nothing waits yet.
     Refused(ReferralRow),
 }
+
+impl Own {
+    fn may_be_granted(&self) -> bool {
+        let (Self::Waiting(row) | Self::Refused(row)) = self;
+        row.purpose.parse().is_ok_and(may_be_granted)
+    }
+}
+
+const NO_ONE_OFF: Problem = Problem::NotAllowed(
+    "nobody can allow a one-off disclosure for this purpose: it needs an agreement; if somebody is at risk, ask for safeguarding",
+);
 
 /// The caller's own request. One that does not exist yet is made from the decision in the ledger, if that was the
 /// caller's and did not release.

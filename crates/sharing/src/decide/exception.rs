@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 
 use super::{
     Asked, Authority, Decision, Denial, Known, Obligations, Outcome, Permit, PermittedItem, Question, Reason,
-    Rule, Step, Withheld, reasons, rules,
+    Rule, Step, Withheld, guard, reasons, rules,
 };
 use crate::{
     agreement::BasisGap,
@@ -142,12 +142,16 @@ fn decide(known: &Known<'_>, provider: &Provider, exception: &Exception<'_>) -> 
         Step { rule: Rule::Restricted, outcome: restriction },
         Step { rule: Rule::Objection, outcome: objection(known, exception) },
     ]);
+    let (step, guardrails) =
+        guard::under_exception(known, provider, exception.break_glass.is_some(), &released, &trace);
+    trace.push(step);
     let failed = reasons(&trace);
     if !failed.is_empty() {
         return Decision::Deny(Denial {
             reasons: failed,
             trace,
             agreement: None,
+            guardrails,
             provider: question.provider.clone(),
             subject: question.subject.clone(),
         });
@@ -206,6 +210,13 @@ fn withheld(
 /// Whether break-glass can be declared for this purpose at all.
 pub fn may_break_glass(purpose: crate::PurposeClass) -> bool {
     purpose.rules().override_path == OverridePath::BreakGlass
+}
+
+/// Whether a named person can allow a one-off disclosure for this purpose: where the law knows disclosures
+/// without an agreement, and where the decision table refers what consent decides.
+pub fn may_be_granted(purpose: crate::PurposeClass) -> bool {
+    let rules = purpose.rules();
+    rules.agreement == AgreementNeed::OrReferral || rules.override_path == OverridePath::Referral
 }
 
 /// What is missing from a flow's two bases for an item of this category.

@@ -55,7 +55,7 @@ pub struct Facts<'a> {
     pub objection: ObjectionFact,
     /// The override that the practitioner has claimed.
     pub override_: OverrideFact,
-    /// A named person has granted this one-off disclosure.
+    /// A named person answers for this one disclosure: a grant, or an emergency that a practitioner declared.
     pub granted: bool,
     /// The question is for a list of people, not for one.
     pub list: bool,

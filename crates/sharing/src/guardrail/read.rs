@@ -110,7 +110,7 @@ impl Reader {
         };
         for template in parsed.templates() {
             let message = "a guardrail has no `?principal` or `?resource`; write out what it is about";
-            self.problems.push(problem(file, start(file, &template.to_string()), message.to_owned()));
+            self.problems.push(problem(file, start(file, &template.to_string()), message));
         }
         let mut in_file = PolicySet::new();
         for policy in parsed.policies() {
@@ -225,7 +225,7 @@ fn reads_person(policy: &Policy) -> Option<String> {
     let path = paths.into_iter().find(person)?;
     Some(format!(
         "`context{}` tells something about the person, so this guardrail is @about(\"person\")",
-        path.iter().map(|name| format!(".{name}")).collect::<String>()
+        [""].into_iter().chain(path.iter().map(String::as_str)).collect::<Vec<_>>().join(".")
     ))
 }
 
@@ -261,8 +261,8 @@ fn start(file: &PolicyFile, policy: &str) -> usize {
     file.text.find(policy).unwrap_or(0)
 }
 
-fn problem(file: &PolicyFile, offset_bytes: usize, message: String) -> PolicyProblem {
+fn problem(file: &PolicyFile, offset_bytes: usize, message: impl AsRef<str>) -> PolicyProblem {
     let before = file.text.get(..offset_bytes).unwrap_or("");
-    let message = message.replace('\n', " ");
+    let message = message.as_ref().replace('\n', " ");
     PolicyProblem { path: file.path.clone(), line: before.matches('\n').count() + 1, message }
 }

@@ -76,6 +76,8 @@ pub fn records(data: &[u8]) {
         let question = Question {
             recipient: recipient.parse().unwrap(),
             role: role.to_owned(),
+            practitioner: Some("practitioner-1".to_owned()),
+            break_glass: None,
             provider: provider.parse().unwrap(),
             purpose,
             subject: person("nhs-number", "9732110317"),
@@ -327,6 +329,8 @@ fn any_question(bytes: &mut Bytes<'_>) -> (Question, SubjectState, RecordFacts) 
     let question = Question {
         recipient: recipient.parse().unwrap(),
         role: role.to_owned(),
+        practitioner: Some("practitioner-1".to_owned()),
+        break_glass: None,
         provider: provider.parse().unwrap(),
         purpose,
         subject,
@@ -374,7 +378,9 @@ fn any_consent(bytes: &mut Bytes<'_>, question: &Question) -> ConsentRecord {
         recipients: vec![question.recipient.clone()],
         purposes: vec![question.purpose],
         given_at: any_time(bytes),
+        given_by: sharing::subject::GivenBy::Person,
         expires_at: bytes.any().then(|| any_time(bytes)),
+        ended_at: None,
     }
 }
 
@@ -387,6 +393,7 @@ fn any_objection(bytes: &mut Bytes<'_>) -> Objection {
     ];
     Objection {
         id: ObjectionId::from_random(1),
+        kind: sharing::subject::ObjectionKind::Objection,
         purposes: if bytes.any() { vec![bytes.pick(&PurposeClass::ALL)] } else { Vec::new() },
         recipients: if bytes.any() { vec![bytes.pick(&ORGANISATIONS).parse().unwrap()] } else { Vec::new() },
         status: bytes.pick(&states),

@@ -307,15 +307,62 @@ async fn a_refused_request_stays_refused_and_others_cannot_see_it() {
 #[tokio::test]
 async fn a_refusal_about_a_person_can_be_put_to_a_named_person_and_tells_nothing() {
     let world = World::new().await;
-    let refused = world.send(world.referral("SWR-2044")).await; // no consent
-    let unknown = world.send(world.referral("SWR-9999")).await; // nobody
+    let refused = world.send(world.prevention("9000000025")).await; // restricted
+    let unknown = world.send(world.prevention("9990000166")).await; // nobody
     let ask = |answer: &Answer| {
         let path = format!("/v1/referrals/{}/request", answer.body["decision_id"].as_str().unwrap());
-        world.act("fire", &path, "safe-and-well-referral", form())
+        world.act("fire", &path, "fire-prevention-targeting", form())
     };
     let (one, other) = (world.send(ask(&refused)).await, world.send(ask(&unknown)).await);
     assert_eq!((one.status, &one.body["state"]), (StatusCode::OK, &json!("requested")), "{one:?}");
     assert_eq!(one.shape(), other.shape());
+    // A visit that nobody consented to is no one-off disclosure: that is what safeguarding is for.
+    let no_consent = world.send(world.referral("SWR-2044")).await;
+    let no_one_off = world.send(ask(&no_consent)).await;
+    assert_eq!(
+        (no_one_off.status, no_one_off.code()),
+        (StatusCode::FORBIDDEN, "not-allowed"),
+        "{no_one_off:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_guardrail_forbids_what_everything_else_permits() {
+    let local = "policies/guardrails/local.cedar";
+    let world = World::new().await;
+    let text = r#"@id("local-test")
+@about("ABOUT")
+@practitioner("SAID")
+@officer("the local rule about Mondays")
+forbid(principal, action, resource) when { context.purpose == Purpose::"fire-prevention-targeting" };
+"#;
+    for (about, status, code) in [
+        ("agreement", StatusCode::FORBIDDEN, "guardrail-forbids"),
+        ("person", StatusCode::NOT_FOUND, "no-record-available"),
+    ] {
+        // What is about a person says to a practitioner what "no such person" says, or it is not loaded.
+        let said = if about == "agreement" {
+            "not on Mondays"
+        } else {
+            "no record can be released; check the identifier against your source"
+        };
+        let text = text.replace("ABOUT", about).replace("SAID", said);
+        std::fs::write(world.folder.path().join(local), text).unwrap();
+        let set = gateway::policies::load(&world.folder.path().join("policies")).unwrap();
+        let in_force = gateway::policies::activate(&world.app.store, set, &world.clock).await.unwrap();
+        world.app.set_policies(in_force);
+        let refused = world.send(world.prevention("9732110317")).await;
+        assert_eq!((refused.status, refused.code()), (status, code), "{refused:?}");
+        assert_eq!(refused.body["detail"].as_str().unwrap().contains("not on Mondays"), about == "agreement");
+        let unknown = world.send(world.prevention("9990000166")).await;
+        assert_eq!(refused.shape(), unknown.shape());
+        let mut named = world.entries().await.into_iter().rev().filter_map(|entry| match entry.body {
+            ledger::entry::Body::Refusal(decided) => Some(decided.guardrails),
+            _ => None,
+        });
+        assert_eq!(named.next().unwrap(), ["local-test"]);
+    }
+    world.verify().await;
 }
 
 #[tokio::test]

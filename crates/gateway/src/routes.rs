@@ -15,6 +15,7 @@ use crate::{
 
 pub mod alerts;
 pub mod break_glass;
+pub mod consent_receipts;
 pub mod consents;
 pub mod decisions;
 pub mod disclosures;
@@ -75,6 +76,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(referrals::decide))
         .routes(routes!(decisions::explanation))
         .routes(routes!(consents::change))
+        .routes(routes!(consent_receipts::read))
         .routes(routes!(fhir::read))
         .routes(routes!(fhir::search))
         .routes(routes!(health::healthz))

@@ -488,7 +488,7 @@ pub(super) fn instant(text: &str) -> Option<Timestamp> {
 }
 
 /// The consent, if the caller may see it. Otherwise there is none.
-async fn visible(app: &App, received: &Received, id: &str) -> Result<ConsentRow, Refusal> {
+pub(super) async fn visible(app: &App, received: &Received, id: &str) -> Result<ConsentRow, Refusal> {
     let found = match id.parse::<ConsentId>() {
         Ok(id) => app.store.consent(&id).await.map_err(|error| Refusal::from(internal(&error)))?,
         Err(_) => None,

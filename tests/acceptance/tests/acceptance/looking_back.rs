@@ -274,3 +274,29 @@ async fn an_opt_out_check_is_taken_in_used_and_forgotten() {
     assert_eq!(world.send(ask(one)).await.code(), "no-record-available");
     world.verify().await;
 }
+
+#[tokio::test]
+async fn a_consent_is_told_as_a_receipt() {
+    let world = World::new().await;
+    let mut request = world.consent("SWR-2044");
+    request.body.as_mut().unwrap()["given_by"] = json!({
+        "who": "proxy", "authority": "health-and-welfare-attorney", "capacity_statement": "Assessed on 3 October 2026.",
+    });
+    let recorded = world.send(request).await;
+    let id = recorded.body["id"].as_str().unwrap().to_owned();
+    let path = format!("/v1/consents/{id}/receipt");
+    let read = world.send(world.bare("council", "GET", &path, "direct-care")).await;
+    assert_eq!((read.status, read.headers["content-type"].as_str()), (StatusCode::OK, "application/ld+json"));
+    assert_eq!(read.body["dpv:hasConsentStatus"]["@id"], "dpv:ConsentGiven");
+    assert_eq!(read.body["dct:hasPart"][0]["dpv:isIndicatedBy"]["authority"], "health-and-welfare-attorney");
+    let basis = read.body["dpv:hasLegalBasis"]["dct:description"].as_str().unwrap();
+    assert!(basis.contains("no legal basis of the UK GDPR"), "{basis}");
+    assert!(!read.body.to_string().contains("SWR-2044"), "a receipt identifies nobody");
+    let withdraw = format!("/v1/consents/{id}/withdraw");
+    world.send(world.bare("council", "POST", &withdraw, "direct-care")).await;
+    let after = world.send(world.bare("council", "GET", &path, "direct-care")).await;
+    assert_eq!(after.body["dpv:hasConsentStatus"]["@id"], "dpv:ConsentWithdrawn");
+    assert_eq!(after.body["dct:hasPart"][0]["dpv:hasConsentStatus"]["@id"], "dpv:ConsentGiven");
+    let foreign = world.send(world.bare("nhs", "GET", &path, "direct-care")).await;
+    assert_eq!((foreign.status, foreign.code()), (StatusCode::NOT_FOUND, "no-such-entry"));
+}

@@ -58,8 +58,8 @@ pub struct ConsentRequest {
     /// and next of kin have none.
     #[schema(value_type = Object)]
     given_by: GivenBy,
-    /// When.
-    given_at: String,
+    /// When; leave it out for now.
+    given_at: Option<String>,
     /// How: `in-person`, `by-telephone`, `in-writing`, `online`.
     method: Method,
     /// The version of the notice that the person was given.
@@ -444,7 +444,7 @@ fn parse(
         return Err(invalid("controller and recipients: your organisation must be one of them"));
     }
     let now = app.clock.now();
-    let given_at = instant(&asked.given_at).filter(|given| *given <= now);
+    let given_at = asked.given_at.as_deref().map_or(Some(now), instant).filter(|given| *given <= now);
     let given_at = given_at.ok_or_else(|| invalid("given_at: an rfc 3339 time that is not in the future"))?;
     let expires_at = asked.expires_at.as_deref().map(|text| {
         let expires = instant(text).filter(|expires| *expires > given_at);

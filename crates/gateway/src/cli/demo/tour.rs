@@ -78,7 +78,7 @@ pub(super) fn steps(program: &str, state: &Path, public_url: &str) -> Vec<Step> 
         record: "local:trafford-council=SWR-2044",
         path: "/v1/consents",
     };
-    let consent_body = "{\"subject\":{\"scheme\":\"local:trafford-council\",\"value\":\"SWR-2044\"},\"consent_type\":\"confidentiality-consent\",\"status\":\"given\",\"controller\":\"trafford-council\",\"recipients\":[\"gmca\"],\"purposes\":[\"safe-and-well-referral\"],\"data_categories\":[\"needs\",\"home\",\"health flags\"],\"given_by\":{\"who\":\"person\"},\"given_at\":\"'$(date -u +%Y-%m-%dT%H:%M:%SZ)'\",\"method\":\"in-person\",\"notice_version\":\"SW-2\"}";
+    let consent_body = "{\"subject\":{\"scheme\":\"local:trafford-council\",\"value\":\"SWR-2044\"},\"consent_type\":\"confidentiality-consent\",\"status\":\"given\",\"controller\":\"trafford-council\",\"recipients\":[\"gmca\"],\"purposes\":[\"safe-and-well-referral\"],\"data_categories\":[\"needs\",\"home\",\"health flags\"],\"given_by\":{\"who\":\"person\"},\"method\":\"in-person\",\"notice_version\":\"SW-2\"}";
     let withdraw = format!(
         "ID=$(sed -n 's/.*\"id\":\"\\(con_[0-9a-f]*\\)\".*/\\1/p' {state}/consent.json); \\\n{program} token --partner {state}/council.partner.toml --purpose safe-and-well-referral --case SWR-2044 --path /v1/consents/$ID/withdraw | \\\n  {} -X POST {public_url}/v1/consents/$ID/withdraw",
         curl("council")

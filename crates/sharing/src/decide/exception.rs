@@ -143,7 +143,7 @@ fn decide(known: &Known<'_>, provider: &Provider, exception: &Exception<'_>) -> 
         Step { rule: Rule::Objection, outcome: objection(known, exception) },
     ]);
     let (step, guardrails) =
-        guard::under_exception(known, provider, exception.break_glass.is_some(), &released, &trace);
+        guard::under_exception(known, provider, exception.break_glass.is_some(), &exception.items, &trace);
     trace.push(step);
     let failed = reasons(&trace);
     if !failed.is_empty() {

@@ -98,7 +98,7 @@ pub(super) fn check(holds: bool, otherwise: Reason) -> Outcome {
 }
 
 /// Items asked for that the flow lists and the catalogue knows.
-fn agreed_items<'a>(candidate: &Candidate<'a>) -> Vec<(PermittedItem, &'a DataItem)> {
+pub(super) fn agreed_items<'a>(candidate: &Candidate<'a>) -> Vec<(PermittedItem, &'a DataItem)> {
     let flow = candidate.flow.items.iter();
     let asked = flow.filter(|listed| match &candidate.question.asked {
         Asked::AllAgreed => true,

@@ -354,8 +354,17 @@ forbid(principal, action, resource) when { context.purpose == Purpose::"fire-pre
         let refused = world.send(world.prevention("9732110317")).await;
         assert_eq!((refused.status, refused.code()), (status, code), "{refused:?}");
         assert_eq!(refused.body["detail"].as_str().unwrap().contains("not on Mondays"), about == "agreement");
-        let unknown = world.send(world.prevention("9990000166")).await;
-        assert_eq!(refused.shape(), unknown.shape());
+        // Whoever is asked about: known, restricted, or nobody.
+        for number in ["9990000166", "9000000025"] {
+            let other = world.send(world.prevention(number)).await;
+            assert_eq!(refused.shape(), other.shape(), "{about}");
+        }
+        let objected = world.send(world.objection("9732110317")).await;
+        let while_objected = world.send(world.prevention("9732110317")).await;
+        assert_eq!(while_objected.shape(), refused.shape(), "{about}");
+        let path = format!("/v1/objections/{}/withdraw", objected.body["id"].as_str().unwrap());
+        world.send(world.bare("council", "POST", &path, "direct-care")).await;
+        world.send(world.prevention("9732110317")).await;
         let mut named = world.entries().await.into_iter().rev().filter_map(|entry| match entry.body {
             ledger::entry::Body::Refusal(decided) => Some(decided.guardrails),
             _ => None,

@@ -204,10 +204,33 @@ impl Received {
     /// # Errors
     /// The [`Problem`], whose words name members and never values.
     pub async fn json<T: DeserializeOwned>(&mut self, body_bytes_max: usize) -> Result<T, Problem> {
+        let bytes = self.bytes(&["application/json"], body_bytes_max).await?;
+        parse_body(&bytes, body_bytes_max)
+    }
+
+    /// Reads a FHIR resource strictly: no duplicate keys, bounded. Its members are for the reader to account for.
+    ///
+    /// # Errors
+    /// The [`Problem`], whose words never repeat values.
+    pub async fn fhir_resource(&mut self, body_bytes_max: usize) -> Result<serde_json::Value, Problem> {
+        let bytes = self.bytes(&["application/fhir+json", "application/json"], body_bytes_max).await?;
+        parse_body(&bytes, body_bytes_max)
+    }
+
+    /// Reads a form.
+    ///
+    /// # Errors
+    /// The [`Problem`], whose words never repeat values.
+    pub async fn form(&mut self, body_bytes_max: usize) -> Result<Vec<(String, String)>, Problem> {
+        let bytes = self.bytes(&["application/x-www-form-urlencoded"], body_bytes_max).await?;
+        Ok(form_urlencoded::parse(&bytes).into_owned().collect())
+    }
+
+    async fn bytes(&mut self, kinds: &[&str], body_bytes_max: usize) -> Result<bytes::Bytes, Problem> {
         let kind = self.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-        let is_json =
-            kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
-        if !is_json || self.headers.contains_key(header::CONTENT_ENCODING) {
+        let kind = kind.split(';').next().unwrap_or("").trim();
+        let is_one = kinds.iter().any(|known| known.eq_ignore_ascii_case(kind));
+        if !is_one || self.headers.contains_key(header::CONTENT_ENCODING) {
             return Err(Problem::UnsupportedMediaType);
         }
         let body = self.body.get_mut().ok().and_then(Option::take).unwrap_or_default();
@@ -218,7 +241,7 @@ impl Received {
                 Problem::InvalidRequest("the body broke off".to_owned())
             }
         })?;
-        parse_body(&bytes.to_bytes(), body_bytes_max)
+        Ok(bytes.to_bytes())
     }
 }
 

@@ -10,7 +10,7 @@ use axum::{
 use serde_json::{Value, json};
 use sharing::Reason;
 
-use crate::{caller::CallerError, receipt::Receipt};
+use crate::{caller::CallerError, fhir::Unmapped, receipt::Receipt};
 
 /// The prefix of every problem's `type`. Each has a section of that name in `docs/problems.md`.
 pub const TYPE_BASE: &str = "https://concordat.example/problems/";
@@ -20,6 +20,10 @@ pub const TYPE_BASE: &str = "https://concordat.example/problems/";
 pub enum Problem {
     /// The request cannot be read. The sentence names the member, never its value.
     InvalidRequest(String),
+    /// A FHIR resource says something that cannot be kept, or lacks something.
+    Unmapped(Vec<Unmapped>),
+    /// A FHIR resource has changed since the caller read it.
+    VersionMismatch,
     /// The request has another media type than JSON.
     UnsupportedMediaType,
     /// The body is over the limit.
@@ -117,11 +121,23 @@ impl Problem {
             Self::InvalidRequest(what) => {
                 say(StatusCode::BAD_REQUEST, "invalid-request", "The request cannot be read", what)
             }
+            Self::Unmapped(_) => say(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "cannot-be-mapped",
+                "The resource says something that cannot be kept",
+                "nothing was recorded; each element that is named has to be mended or left out",
+            ),
+            Self::VersionMismatch => say(
+                StatusCode::PRECONDITION_FAILED,
+                "version-mismatch",
+                "The resource has changed since it was read",
+                "read it again and send the change with the new version in If-Match",
+            ),
             Self::UnsupportedMediaType => say(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported-media-type",
                 "The body is not JSON",
-                "send the body as application/json, without compression",
+                "send the body as application/json (on fhir routes application/fhir+json, for a search a form), without compression",
             ),
             Self::BodyTooLarge => say(
                 StatusCode::PAYLOAD_TOO_LARGE,
@@ -276,7 +292,13 @@ impl Refusal {
             Face::Problem => {
                 ("application/problem+json", problem_details(&wording, request_id, self.receipt.as_ref()))
             }
-            Face::Fhir => ("application/fhir+json", operation_outcome(&wording, decision.as_deref())),
+            Face::Fhir => {
+                let elements = match &self.problem {
+                    Problem::Unmapped(elements) => elements.as_slice(),
+                    _ => &[],
+                };
+                ("application/fhir+json", operation_outcome(&wording, decision.as_deref(), elements))
+            }
         };
         let mut response = (wording.status, body.to_string()).into_response();
         let headers = response.headers_mut();
@@ -314,14 +336,15 @@ fn problem_details(wording: &Wording, request_id: Option<&str>, receipt: Option<
 
 /// Source: <https://hl7.org/fhir/R4/operationoutcome.html>; issue types from
 /// <http://hl7.org/fhir/issue-type>.
-fn operation_outcome(wording: &Wording, decision: Option<&str>) -> Value {
+fn operation_outcome(wording: &Wording, decision: Option<&str>, elements: &[Unmapped]) -> Value {
     let issue_type = match wording.status.as_u16() {
         400 | 413 | 415 => "invalid",
         401 => "login",
         403 => "forbidden",
         404 => "not-found",
         405 => "not-supported",
-        409 => "conflict",
+        409 | 412 => "conflict",
+        422 => "processing",
         502..=504 => "transient",
         _ => "exception",
     };
@@ -329,13 +352,21 @@ fn operation_outcome(wording: &Wording, decision: Option<&str>) -> Value {
         Some(id) => format!("{} (decision {id})", wording.detail),
         None => wording.detail.clone(),
     };
-    json!({
-        "resourceType": "OperationOutcome",
-        "issue": [{
-            "severity": "error",
-            "code": issue_type,
-            "details": { "coding": [{ "system": TYPE_BASE.trim_end_matches('/'), "code": wording.code, "display": wording.title }] },
-            "diagnostics": diagnostics,
-        }],
-    })
+    let details = json!({ "coding": [{ "system": TYPE_BASE.trim_end_matches('/'), "code": wording.code, "display": wording.title }] });
+    let mut issues: Vec<_> = elements
+        .iter()
+        .map(|element| {
+            json!({
+                "severity": "error",
+                "code": element.code,
+                "details": details,
+                "diagnostics": element.said,
+                "expression": [element.expression],
+            })
+        })
+        .collect();
+    if issues.is_empty() {
+        issues.push(json!({ "severity": "error", "code": issue_type, "details": details, "diagnostics": diagnostics }));
+    }
+    json!({ "resourceType": "OperationOutcome", "issue": issues })
 }

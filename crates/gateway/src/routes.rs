@@ -20,6 +20,7 @@ pub mod consents;
 pub mod decisions;
 pub mod disclosures;
 pub mod fhir;
+pub mod fhir_consents;
 pub mod health;
 pub mod objections;
 pub mod referrals;
@@ -79,6 +80,11 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(consent_receipts::read))
         .routes(routes!(fhir::read))
         .routes(routes!(fhir::search))
+        .routes(routes!(fhir_consents::create))
+        .routes(routes!(fhir_consents::read))
+        .routes(routes!(fhir_consents::update))
+        .routes(routes!(fhir_consents::search))
+        .routes(routes!(fhir_consents::metadata))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
 }
@@ -93,6 +99,7 @@ pub fn router(app: Arc<App>) -> Router {
     let (router, document) = described().split_for_parts();
     let document = document.to_json().unwrap_or_default();
     router
+        .route("/fhir/Consent", axum::routing::get(fhir_consents::search_by_address))
         .route("/openapi.json", axum::routing::get(move || serve_document(document.clone())))
         .fallback(|request: Request| refuse(request, Problem::NoSuchRoute))
         .method_not_allowed_fallback(|request: Request| refuse(request, Problem::MethodNotAllowed))

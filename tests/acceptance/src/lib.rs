@@ -100,6 +100,12 @@ pub struct Request {
     pub record: Option<(String, String)>,
     /// The body.
     pub body: Option<Value>,
+    /// A body that is not JSON, in place of it.
+    pub text: Option<String>,
+    /// The body's media type; JSON's where there is none.
+    pub content_type: Option<&'static str>,
+    /// The version that is to be changed.
+    pub if_match: Option<String>,
     /// Changes the access token's claims.
     pub spoil_access: Option<fn(&mut Value)>,
     /// Changes the context's claims.
@@ -298,6 +304,9 @@ impl World {
             case: "CASE-1",
             record: Some((scheme.to_owned(), value.to_owned())),
             body: Some(body),
+            text: None,
+            content_type: None,
+            if_match: None,
             spoil_access: None,
             spoil_context: None,
         }
@@ -405,8 +414,12 @@ impl World {
         if let Some(token) = context {
             sent = sent.header("Sharing-Context", token);
         }
-        if let Some(body) = &request.body {
-            sent = sent.json(body);
+        if let Some(version) = &request.if_match {
+            sent = sent.header("If-Match", version);
+        }
+        let text = request.text.clone().or_else(|| request.body.as_ref().map(Value::to_string));
+        if let Some(text) = text {
+            sent = sent.header("Content-Type", request.content_type.unwrap_or("application/json")).body(text);
         }
         answer(sent.send().await.unwrap()).await
     }

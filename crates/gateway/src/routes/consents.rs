@@ -37,37 +37,37 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub struct ConsentRequest {
     /// Whose consent it is.
-    subject: Subject,
+    pub(super) subject: Subject,
     /// `gdpr-consent`, `confidentiality-consent`, `consent-to-service` or `preference`: four different things.
     #[schema(value_type = String, example = "confidentiality-consent")]
-    consent_type: ConsentType,
+    pub(super) consent_type: ConsentType,
     /// `given`, `refused` or `requested`.
     #[schema(value_type = String, example = "given")]
-    status: ConsentStatus,
+    pub(super) status: ConsentStatus,
     /// Whose records may leave.
     #[schema(example = "trafford-council")]
-    controller: String,
+    pub(super) controller: String,
     /// To whom they may go.
-    recipients: Vec<String>,
+    pub(super) recipients: Vec<String>,
     /// For what.
-    purposes: Vec<String>,
+    pub(super) purposes: Vec<String>,
     /// The categories of data that the person was told of, in words.
-    data_categories: Vec<String>,
+    pub(super) data_categories: Vec<String>,
     /// Who gave it: `{"who": "person"}`, or `{"who": "proxy", "authority": …, "capacity_statement": …}` with the
     /// authority `health-and-welfare-attorney`, `court-deputy` or `parental-responsibility`. A property attorney
     /// and next of kin have none.
     #[schema(value_type = Object)]
-    given_by: GivenBy,
+    pub(super) given_by: GivenBy,
     /// When; leave it out for now.
-    given_at: Option<String>,
+    pub(super) given_at: Option<String>,
     /// How: `in-person`, `by-telephone`, `in-writing`, `online`.
-    method: Method,
+    pub(super) method: Method,
     /// The version of the notice that the person was given.
-    notice_version: String,
+    pub(super) notice_version: String,
     /// When it ends, if it does.
-    expires_at: Option<String>,
+    pub(super) expires_at: Option<String>,
     /// Where the evidence is kept.
-    evidence_reference: Option<String>,
+    pub(super) evidence_reference: Option<String>,
 }
 
 /// How a consent was given.
@@ -164,32 +164,45 @@ pub struct StatusRequest {
 pub async fn record(State(app): State<Arc<App>>, request: Request) -> Response {
     respond(request_id(request.headers()), async {
         let mut received = receive(&app, request, Capability::Record, Action::Record).await?;
-        let asked = received.json::<ConsentRequest>(app.limits.body_bytes_max).await;
-        let parsed = asked.and_then(|asked| parse(&app, &received, &asked));
-        let (row, subject) = match parsed {
-            Ok((row, identifier)) => (row, resolve(&app, &identifier).await?),
+        let asked = match received.json::<ConsentRequest>(app.limits.body_bytes_max).await {
+            Ok(asked) => asked,
             Err(problem) => return Err(received.refuse(&app, problem, "/v1/consents").await),
         };
-        let row = ConsentRow { subject: subject.pseudonym.clone(), ..row };
-        let record = &row.record;
-        let entry = Body::ConsentRecorded {
-            consent_id: record.id.to_string(),
-            subject: row.subject.to_string(),
-            consent_type: word(&record.consent_type),
-            status: word(&record.status),
-            controller: record.controller.to_string(),
-            recipients: record.recipients.iter().map(ToString::to_string).collect(),
-            purposes: record.purposes.iter().map(ToString::to_string).collect(),
-            expires_us: record.expires_at.map(Timestamp::as_microsecond),
-            record_sha256: hexadecimal(&Sha256::digest(format!("{}{}", record.id, row.details))),
-            by: received.caller.actor(),
-        };
-        let changes = vec![Change::KnowSubject(subject), Change::RecordConsent(Box::new(row.clone()))];
-        let committed = commit(&app, &received, entry, changes).await?;
-        let body = body(&row, Some(Receipt::of(record.id.as_str(), &committed)));
-        Ok((StatusCode::CREATED, Json(body)).into_response())
+        let (row, receipt) = record_asked(&app, &received, &asked, "/v1/consents").await?;
+        Ok((StatusCode::CREATED, Json(body(&row, Some(receipt)))).into_response())
     })
     .await
+}
+
+/// Records a consent that was asked for on this route.
+pub(super) async fn record_asked(
+    app: &App,
+    received: &Received,
+    asked: &ConsentRequest,
+    route: &str,
+) -> Result<(ConsentRow, Receipt), Refusal> {
+    let (row, subject) = match parse(app, received, asked) {
+        Ok((row, identifier)) => (row, resolve(app, &identifier).await?),
+        Err(problem) => return Err(received.refuse(app, problem, route).await),
+    };
+    let row = ConsentRow { subject: subject.pseudonym.clone(), ..row };
+    let record = &row.record;
+    let entry = Body::ConsentRecorded {
+        consent_id: record.id.to_string(),
+        subject: row.subject.to_string(),
+        consent_type: word(&record.consent_type),
+        status: word(&record.status),
+        controller: record.controller.to_string(),
+        recipients: record.recipients.iter().map(ToString::to_string).collect(),
+        purposes: record.purposes.iter().map(ToString::to_string).collect(),
+        expires_us: record.expires_at.map(Timestamp::as_microsecond),
+        record_sha256: hexadecimal(&Sha256::digest(format!("{}{}", record.id, row.details))),
+        by: received.caller.actor(),
+    };
+    let changes = vec![Change::KnowSubject(subject), Change::RecordConsent(Box::new(row.clone()))];
+    let committed = commit(app, received, entry, changes).await?;
+    let receipt = Receipt::of(record.id.as_str(), &committed);
+    Ok((row, receipt))
 }
 
 /// Read a consent. Reading is recorded.
@@ -262,7 +275,7 @@ pub async fn change(State(app): State<Arc<App>>, Path(id): Path<String>, request
         };
         let row = visible(&app, &received, &id).await?;
         match change_status(&app, &received, &row, asked.0, asked.1).await? {
-            Ok(body) => Ok(Json(body).into_response()),
+            Ok((row, receipt)) => Ok(Json(body(&row, Some(receipt))).into_response()),
             Err(problem) => Err(received.refuse(&app, problem, route).await),
         }
     })
@@ -289,7 +302,7 @@ pub(super) async fn change_status(
     row: &ConsentRow,
     status: ConsentStatus,
     expires_at: Option<Timestamp>,
-) -> Result<Result<ConsentBody, Problem>, Refusal> {
+) -> Result<Result<(ConsentRow, Receipt), Problem>, Refusal> {
     use ConsentStatus::{
         Expired, Given, Invalidated, Refused, Renewed, Requested, Revoked, Unknown, Withdrawn,
     };
@@ -324,7 +337,7 @@ pub(super) async fn change_status(
     let committed = commit(app, received, entry, vec![change]).await?;
     let stored = app.store.consent(&row.record.id).await.map_err(|error| Refusal::from(internal(&error)))?;
     let receipt = Receipt::of(row.record.id.as_str(), &committed);
-    Ok(Ok(body(stored.as_ref().unwrap_or(row), Some(receipt))))
+    Ok(Ok((stored.unwrap_or_else(|| row.clone()), receipt)))
 }
 
 /// Look up what is held about a person. Looking is recorded.
@@ -499,7 +512,7 @@ pub(super) async fn visible(app: &App, received: &Received, id: &str) -> Result<
     }
 }
 
-fn may_see(row: &ConsentRow, organisation: &OrganisationId) -> bool {
+pub(super) fn may_see(row: &ConsentRow, organisation: &OrganisationId) -> bool {
     row.recorded_by == *organisation
         || row.record.controller == *organisation
         || row.record.recipients.contains(organisation)

@@ -162,7 +162,7 @@ fn resource(answer: &Answer, body: &Json) -> Response {
 }
 
 /// JSON in a header is ASCII: everything else is escaped.
-fn ascii(json: &str) -> String {
+pub(super) fn ascii(json: &str) -> String {
     let mut units = [0; 2];
     json.chars().fold(String::new(), |mut out, character| {
         if character.is_ascii() {

@@ -15,6 +15,7 @@ mod crash;
 mod disclosures;
 mod exceptions;
 mod fhir;
+mod fhir_consents;
 mod key_sets;
 mod ledger_checks;
 mod looking_back;

@@ -40,6 +40,8 @@ pub struct Ask {
     pub request_id: Option<String>,
     /// The caller wants the decision and not the record.
     pub answer_only: bool,
+    /// It belongs to a request whose signed context an earlier question has used up.
+    pub continues: bool,
 }
 
 /// A permitted answer. It can be made only from a minimised record that is recorded as released, or from a
@@ -140,7 +142,7 @@ impl Walk<'_> {
             }
         };
         let mut submission = Submission::of(at, vec![entry]);
-        submission.replay = Some(ReplayGuard {
+        submission.replay = (!self.ask.continues).then(|| ReplayGuard {
             issuer: self.ask.caller.client_id.clone(),
             jti: self.ask.context.jti.clone(),
             expires: self.ask.context.expires,

@@ -14,6 +14,7 @@ use crate::{
 };
 
 pub mod alerts;
+pub mod authzen;
 pub mod break_glass;
 pub mod consent_receipts;
 pub mod consents;
@@ -45,6 +46,7 @@ pub mod subject;
         (name = "alerts", description = "What privacy officers have to look at"),
         (name = "referrals", description = "Requests for a one-off disclosure, decided by a named person"),
         (name = "decisions", description = "How a decision came about"),
+        (name = "authzen", description = "The same decisions for OpenID AuthZEN enforcement points"),
         (name = "health", description = "Whether the process lives and can work")
     )
 )]
@@ -85,6 +87,14 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(fhir_consents::update))
         .routes(routes!(fhir_consents::search))
         .routes(routes!(fhir_consents::metadata))
+        .routes(routes!(authzen::metadata))
+        .routes(routes!(authzen::evaluation))
+        .routes(routes!(authzen::evaluations))
+        .routes(routes!(authzen::search_subject))
+        .routes(routes!(authzen::search_resource))
+        .routes(routes!(authzen::search_action))
+        .routes(routes!(authzen::request_access))
+        .routes(routes!(authzen::access_request))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
 }

@@ -4,6 +4,7 @@
 //! randomness and runs no tasks, so that every decision can be replayed from the ledger. Start at
 //! [`decide`] for the rules, [`agreement`] for what they are decided against, [`minimise`] for what leaves.
 
+pub mod access;
 pub mod agreement;
 pub mod cases;
 pub mod catalogue;

@@ -12,8 +12,11 @@ use serde::{Deserialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 use toml::Spanned;
 
+use jiff::Timestamp;
+
 use crate::{
-    agreement::{Agreement, Confidentiality, DataFlow},
+    access::AccessPolicies,
+    agreement::{Agreement, Confidentiality, DataFlow, Status},
     catalogue::{Catalogue, Category, Provider},
     guardrail::Guardrails,
     identifier::{AgreementId, OrganisationId, ProviderId},
@@ -91,6 +94,7 @@ pub struct PolicySet {
     digest: String,
     files: std::sync::Arc<[PolicyFile]>,
     guardrails: Guardrails,
+    access: AccessPolicies,
 }
 
 /// Where to find an agreement and a flow. Positions are those of the agreement, and of the flow within it.
@@ -140,6 +144,7 @@ impl PolicySet {
             digest: digest_of(files),
             files: files.iter().filter(|file| !file.path.starts_with("cases/")).cloned().collect(),
             guardrails: Guardrails::none(),
+            access: AccessPolicies::default(),
         };
         for (file, organisation) in organisations {
             let (id, offset) = (organisation.id.get_ref().clone(), organisation.id.span().start);
@@ -177,12 +182,47 @@ impl PolicySet {
             Ok(guardrails) => set.guardrails = guardrails,
             Err(found) => problems.extend(found),
         }
+        match AccessPolicies::load(files) {
+            Ok(access) => set.access = access,
+            Err(found) => problems.extend(found),
+        }
         if problems.is_empty() { Ok(set) } else { Err(sorted(problems)) }
     }
 
     /// What may only forbid.
     pub fn guardrails(&self) -> &Guardrails {
         &self.guardrails
+    }
+
+    /// What decides about things that are not people's records.
+    pub fn access(&self) -> &AccessPolicies {
+        &self.access
+    }
+
+    /// The flows that an agreement in force gives this organisation for a purpose and a role. That a flow is
+    /// listed does not say that a question under it would be permitted.
+    pub fn may_ask<'a>(
+        &'a self,
+        recipient: &'a OrganisationId,
+        purpose: PurposeClass,
+        role: &'a str,
+        at: Timestamp,
+    ) -> impl Iterator<Item = (&'a Agreement, &'a DataFlow)> {
+        let in_force = self.agreements().filter(move |agreement| {
+            *agreement.status.get_ref() == Status::Active
+                && agreement.effective_from() <= at
+                && at < agreement.effective_until()
+        });
+        in_force.flat_map(|agreement| agreement.flows.iter().map(move |flow| (agreement, flow))).filter(
+            move |(agreement, flow)| {
+                let holder = self.provider(flow.provider.get_ref());
+                flow.recipient.get_ref() == recipient
+                    && flow.purpose == purpose
+                    && flow.roles.iter().any(|listed| listed == role)
+                    && agreement.is_signed_by(recipient, at)
+                    && holder.is_some_and(|holder| agreement.is_signed_by(holder.organisation(), at))
+            },
+        )
     }
 
     /// SHA-256 over every file's path and content, in hexadecimal.

@@ -104,6 +104,8 @@ pub struct Request {
     pub text: Option<String>,
     /// The body's media type; JSON's where there is none.
     pub content_type: Option<&'static str>,
+    /// The request's own identifier.
+    pub request_id: Option<String>,
     /// The version that is to be changed.
     pub if_match: Option<String>,
     /// Changes the access token's claims.
@@ -172,6 +174,19 @@ impl World {
             let text = std::fs::read_to_string(&path).unwrap();
             assert!(text.contains(find), "{find}");
             std::fs::write(&path, text.replacen(find, replace, 1)).unwrap();
+        }
+        Self::start(folder, 0).await
+    }
+
+    /// A deployment with more policy files: path below the folder, and text.
+    pub async fn with_files(files: &[(&str, &str)]) -> Self {
+        let policies = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../policies");
+        let folder = tempfile::tempdir().unwrap();
+        copy_folder(&policies, &folder.path().join("policies"));
+        for (path, text) in files {
+            let path = folder.path().join("policies").join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, text).unwrap();
         }
         Self::start(folder, 0).await
     }
@@ -306,6 +321,7 @@ impl World {
             body: Some(body),
             text: None,
             content_type: None,
+            request_id: None,
             if_match: None,
             spoil_access: None,
             spoil_context: None,
@@ -413,6 +429,9 @@ impl World {
         }
         if let Some(token) = context {
             sent = sent.header("Sharing-Context", token);
+        }
+        if let Some(id) = &request.request_id {
+            sent = sent.header("X-Request-ID", id);
         }
         if let Some(version) = &request.if_match {
             sent = sent.header("If-Match", version);

@@ -217,6 +217,7 @@ fn ask(app: &App, received: &Received, asked: &DisclosureRequest, action: Action
         question,
         request_id: received.request_id.clone(),
         answer_only: action == Action::Decide,
+        continues: false,
     })
 }
 
@@ -228,7 +229,7 @@ pub(super) fn check_context(context: &Context, subject: &SubjectIdentifier) -> R
     }
 }
 
-fn parse_items(app: &App, items: &[String]) -> Result<Vec<ItemId>, Problem> {
+pub(super) fn parse_items(app: &App, items: &[String]) -> Result<Vec<ItemId>, Problem> {
     if items.is_empty() || items.len() > app.limits.items_max {
         let what =
             format!("items: name 1 to {} items, or leave it out for everything agreed", app.limits.items_max);

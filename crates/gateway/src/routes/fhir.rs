@@ -112,7 +112,8 @@ async fn ask(
     match question(app, &received, provider, subject) {
         Ok(question) => {
             let Received { caller, context, request_id, .. } = received;
-            disclose(app, Ask { caller, context, question, request_id, answer_only: false }).await
+            disclose(app, Ask { caller, context, question, request_id, answer_only: false, continues: false })
+                .await
         }
         Err(problem) => Err(received.refuse(app, problem, route).await),
     }

@@ -5,10 +5,12 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::type_complexity,
+    clippy::needless_pass_by_value,
     clippy::semicolon_if_nothing_returned,
     reason = "tests fail by panicking, and tables of changes are tables"
 )]
 
+mod authzen;
 mod bad_input;
 mod callers;
 mod crash;

@@ -20,7 +20,7 @@ use crate::{
 mod ready;
 
 use ready::Index;
-pub(crate) use ready::{ItemBits, ReadyFlow, ReadyHolder};
+pub(crate) use ready::{ItemBits, Names, ReadyFlow, ReadyHolder};
 
 /// An organisation that takes part, as its file is written.
 #[derive(Debug, Clone, Deserialize)]

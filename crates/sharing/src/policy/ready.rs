@@ -208,11 +208,11 @@ impl FromIterator<usize> for ItemBits {
 }
 
 /// Things by their names. The names are the operator's own, so that nobody can choose them to collide.
-pub(super) type Names<K, V> = HashMap<K, V, BuildHasherDefault<NameHasher>>;
+pub(crate) type Names<K, V> = HashMap<K, V, BuildHasherDefault<NameHasher>>;
 
 /// Multiply and rotate, eight bytes at a time.
 #[derive(Default)]
-pub(super) struct NameHasher(u64);
+pub(crate) struct NameHasher(u64);
 
 impl Hasher for NameHasher {
     fn finish(&self) -> u64 {

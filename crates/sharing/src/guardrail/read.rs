@@ -11,7 +11,7 @@ use cedar_policy_core::ast::{self, ActionConstraint, Expr, PrincipalOrResourceCo
 use miette::Diagnostic;
 use serde_json::Value;
 
-use super::{Fired, context::KnownNames, schema};
+use super::{Fired, Phase, context::KnownNames, schema};
 use crate::{
     agreement::Agreement,
     catalogue::Provider,
@@ -188,7 +188,11 @@ impl Reader {
         if !about.is_empty() && !about_person && about != "agreement" {
             messages.push("`@about` is \"agreement\" or \"person\"".to_owned());
         }
-        messages.extend(if about_person { tells_of_person(&practitioner) } else { reads_person(policy) });
+        messages.extend(if about_person {
+            tells_of_person(&practitioner)
+        } else {
+            reads_person(policy).or_else(|| tells_release(policy))
+        });
         messages.extend(self.unknown_names(policy));
         if messages.is_empty() {
             Ok(Fired { id, about_person, practitioner, officer })
@@ -239,6 +243,32 @@ fn reads_person(policy: &Policy) -> Option<String> {
         "`context{}` tells something about the person, so this guardrail is @about(\"person\")",
         [""].into_iter().chain(path.iter().map(String::as_str)).collect::<Vec<_>>().join(".")
     ))
+}
+
+/// Before a release the record has been read. Were a guardrail about an agreement to forbid there what it let pass
+/// before, whoever asked would learn that there is a record: for nobody, none is ever read.
+fn tells_release(policy: &Policy) -> Option<String> {
+    let release = |literal: cedar_policy::EntityUid| {
+        literal.type_name().to_string() == "Action" && literal.id().unescaped() == Phase::Release.as_str()
+    };
+    let names_it = policy.entity_literals().into_iter().any(release);
+    let reads_action = policy.to_json().map_or(true, |json| reads_variable(&json, "action"));
+    (names_it || reads_action).then(|| {
+        "a guardrail that tells `release` from `disclose` tells that there is a record, so it is @about(\"person\"); \
+         about an agreement only the scope `action == Action::\"disclose\"` can be told apart"
+            .to_owned()
+    })
+}
+
+fn reads_variable(json: &Value, name: &str) -> bool {
+    match json {
+        Value::Array(values) => values.iter().any(|value| reads_variable(value, name)),
+        Value::Object(members) => {
+            members.get("Var").and_then(Value::as_str) == Some(name)
+                || members.values().any(|value| reads_variable(value, name))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
 }
 
 /// The longest paths below `context` that the policy reads.

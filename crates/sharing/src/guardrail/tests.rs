@@ -213,6 +213,29 @@ fn a_guardrail_about_an_agreement_does_not_look_at_the_person() {
 }
 
 #[test]
+fn a_guardrail_about_an_agreement_does_not_wait_for_the_record() {
+    let release = "action == Action::\"release\"";
+    let conditions = [
+        format!("{release} && context.list"),
+        "context.list && action != Action::\"disclose\"".to_owned(),
+        "if context.list then action in [Action::\"disclose\"] else false".to_owned(),
+    ];
+    let in_scope = [release, "action in [Action::\"disclose\", Action::\"release\"]"];
+    let scoped =
+        |scope| guardrail("context.list").replace("principal, action,", &format!("principal, {scope},"));
+    for text in conditions.map(|condition| guardrail(&condition)).into_iter().chain(in_scope.map(scoped)) {
+        let problem = only_problem(&text);
+        assert!(problem.contains("tells `release` from `disclose`"), "{problem}");
+        let about_person = text
+            .replace("\"agreement\"", "\"person\"")
+            .replace("\"no\"", "\"no record can be released; check the identifier against your source\"");
+        assert_eq!(Guardrails::load(&with(&about_person)).unwrap().len(), 1, "{about_person}");
+    }
+    let before = scoped("action == Action::\"disclose\"");
+    assert_eq!(Guardrails::load(&with(&before)).unwrap().len(), 1, "what it tells is told before");
+}
+
+#[test]
 fn templates_are_refused() {
     let text = guardrail("context.list").replace("principal,", "principal == ?principal,");
     assert!(only_problem(&text).contains("no `?principal`"));

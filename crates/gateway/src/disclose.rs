@@ -192,7 +192,7 @@ impl Walk<'_> {
                 agreement: reference.agreement.to_string(),
                 version: reference.version,
                 flow: reference.flow.to_string(),
-                digest: reference.digest.clone(),
+                digest: reference.digest.to_string(),
             }),
             policy_revision: self.policies.revision.unsigned_abs(),
             permitted: Vec::new(),
@@ -395,7 +395,7 @@ impl Walk<'_> {
         let agreement = permit.authority().agreement();
         submission.recheck = Some(Recheck {
             names: state.names.clone(),
-            agreement: agreement.map(|agreement| (agreement.agreement.clone(), agreement.digest.clone())),
+            agreement: agreement.map(|agreement| (agreement.agreement.clone(), agreement.digest.to_string())),
             ceiling: agreement
                 .filter(|_| !self.ask.answer_only)
                 .and_then(|agreement| self.ceiling(agreement, at)),

@@ -10,9 +10,14 @@
 //!
 //! [`Facts`] is what they may look at. Persons never become Cedar entities. This module reads text, not files.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
-use cedar_policy::{Authorizer, Decision, Entities};
+use cedar_policy_core::{
+    ast::{Expr, Literal, SlotEnv, ValueKind},
+    entities::Entities,
+    evaluator::Evaluator,
+    extensions::Extensions,
+};
 
 use crate::policy::{PolicyFile, PolicyProblem};
 
@@ -33,11 +38,19 @@ pub struct Guardrails {
 }
 
 struct Loaded {
-    guardrails: BTreeMap<String, Fired>,
+    /// In order of their names.
+    guardrails: Vec<Guardrail>,
     policies: cedar_policy::PolicySet,
-    authorizer: Authorizer,
     entities: Entities,
+    /// There are no templates, and so nothing to fill in.
+    slots: SlotEnv,
     words: context::Words,
+}
+
+/// What is said when a guardrail fires, and when that is.
+struct Guardrail {
+    fired: Fired,
+    condition: Expr,
 }
 
 /// What the guardrails say about one question.
@@ -84,14 +97,19 @@ impl Guardrails {
         if read.guardrails.is_empty() {
             return Ok(Self::none());
         }
-        let words = context::Words::new().map_err(|error| read::internal(&error))?;
+        let words = context::Words::new(&read.names).map_err(|error| read::internal(&error))?;
+        let guardrails = read.guardrails.into_values().map(|fired| {
+            let condition =
+                read::condition(&read.policies, &fired.id).map_err(|error| read::internal(&error))?;
+            Ok(Guardrail { fired, condition })
+        });
         let loaded = Loaded {
-            guardrails: read.guardrails,
+            guardrails: guardrails.collect::<Result<_, Vec<PolicyProblem>>>()?,
             policies: read.policies,
-            authorizer: Authorizer::new(),
             // Organisations and record holders have no attributes of their own: facts come with the question, so
             // that an entity that is missing cannot make a guardrail err.
-            entities: Entities::empty(),
+            entities: Entities::new(),
+            slots: SlotEnv::new(),
             words,
         };
         Ok(Self { loaded: Some(Arc::new(loaded)) })
@@ -114,7 +132,7 @@ impl Guardrails {
 
     /// Every guardrail, in order of its name, in the words that it would fire with.
     pub fn iter(&self) -> impl Iterator<Item = &Fired> {
-        self.loaded.iter().flat_map(|loaded| loaded.guardrails.values())
+        self.loaded.iter().flat_map(|loaded| &loaded.guardrails).map(|guardrail| &guardrail.fired)
     }
 
     /// The guardrails as Cedar policies, with the one `permit` beside them that makes "allowed" mean "none
@@ -131,22 +149,19 @@ impl Guardrails {
         let Some(request) = loaded.words.request(facts) else {
             return Verdict { fired: Vec::new(), faulted: true };
         };
-        let response = loaded.authorizer.is_authorized(&request, &loaded.policies, &loaded.entities);
-        let failed = response.diagnostics().errors().next().is_some();
-        if response.decision() == Decision::Allow {
-            return Verdict { fired: Vec::new(), faulted: failed };
+        // Cedar's own evaluator, once for each condition. Its authorizer would put the conditions together anew for
+        // each request, and would answer with a set of names; a test compares what the two say.
+        let evaluator = Evaluator::new(request, &loaded.entities, Extensions::all_available());
+        let mut verdict = Verdict::default();
+        for guardrail in &loaded.guardrails {
+            let found = evaluator.interpret(&guardrail.condition, &loaded.slots);
+            match found.as_ref().map(|value| value.value_kind()) {
+                Ok(ValueKind::Lit(Literal::Bool(false))) => {}
+                Ok(ValueKind::Lit(Literal::Bool(true))) => verdict.fired.push(guardrail.fired.clone()),
+                Ok(_) | Err(_) => verdict.faulted = true,
+            }
         }
-        let reasons = response.diagnostics().reason();
-        let mut fired: Vec<_> = reasons
-            .filter_map(|id| {
-                let id: &str = id.as_ref();
-                loaded.guardrails.get(id).cloned()
-            })
-            .collect();
-        fired.sort_by(|one, other| one.id.cmp(&other.id));
-        // A refusal for which no guardrail answers would be one that nobody can explain.
-        let faulted = failed || fired.is_empty();
-        Verdict { fired, faulted }
+        verdict
     }
 
     /// The Cedar schema that guardrails are checked against. A copy is kept at

@@ -3,10 +3,7 @@
 //! This module reads text, not files: whoever calls it has read the folder. A set with any problem is never
 //! used, so that a broken file cannot quietly switch a rule off.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    fmt,
-};
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
@@ -22,6 +19,11 @@ use crate::{
     identifier::{AgreementId, OrganisationId, ProviderId},
     purpose::PurposeClass,
 };
+
+mod ready;
+
+use ready::Index;
+pub(crate) use ready::{ItemBits, Names, ReadyFlow, ReadyHolder};
 
 /// An organisation that takes part, as its file is written.
 #[derive(Debug, Clone, Deserialize)]
@@ -97,31 +99,6 @@ pub struct PolicySet {
     access: AccessPolicies,
 }
 
-/// Where to find an agreement and a flow. Positions are those of the agreement, and of the flow within it.
-#[derive(Debug, Clone, Default)]
-struct Index {
-    agreements: HashMap<AgreementId, usize>,
-    flows: HashMap<ProviderId, FlowsByRecipient>,
-}
-
-/// One record holder's flows: the purpose and the two positions of each, in the order of the agreements.
-type FlowsByRecipient = HashMap<OrganisationId, Vec<(PurposeClass, usize, usize)>>;
-
-impl Index {
-    fn of(agreements: &[(Agreement, String)]) -> Self {
-        let mut index = Self::default();
-        for (position, (agreement, _)) in agreements.iter().enumerate() {
-            index.agreements.insert(agreement.id().clone(), position);
-            for (place, flow) in agreement.flows.iter().enumerate() {
-                let of_provider = index.flows.entry(flow.provider.get_ref().clone()).or_default();
-                let of_pair = of_provider.entry(flow.recipient.get_ref().clone()).or_default();
-                of_pair.push((flow.purpose, position, place));
-            }
-        }
-        index
-    }
-}
-
 impl PolicySet {
     /// Reads and checks a set of files: `organisations/*.toml`, `catalogue/*.toml`, `agreements/*.toml`.
     /// Other files are left alone.
@@ -172,7 +149,7 @@ impl PolicySet {
             }
         }
         set.agreements = in_order.into_values().collect();
-        set.index = Index::of(&set.agreements);
+        set.index = Index::of(&set);
         if set.catalogue.is_empty() || set.agreements.is_empty() || set.organisations.is_empty() {
             let message =
                 "a policy set needs at least one file each in organisations/, catalogue/ and agreements/";
@@ -241,6 +218,7 @@ impl PolicySet {
             }
             agreement.assume_in_force();
         }
+        self.index = Index::of(&self);
         self
     }
 
@@ -287,13 +265,13 @@ impl PolicySet {
         recipient: &OrganisationId,
         purpose: PurposeClass,
     ) -> Vec<(&Agreement, &DataFlow)> {
-        let of_pair = self.index.flows.get(provider).and_then(|of_provider| of_provider.get(recipient));
-        let of_purpose = of_pair.into_iter().flatten().filter(|(listed, _, _)| *listed == purpose);
-        let found = of_purpose.filter_map(|(_, position, place)| {
-            let (agreement, _) = self.agreements.get(*position)?;
-            Some((agreement, agreement.flows.get(*place)?))
-        });
-        found.collect()
+        let flows = self.holder(provider).into_iter().flat_map(|holder| holder.flows(recipient, purpose));
+        flows.filter_map(|flow| flow.written(self)).collect()
+    }
+
+    /// What was worked out about this record holder when the set was loaded.
+    pub(crate) fn holder(&self, provider: &ProviderId) -> Option<&ReadyHolder> {
+        self.index.holders.get(provider)
     }
 
     fn unknown_organisation(&self, file: &PolicyFile, id: &Spanned<OrganisationId>) -> Option<PolicyProblem> {

@@ -117,7 +117,7 @@ impl Outcome {
 }
 
 /// One rule and what it came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Step {
     /// The rule.
     pub rule: Rule,

@@ -97,6 +97,9 @@ pub struct SubjectPlaces {
     /// Signs of a restricted record. One is enough.
     #[serde(default)]
     pub restricted: Vec<Sign>,
+    /// The record holder that is asked, before anything leaves, whether it has the person marked restricted.
+    #[serde(default)]
+    pub restriction_check: Option<Spanned<ProviderId>>,
     /// Signs that the person has died. One is enough.
     #[serde(default)]
     pub deceased: Vec<Sign>,

@@ -17,6 +17,7 @@ pub mod lint;
 pub mod minimise;
 pub mod policy;
 pub mod purpose;
+pub mod restriction;
 pub mod selector;
 pub mod subject;
 

@@ -139,6 +139,7 @@ impl PolicySet {
                     .push(file.problem(offset, format!("record holder `{id}` is defined twice; remove one")));
             }
         }
+        problems.extend(set.restriction_check_problems(files));
         let mut in_order = BTreeMap::new();
         for (file, agreement) in agreements {
             problems.extend(set.agreement_problems(file, &agreement));
@@ -272,6 +273,39 @@ impl PolicySet {
     /// What was worked out about this record holder when the set was loaded.
     pub(crate) fn holder(&self, provider: &ProviderId) -> Option<&ReadyHolder> {
         self.index.holders.get(provider)
+    }
+
+    /// Whoever is asked about restriction must know marks, and be asked by an identifier that the records have.
+    fn restriction_check_problems(&self, files: &[PolicyFile]) -> Vec<PolicyProblem> {
+        let mut problems = Vec::new();
+        for provider in self.catalogue.values() {
+            let Some(named) = &provider.subject.restriction_check else { continue };
+            let asked = self.catalogue.get(named.get_ref()).filter(|asked| asked.id() != provider.id());
+            let message = match asked {
+                None => "`restriction_check` must name another record holder of the catalogue",
+                Some(asked) if asked.subject.restricted.is_empty() => {
+                    "`restriction_check` names a record holder whose file has no signs of restriction"
+                }
+                Some(asked) if asked.subject.restriction_check.is_some() => {
+                    "`restriction_check` names a record holder that asks another itself"
+                }
+                Some(asked)
+                    if !provider
+                        .subject
+                        .identifiers
+                        .iter()
+                        .any(|place| asked.lookup(&place.scheme).is_some()) =>
+                {
+                    "`restriction_check` names a record holder that knows none of this one's identifiers"
+                }
+                Some(_) => continue,
+            };
+            let spelled = format!("id = \"{}\"", provider.id());
+            let of =
+                files.iter().find(|file| file.path.starts_with("catalogue/") && file.text.contains(&spelled));
+            problems.extend(of.map(|file| file.problem(named.span().start, message.to_owned())));
+        }
+        problems
     }
 
     fn unknown_organisation(&self, file: &PolicyFile, id: &Spanned<OrganisationId>) -> Option<PolicyProblem> {

@@ -217,11 +217,17 @@ impl World {
 
     /// A deployment over a folder that may have a database already.
     pub async fn start(folder: TempDir, seed: u64) -> Self {
+        Self::start_with(folder, seed, |_| {}).await
+    }
+
+    /// As [`Self::start`], with settings that were changed.
+    pub async fn start_with(folder: TempDir, seed: u64, change: impl FnOnce(&mut Settings)) -> Self {
         let ((gateway, gateway_port), (nhs, nhs_port)) = (free_port().await, free_port().await);
         let ((council, council_port), (fire, fire_port)) = (free_port().await, free_port().await);
         let ports = Ports { gateway: gateway_port, nhs: nhs_port, council: council_port, fire: fire_port };
         let path = keys::prepare(folder.path(), &folder.path().join("policies"), ports).unwrap();
-        let settings = config::load(&path).unwrap();
+        let mut settings = config::load(&path).unwrap();
+        change(&mut settings);
         let shutdown = CancellationToken::new();
         let mut asked = BTreeMap::new();
         for (kind, name, listener) in

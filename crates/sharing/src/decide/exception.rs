@@ -125,9 +125,10 @@ fn emergency_items<'a>(
 
 fn decide(known: &Known<'_>, provider: &Provider, exception: &Exception<'_>) -> Decision {
     let Known { question, policies, subject, facts, at } = *known;
-    let restricted = subject.restricted || facts.is_some_and(|facts| facts.restricted);
+    let restricted = rules::Marked::of(subject, facts);
+    let hidden = restricted.hides_location();
     let released: Vec<_> =
-        exception.items.iter().filter(|(_, item)| !(restricted && item.locating)).cloned().collect();
+        exception.items.iter().filter(|(_, item)| !(hidden && item.locating)).cloned().collect();
     let mut trace = Trace::new();
     trace.push(Rule::Purpose, rules::organisation(question, policies));
     trace.push(Rule::Exception, Outcome::Pass);

@@ -105,7 +105,7 @@ fn look<'a>(
     else {
         return forbidden(Verdict { fired: Vec::new(), faulted: true }, stands);
     };
-    let restricted = subject.restricted || facts.is_some_and(|facts| facts.restricted);
+    let restricted = super::rules::Marked::of(subject, facts).hides_location();
     let objects =
         |objection: &crate::subject::Objection| objection.stops(&question.recipient, question.purpose);
     let facts = Facts {
@@ -126,11 +126,10 @@ fn look<'a>(
         agreement: claim.agreement,
         consent: claim.consent,
         consent_decides: claim.consent_decides,
-        restricted: match (subject.restricted, facts) {
-            (true, _) => RestrictionFact::Restricted,
-            (false, Some(facts)) if facts.restricted => RestrictionFact::Restricted,
-            (false, Some(_)) => RestrictionFact::None,
-            (false, None) => RestrictionFact::Unknown,
+        restricted: match facts {
+            _ if restricted => RestrictionFact::Restricted,
+            Some(_) => RestrictionFact::None,
+            None => RestrictionFact::Unknown,
         },
         deceased: match (subject.deceased, facts) {
             (true, _) => DeathFact::Yes,

@@ -63,8 +63,8 @@ pub(super) fn organisation(question: &Question, policies: &PolicySet) -> Outcome
 pub(super) fn weigh(candidate: Candidate<'_>, mut trace: Trace) -> Weighed<'_> {
     let Candidate { question, holder, agreement, flow, subject, facts, .. } = candidate;
     let agreed = agreed(&candidate);
-    let restricted = is_restricted(&candidate);
-    let released = if restricted { agreed.without(holder.locating) } else { agreed };
+    let restricted = Marked::of(subject, facts);
+    let released = if restricted.hides_location() { agreed.without(holder.locating) } else { agreed };
     let (consent, consents) = consent(&candidate, agreed);
     let nothing_left = !agreed.is_empty() && released.is_empty();
     let mut look = |rule, outcome| trace.push(rule, outcome);
@@ -119,9 +119,31 @@ impl Weighed<'_> {
     }
 }
 
-/// One source's word is enough.
-fn is_restricted(candidate: &Candidate<'_>) -> bool {
-    candidate.subject.restricted || candidate.facts.is_some_and(|facts| facts.restricted)
+/// What is known of restriction. One source's word is enough.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Marked {
+    /// Nobody has marked it.
+    No,
+    /// Somebody has.
+    Yes,
+    /// Whoever had to be asked has not said.
+    Unconfirmed,
+}
+
+impl Marked {
+    pub(super) fn of(subject: &SubjectState, facts: Option<&RecordFacts>) -> Self {
+        if subject.restricted || facts.is_some_and(|facts| facts.restricted) {
+            Self::Yes
+        } else if facts.is_some_and(|facts| facts.unconfirmed) {
+            Self::Unconfirmed
+        } else {
+            Self::No
+        }
+    }
+
+    pub(super) fn hides_location(self) -> bool {
+        self != Self::No
+    }
 }
 
 pub(super) fn check(holds: bool, otherwise: Reason) -> Outcome {
@@ -247,9 +269,13 @@ pub(super) fn deceased(
     check(!deceased, Reason::Deceased)
 }
 
-pub(super) fn restriction(purpose: PurposeClass, restricted: bool, nothing_left: bool) -> Outcome {
+pub(super) fn restriction(purpose: PurposeClass, marked: Marked, nothing_left: bool) -> Outcome {
     let excluded = purpose.rules().excludes_restricted || nothing_left;
-    check(!(restricted && excluded), Reason::Restricted)
+    match marked {
+        Marked::Yes if excluded => Outcome::Fail(Reason::Restricted),
+        Marked::Unconfirmed if excluded => Outcome::Fail(Reason::RestrictionUnconfirmed),
+        _ => Outcome::Pass,
+    }
 }
 
 pub(super) fn objection(question: &Question, subject: &SubjectState) -> Outcome {

@@ -22,6 +22,7 @@ mod key_sets;
 mod ledger_checks;
 mod looking_back;
 mod records_of_wishes;
+mod restrictions;
 mod surface;
 mod timing;
 mod tls;

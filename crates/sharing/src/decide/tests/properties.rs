@@ -184,12 +184,15 @@ fn any_state() -> impl Strategy<Value = SubjectState> {
 fn any_facts() -> impl Strategy<Value = RecordFacts> {
     let born =
         prop::option::of(prop::sample::select(vec!["1940-01-01", "1961-11-23", "1961-11-24", "2010-10-22"]));
-    (any::<bool>(), any::<bool>(), born).prop_map(|(restricted, deceased, born)| RecordFacts {
-        restricted,
-        deceased,
-        birth_date: born.map(|day| day.parse().unwrap()),
-        ..RecordFacts::default()
-    })
+    (any::<bool>(), any::<bool>(), any::<bool>(), born).prop_map(
+        |(restricted, unconfirmed, deceased, born)| RecordFacts {
+            restricted,
+            unconfirmed,
+            deceased,
+            birth_date: born.map(|day| day.parse().unwrap()),
+            ..RecordFacts::default()
+        },
+    )
 }
 
 /// Rules in a trace that got as far as an agreement.

@@ -77,6 +77,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(referrals::ask))
         .routes(routes!(referrals::answer))
         .routes(routes!(referrals::decide))
+        .routes(routes!(referrals::revoke))
         .routes(routes!(decisions::explanation))
         .routes(routes!(consents::change))
         .routes(routes!(consent_receipts::read))

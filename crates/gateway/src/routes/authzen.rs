@@ -712,6 +712,7 @@ fn task(app: &App, row: &ReferralRow) -> Value {
     let status = match row.state.as_str() {
         "granted" => "approved",
         "refused" => "denied",
+        "revoked" => "cancelled",
         _ => "pending",
     };
     let mut body = json!({

@@ -109,6 +109,9 @@ pub struct ConsentBody {
     /// When it was withdrawn, or otherwise ended by somebody.
     #[serde(skip_serializing_if = "Option::is_none")]
     withdrawn_at: Option<String>,
+    /// Why its status was changed, where somebody said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status_reason: Option<String>,
     /// Who gave it.
     #[schema(value_type = Object)]
     given_by: GivenBy,
@@ -129,7 +132,7 @@ pub struct ConsentBody {
 pub struct HeldBody {
     /// Consents that the caller's organisation recorded or is named in.
     consents: Vec<ConsentBody>,
-    /// Objections that the caller's organisation recorded.
+    /// Objections that the caller's organisation recorded or has to answer.
     objections: Vec<ObjectionBody>,
 }
 
@@ -247,6 +250,7 @@ pub async fn withdraw(State(app): State<Arc<App>>, Path(id): Path<String>, reque
             status: ConsentStatus::Withdrawn,
             ended_at: Some(app.clock.now()),
             expires_at: None,
+            reason: None,
         };
         let committed = commit(&app, &received, entry, vec![change]).await?;
         let stored =
@@ -267,14 +271,13 @@ pub async fn change(State(app): State<Arc<App>>, Path(id): Path<String>, request
         let route = "/v1/consents/{id}/status";
         let mut received = receive(&app, request, Capability::Record, Action::Record).await?;
         let asked = received.json::<StatusRequest>(app.limits.body_bytes_max).await;
-        let asked = match asked
-            .and_then(|asked| check_status(&app, &asked).map(|expires_at| (asked.status, expires_at)))
-        {
-            Ok(asked) => asked,
-            Err(problem) => return Err(received.refuse(&app, problem, route).await),
-        };
+        let asked =
+            match asked.and_then(|asked| check_status(&app, &asked).map(|expires_at| (asked, expires_at))) {
+                Ok(asked) => asked,
+                Err(problem) => return Err(received.refuse(&app, problem, route).await),
+            };
         let row = visible(&app, &received, &id).await?;
-        match change_status(&app, &received, &row, asked.0, asked.1).await? {
+        match change_status(&app, &received, &row, asked.0.status, asked.1, Some(asked.0.reason)).await? {
             Ok((row, receipt)) => Ok(Json(body(&row, Some(receipt))).into_response()),
             Err(problem) => Err(received.refuse(&app, problem, route).await),
         }
@@ -302,6 +305,7 @@ pub(super) async fn change_status(
     row: &ConsentRow,
     status: ConsentStatus,
     expires_at: Option<Timestamp>,
+    reason: Option<String>,
 ) -> Result<Result<(ConsentRow, Receipt), Problem>, Refusal> {
     use ConsentStatus::{
         Expired, Given, Invalidated, Refused, Renewed, Requested, Revoked, Unknown, Withdrawn,
@@ -333,7 +337,7 @@ pub(super) async fn change_status(
         }
     };
     let id = row.record.id.clone();
-    let change = Change::ChangeConsent { id, status, ended_at: ends.then_some(now), expires_at };
+    let change = Change::ChangeConsent { id, status, ended_at: ends.then_some(now), expires_at, reason };
     let committed = commit(app, received, entry, vec![change]).await?;
     let stored = app.store.consent(&row.record.id).await.map_err(|error| Refusal::from(internal(&error)))?;
     let receipt = Receipt::of(row.record.id.as_str(), &committed);
@@ -378,7 +382,7 @@ pub async fn search(State(app): State<Arc<App>>, request: Request) -> Response {
             app.store.held_about(&name, as_of).await.map_err(|error| Refusal::from(internal(&error)))?;
         let mine = &received.caller.organisation;
         let consents = held.0.iter().filter(|row| may_see(row, mine)).map(|row| body(row, None)).collect();
-        let objections = held.1.iter().filter(|row| row.recorded_by == *mine);
+        let objections = held.1.iter().filter(|row| row.recorded_by == *mine || row.controller == *mine);
         let objections = objections.map(|row| super::objections::body(row, None)).collect();
         Ok(Json(HeldBody { consents, objections }).into_response())
     })
@@ -490,6 +494,7 @@ fn parse(
         recorded_at: now,
         withdrawn_at: None,
         details: details.to_string(),
+        status_reason: None,
     };
     Ok((row, identifier))
 }
@@ -533,6 +538,7 @@ fn body(row: &ConsentRow, receipt: Option<Receipt>) -> ConsentBody {
         given_at: row.record.given_at.to_string(),
         expires_at: row.record.expires_at.map(|at| at.to_string()),
         withdrawn_at: row.record.ended_at.map(|at| at.to_string()),
+        status_reason: row.status_reason.clone(),
         given_by: row.record.given_by.clone(),
         recorded_by: row.recorded_by.to_string(),
         recorded_at: row.recorded_at.to_string(),

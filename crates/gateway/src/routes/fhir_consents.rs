@@ -121,7 +121,7 @@ pub async fn update(State(app): State<Arc<App>>, Path(id): Path<String>, request
         };
         let row = visible(&app, &received, &id).await?;
         let changed = match change_asked(&app, &received, &row, &asked, if_match.as_ref()).await? {
-            Ok(expires_at) => change_status(&app, &received, &row, asked.status, expires_at).await?,
+            Ok(expires_at) => change_status(&app, &received, &row, asked.status, expires_at, None).await?,
             Err(problem) => Err(problem),
         };
         match changed {

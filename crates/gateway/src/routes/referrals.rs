@@ -113,7 +113,7 @@ pub struct ReferralBody {
     purpose: String,
     /// The items asked for; none is everything that would be agreed.
     asked: Vec<String>,
-    /// `waiting-for-form`, `requested`, `taken`, `question-asked`, `granted` or `refused`.
+    /// `waiting-for-form`, `requested`, `taken`, `question-asked`, `granted`, `refused` or `revoked`.
     state: String,
     /// When it was opened.
     opened_at: String,
@@ -359,6 +359,44 @@ pub async fn decide(State(app): State<Arc<App>>, Path(id): Path<String>, request
                 }
             }
         }
+        shown(&app, &id).await
+    })
+    .await
+}
+
+/// Take a grant back. It ends at once; what was disclosed under it stands.
+#[utoipa::path(post, path = "/v1/referrals/{decision_id}/revoke", tag = "referrals", request_body = MessageRequest,
+    params(("decision_id" = String, Path, description = "The decision")),
+    responses((status = 200, description = "Taken back", body = ReferralBody), (status = 400, description = "The request cannot be read"),
+        (status = 401, description = "The caller was not accepted"), (status = 404, description = "There is none, or it is not yours to decide"), (status = 409, description = "Nothing was granted, or it was taken back before")))]
+pub async fn revoke(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request) -> Response {
+    respond(request_id(request.headers()), async {
+        let route = "/v1/referrals/{decision_id}/revoke";
+        let mut received = receive(&app, request, Capability::Review, Action::Review).await?;
+        let text = match message(&app, &mut received).await {
+            Ok(text) => text,
+            Err(problem) => return Err(received.refuse(&app, problem, route).await),
+        };
+        let (row, who) = match to_decide(&app, &received, &id).await? {
+            Ok(found) => found,
+            Err(problem) => return Err(received.refuse(&app, problem, route).await),
+        };
+        let outcome: serde_json::Value =
+            row.outcome.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        let grant = outcome.get("grant_id").and_then(serde_json::Value::as_str);
+        let Some(grant) = grant.filter(|_| row.state == "granted") else {
+            let problem = Problem::WrongState("nothing was granted, or it was taken back before");
+            return Err(received.refuse(&app, problem, route).await);
+        };
+        let entry = Body::GrantRevoked {
+            grant_id: grant.to_owned(),
+            subject: row.subject.clone(),
+            by: received.caller.actor(),
+        };
+        let from = (received.caller.organisation.clone(), who, text);
+        let step = ReferralMove { message: Some(from), ..step(&row, &["granted"], "revoked") };
+        let changes = vec![Change::EndFact(grant.to_owned()), Change::MoveReferral(Box::new(step))];
+        commit(&app, &received, entry, changes).await?;
         shown(&app, &id).await
     })
     .await
@@ -627,7 +665,7 @@ async fn shown(app: &App, id: &str) -> Result<Response, Refusal> {
 }
 
 fn body(row: &ReferralRow, messages: &[ReferralMessage], now: Timestamp) -> ReferralBody {
-    let decided = matches!(row.state.as_str(), "granted" | "refused");
+    let decided = matches!(row.state.as_str(), "granted" | "refused" | "revoked");
     ReferralBody {
         decision_id: row.decision_id.clone(),
         recipient: row.recipient.clone(),

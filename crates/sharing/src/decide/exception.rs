@@ -140,7 +140,7 @@ fn decide(known: &Known<'_>, provider: &Provider, exception: &Exception<'_>) -> 
     trace.push(Rule::Items, rules::check(left, Reason::ItemsNotAgreed));
     trace.push(Rule::Deceased, rules::deceased(question.purpose, subject, facts));
     trace.push(Rule::Restricted, restriction);
-    trace.push(Rule::Objection, objection(known, exception));
+    trace.push(Rule::Objection, rules::objection(question, subject));
     let (outcome, guardrails) =
         guard::under_exception(known, provider, exception.break_glass.is_some(), &exception.items, &trace);
     trace.push(Rule::Guardrail, outcome);
@@ -169,16 +169,6 @@ fn decide(known: &Known<'_>, provider: &Provider, exception: &Exception<'_>) -> 
         consents: Vec::new(),
         trace,
     })
-}
-
-/// A named person weighed a grant with the objection before them; an emergency does not wait for it where the
-/// purpose does not yield to objections anyway.
-fn objection(known: &Known<'_>, exception: &Exception<'_>) -> Outcome {
-    let standing = rules::objection(known.question, known.subject);
-    match (&exception.authority, standing) {
-        (Authority::Grant(_), Outcome::Fail(_)) => Outcome::Overridden,
-        (_, standing) => standing,
-    }
 }
 
 fn withheld(

@@ -20,7 +20,7 @@ use crate::{
 mod ready;
 
 use ready::Index;
-pub(crate) use ready::{ItemBits, Names, ReadyFlow, ReadyHolder};
+pub(crate) use ready::{ItemBits, Names, ReadyFlow, ReadyHolder, Registered};
 
 /// An organisation that takes part, as its file is written.
 #[derive(Debug, Clone, Deserialize)]
@@ -232,6 +232,11 @@ impl PolicySet {
     /// What was worked out about this record holder when the set was loaded.
     pub(crate) fn holder(&self, provider: &ProviderId) -> Option<&ReadyHolder> {
         self.index.holders.get(provider)
+    }
+
+    /// What decisions ask about this organisation.
+    pub(crate) fn registered(&self, id: &OrganisationId) -> Option<&Registered> {
+        self.index.organisations.get(id)
     }
 
     fn unknown_organisation(&self, file: &PolicyFile, id: &Spanned<OrganisationId>) -> Option<PolicyProblem> {

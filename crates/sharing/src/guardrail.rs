@@ -13,7 +13,7 @@
 use std::{fmt, sync::Arc};
 
 use cedar_policy_core::{
-    ast::{Expr, Literal, SlotEnv, ValueKind},
+    ast::{Expr, Literal, SlotEnv, Value, ValueKind},
     entities::Entities,
     evaluator::Evaluator,
     extensions::Extensions,
@@ -167,7 +167,7 @@ impl Guardrails {
         let mut verdict = Verdict::default();
         for guardrail in open {
             let found = evaluator.interpret(&guardrail.condition, &loaded.slots);
-            match found.as_ref().map(|value| value.value_kind()) {
+            match found.as_ref().map(Value::value_kind) {
                 Ok(ValueKind::Lit(Literal::Bool(false))) => {}
                 Ok(ValueKind::Lit(Literal::Bool(true))) => verdict.fired.push(guardrail.fired.clone()),
                 Ok(_) | Err(_) => verdict.faulted = true,

@@ -8,7 +8,7 @@
 //! and no error is ever hidden by one. A property test compares looks with Cedar's authorizer.
 
 use cedar_policy_core::{
-    ast::{Expr, ExprKind, Literal, SlotEnv, UnaryOp, ValueKind, Var},
+    ast::{Expr, ExprKind, Literal, SlotEnv, UnaryOp, Value, ValueKind, Var},
     entities::Entities,
     evaluator::Evaluator,
     extensions::Extensions,
@@ -71,7 +71,7 @@ impl Sieve {
             let Some(request) = words.request(&facts) else { continue };
             let evaluator = Evaluator::new(request, &entities, Extensions::all_available());
             let found = evaluator.interpret(condition, &slots);
-            if let Ok(ValueKind::Lit(Literal::Bool(found))) = found.as_ref().map(|value| value.value_kind()) {
+            if let Ok(ValueKind::Lit(Literal::Bool(found))) = found.as_ref().map(Value::value_kind) {
                 known |= 1 << value;
                 holds |= u32::from(*found) << value;
             }

@@ -343,26 +343,23 @@ fn under_agreements(known: &Known<'_>, only: Option<&AgreementReference>) -> Dec
     let Known { question, policies, subject, facts, at } = *known;
     let mut before = Trace::new();
     before.push(Rule::Purpose, rules::organisation(question, policies));
-    let of_holder = policies.provider(&question.provider).zip(policies.holder(&question.provider));
-    let flows = of_holder.into_iter().flat_map(|(provider, holder)| {
+    let flows = policies.holder(&question.provider).into_iter().flat_map(|holder| {
         let ready = holder.flows(&question.recipient, question.purpose);
-        ready.filter_map(move |ready| {
-            ready.written(policies).map(|written| (provider, holder, ready, written))
-        })
+        ready.filter_map(move |ready| ready.written(policies).map(|written| (holder, ready, written)))
     });
     let mut eligible = flows
-        .filter(|(_, _, ready, (agreement, _))| {
+        .filter(|(_, ready, (agreement, _))| {
             within_token(question, agreement) && only.is_none_or(|wanted| ready.reference == *wanted)
         })
         .peekable();
     let found = if eligible.peek().is_none() { Outcome::Fail(Reason::NoAgreement) } else { Outcome::Pass };
     before.push(Rule::Agreement, found);
     let emergency = exception::emergency(known);
-    let mut best: Option<((usize, usize), rules::Weighed<'_>)> = None;
-    for (provider, holder, ready, (agreement, flow)) in eligible {
+    let mut best: Option<rules::Weighed<'_>> = None;
+    for (holder, ready, (agreement, flow)) in eligible {
         let candidate = rules::Candidate {
             question,
-            provider,
+            provider: &holder.provider,
             holder,
             ready,
             agreement,
@@ -376,12 +373,11 @@ fn under_agreements(known: &Known<'_>, only: Option<&AgreementReference>) -> Dec
         let (outcome, fired) = guard::under_agreement(known, &weighed);
         weighed.trace.push(Rule::Guardrail, outcome);
         weighed.fired = fired;
-        let rank = rank(&weighed.trace);
-        if best.as_ref().is_none_or(|(least, _)| rank < *least) {
-            best = Some((rank, weighed));
+        if best.as_ref().is_none_or(|best| rank(&weighed.trace) < rank(&best.trace)) {
+            best = Some(weighed);
         }
     }
-    let Some((_, weighed)) = best else { return without_agreement(question, before) };
+    let Some(weighed) = best else { return without_agreement(question, before) };
     if !weighed.trace.has_failed() && !weighed.released.is_empty() {
         return Decision::Permit(weighed.permit());
     }

@@ -23,7 +23,7 @@ use crate::{
 mod ready;
 
 use ready::Index;
-pub(crate) use ready::{ItemBits, Names, ReadyFlow, ReadyHolder};
+pub(crate) use ready::{ItemBits, Names, ReadyFlow, ReadyHolder, Registered};
 
 /// An organisation that takes part, as its file is written.
 #[derive(Debug, Clone, Deserialize)]
@@ -306,6 +306,11 @@ impl PolicySet {
             problems.extend(of.map(|file| file.problem(named.span().start, message.to_owned())));
         }
         problems
+    }
+
+    /// What decisions ask about this organisation.
+    pub(crate) fn registered(&self, id: &OrganisationId) -> Option<&Registered> {
+        self.index.organisations.get(id)
     }
 
     fn unknown_organisation(&self, file: &PolicyFile, id: &Spanned<OrganisationId>) -> Option<PolicyProblem> {

@@ -31,6 +31,9 @@ const CONSENT_BEFORE: &str =
 const OBJECTION_BEFORE: &str = "SELECT status_before, reason_before FROM objection_change
     WHERE objection = $1 AND recorded_us > $2 ORDER BY recorded_us LIMIT 1";
 
+/// Status, end, expiry and reason before a change.
+type ConsentBefore = (String, Option<i64>, Option<i64>, Option<String>);
+
 #[derive(sqlx::FromRow)]
 struct RawName {
     pseudonym: String,
@@ -146,12 +149,11 @@ async fn consents(
             if row.recorded_at > at {
                 continue;
             }
-            let before: Option<(String, Option<i64>, Option<i64>, Option<String>)> =
-                sqlx::query_as(CONSENT_BEFORE)
-                    .bind(row.record.id.as_str())
-                    .bind(at.as_microsecond())
-                    .fetch_optional(&mut **snapshot)
-                    .await?;
+            let before: Option<ConsentBefore> = sqlx::query_as(CONSENT_BEFORE)
+                .bind(row.record.id.as_str())
+                .bind(at.as_microsecond())
+                .fetch_optional(&mut **snapshot)
+                .await?;
             if let Some((status, ended_us, expires_us, reason)) = before {
                 let corrupt =
                     || StoreError::CorruptRow { table: "consent_change", row: row.record.id.to_string() };

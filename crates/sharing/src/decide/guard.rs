@@ -99,7 +99,7 @@ fn look<'a>(
     stands: bool,
 ) -> (Outcome, Vec<Fired>) {
     let Known { question, policies, subject, facts, at } = *known;
-    let kind = |id| policies.organisation(id).map(|organisation| organisation.kind);
+    let kind = |id| policies.registered(id).map(|organisation| organisation.kind);
     let (Some(recipient_kind), Some(provider_kind)) =
         (kind(&question.recipient), kind(provider.organisation()))
     else {

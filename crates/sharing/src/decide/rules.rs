@@ -13,7 +13,7 @@ use crate::{
         Agreement, Article6, Article9, BasisGap, Confidentiality, DataFlow, DpiaOutcome, LawfulBasis, Status,
         london_day, london_midnight,
     },
-    catalogue::{Category, DataItem, Provider},
+    catalogue::{Category, DataItem, ITEMS_MAX, Provider},
     guardrail::Fired,
     identifier::{ConsentId, ItemId},
     policy::{ItemBits, PolicySet, ReadyFlow, ReadyHolder},
@@ -41,6 +41,8 @@ pub(super) struct Weighed<'a> {
     pub(super) candidate: Candidate<'a>,
     /// Items asked for that the flow lists and the catalogue knows.
     pub(super) agreed: ItemBits,
+    /// Places in the question of those that are not agreed, as far as there are bits.
+    missing: ItemBits,
     /// Those of them that would leave.
     pub(super) released: ItemBits,
     pub(super) consents: Relied<'a>,
@@ -54,7 +56,7 @@ pub(super) fn organisation(question: &Question, policies: &PolicySet) -> Outcome
     if question.purpose.rules().aggregate_only {
         return Outcome::Fail(Reason::PurposeAggregateOnly);
     }
-    let registered = policies.organisation(&question.recipient);
+    let registered = policies.registered(&question.recipient);
     let holds = registered.is_some_and(|organisation| organisation.purposes.contains(&question.purpose));
     check(holds, Reason::PurposeNotRegistered)
 }
@@ -62,7 +64,7 @@ pub(super) fn organisation(question: &Question, policies: &PolicySet) -> Outcome
 /// Weighs one flow, after what was looked at before.
 pub(super) fn weigh(candidate: Candidate<'_>, mut trace: Trace) -> Weighed<'_> {
     let Candidate { question, holder, agreement, flow, subject, facts, .. } = candidate;
-    let agreed = agreed(&candidate);
+    let (agreed, missing) = agreed(&candidate);
     let restricted = Marked::of(subject, facts);
     let released = if restricted.hides_location() { agreed.without(holder.locating) } else { agreed };
     let (consent, consents) = consent(&candidate, agreed);
@@ -85,7 +87,7 @@ pub(super) fn weigh(candidate: Candidate<'_>, mut trace: Trace) -> Weighed<'_> {
     look(Rule::OptOut, opt_out(&candidate, agreed, !consents.is_empty()));
     look(Rule::Consent, consent);
     look(Rule::Cohort, cohort(&candidate));
-    Weighed { candidate, agreed, released, consents, trace, fired: Vec::new() }
+    Weighed { candidate, agreed, missing, released, consents, trace, fired: Vec::new() }
 }
 
 impl<'a> Candidate<'a> {
@@ -150,19 +152,23 @@ pub(super) fn check(holds: bool, otherwise: Reason) -> Outcome {
     if holds { Outcome::Pass } else { Outcome::Fail(otherwise) }
 }
 
-/// Items asked for that the flow lists and the catalogue knows.
-fn agreed(candidate: &Candidate<'_>) -> ItemBits {
-    match &candidate.question.asked {
-        Asked::AllAgreed => candidate.ready.agreed,
-        Asked::Items(items) => {
-            let asked: ItemBits = items.iter().filter_map(|id| candidate.holder.place(id)).collect();
-            asked.and(candidate.ready.agreed)
+/// Items asked for that the flow lists and the catalogue knows; and, by their places in the question, those that are
+/// not among them, as far as there are bits.
+fn agreed(candidate: &Candidate<'_>) -> (ItemBits, ItemBits) {
+    let agreed = candidate.ready.agreed;
+    let Asked::Items(items) = &candidate.question.asked else { return (agreed, ItemBits::default()) };
+    let (mut asked, mut missing) = (ItemBits::default(), ItemBits::default());
+    for (position, id) in items.iter().enumerate() {
+        match candidate.holder.place(id).filter(|place| agreed.contains(*place)) {
+            Some(place) => asked.insert(place),
+            None => missing.insert(position),
         }
     }
+    (asked, missing)
 }
 
 fn withheld(weighed: &Weighed<'_>) -> Vec<(ItemId, Withheld)> {
-    let Weighed { candidate, agreed, released, .. } = weighed;
+    let Weighed { candidate, agreed, missing, released, .. } = weighed;
     let stripped = candidate.items(agreed.without(*released));
     let stripped = stripped.map(|(permitted, _)| (permitted.item.clone(), Withheld::NotAvailable));
     let asked = match &candidate.question.asked {
@@ -170,8 +176,11 @@ fn withheld(weighed: &Weighed<'_>) -> Vec<(ItemId, Withheld)> {
         Asked::Items(items) => items,
     };
     let is_agreed = |id| candidate.holder.place(id).is_some_and(|place| agreed.contains(place));
-    let missing = asked.iter().filter(|id| !is_agreed(id));
-    stripped.chain(missing.map(|id| (id.clone(), Withheld::NotAgreed))).collect()
+    let is_missing = |position, id| {
+        if position < ITEMS_MAX { missing.contains(position) } else { !is_agreed(id) }
+    };
+    let missing = asked.iter().enumerate().filter(|(position, id)| is_missing(*position, id));
+    stripped.chain(missing.map(|(_, id)| (id.clone(), Withheld::NotAgreed))).collect()
 }
 
 fn dates(candidate: &Candidate<'_>) -> Outcome {

@@ -39,7 +39,7 @@ pub(super) struct Words {
 }
 
 impl Words {
-    pub(super) fn new(names: &KnownNames) -> Result<Self, ParseErrors> {
+    pub(super) fn new(names: &KnownNames) -> Result<Self, Box<ParseErrors>> {
         Ok(Self {
             agreements: Open::new("Agreement", names)?,
             items: Open::new("Item", names)?,
@@ -116,7 +116,7 @@ struct Open {
 }
 
 impl Open {
-    fn new(of: &'static str, names: &KnownNames) -> Result<Self, ParseErrors> {
+    fn new(of: &'static str, names: &KnownNames) -> Result<Self, Box<ParseErrors>> {
         let mut open = Self { of: entity_type(of)?, ready: Names::default() };
         for (_, name) in names.iter().filter(|(known, _)| *known == of) {
             open.ready.insert(name.clone(), uid(&open.of, name));
@@ -141,7 +141,7 @@ impl<T: Copy + PartialEq> Closed<T> {
         of: &str,
         values: [T; N],
         name: impl Fn(T) -> &'static str,
-    ) -> Result<Self, ParseErrors> {
+    ) -> Result<Self, Box<ParseErrors>> {
         let of = entity_type(of)?;
         Ok(Self(values.map(|value| (value, uid(&of, name(value)))).to_vec()))
     }
@@ -156,8 +156,8 @@ impl<T: Copy + PartialEq> Closed<T> {
     }
 }
 
-fn entity_type(name: &str) -> Result<EntityType, ParseErrors> {
-    EntityType::from_normalized_str(name)
+fn entity_type(name: &str) -> Result<EntityType, Box<ParseErrors>> {
+    EntityType::from_normalized_str(name).map_err(Box::new)
 }
 
 fn uid(of: &EntityType, name: &str) -> Arc<EntityUID> {

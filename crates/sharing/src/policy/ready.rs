@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use super::PolicySet;
+use super::{OrganisationKind, PolicySet};
 use crate::{
     agreement::{Agreement, DataFlow},
     catalogue::{Category, ITEMS_MAX, Provider},
@@ -24,11 +24,21 @@ pub(super) struct Index {
     /// Each agreement's place in the set.
     pub(super) agreements: Names<AgreementId, usize>,
     pub(super) holders: Names<ProviderId, ReadyHolder>,
+    pub(super) organisations: Names<OrganisationId, Registered>,
+}
+
+/// What decisions ask about an organisation.
+#[derive(Debug, Clone)]
+pub(crate) struct Registered {
+    pub(crate) kind: OrganisationKind,
+    pub(crate) purposes: Vec<PurposeClass>,
 }
 
 /// A record holder, with what kind of data each of its items is and every flow from it.
 #[derive(Debug, Clone)]
 pub(crate) struct ReadyHolder {
+    /// Its file, so that it is looked up once.
+    pub(crate) provider: Provider,
     places: Names<ItemId, usize>,
     flows: Names<OrganisationId, Vec<ReadyFlow>>,
     pub(crate) ordinary: ItemBits,
@@ -67,6 +77,10 @@ impl Index {
     /// Of a set whose organisations, catalogue and agreements are in.
     pub(super) fn of(set: &PolicySet) -> Self {
         let mut index = Self::default();
+        for (id, organisation) in &set.organisations {
+            let registered = Registered { kind: organisation.kind, purposes: organisation.purposes.clone() };
+            index.organisations.insert(id.clone(), registered);
+        }
         for (id, provider) in &set.catalogue {
             index.holders.insert(id.clone(), ReadyHolder::of(provider));
         }
@@ -113,6 +127,7 @@ impl ReadyHolder {
             those.map(|(place, _)| place).collect()
         };
         Self {
+            provider: provider.clone(),
             places,
             flows: Names::default(),
             ordinary: bits(|item| item.category == Category::Ordinary),
@@ -167,6 +182,13 @@ impl ItemBits {
         self.0.get(place / 64).is_some_and(|word| word >> (place % 64) & 1 == 1)
     }
 
+    /// Adds this place. One beyond the last that there is room for is left out: what has no bit is never released.
+    pub(crate) fn insert(&mut self, place: usize) {
+        if let Some(word) = self.0.get_mut(place / 64) {
+            *word |= 1 << (place % 64);
+        }
+    }
+
     pub(crate) fn is_empty(self) -> bool {
         self == Self::default()
     }
@@ -195,13 +217,10 @@ impl ItemBits {
 }
 
 impl FromIterator<usize> for ItemBits {
-    /// A place beyond the last that there is room for is left out: what has no bit is never released.
     fn from_iter<T: IntoIterator<Item = usize>>(places: T) -> Self {
         let mut bits = Self::default();
         for place in places {
-            if let Some(word) = bits.0.get_mut(place / 64) {
-                *word |= 1 << (place % 64);
-            }
+            bits.insert(place);
         }
         bits
     }
@@ -220,19 +239,22 @@ impl Hasher for NameHasher {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        let (words, rest) = bytes.as_chunks::<8>();
-        for word in words {
+        self.0 ^= bytes.len() as u64;
+        for word in bytes.as_chunks::<8>().0 {
             self.write_u64(u64::from_le_bytes(*word));
         }
-        let mut last = [0; 8];
-        for (place, byte) in last.iter_mut().zip(rest) {
-            *place = *byte;
-        }
+        // The last eight, some of them for a second time; of a short name, all of them.
+        let last = bytes.last_chunk::<8>().copied().unwrap_or_else(|| {
+            let mut last = [0; 8];
+            last.iter_mut().zip(bytes).for_each(|(place, byte)| *place = *byte);
+            last
+        });
         self.write_u64(u64::from_le_bytes(last));
     }
 
+    /// The mark at the end of a text. Its length is in already.
     fn write_u8(&mut self, byte: u8) {
-        self.write_u64(u64::from(byte));
+        self.0 ^= u64::from(byte);
     }
 
     fn write_u64(&mut self, word: u64) {

@@ -1,7 +1,8 @@
 //! The fast way of looking beside Cedar's own: requests made and checked by its public interface, and its authorizer.
 
 use cedar_policy::{
-    Authorizer, Context, Decision, Entities, EntityUid, Request, RestrictedExpression, Schema,
+    AuthorizationError, Authorizer, Context, Decision, Entities, EntityUid, Request, RestrictedExpression,
+    Schema,
 };
 use proptest::prelude::*;
 
@@ -67,10 +68,13 @@ fn request(facts: &Facts<'_>, schema: &Schema) -> Request {
     Request::new(principal, action, uid("Provider", facts.provider), context, Some(schema)).unwrap()
 }
 
-/// What Cedar's authorizer says.
-fn authorize(guardrails: &Guardrails, request: &Request) -> (Vec<String>, bool) {
+/// What Cedar's authorizer says: which guardrails fire, and which err.
+fn authorize(guardrails: &Guardrails, request: &Request) -> (Vec<String>, Vec<String>) {
     let response = Authorizer::new().is_authorized(request, &guardrails.policies(), &Entities::empty());
-    let errs = response.diagnostics().errors().next().is_some();
+    let errs = response.diagnostics().errors().map(|error| match error {
+        AuthorizationError::PolicyEvaluationError(error) => error.policy_id().to_string(),
+    });
+    let errs = errs.collect();
     let reasons = response.diagnostics().reason().map(ToString::to_string);
     let mut fired: Vec<_> = reasons.filter(|_| response.decision() == Decision::Deny).collect();
     fired.sort();
@@ -148,6 +152,14 @@ when { if context.role == Role::"unattended" then context.granted else context.a
 @id("whole") @about("agreement") @practitioner("no") @officer("no")
 forbid(principal, action, resource)
 when { context.agreement == {id: Agreement::"none", active: false, in_date: false, signed: false, covers: false} };
+@id("later") @about("person") @officer("no")
+@practitioner("no record can be released; check the identifier against your source")
+forbid(principal, action, resource)
+when { action == Action::"release" && context.london_hour * 800000000000000000 > 9000000000000000000 };
+@id("nested") @about("agreement") @practitioner("no") @officer("no")
+forbid(principal, action, resource)
+when { !(context.attended && (context.granted || !context.items.confidential)) || context.role == Role::"clinician" }
+unless { [context.purpose].containsAny([Purpose::"research", Purpose::"direct-care"]) && context has list };
 @id("principal") @about("agreement") @practitioner("no") @officer("no")
 forbid(principal, action, resource) when { context.provider_organisation == principal };
 "#;
@@ -178,10 +190,26 @@ proptest! {
             for guardrails in guardrails {
                 let verdict = guardrails.check(&facts);
                 let fired: Vec<_> = verdict.fired.into_iter().map(|fired| fired.id).collect();
-                prop_assert_eq!((fired, verdict.faulted), authorize(guardrails, &reference));
+                let (fires, errs) = authorize(guardrails, &reference);
+                prop_assert_eq!((&fired, verdict.faulted), (&fires, !errs.is_empty()));
+                for guardrail in guardrails.loaded.iter().flat_map(|loaded| &loaded.guardrails) {
+                    let id = &guardrail.fired.id;
+                    if let Some(holds) = guardrail.sieve.holds(&facts) {
+                        prop_assert_eq!((holds, false), (fires.contains(id), errs.contains(id)), "{}", id);
+                    }
+                }
             }
             Ok(())
         })?;
+    }
+}
+
+#[test]
+fn what_is_in_order_is_cleared_without_asking_cedar() {
+    let guardrails = Guardrails::load(&files()).unwrap();
+    let facts = Facts { recipient_kind: OrganisationKind::Nhs, ..fire_prevention() };
+    for guardrail in &guardrails.loaded.unwrap().guardrails {
+        assert_eq!(guardrail.sieve.holds(&facts), Some(false), "{}", guardrail.fired.id);
     }
 }
 
@@ -202,5 +230,5 @@ fn the_whimsical_fire_and_err() {
         ..fire_prevention()
     };
     let fired: Vec<_> = guardrails.check(&facts).fired.into_iter().map(|fired| fired.id).collect();
-    assert_eq!(fired, ["choice", "hours", "principal", "scope-eq", "whole"]);
+    assert_eq!(fired, ["choice", "hours", "nested", "principal", "scope-eq", "whole"]);
 }

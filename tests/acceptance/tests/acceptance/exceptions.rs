@@ -259,8 +259,8 @@ async fn a_named_person_allows_a_one_off_disclosure() {
     assert_eq!(told.body["record"]["health.home_oxygen"], true);
     // It can be taken back, by the record holder alone, and made again.
     let words = json!({ "text": "The visit was called off." });
-    let asker = world.send(world.act("fire", &at("revoke"), "safeguarding-adult", words.clone())).await;
-    assert_eq!(asker.status, StatusCode::NOT_FOUND, "{asker:?}");
+    let refused = world.send(world.act("fire", &at("revoke"), "safeguarding-adult", words.clone())).await;
+    assert_eq!(refused.status, StatusCode::NOT_FOUND, "{refused:?}");
     let revoked = world.send(world.act("council", &at("revoke"), "direct-care", words.clone())).await;
     assert_eq!((revoked.status, &revoked.body["state"]), (StatusCode::OK, &json!("revoked")), "{revoked:?}");
     assert_eq!(safeguarding(&world).await.code(), "referred-to-a-person");

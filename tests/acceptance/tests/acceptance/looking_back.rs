@@ -150,8 +150,8 @@ async fn the_controller_that_an_objection_is_about_answers_it() {
     assert_eq!((recorded.status, &recorded.body["controller"]), (StatusCode::CREATED, &json!("nhs-england")));
     let path = format!("/v1/objections/{}/answer", recorded.body["id"].as_str().unwrap());
     let upheld = json!({ "outcome": "upheld" });
-    let recorder = world.send(world.act("council", &path, "fire-prevention-targeting", upheld.clone())).await;
-    assert_eq!((recorder.status, recorder.code()), (StatusCode::FORBIDDEN, "not-allowed"), "{recorder:?}");
+    let refused = world.send(world.act("council", &path, "fire-prevention-targeting", upheld.clone())).await;
+    assert_eq!((refused.status, refused.code()), (StatusCode::FORBIDDEN, "not-allowed"), "{refused:?}");
     let alerts = world.send(world.bare("nhs", "GET", "/v1/alerts", "direct-care")).await;
     let alert = &alerts.body["alerts"][0];
     assert_eq!(

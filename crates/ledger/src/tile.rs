@@ -1,8 +1,8 @@
 //! Tiles and entry bundles (C2SP tlog-tiles): the tree and its entries as files that never change.
 //!
 //! A tile holds 256 hashes of one level of a tree of width 256; a bundle holds 256 entries. The last of each
-//! level may be partial, and says its width in its name. `export::tiles` writes them,
-//! `verify::tiles` verifies them, [`TileReader`] makes proofs out of them.
+//! level may be partial, and says its width in its name. [`TilesExport`](crate::export::tiles::TilesExport)
+//! writes them, [`verify_tiles`](crate::verify::verify_tiles) verifies them, [`TileReader`] makes proofs out of them.
 //!
 //! Source: <https://c2sp.org/tlog-tiles>.
 

@@ -58,10 +58,10 @@ enum AuditVerb {
         #[arg(long, default_value = "ndjson")]
         format: Format,
         /// The file, for NDJSON and CSV.
-        #[arg(long, required_unless_present = "to", conflicts_with = "to")]
+        #[arg(long, conflicts_with = "to")]
         out: Option<PathBuf>,
         /// The directory, new or empty, for tiles.
-        #[arg(long, required_if_eq("format", "tiles"))]
+        #[arg(long)]
         to: Option<PathBuf>,
     },
     /// Print the newest checkpoint, or write it to the copy outside the database.

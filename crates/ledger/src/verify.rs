@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::{
     checkpoint::{Checkpoint, Witnessed},
     entry::{Body, Entry},
-    note::NoteVerifier,
+    note::{KeyKind, NoteVerifier},
     tree::{Frontier, Hash, hexadecimal, leaf_hash},
 };
 
@@ -151,6 +151,11 @@ impl Verifier {
         for text in keys {
             let key =
                 NoteVerifier::parse(text).map_err(|error| Fault::of_log("witness-key", error.to_string()))?;
+            if key.kind() == KeyKind::Ed25519 {
+                let detail =
+                    format!("{} is a log's key; a witness's is of the kind for cosignatures", key.name());
+                return Err(Fault::of_log("witness-key", detail));
+            }
             let mut known = self.witnesses.iter().chain(std::iter::once(&self.key));
             if let Some(same) = known.find(|known| known.shares_secret_with(&key)) {
                 let detail =

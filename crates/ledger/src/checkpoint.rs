@@ -5,8 +5,8 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 
 use crate::{
-    note::{NoteError, NoteSigner, NoteVerifier, open},
-    tree::Hash,
+    note::{NoteError, NoteSigner, NoteVerifier, VerifiedSignature, open},
+    tree::{Frontier, Hash, TreeError, verify_consistency},
 };
 
 /// What a checkpoint says.
@@ -32,6 +32,18 @@ pub enum CheckpointError {
     /// It is another ledger's.
     #[error("the checkpoint is of another ledger")]
     Origin,
+    /// It is not shown to extend the older one.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+}
+
+/// A checkpoint with the witnesses that cosigned it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Witnessed {
+    /// What the ledger signed.
+    pub checkpoint: Checkpoint,
+    /// The known witnesses' cosignatures, one a witness.
+    pub cosignatures: Vec<VerifiedSignature>,
 }
 
 impl Checkpoint {
@@ -69,9 +81,47 @@ impl Checkpoint {
     /// # Errors
     /// [`CheckpointError`] when it is not signed by that key or is not a checkpoint of that ledger.
     pub fn open(note: &str, verifier: &NoteVerifier) -> Result<Self, CheckpointError> {
-        let opened = open(note, std::slice::from_ref(verifier))?;
+        Ok(Self::open_witnessed(note, verifier, &[])?.checkpoint)
+    }
+
+    /// Opens a signed checkpoint, with the cosignatures of these witnesses. One of theirs that is wrong refuses
+    /// the whole; how many are enough is the caller's to say.
+    ///
+    /// # Errors
+    /// [`CheckpointError`] as for [`Checkpoint::open`].
+    pub fn open_witnessed(
+        note: &str,
+        log: &NoteVerifier,
+        witnesses: &[NoteVerifier],
+    ) -> Result<Witnessed, CheckpointError> {
+        let keys: Vec<_> = std::iter::once(log).chain(witnesses).cloned().collect();
+        let opened = open(note, &keys)?;
+        let (by_log, cosignatures): (Vec<_>, Vec<_>) =
+            opened.signatures.into_iter().partition(|signature| signature.is_by(log));
+        if by_log.is_empty() {
+            return Err(NoteError::Unsigned.into());
+        }
         let checkpoint = Self::parse(&opened.text)?;
-        if checkpoint.origin == verifier.name() { Ok(checkpoint) } else { Err(CheckpointError::Origin) }
+        if checkpoint.origin != log.name() {
+            return Err(CheckpointError::Origin);
+        }
+        Ok(Witnessed { checkpoint, cosignatures })
+    }
+
+    /// Checks that this checkpoint extends an older one of the same ledger.
+    ///
+    /// # Errors
+    /// [`CheckpointError`] when it is not shown to.
+    pub fn verify_extends(&self, older: &Self, proof: &[Hash]) -> Result<(), CheckpointError> {
+        if self.origin != older.origin {
+            return Err(CheckpointError::Origin);
+        }
+        if older.size == 0 {
+            let nothing = older.root == Frontier::empty().root() && proof.is_empty();
+            let stays_empty = self.size > 0 || self.root == older.root;
+            return if nothing && stays_empty { Ok(()) } else { Err(TreeError::Proof.into()) };
+        }
+        Ok(verify_consistency(older.size, self.size, &older.root, &self.root, proof)?)
     }
 }
 

@@ -15,6 +15,7 @@ pub const LEAF_BYTES_MAX: usize = 16 * 1024;
 
 /// One entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Entry {
     /// The schema's version.
     pub v: u8,
@@ -29,6 +30,7 @@ pub struct Entry {
 
 /// What an entry says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the fields are described in docs/ledger.md, one table a kind")]
 pub enum Body {
@@ -183,6 +185,7 @@ pub enum Body {
 
 /// An agreement in a policy set, as far as it bears on releases.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AgreementStamp {
     /// Its name.
@@ -201,6 +204,7 @@ pub struct AgreementStamp {
 
 /// A decision, with what it rests on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Decided {
     /// The decision.
     pub decision_id: String,
@@ -256,6 +260,7 @@ pub struct Decided {
 
 /// The version of a flow.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AgreementRef {
     /// The agreement.
     pub agreement: String,
@@ -269,6 +274,7 @@ pub struct AgreementRef {
 
 /// Who did something: the named human or declared job, and the system they used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Actor {
     /// The organisation.
     pub organisation: String,
@@ -382,6 +388,9 @@ impl Body {
         }
     }
 }
+
+#[cfg(test)]
+mod schema;
 
 #[cfg(test)]
 mod tests {

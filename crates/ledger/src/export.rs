@@ -1,4 +1,4 @@
-//! Export formats: NDJSON with the leaves' own bytes, and CSV for people with spreadsheets.
+//! Export formats: NDJSON with the leaves' own bytes, CSV for people with spreadsheets, and tiles ([`tiles`]).
 
 use std::io::{self, Write};
 
@@ -9,6 +9,8 @@ use crate::{
     entry::{Body, Decided, Entry},
     tree::{hexadecimal, leaf_hash},
 };
+
+pub mod tiles;
 
 /// What accompanies an export, so that it can be verified without its keeper.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,7 +1,8 @@
 //! The audit ledger: a transparency log that anyone holding it can verify without trusting its keeper.
 //!
-//! Leaves ([`entry`]), the tree over them ([`tree`]), signed checkpoints ([`checkpoint`], [`note`]), the
-//! verifier ([`verify`]) and export formats ([`export`]). No I/O of its own, no clock, no randomness, and no
+//! Leaves ([`entry`]), the tree over them ([`tree`]), signed checkpoints ([`checkpoint`], [`note`]), tiles
+//! ([`tile`]), proof files ([`proof`]), what a witness answers ([`witness`]), the verifier ([`verify`]) and export
+//! formats ([`export`]). No I/O of its own, no clock, no randomness, and no
 //! dependency on anything that serves.
 
 pub mod canonical;
@@ -9,5 +10,8 @@ pub mod checkpoint;
 pub mod entry;
 pub mod export;
 pub mod note;
+pub mod proof;
+pub mod tile;
 pub mod tree;
 pub mod verify;
+pub mod witness;

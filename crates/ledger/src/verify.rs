@@ -3,19 +3,36 @@
 //! It checks that the bytes are the ones that were signed ([`Verifier::finish`]) and that what they say obeys
 //! the ledger's own rules (`order`): no release without its intent, nothing released beyond what was
 //! permitted, nothing after a withdrawal, an objection, a suspension or an end date that covers it.
+//! [`verify_ndjson`] and [`verify_tiles`] do so for the two exports that hold the entries themselves.
 
 use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
 
 use crate::{
-    checkpoint::Checkpoint,
+    checkpoint::{Checkpoint, Witnessed},
     entry::{Body, Entry},
-    note::NoteVerifier,
+    note::{KeyKind, NoteVerifier},
     tree::{Frontier, Hash, hexadecimal, leaf_hash},
 };
 
+mod ndjson;
 mod order;
+mod tiles;
+
+pub use ndjson::verify_ndjson;
+pub use tiles::{opening_key, verify_tiles};
+
+/// Why nothing was verified.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unverified<E> {
+    /// Something is not in order.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// Something cannot be read, so nothing is known.
+    #[error("it cannot be read")]
+    Unreadable(E),
+}
 
 /// The first thing that is not in order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -53,6 +70,15 @@ impl Fault {
     }
 }
 
+/// A witness that cosigned the newest checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Cosigned {
+    /// The witness's name.
+    pub witness: String,
+    /// When it did so by its own clock, seconds since 1970.
+    pub at_s: Option<u64>,
+}
+
 /// What was verified.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
@@ -68,6 +94,10 @@ pub struct Report {
     pub last_at_us: Option<i64>,
     /// The root, in hexadecimal.
     pub root: String,
+    /// The witnesses, of those that were asked for, that cosigned the newest checkpoint.
+    pub cosigned_by: Vec<Cosigned>,
+    /// How many older checkpoints were prefixes.
+    pub older_checkpoints: usize,
     /// How many entries are dated before the one in front of them.
     pub clock_steps_back: u64,
     /// Decisions that were permitted and have not ended. Questions in flight, or a process that has not been
@@ -79,6 +109,8 @@ pub struct Report {
 pub struct Verifier {
     key: NoteVerifier,
     public_key: String,
+    witnesses: Vec<NoteVerifier>,
+    quorum: usize,
     frontier: Frontier,
     prefixes: BTreeMap<u64, (Hash, String)>,
     order: order::Order,
@@ -98,6 +130,8 @@ impl Verifier {
         Ok(Self {
             key,
             public_key: public_key.to_owned(),
+            witnesses: Vec::new(),
+            quorum: 0,
             frontier: Frontier::empty(),
             prefixes: BTreeMap::new(),
             order: order::Order::default(),
@@ -108,6 +142,37 @@ impl Verifier {
         })
     }
 
+    /// Also expects at least `quorum` of these witnesses to have cosigned the newest checkpoint.
+    ///
+    /// # Errors
+    /// [`Fault`] when a key cannot be read, two are one witness's or the ledger's own, or the quorum is more than
+    /// there are.
+    pub fn expect_witnesses(&mut self, keys: &[String], quorum: usize) -> Result<(), Fault> {
+        for text in keys {
+            let key =
+                NoteVerifier::parse(text).map_err(|error| Fault::of_log("witness-key", error.to_string()))?;
+            if key.kind() == KeyKind::Ed25519 {
+                let detail =
+                    format!("{} is a log's key; a witness's is of the kind for cosignatures", key.name());
+                return Err(Fault::of_log("witness-key", detail));
+            }
+            let mut known = self.witnesses.iter().chain(std::iter::once(&self.key));
+            if let Some(same) = known.find(|known| known.shares_secret_with(&key)) {
+                let detail =
+                    format!("{} and {} are one key, so they are no two parties", same.name(), key.name());
+                return Err(Fault::of_log("witness-key", detail));
+            }
+            self.witnesses.push(key);
+        }
+        self.quorum = quorum;
+        if quorum > self.witnesses.len() {
+            let detail =
+                format!("a quorum of {quorum} is more than the {} witnesses given", self.witnesses.len());
+            return Err(Fault::of_log("witness-key", detail));
+        }
+        Ok(())
+    }
+
     /// Also expects this older checkpoint to be a prefix. Call it before the first entry.
     ///
     /// # Errors
@@ -115,8 +180,38 @@ impl Verifier {
     pub fn expect_checkpoint(&mut self, note: &str, label: &str) -> Result<(), Fault> {
         let checkpoint = Checkpoint::open(note, &self.key)
             .map_err(|error| Fault::of_log("checkpoint", format!("{label}: {error}")))?;
-        self.prefixes.insert(checkpoint.size, (checkpoint.root, label.to_owned()));
-        Ok(())
+        if checkpoint.size == 0 && checkpoint.root != Frontier::empty().root() {
+            return Err(Fault::of_log("prefix", format!("{label} is over no entries and says otherwise")));
+        }
+        match self.prefixes.insert(checkpoint.size, (checkpoint.root, label.to_owned())) {
+            Some((root, other)) if root != checkpoint.root => {
+                let detail = format!(
+                    "the ledger was forked: {other} and {label} are both signed over {} entries, and not the same ones",
+                    checkpoint.size
+                );
+                Err(Fault::of_log("fork", detail))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Opens the newest checkpoint: signed by the ledger's key, and by enough witnesses.
+    ///
+    /// # Errors
+    /// [`Fault`] when it is not.
+    pub fn open(&self, checkpoint_note: &str) -> Result<Witnessed, Fault> {
+        let opened = Checkpoint::open_witnessed(checkpoint_note, &self.key, &self.witnesses)
+            .map_err(|error| Fault::of_log("checkpoint", error.to_string()))?;
+        let cosigned = opened.cosignatures.len();
+        if cosigned < self.quorum {
+            let detail = format!(
+                "{cosigned} of the {} witnesses cosigned the checkpoint, and {} must",
+                self.witnesses.len(),
+                self.quorum
+            );
+            return Err(Fault::of_log("quorum", detail));
+        }
+        Ok(opened)
     }
 
     /// Takes the next entry.
@@ -147,8 +242,7 @@ impl Verifier {
     /// # Errors
     /// [`Fault`] when it is not.
     pub fn finish(self, checkpoint_note: &str) -> Result<Report, Fault> {
-        let checkpoint = Checkpoint::open(checkpoint_note, &self.key)
-            .map_err(|error| Fault::of_log("checkpoint", error.to_string()))?;
+        let Witnessed { checkpoint, cosignatures } = self.open(checkpoint_note)?;
         let size = self.frontier.size();
         if checkpoint.size != size {
             let detail = format!("the checkpoint covers {} entries and there are {size}", checkpoint.size);
@@ -170,6 +264,11 @@ impl Verifier {
             first_at_us: self.first_at_us,
             last_at_us: self.last_at_us,
             root: hexadecimal(&checkpoint.root),
+            cosigned_by: cosignatures
+                .into_iter()
+                .map(|signature| Cosigned { witness: signature.name, at_s: signature.time_s })
+                .collect(),
+            older_checkpoints: self.prefixes.len(),
             clock_steps_back: self.clock_steps_back,
             open_intents: self.order.into_open_intents(),
         })

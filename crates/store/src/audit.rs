@@ -3,7 +3,7 @@
 use ledger::{
     checkpoint::Checkpoint,
     note::NoteVerifier,
-    tree::{Frontier, Hash},
+    tree::{Frontier, Hash, NodeRef, consistency_plan, fold_right, inclusion_plan},
 };
 use std::path::Path;
 
@@ -57,6 +57,39 @@ impl Archive {
     /// [`StoreError`] when the database fails.
     pub async fn head(&self) -> Result<Head, StoreError> {
         head(&self.pool).await
+    }
+
+    /// That an entry is among the first `size`, as RFC 6962 proves it.
+    ///
+    /// # Errors
+    /// [`StoreError`] when there is no such entry or the database fails.
+    pub async fn inclusion(&self, index: u64, size: u64) -> Result<Vec<Hash>, StoreError> {
+        let plan = inclusion_plan(index, size).map_err(|error| StoreError::Ledger(error.to_string()))?;
+        self.folded(&plan).await
+    }
+
+    /// That the first `new` entries extend the first `old`, as RFC 6962 proves it; nothing to prove for 0.
+    ///
+    /// # Errors
+    /// [`StoreError`] when there are not as many or the database fails.
+    pub async fn consistency(&self, old: u64, new: u64) -> Result<Vec<Hash>, StoreError> {
+        if old == 0 {
+            return Ok(Vec::new());
+        }
+        let plan = consistency_plan(old, new).map_err(|error| StoreError::Ledger(error.to_string()))?;
+        self.folded(&plan).await
+    }
+
+    async fn folded(&self, plan: &[Vec<NodeRef>]) -> Result<Vec<Hash>, StoreError> {
+        let mut proof = Vec::with_capacity(plan.len());
+        for group in plan {
+            let mut hashes = Vec::with_capacity(group.len());
+            for node in group {
+                hashes.push(node_hash(&self.pool, u32::from(node.level), node.index).await?);
+            }
+            proof.extend(fold_right(&hashes));
+        }
+        Ok(proof)
     }
 
     /// Every entry of one decision, in order.
@@ -216,18 +249,23 @@ pub(crate) async fn frontier_at(pool: &SqlitePool, size: u64) -> Result<Frontier
             continue;
         }
         let position = covered >> level;
-        let hash: Option<Vec<u8>> =
-            sqlx::query_scalar("SELECT hash FROM ledger_node WHERE level = $1 AND position = $2")
-                .bind(i64::from(level))
-                .bind(to_i64(position))
-                .fetch_optional(pool)
-                .await?;
-        let row = format!("{level}/{position}");
-        let hash = hash.ok_or_else(|| StoreError::CorruptRow { table: "ledger_node", row: row.clone() })?;
-        peaks.push(to_hash(hash, "ledger_node", &row)?);
+        peaks.push(node_hash(pool, level, position).await?);
         covered += 1 << level;
     }
     Frontier::from_parts(size, peaks).map_err(|error| StoreError::Ledger(error.to_string()))
+}
+
+/// A complete node of the tree.
+async fn node_hash(pool: &SqlitePool, level: u32, position: u64) -> Result<Hash, StoreError> {
+    let hash: Option<Vec<u8>> =
+        sqlx::query_scalar("SELECT hash FROM ledger_node WHERE level = $1 AND position = $2")
+            .bind(i64::from(level))
+            .bind(to_i64(position))
+            .fetch_optional(pool)
+            .await?;
+    let row = format!("{level}/{position}");
+    let hash = hash.ok_or_else(|| StoreError::CorruptRow { table: "ledger_node", row: row.clone() })?;
+    to_hash(hash, "ledger_node", &row)
 }
 
 fn to_hash(bytes: Vec<u8>, table: &'static str, row: &str) -> Result<Hash, StoreError> {

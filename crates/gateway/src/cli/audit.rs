@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{BufRead as _, BufReader, BufWriter, Write as _},
+    io::{BufWriter, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -10,14 +10,17 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 use ledger::{
     entry::Entry,
-    export::{CsvWriter, Hashed, Manifest, write_ndjson},
+    export::{CsvWriter, Hashed, Manifest, tiles::TilesExport, write_ndjson},
     note::NoteSigner,
     verify::{Report, Verifier},
 };
 use store::Archive;
+use verify::{Request, manifest_path};
 
 use super::output;
 use crate::config;
+
+mod directory;
 
 const PAGE: u32 = 1_000;
 
@@ -35,14 +38,18 @@ enum AuditVerb {
         /// The gateway's settings: verify its database.
         #[arg(long, required_unless_present = "export")]
         config: Option<PathBuf>,
-        /// An exported NDJSON file, with its manifest beside it: verify that, with nothing of the gateway's.
+        /// An exported NDJSON file with its manifest beside it, or a directory of tiles: verify that, with nothing
+        /// of the gateway's. `concordat-verify` is the same for auditors, alone.
         #[arg(long, conflicts_with = "config")]
         export: Option<PathBuf>,
+        /// The key of an export's ledger; else the one that the export names.
+        #[arg(long, requires = "export")]
+        key: Option<String>,
         /// Older checkpoints, such as a partner's receipts', that must be prefixes.
         #[arg(long)]
         checkpoint: Vec<PathBuf>,
     },
-    /// Write every entry to a file, with a manifest beside it.
+    /// Write every entry to a file with a manifest beside it, or to a directory of tiles.
     Export {
         /// The gateway's settings.
         #[arg(long)]
@@ -50,9 +57,12 @@ enum AuditVerb {
         /// The format.
         #[arg(long, default_value = "ndjson")]
         format: Format,
-        /// The file.
+        /// The file, for NDJSON and CSV.
+        #[arg(long, conflicts_with = "to")]
+        out: Option<PathBuf>,
+        /// The directory, new or empty, for tiles.
         #[arg(long)]
-        out: PathBuf,
+        to: Option<PathBuf>,
     },
     /// Print the newest checkpoint, or write it to the copy outside the database.
     Checkpoint {
@@ -69,6 +79,8 @@ enum AuditVerb {
 enum Format {
     Ndjson,
     Csv,
+    /// A C2SP tlog-tiles directory, which other programs verify too.
+    Tiles,
 }
 
 /// Runs the verb.
@@ -78,10 +90,18 @@ enum Format {
 pub async fn run(arguments: AuditArguments) -> anyhow::Result<()> {
     match arguments.verb {
         AuditVerb::Verify { config: Some(path), checkpoint, .. } => verify_database(&path, &checkpoint).await,
-        AuditVerb::Verify { export, checkpoint, .. } => {
-            verify_export(&export.context("say what to verify: --config or --export")?, &checkpoint)
+        AuditVerb::Verify { export, key, checkpoint, .. } => {
+            let path = export.context("say what to verify: --config or --export")?;
+            let request = Request { path, key, older: checkpoint, ..Request::default() };
+            say(&verify::verify(&request, &mut |_, _| ())?.report);
+            Ok(())
         }
-        AuditVerb::Export { config, format, out } => export(&config, format, &out).await,
+        AuditVerb::Export { config, format: Format::Tiles, to, .. } => {
+            export_tiles(&config, &to.context("say where the tiles go: --to")?).await
+        }
+        AuditVerb::Export { config, format, out, .. } => {
+            export(&config, format, &out.context("say where the file goes: --out")?).await
+        }
         AuditVerb::Checkpoint { config, write } => checkpoint(&config, write).await,
     }
 }
@@ -105,34 +125,8 @@ async fn verify_database(config: &Path, older: &[PathBuf]) -> anyhow::Result<()>
     }
     expect_all(&mut verifier, older)?;
     let head = archive.head().await?;
-    let mut next = 0;
-    while next < head.size {
-        let leaves = archive.leaves(next, PAGE).await?;
-        anyhow::ensure!(!leaves.is_empty(), "entry {next} is missing from the database");
-        for leaf in leaves.into_iter().filter(|leaf| leaf.seq < head.size) {
-            verifier.entry(&leaf.bytes)?;
-            next = leaf.seq + 1;
-        }
-    }
+    each_leaf(&archive, head.size, |leaf| Ok(verifier.entry(leaf)?)).await?;
     say(&verifier.finish(&head.checkpoint)?);
-    Ok(())
-}
-
-fn verify_export(file: &Path, older: &[PathBuf]) -> anyhow::Result<()> {
-    let manifest_path = manifest_path(file);
-    let manifest: Manifest = serde_json::from_str(&config::read(&manifest_path)?)
-        .with_context(|| format!("{}: not a manifest", manifest_path.display()))?;
-    anyhow::ensure!(
-        manifest.format == "ndjson",
-        "only an ndjson export holds the entries themselves; export that"
-    );
-    let mut verifier = Verifier::new(&manifest.public_key)?;
-    expect_all(&mut verifier, older)?;
-    let lines = BufReader::new(File::open(file).with_context(|| file.display().to_string())?).split(b'\n');
-    for line in lines {
-        verifier.entry(&line?)?;
-    }
-    say(&verifier.finish(&manifest.checkpoint)?);
     Ok(())
 }
 
@@ -165,29 +159,12 @@ async fn export(config: &Path, format: Format, out: &Path) -> anyhow::Result<()>
     let head = archive.head().await?;
     let file = File::create(out).with_context(|| out.display().to_string())?;
     let mut hashed = Hashed::new(BufWriter::new(file));
-    match format {
-        Format::Ndjson => {
-            let mut next = 0;
-            while next < head.size {
-                for leaf in archive.leaves(next, PAGE).await?.into_iter().filter(|leaf| leaf.seq < head.size)
-                {
-                    write_ndjson(&mut hashed, &leaf.bytes)?;
-                    next = leaf.seq + 1;
-                }
-            }
-        }
-        Format::Csv => {
-            let mut rows = CsvWriter::new(&mut hashed)?;
-            let mut next = 0;
-            while next < head.size {
-                for leaf in archive.leaves(next, PAGE).await?.into_iter().filter(|leaf| leaf.seq < head.size)
-                {
-                    rows.write(&Entry::decode(&leaf.bytes)?, &leaf.bytes)?;
-                    next = leaf.seq + 1;
-                }
-            }
-            rows.finish()?;
-        }
+    if format == Format::Csv {
+        let mut rows = CsvWriter::new(&mut hashed)?;
+        each_leaf(&archive, head.size, |leaf| Ok(rows.write(&Entry::decode(leaf)?, leaf)?)).await?;
+        rows.finish()?;
+    } else {
+        each_leaf(&archive, head.size, |leaf| Ok(write_ndjson(&mut hashed, leaf)?)).await?;
     }
     let (mut writer, file_sha256) = hashed.finish();
     writer.flush()?;
@@ -208,10 +185,36 @@ async fn export(config: &Path, format: Format, out: &Path) -> anyhow::Result<()>
     Ok(())
 }
 
-fn manifest_path(file: &Path) -> PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push(".manifest.json");
-    PathBuf::from(name)
+async fn export_tiles(config: &Path, to: &Path) -> anyhow::Result<()> {
+    let (_, archive, public_key) = open(config).await?;
+    let head = archive.head().await?;
+    let mut export = TilesExport::new(directory::Directory::new_or_empty(to)?);
+    each_leaf(&archive, head.size, |leaf| Ok(export.entry(leaf)?)).await?;
+    let (size, root) = export.finish(&head.checkpoint)?;
+    anyhow::ensure!(
+        (size, root) == (head.size, head.root),
+        "the entries are not those of the checkpoint; run `concordat audit verify`"
+    );
+    output::line(&format!("{size} entries as tiles in {}; their key is {public_key}", to.display()));
+    Ok(())
+}
+
+/// Takes every entry below `size` in order, a page at a time.
+async fn each_leaf(
+    archive: &Archive,
+    size: u64,
+    mut take: impl FnMut(&[u8]) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut next = 0;
+    while next < size {
+        let leaves = archive.leaves(next, PAGE).await?;
+        anyhow::ensure!(!leaves.is_empty(), "entry {next} is missing from the database");
+        for leaf in leaves.into_iter().filter(|leaf| leaf.seq < size) {
+            take(&leaf.bytes)?;
+            next = leaf.seq + 1;
+        }
+    }
+    Ok(())
 }
 
 async fn checkpoint(config: &Path, write: bool) -> anyhow::Result<()> {

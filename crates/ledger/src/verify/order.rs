@@ -23,8 +23,10 @@ pub(super) struct Order {
     decisions: HashMap<String, Decision>,
     withdrawn: HashSet<String>,
     objections: BTreeMap<String, Objection>,
-    /// Each linked subject's representative.
+    /// The subject that a linked subject leads to; a representative leads nowhere.
     persons: HashMap<String, String>,
+    /// How many subjects a representative stands for, where it is more than itself.
+    linked: HashMap<String, u64>,
     agreements: HashMap<String, AgreementStamp>,
     policy_revision: u64,
     grants: HashMap<String, Grant>,
@@ -349,21 +351,30 @@ impl Order {
             && (objection.recipients.is_empty() || objection.recipients.contains(&decided.recipient))
     }
 
+    /// The representative of everybody that this subject is linked with.
     fn person<'a>(&'a self, subject: &'a str) -> &'a str {
-        self.persons.get(subject).map_or(subject, String::as_str)
+        let mut person = subject;
+        while let Some(next) = self.persons.get(person) {
+            person = next;
+        }
+        person
     }
 
     fn link(&mut self, subjects: &[String]) {
-        let Some(first) = subjects.first().map(|subject| self.person(subject).to_owned()) else { return };
-        let joined: HashSet<String> =
+        let mut joined: Vec<String> =
             subjects.iter().map(|subject| self.person(subject).to_owned()).collect();
-        for representative in self.persons.values_mut() {
-            if joined.contains(representative) {
-                representative.clone_from(&first);
-            }
-        }
-        for subject in joined.iter().chain(subjects) {
-            self.persons.insert(subject.clone(), first.clone());
+        joined.sort_unstable();
+        joined.dedup();
+        let size =
+            |persons: &HashMap<String, u64>, person: &String| persons.get(person).copied().unwrap_or(1);
+        let Some(most) = joined.iter().max_by_key(|person| size(&self.linked, person)).cloned() else {
+            return;
+        };
+        // The smaller join the larger, so that no way to a representative is long.
+        for person in joined.into_iter().filter(|person| *person != most) {
+            let sum = size(&self.linked, &most) + size(&self.linked, &person);
+            self.linked.insert(most.clone(), sum);
+            self.persons.insert(person, most.clone());
         }
     }
 }

@@ -6,6 +6,8 @@ use crate::{
     note::NoteSigner,
 };
 
+mod exports;
+
 const DAY_US: i64 = 86_400_000_000;
 
 fn signer() -> NoteSigner {

@@ -1,7 +1,8 @@
 //! The ledger as a whole: tampering is noticed at start, and nothing personal is in it.
 
 use acceptance::World;
-use gateway::{config, serve};
+use clap::Parser as _;
+use gateway::{cli, config, serve};
 use serde_json::Value;
 
 async fn restarted(world: World, tamper: &[&'static str]) -> Result<(), String> {
@@ -119,6 +120,42 @@ fn collect(json: &Value, key: &str, wanted: &[&str], out: &mut Vec<String>) {
         Value::String(text) if wanted.contains(&key) => out.push(text.clone()),
         _ => {}
     }
+}
+
+#[tokio::test]
+async fn a_ledger_exported_as_tiles_or_lines_verifies_alone() {
+    let folder = with_a_few_entries().await.stop().await;
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let (config, tiles, lines) = (at("concordat.toml"), at("tiles"), at("ledger.ndjson"));
+    let audit = async |arguments: &[&str]| {
+        let arguments = ["concordat", "audit"].iter().chain(arguments);
+        cli::run(cli::Arguments::parse_from(arguments)).await.map_err(|error| format!("{error:#}"))
+    };
+    let to_tiles = ["export", "--config", &config, "--format", "tiles", "--to", &tiles];
+    audit(&to_tiles).await.unwrap();
+    audit(&["export", "--config", &config, "--out", &lines]).await.unwrap();
+    assert!(audit(&to_tiles).await.unwrap_err().contains("is not empty"));
+    let nowhere = audit(&["export", "--config", &config, "--format", "tiles"]).await;
+    assert!(nowhere.unwrap_err().contains("--to"));
+    let roots = [&tiles, &lines].map(|path| {
+        let request = verify::Request {
+            path: path.into(),
+            older: vec![at("checkpoint.txt").into()],
+            ..verify::Request::default()
+        };
+        verify::verify(&request, &mut |_, _| ()).unwrap().report.root
+    });
+    assert_eq!(roots[0], roots[1]);
+    for path in [&tiles, &lines] {
+        audit(&["verify", "--export", path, "--checkpoint", &at("checkpoint.txt")]).await.unwrap();
+    }
+    let bundle = std::fs::read_dir(folder.path().join("tiles/tile/entries/000.p")).unwrap().next().unwrap();
+    let bundle = bundle.unwrap().path();
+    let mut bytes = std::fs::read(&bundle).unwrap();
+    bytes[20] ^= 1;
+    std::fs::write(&bundle, bytes).unwrap();
+    let said = audit(&["verify", "--export", &tiles]).await.unwrap_err();
+    assert!(said.contains("entry 0 is the first that is not in order"), "{said}");
 }
 
 #[tokio::test]

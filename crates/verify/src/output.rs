@@ -1,0 +1,95 @@
+//! What the program says: the one module that prints.
+
+use std::io::{IsTerminal as _, Write as _, stderr};
+
+use serde_json::{Value, json};
+use verify::{Verified, VerifyError};
+
+/// Prints on standard output.
+#[expect(clippy::print_stdout, reason = "the program's own output")]
+pub(crate) fn say(text: &str) {
+    println!("{text}");
+}
+
+/// Prints on standard error.
+#[expect(clippy::print_stderr, reason = "the program's own output")]
+pub(crate) fn complain(text: &str) {
+    eprintln!("{text}");
+}
+
+/// The report in words.
+pub(crate) fn words(verified: &Verified) -> String {
+    let report = &verified.report;
+    let mut lines = vec![format!("{} entries of {} verify", report.entries, report.origin)];
+    lines.extend(report.kinds.iter().map(|(kind, count)| format!("  {count:>8}  {kind}")));
+    lines.push(format!("  root {}", report.root));
+    if report.older_checkpoints > 0 {
+        lines.push(format!("  {} older checkpoints are prefixes", report.older_checkpoints));
+    }
+    lines.extend(report.cosigned_by.iter().map(|cosigned| match cosigned.at_s {
+        Some(at_s) => format!("  cosigned by {} at {at_s} seconds since 1970", cosigned.witness),
+        None => format!("  cosigned by {}", cosigned.witness),
+    }));
+    if report.clock_steps_back > 0 {
+        lines
+            .push(format!("  {} entries are dated before the one in front of them", report.clock_steps_back));
+    }
+    if !report.open_intents.is_empty() {
+        lines.push(format!("  {} questions are still open", report.open_intents.len()));
+    }
+    if !verified.key_given {
+        lines.push(format!(
+            "  the key came from the export itself; compare it with the one you were given, or give that with --key:\n    {}",
+            verified.key
+        ));
+    }
+    lines.join("\n")
+}
+
+/// The report for programs.
+pub(crate) fn json(outcome: &Result<Verified, VerifyError>) -> String {
+    let value = match outcome {
+        Ok(verified) => {
+            let mut value = serde_json::to_value(verified).unwrap_or_default();
+            if let Value::Object(members) = &mut value {
+                members.insert("verified".to_owned(), true.into());
+            }
+            value
+        }
+        Err(VerifyError::Fault(fault)) => {
+            json!({"verified": false, "fault": fault, "message": fault.to_string()})
+        }
+        Err(error) => json!({"verified": null, "message": error.to_string()}),
+    };
+    format!("{value:#}")
+}
+
+/// One line on standard error that says how far it is, where that is a terminal.
+pub(crate) struct Progress {
+    shown: bool,
+    percent: Option<u64>,
+}
+
+impl Progress {
+    pub(crate) fn new(quiet: bool) -> Self {
+        Self { shown: !quiet && stderr().is_terminal(), percent: None }
+    }
+
+    pub(crate) fn show(&mut self, read: u64, all: u64) {
+        let percent = (read.saturating_mul(100) / all.max(1)).min(100);
+        if !self.shown || self.percent == Some(percent) {
+            return;
+        }
+        self.percent = Some(percent);
+        let done = usize::try_from(percent / 4).unwrap_or(0);
+        let bar = format!("{}{}", "#".repeat(done), ".".repeat(25_usize.saturating_sub(done)));
+        // A terminal that went away is no reason to stop verifying.
+        let _ = write!(stderr(), "\r[{bar}] {percent:>3}%  {read} of {all} entries");
+    }
+
+    pub(crate) fn clear(&self) {
+        if self.percent.is_some() {
+            let _ = write!(stderr(), "\r{:70}\r", "");
+        }
+    }
+}

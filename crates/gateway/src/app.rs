@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use connectors::Connectors;
 use sharing::PolicySet;
-use store::Store;
+use store::{Store, trail::TrailIndex};
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -60,6 +60,8 @@ pub struct App {
     pub entropy: Arc<dyn Entropy>,
     /// Bounds on requests.
     pub limits: RequestLimits,
+    /// The index for searching the trail.
+    pub trail: TrailIndex,
     policies: ArcSwap<InForce>,
     pub(crate) places: Arc<Semaphore>,
 }
@@ -73,11 +75,12 @@ impl App {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
         limits: RequestLimits,
+        trail: TrailIndex,
         policies: InForce,
     ) -> Self {
         let places = Arc::new(Semaphore::new(limits.requests_max));
         let policies = ArcSwap::from_pointee(policies);
-        Self { store, connectors, authenticator, clock, entropy, limits, policies, places }
+        Self { store, connectors, authenticator, clock, entropy, limits, trail, policies, places }
     }
 
     /// The policies in force.

@@ -18,7 +18,7 @@ use tracing::Instrument as _;
 
 use crate::{
     app::App,
-    caller::{Action, Caller, Capability, Context, Presented},
+    caller::{Action, Caller, CallerError, CallerFault, Capability, Context, Presented, System},
     listener::PeerCertificate,
     problem::{Face, Problem, Refusal},
 };
@@ -112,9 +112,21 @@ pub async fn receive(
     capability: Capability,
     action: Action,
 ) -> Result<Received, Refusal> {
+    receive_any(app, request, &[(capability, action)]).await
+}
+
+/// As [`receive`], for a request that more than one capability lets through, each with its action.
+///
+/// # Errors
+/// The [`Refusal`] to answer with.
+pub async fn receive_any(
+    app: &App,
+    request: Request,
+    either: &[(Capability, Action)],
+) -> Result<Received, Refusal> {
     let (parts, body) = request.into_parts();
     let id = request_id(&parts.headers);
-    match authenticate(app, &parts, capability, action).await {
+    match authenticate(app, &parts, either).await {
         Ok((caller, context)) => Ok(Received {
             caller,
             context,
@@ -135,8 +147,7 @@ type Who = (Option<String>, Option<String>, Option<String>);
 async fn authenticate(
     app: &App,
     parts: &Parts,
-    capability: Capability,
-    action: Action,
+    either: &[(Capability, Action)],
 ) -> Result<(Caller, Context), (Problem, Who)> {
     let Some(peer) = parts.extensions.get::<PeerCertificate>() else {
         return Err((Problem::Internal, (None, None, None)));
@@ -172,13 +183,49 @@ async fn authenticate(
             Some(caller.organisation.to_string()),
         )
     };
-    if !caller.may(capability) {
+    let mut may = either.iter().filter(|(capability, _)| caller.may(*capability)).peekable();
+    if may.peek().is_none() {
         return Err((Problem::CapabilityMissing, known()));
     }
-    if caller.granted(context.purpose, action).is_none() {
+    if !may.any(|(_, action)| caller.granted(context.purpose, *action).is_some()) {
         return Err((Problem::NotGranted, known()));
     }
     Ok((caller, context))
+}
+
+/// What of a request names a system, without a token.
+pub struct Shown {
+    peer: Option<PeerCertificate>,
+    route: String,
+    request_id: Option<String>,
+}
+
+impl Shown {
+    /// What this request shows.
+    pub fn by(request: &Request) -> Self {
+        Self {
+            peer: request.extensions().get::<PeerCertificate>().copied(),
+            route: request.extensions().get::<MatchedPath>().map_or("", |path| path.as_str()).to_owned(),
+            request_id: request_id(request.headers()),
+        }
+    }
+}
+
+/// The system behind the client certificate, for what needs no token because it says nothing about anybody.
+///
+/// # Errors
+/// The [`Refusal`] to answer with; it has been recorded.
+pub async fn known_system(app: &App, shown: Shown) -> Result<Arc<System>, Refusal> {
+    let Some(peer) = shown.peer else { return Err(Problem::Internal.into()) };
+    let fault = match app.authenticator.registry.system_of(&peer.fingerprint) {
+        _ if app.clock.now().as_second() > peer.not_after_s => CallerFault::CertificateExpired,
+        Some(system) => return Ok(system.clone()),
+        None => CallerFault::CertificateNotRegistered,
+    };
+    let certificate = peer.fingerprint.to_hex();
+    let error = CallerError { fault, certificate: certificate.clone(), system: None };
+    let who = (Some(certificate), None, None);
+    Err(record_refusal(app, Problem::Caller(error), &shown.route, who, shown.request_id).await)
 }
 
 /// Writes a refusal that happened before any decision to the ledger. If the ledger cannot be written, that is

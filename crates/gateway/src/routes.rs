@@ -14,6 +14,7 @@ use crate::{
 };
 
 pub mod alerts;
+pub mod audit_log;
 pub mod authzen;
 pub mod break_glass;
 pub mod consent_receipts;
@@ -27,6 +28,7 @@ pub mod objections;
 pub mod referrals;
 pub mod relationships;
 pub mod subject;
+pub mod trail;
 
 /// The description of the API.
 #[derive(OpenApi)]
@@ -47,6 +49,7 @@ pub mod subject;
         (name = "referrals", description = "Requests for a one-off disclosure, decided by a named person"),
         (name = "decisions", description = "How a decision came about"),
         (name = "authzen", description = "The same decisions for OpenID AuthZEN enforcement points"),
+        (name = "audit", description = "The ledger for those who verify it and search it"),
         (name = "health", description = "Whether the process lives and can work")
     )
 )]
@@ -96,6 +99,10 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(authzen::search_action))
         .routes(routes!(authzen::request_access))
         .routes(routes!(authzen::access_request))
+        .routes(routes!(audit_log::checkpoint))
+        .routes(routes!(audit_log::proof))
+        .routes(routes!(trail::search))
+        .routes(routes!(trail::disclosed))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
 }
@@ -110,6 +117,8 @@ pub fn router(app: Arc<App>) -> Router {
     let (router, document) = described().split_for_parts();
     let document = document.to_json().unwrap_or_default();
     router
+        // A tile's name has slashes in it, which an OpenAPI path cannot say.
+        .route("/.well-known/audit/tile/{*name}", axum::routing::get(audit_log::tile))
         .route("/fhir/Consent", axum::routing::get(fhir_consents::search_by_address))
         .route("/openapi.json", axum::routing::get(move || serve_document(document.clone())))
         .fallback(|request: Request| refuse(request, Problem::NoSuchRoute))

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use connectors::{Connectors, Route};
 use ledger::entry::Body;
-use store::{Store, Submission};
+use store::{Store, Submission, trail::TrailIndex};
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -76,7 +76,24 @@ pub async fn build(
         public_url: settings.public_url.trim_end_matches('/').to_owned(),
     };
     let limits = settings.limits.requests();
-    Ok(Arc::new(App::new(store, connectors(settings)?, authenticator, clock, entropy, limits, in_force)))
+    let trail = TrailIndex::open(&trail_file(&settings.ledger.database)).await?;
+    Ok(Arc::new(App::new(
+        store,
+        connectors(settings)?,
+        authenticator,
+        clock,
+        entropy,
+        limits,
+        trail,
+        in_force,
+    )))
+}
+
+/// The index for searching, beside the database. It can be deleted while nothing runs, and is made again.
+fn trail_file(database: &Path) -> std::path::PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(".trail");
+    name.into()
 }
 
 fn connectors(settings: &Settings) -> anyhow::Result<Connectors> {

@@ -12,6 +12,7 @@ pub mod export;
 pub mod note;
 pub mod proof;
 pub mod tile;
+pub mod trail;
 pub mod tree;
 pub mod verify;
 pub mod witness;

@@ -256,7 +256,7 @@ pub(crate) async fn frontier_at(pool: &SqlitePool, size: u64) -> Result<Frontier
 }
 
 /// A complete node of the tree.
-async fn node_hash(pool: &SqlitePool, level: u32, position: u64) -> Result<Hash, StoreError> {
+pub(crate) async fn node_hash(pool: &SqlitePool, level: u32, position: u64) -> Result<Hash, StoreError> {
     let hash: Option<Vec<u8>> =
         sqlx::query_scalar("SELECT hash FROM ledger_node WHERE level = $1 AND position = $2")
             .bind(i64::from(level))

@@ -14,6 +14,8 @@ mod opt_out;
 mod queue;
 mod row;
 mod subjects;
+mod tiles;
+pub mod trail;
 mod writer;
 
 pub use audit::{Archive, Head, StoredLeaf};

@@ -39,6 +39,8 @@ pub enum Action {
     Record,
     /// Review alerts, referrals and decisions.
     Review,
+    /// Search the trail.
+    Audit,
 }
 
 impl Action {
@@ -49,11 +51,12 @@ impl Action {
             Self::Decide => "decide",
             Self::Record => "record",
             Self::Review => "review",
+            Self::Audit => "audit",
         }
     }
 
     fn parse(text: &str) -> Option<Self> {
-        [Self::Read, Self::Decide, Self::Record, Self::Review]
+        [Self::Read, Self::Decide, Self::Record, Self::Review, Self::Audit]
             .into_iter()
             .find(|action| action.as_str() == text)
     }

@@ -45,6 +45,8 @@ pub enum Capability {
     /// Review: alerts, emergencies, referrals and explanations in full. For the systems that information
     /// governance staff use.
     Review,
+    /// Search the trail, and read the entries of the ledger whole. For auditors' systems.
+    Audit,
     /// Run unattended jobs, with a named owner in place of a practitioner.
     Unattended,
 }

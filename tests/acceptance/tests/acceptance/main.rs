@@ -26,3 +26,4 @@ mod restrictions;
 mod surface;
 mod timing;
 mod tls;
+mod trail;

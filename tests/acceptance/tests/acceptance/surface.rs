@@ -13,11 +13,20 @@ async fn nothing_in_the_document_works_without_authentication() {
     assert!(document.body["openapi"].as_str().unwrap().starts_with("3.1"));
     let paths = document.body["paths"].as_object().unwrap();
     assert!(paths.len() >= 11, "{paths:?}");
-    let open = ["/.well-known/authzen-configuration", "/fhir/metadata", "/healthz", "/readyz"];
+    let open = [
+        "/.well-known/audit/checkpoint",
+        "/.well-known/audit/proof/{index}",
+        "/.well-known/authzen-configuration",
+        "/fhir/metadata",
+        "/healthz",
+        "/readyz",
+    ];
     for (path, operations) in paths {
         for method in operations.as_object().unwrap().keys() {
-            let concrete =
-                path.replace("{provider}", "nhs-pds").replace("{id}", "con_00000000000000000000000000000000");
+            let concrete = path
+                .replace("{provider}", "nhs-pds")
+                .replace("{id}", "con_00000000000000000000000000000000")
+                .replace("{index}", "0");
             let url = format!("{}{concrete}", world.settings.public_url);
             let sent = client.request(method.to_uppercase().parse().unwrap(), url).send().await.unwrap();
             let expected =

@@ -46,7 +46,7 @@ struct PartnerRow {
     may: &'static str,
 }
 
-const PARTNERS: [PartnerRow; 3] = [
+const PARTNERS: [PartnerRow; 4] = [
     PartnerRow {
         name: "fire",
         organisation: "gmca",
@@ -84,6 +84,15 @@ const PARTNERS: [PartnerRow; 3] = [
         purposes: &["direct-care", "safeguarding-adult", "vital-interests"],
         may: "[\"ask\", \"record\", \"review\"]",
     },
+    PartnerRow {
+        name: "auditor",
+        organisation: "trafford-council",
+        client_id: "trafford-internal-audit",
+        practitioner: "TRF-AUD-3",
+        role: "auditor",
+        purposes: &["service-improvement"],
+        may: "[\"audit\"]",
+    },
 ];
 
 /// The demonstration's audience and ledger.
@@ -97,7 +106,8 @@ const ORIGIN: &str = "concordat.example/demo";
 /// When the folder cannot be written.
 pub fn prepare(state: &Path, policies: &Path, ports: Ports) -> anyhow::Result<PathBuf> {
     fs::create_dir_all(state).with_context(|| state.display().to_string())?;
-    if !state.join("ca.pem").exists() {
+    let has_all = PARTNERS.iter().all(|partner| state.join(format!("{}.pem", partner.name)).exists());
+    if !state.join("ca.pem").exists() || !has_all {
         make_certificates(state)?;
     }
     for name in ["ledger-signing.key", "lookup.key"] {

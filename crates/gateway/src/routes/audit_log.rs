@@ -1,0 +1,93 @@
+//! The ledger for those who verify it: its checkpoint, tiles, entry bundles and proofs in C2SP formats, below
+//! `/.well-known/audit`. A registered client certificate is enough for hashes, which say nothing about anybody;
+//! entries need the capability `audit`, and reading them is an entry.
+//!
+//! Source: <https://c2sp.org/tlog-tiles>, <https://c2sp.org/tlog-proof>.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Path, Request, State},
+    http::header,
+    response::{IntoResponse, Response},
+};
+use ledger::{
+    entry::Body,
+    tile::{TileOf, TileRef},
+};
+use store::Submission;
+
+use crate::{
+    app::App,
+    caller::Capability,
+    disclose::{commit_problem, internal},
+    edge::{Shown, known_system, request_id},
+    problem::{Face, Problem, Refusal},
+};
+
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// The newest checkpoint, a signed note.
+#[utoipa::path(get, path = "/.well-known/audit/checkpoint", tag = "audit",
+    responses((status = 200, description = "A C2SP tlog-checkpoint", content_type = "text/plain"), (status = 403, description = "The certificate is not registered")))]
+pub async fn checkpoint(State(app): State<Arc<App>>, request: Request) -> Response {
+    let (id, shown) = (request_id(request.headers()), Shown::by(&request));
+    respond(id, async {
+        known_system(&app, shown).await?;
+        let head = app.store.head().await.map_err(|error| Refusal::from(internal(&error)))?;
+        Ok(([(header::CONTENT_TYPE, TEXT)], head.checkpoint).into_response())
+    })
+    .await
+}
+
+/// A tile of hashes, or a bundle of entries.
+#[utoipa::path(get, path = "/.well-known/audit/tile/{name}", tag = "audit", params(("name" = String, Path, description = "As in C2SP tlog-tiles, such as `0/000.p/5` or `entries/000`")),
+    responses((status = 200, description = "The tile", content_type = "application/octet-stream"), (status = 403, description = "The certificate is not registered, or not for entries"),
+        (status = 404, description = "There is no such tile")))]
+pub async fn tile(State(app): State<Arc<App>>, Path(name): Path<String>, request: Request) -> Response {
+    let (id, shown) = (request_id(request.headers()), Shown::by(&request));
+    respond(id, async {
+        let system = known_system(&app, shown).await?;
+        let Ok(named) = format!("tile/{name}").parse::<TileRef>() else {
+            return Err(Problem::NoSuchEntry.into());
+        };
+        if named.of == TileOf::Entries {
+            if !system.settings.may.contains(&Capability::Audit) {
+                return Err(Problem::CapabilityMissing.into());
+            }
+            let from = named.index * 256;
+            let entry = Body::AuditRead {
+                what: "entries".to_owned(),
+                by_operator: system.settings.id.to_string(),
+                from,
+                until: from + u64::from(named.width),
+            };
+            let recorded = app.store.commit(Submission::of(app.clock.now(), vec![entry])).await;
+            recorded.map_err(|error| Refusal::from(commit_problem(error)))?;
+        }
+        let bytes = app.store.tile(named).await.map_err(|error| Refusal::from(internal(&error)))?;
+        let bytes = bytes.ok_or(Problem::NoSuchEntry)?;
+        Ok(([(header::CONTENT_TYPE, "application/octet-stream")], bytes).into_response())
+    })
+    .await
+}
+
+/// That an entry is in the ledger, under its newest checkpoint.
+#[utoipa::path(get, path = "/.well-known/audit/proof/{index}", tag = "audit", params(("index" = u64, Path, description = "The entry, from 0: a receipt's `log_position`")),
+    responses((status = 200, description = "A C2SP tlog-proof", content_type = "text/plain"), (status = 403, description = "The certificate is not registered"),
+        (status = 404, description = "There is no such entry")))]
+pub async fn proof(State(app): State<Arc<App>>, Path(index): Path<String>, request: Request) -> Response {
+    let (id, shown) = (request_id(request.headers()), Shown::by(&request));
+    respond(id, async {
+        known_system(&app, shown).await?;
+        let index: u64 = index.parse().map_err(|_| Problem::NoSuchEntry)?;
+        let proof = app.store.proof(index).await.map_err(|error| Refusal::from(internal(&error)))?;
+        let proof = proof.ok_or(Problem::NoSuchEntry)?;
+        Ok(([(header::CONTENT_TYPE, TEXT)], proof.to_text()).into_response())
+    })
+    .await
+}
+
+async fn respond(id: Option<String>, work: impl Future<Output = Result<Response, Refusal>>) -> Response {
+    work.await.unwrap_or_else(|refusal| refusal.into_response(Face::Problem, id.as_deref()))
+}

@@ -1,0 +1,252 @@
+//! What an entry can be found by. One function says it for whoever builds an index and for whoever checks that an
+//! entry that was found is one that was asked for, so that an index is a help and never a witness.
+
+use std::{collections::BTreeSet, fmt};
+
+use crate::entry::{Actor, Body, Decided, Entry};
+
+/// What an entry can be found by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Field {
+    /// A person, by pseudonym.
+    Subject,
+    /// An organisation: whoever acted, asked or received.
+    Organisation,
+    /// The human who acted.
+    Practitioner,
+    /// The record holder.
+    Provider,
+    /// The purpose.
+    Purpose,
+    /// The agreement.
+    Agreement,
+    /// The decision, or what else the entry is about by identifier: a consent, an objection, an alert, a grant.
+    Reference,
+    /// A reason for which something was not released.
+    Reason,
+    /// An item that was asked for, permitted or released.
+    Item,
+    /// The kind of entry.
+    Kind,
+    /// The case.
+    Case,
+}
+
+impl Field {
+    /// The field's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Subject => "subject",
+            Self::Organisation => "organisation",
+            Self::Practitioner => "practitioner",
+            Self::Provider => "provider",
+            Self::Purpose => "purpose",
+            Self::Agreement => "agreement",
+            Self::Reference => "reference",
+            Self::Reason => "reason",
+            Self::Item => "item",
+            Self::Kind => "kind",
+            Self::Case => "case_reference",
+        }
+    }
+}
+
+/// One thing that an entry can be found by.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Term {
+    /// What it is.
+    pub field: Field,
+    /// Which.
+    pub value: String,
+}
+
+impl Term {
+    /// A term.
+    pub fn new(field: Field, value: impl Into<String>) -> Self {
+        Self { field, value: value.into() }
+    }
+}
+
+impl fmt::Display for Term {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}:{}", self.field.as_str(), self.value)
+    }
+}
+
+/// The decision that an entry ends or moves on, by identifier. What it was about is in the entry that decided it.
+pub fn follows(body: &Body) -> Option<&str> {
+    match body {
+        Body::Release { decision_id, .. }
+        | Body::Closure { decision_id, .. }
+        | Body::ReferralMoved { decision_id, .. }
+        | Body::GrantMade { decision_id, .. } => Some(decision_id),
+        _ => None,
+    }
+}
+
+/// What a decision's first entry says.
+pub fn decided(body: &Body) -> Option<&Decided> {
+    match body {
+        Body::Intent(decided) | Body::Refusal(decided) | Body::Referral(decided) => Some(decided),
+        _ => None,
+    }
+}
+
+/// Everything that an entry can be found by. `first` is what decided the question that it ends, where it ends one.
+pub fn terms(entry: &Entry, first: Option<&Decided>) -> BTreeSet<Term> {
+    let mut terms = Terms(BTreeSet::new());
+    terms.add(Field::Kind, entry.body.kind());
+    if let Some(first) = first {
+        terms.decided(first);
+    }
+    terms.body(&entry.body);
+    terms.0
+}
+
+struct Terms(BTreeSet<Term>);
+
+impl Terms {
+    fn add(&mut self, field: Field, value: &str) {
+        if !value.is_empty() {
+            self.0.insert(Term::new(field, value));
+        }
+    }
+
+    fn all(&mut self, field: Field, values: &[String]) {
+        values.iter().for_each(|value| self.add(field, value));
+    }
+
+    fn items(&mut self, items: &[String]) {
+        // An item by name, whatever the form it left in.
+        items.iter().for_each(|item| self.add(Field::Item, item.split(':').next().unwrap_or(item)));
+    }
+
+    fn actor(&mut self, by: &Actor) {
+        self.add(Field::Organisation, &by.organisation);
+        let human = by.practitioner.as_ref().or(by.unattended_owner.as_ref());
+        human.into_iter().for_each(|id| self.add(Field::Practitioner, id));
+    }
+
+    fn about(&mut self, reference: &str, subject: &str, by: &Actor) {
+        self.add(Field::Reference, reference);
+        self.add(Field::Subject, subject);
+        self.actor(by);
+    }
+
+    fn decided(&mut self, decided: &Decided) {
+        self.about(&decided.decision_id, &decided.subject, &decided.by);
+        self.add(Field::Organisation, &decided.recipient);
+        self.add(Field::Provider, &decided.provider);
+        self.add(Field::Purpose, &decided.purpose);
+        self.add(Field::Case, &decided.case_reference);
+        decided.agreement.iter().for_each(|agreement| self.add(Field::Agreement, &agreement.agreement));
+        self.all(Field::Reason, &decided.reasons);
+        self.items(&decided.asked);
+        self.items(&decided.permitted);
+        for reference in decided.grant.iter().chain(&decided.break_glass) {
+            self.add(Field::Reference, reference);
+        }
+    }
+
+    #[expect(clippy::too_many_lines, reason = "one exhaustive match: a kind and what finds it side by side")]
+    fn body(&mut self, body: &Body) {
+        match body {
+            Body::Intent(decided) | Body::Refusal(decided) | Body::Referral(decided) => self.decided(decided),
+            Body::Release { decision_id, subjects, items, .. } => {
+                self.add(Field::Reference, decision_id);
+                self.all(Field::Subject, subjects);
+                self.items(items);
+            }
+            Body::Closure { decision_id, reasons, linked, .. } => {
+                self.add(Field::Reference, decision_id);
+                self.all(Field::Reason, reasons);
+                self.all(Field::Subject, linked);
+            }
+            Body::ConsentRecorded { consent_id, subject, controller, recipients, purposes, by, .. } => {
+                self.about(consent_id, subject, by);
+                self.add(Field::Organisation, controller);
+                self.all(Field::Organisation, recipients);
+                self.all(Field::Purpose, purposes);
+            }
+            Body::ConsentWithdrawn { consent_id, subject, by }
+            | Body::ConsentStatusChanged { consent_id, subject, by, .. } => {
+                self.about(consent_id, subject, by)
+            }
+            Body::ObjectionRecorded { objection_id, subject, purposes, recipients, by } => {
+                self.about(objection_id, subject, by);
+                self.all(Field::Purpose, purposes);
+                self.all(Field::Organisation, recipients);
+            }
+            Body::ObjectionEnded { objection_id, subject, by, .. }
+            | Body::ObjectionAnswered { objection_id, subject, by, .. } => {
+                self.about(objection_id, subject, by)
+            }
+            Body::RelationshipRecorded {
+                relationship_id, subject, organisation, practitioner, by, ..
+            } => {
+                self.about(relationship_id, subject, by);
+                self.add(Field::Organisation, organisation);
+                practitioner.iter().for_each(|id| self.add(Field::Practitioner, id));
+            }
+            Body::RelationshipEnded { relationship_id, subject, by } => {
+                self.about(relationship_id, subject, by)
+            }
+            Body::BreakGlassDeclared { break_glass_id, subject, purpose, reason, by, .. } => {
+                self.about(break_glass_id, subject, by);
+                self.add(Field::Purpose, purpose);
+                self.add(Field::Reason, reason);
+            }
+            Body::AlertHandled { alert_id, by, .. } => {
+                self.add(Field::Reference, alert_id);
+                by.iter().for_each(|by| self.actor(by));
+            }
+            Body::ReferralMoved { decision_id, by, .. } => {
+                self.add(Field::Reference, decision_id);
+                self.actor(by);
+            }
+            Body::GrantMade {
+                grant_id,
+                decision_id,
+                subject,
+                recipient,
+                practitioner,
+                provider,
+                purpose,
+                items,
+                by,
+                ..
+            } => {
+                self.about(grant_id, subject, by);
+                self.add(Field::Reference, decision_id);
+                self.add(Field::Organisation, recipient);
+                self.add(Field::Practitioner, practitioner);
+                self.add(Field::Provider, provider);
+                self.add(Field::Purpose, purpose);
+                self.items(items);
+            }
+            Body::GrantRevoked { grant_id, subject, by } => self.about(grant_id, subject, by),
+            Body::OptOutsImported { batch, purpose, .. } => {
+                self.add(Field::Reference, batch);
+                self.add(Field::Purpose, purpose);
+            }
+            Body::DecisionRead { of, by, .. } => {
+                self.add(Field::Reference, of);
+                self.actor(by);
+            }
+            Body::SubjectRecordRead { subject, by, .. } => {
+                self.add(Field::Subject, subject);
+                self.actor(by);
+            }
+            Body::RequestRefused { code, organisation, .. } => {
+                self.add(Field::Reason, code);
+                organisation.iter().for_each(|organisation| self.add(Field::Organisation, organisation));
+            }
+            Body::HandshakeRefused { reason, .. } => self.add(Field::Reason, reason),
+            Body::PolicySetActivated { agreements, .. } => {
+                agreements.iter().for_each(|stamp| self.add(Field::Agreement, &stamp.agreement));
+            }
+            Body::PolicySetRejected { code, .. } => self.add(Field::Reason, code),
+            Body::LogOpened { .. } | Body::AuditRead { .. } => {}
+        }
+    }
+}

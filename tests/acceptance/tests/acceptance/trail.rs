@@ -1,0 +1,279 @@
+//! The ledger as it is served to those who verify it, and as it is searched.
+
+use acceptance::{Answer, Request, World};
+use ledger::{
+    checkpoint::Checkpoint,
+    entry::{Body, Entry},
+    note::NoteVerifier,
+    proof::TlogProof,
+    tile::{self, TileRef},
+    tree::{Frontier, leaf_hash},
+};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+const NUMBER: &str = "9732110317";
+
+async fn fetched(world: &World, certificate_of: &str, path: &str) -> (StatusCode, Vec<u8>) {
+    let url = format!("{}/.well-known/audit/{path}", world.settings.public_url);
+    let answer = world.client(certificate_of).get(url).send().await.unwrap();
+    (answer.status(), answer.bytes().await.unwrap().to_vec())
+}
+
+fn key(world: &World) -> NoteVerifier {
+    let entries = world.app.store.verifier().clone();
+    entries
+}
+
+fn search(world: &World, partner: &'static str, body: Value) -> Request {
+    let purpose = if partner == "auditor" { "service-improvement" } else { "direct-care" };
+    world.act(partner, "/v1/trail/search", purpose, body)
+}
+
+fn kinds(answer: &Answer) -> Vec<String> {
+    let entries = answer.body["entries"].as_array().unwrap_or_else(|| panic!("{answer:?}")).iter();
+    entries.map(|entry| entry["leaf"]["kind"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn the_ledger_is_served_as_tiles_to_registered_certificates_and_entries_to_auditors() {
+    let world = World::new().await;
+    for _ in 0..3 {
+        assert_eq!(world.send(world.prevention(NUMBER)).await.status, StatusCode::OK);
+    }
+    let (status, note) = fetched(&world, "fire", "checkpoint").await;
+    assert_eq!(status, StatusCode::OK);
+    let checkpoint = Checkpoint::open(std::str::from_utf8(&note).unwrap(), &key(&world)).unwrap();
+    let name = |of: &str| {
+        TileRef {
+            of: of.parse::<u8>().map_or(tile::TileOf::Entries, tile::TileOf::Hashes),
+            index: 0,
+            width: u16::try_from(checkpoint.size).unwrap(),
+        }
+        .to_string()
+    };
+    let (status, hashes) = fetched(&world, "fire", &name("0")).await;
+    assert_eq!(status, StatusCode::OK);
+    let mut frontier = Frontier::empty();
+    for hash in tile::hashes_in(name("0").parse().unwrap(), &hashes).unwrap() {
+        frontier.push(hash);
+    }
+    assert_eq!(frontier.root(), checkpoint.root, "the tile's hashes make the signed root");
+    let (status, _) = fetched(&world, "fire", &name("entries")).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    let (status, bundle) = fetched(&world, "auditor", &name("entries")).await;
+    assert_eq!(status, StatusCode::OK);
+    let mut frontier = Frontier::empty();
+    for leaf in tile::entries_in(name("entries").parse().unwrap(), &bundle).unwrap() {
+        frontier.push(leaf_hash(leaf));
+    }
+    assert_eq!(frontier.root(), checkpoint.root, "and so do the entries");
+    assert_eq!(world.last_kinds(1).await, ["audit_read"]);
+    for (path, expected) in [
+        ("tile/0/001", StatusCode::NOT_FOUND),
+        ("tile/0/000", StatusCode::NOT_FOUND),
+        ("tile/7/000", StatusCode::NOT_FOUND),
+        ("tile/0/x018446744073709551615/000", StatusCode::NOT_FOUND),
+        ("tile/entries/../../etc", StatusCode::NOT_FOUND),
+        ("proof/999999", StatusCode::NOT_FOUND),
+        ("proof/x", StatusCode::NOT_FOUND),
+    ] {
+        assert_eq!(fetched(&world, "auditor", path).await.0, expected, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_receipt_is_proved_against_a_later_checkpoint() {
+    let world = World::new().await;
+    let answer = world.send(world.prevention(NUMBER)).await;
+    let refused = world.send(world.prevention("9990000239")).await;
+    for _ in 0..5 {
+        world.send(world.prevention(NUMBER)).await;
+    }
+    for receipt in [&answer.body["receipt"], &refused.body["receipt"]] {
+        let position = receipt["log_position"].as_u64().unwrap();
+        let (status, text) = fetched(&world, "fire", &format!("proof/{position}")).await;
+        assert_eq!(status, StatusCode::OK);
+        let proof = TlogProof::parse(std::str::from_utf8(&text).unwrap()).unwrap();
+        let leaf = world.app.store.leaves(position, 1).await.unwrap().remove(0);
+        let shown = proof.verify(&leaf.bytes, &key(&world), &[]).unwrap();
+        assert!(shown.checkpoint.size > position + 1, "a later checkpoint than the receipt's own");
+        assert!(proof.verify(b"another", &key(&world), &[]).is_err());
+        assert_eq!(receipt["leaf_hash"], ledger::tree::hexadecimal(&leaf_hash(&leaf.bytes)));
+    }
+}
+
+#[tokio::test]
+async fn an_auditor_finds_by_what_an_auditor_asks() {
+    let world = World::new().await;
+    let released = world.send(world.prevention(NUMBER)).await;
+    world.clock.advance_s(60);
+    world.send(world.prevention("9000000025")).await;
+    world.send(world.referral("SWR-2042")).await;
+    let id = released.body["receipt"]["decision_id"].as_str().unwrap();
+    let find = |body: Value| world.send(search(&world, "auditor", body));
+    assert_eq!(kinds(&find(json!({ "reference": id })).await), ["release", "intent"]);
+    assert_eq!(
+        kinds(&find(json!({ "reason": "restricted", "purpose": "fire-prevention-targeting" })).await),
+        ["closure"]
+    );
+    assert_eq!(kinds(&find(json!({ "reason": "consent-absent" })).await), ["closure", "refusal"]);
+    assert_eq!(kinds(&find(json!({ "item": "person.birth_date", "kind": "release" })).await), ["release"]);
+    assert_eq!(kinds(&find(json!({ "agreement": "gm-fire-prevention-over-65s", "kind": "release", "practitioner": "GMFRS-1001" })).await), ["release"]);
+    assert_eq!(kinds(&find(json!({ "provider": "trafford-asc" })).await), ["closure", "refusal"]);
+    assert_eq!(
+        kinds(&find(json!({ "case_reference": "CASE-1", "from": "2026-11-23T12:01:00Z" })).await).len(),
+        4
+    );
+    assert!(
+        kinds(&find(json!({ "organisation": "gmca", "until": "2026-11-23T11:00:00Z" })).await).is_empty()
+    );
+    assert!(kinds(&find(json!({ "practitioner": "nobody" })).await).is_empty());
+    // The leaf is the ledger's own.
+    let answer = find(json!({ "reference": id })).await;
+    let leaf = answer.body["entries"][0]["leaf"].clone();
+    assert_eq!(serde_json::from_value::<Entry>(leaf).unwrap().body.kind(), "release");
+    // Page by page comes to the same.
+    let (mut seen, mut cursor) = (Vec::new(), None::<String>);
+    let end = world.app.store.head().await.unwrap().size.to_string();
+    loop {
+        let from = cursor.clone().unwrap_or_else(|| end.clone());
+        let page = find(
+            json!({ "organisation": "gmca", "limit": 2, "cursor": from, "until": "2026-11-23T12:01:30Z" }),
+        )
+        .await;
+        seen.extend(kinds(&page));
+        match page.body["next"].as_str() {
+            Some(next) => cursor = Some(next.to_owned()),
+            None => break,
+        }
+    }
+    assert_eq!(seen.len(), 6, "{seen:?}");
+    let said: Vec<_> = world
+        .entries()
+        .await
+        .into_iter()
+        .filter_map(|entry| match entry.body {
+            Body::DecisionRead { what, .. } => Some(what),
+            _ => None,
+        })
+        .collect();
+    assert!(
+        said.contains(&"trail by kind, item".to_owned()) || said.contains(&"trail by item, kind".to_owned()),
+        "{said:?}"
+    );
+    for bad in [
+        json!({}),
+        json!({ "from": "yesterday" }),
+        json!({ "cursor": "x", "kind": "release" }),
+        json!({ "colour": "red" }),
+    ] {
+        assert_eq!(find(bad.clone()).await.code(), "invalid-request", "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn a_persons_trail_is_found_under_every_name_and_looking_is_in_it() {
+    let world = World::new().await;
+    world.send(world.prevention("9736363023")).await;
+    world.send(world.consent("SWR-2044")).await;
+    world.clock.advance_s(60);
+    // The council's record links the referral with the number.
+    assert_eq!(world.send(world.referral("SWR-2044")).await.status, StatusCode::OK);
+    let mut by_number =
+        search(&world, "auditor", json!({ "subject": { "scheme": "nhs-number", "value": "9736363023" } }));
+    by_number.record = Some(("nhs-number".to_owned(), "9736363023".to_owned()));
+    let found = world.send(by_number).await;
+    let kinds_found = kinds(&found);
+    assert_eq!(kinds_found.iter().filter(|kind| *kind == "release").count(), 2, "{kinds_found:?}");
+    assert!(kinds_found.contains(&"consent_recorded".to_owned()));
+    assert_eq!(kinds_found[0], "subject_record_read", "that somebody looked is in it");
+    let unsigned =
+        search(&world, "auditor", json!({ "subject": { "scheme": "nhs-number", "value": "9736363023" } }));
+    assert_eq!(world.send(unsigned).await.code(), "context-mismatch");
+}
+
+#[tokio::test]
+async fn officers_see_what_was_asked_of_their_own_records() {
+    let world = World::new().await;
+    world.send(world.prevention("9000000025")).await;
+    let all = json!({ "purpose": "fire-prevention-targeting" });
+    assert_eq!(kinds(&world.send(search(&world, "nhs", all.clone())).await), ["closure", "intent"]);
+    assert!(kinds(&world.send(search(&world, "council", all.clone())).await).is_empty());
+    let mut asker = search(&world, "fire", all);
+    PREVENTION.clone_into(&mut asker.purpose);
+    let asker = world.send(asker).await;
+    assert!(kinds(&asker).is_empty(), "why there was no record is not for whoever asked: {asker:?}");
+    let mut nobody = search(&world, "fire", json!({ "kind": "release" }));
+    PREVENTION.clone_into(&mut nobody.purpose);
+    nobody.spoil_access = Some(|claims| {
+        for detail in claims["authorization_details"].as_array_mut().unwrap() {
+            detail["actions"] = json!(["read"]);
+        }
+    });
+    assert_eq!(world.send(nobody).await.code(), "not-granted");
+}
+
+const PREVENTION: &str = "fire-prevention-targeting";
+
+#[tokio::test]
+async fn everyone_whose_data_went_somewhere_in_one_call() {
+    let world = World::new().await;
+    for number in [NUMBER, "9736363023", NUMBER] {
+        assert_eq!(world.send(world.prevention(number)).await.status, StatusCode::OK);
+    }
+    world.send(world.prevention("9990000239")).await;
+    let ask = |agreement: Value, from: &str| {
+        let mut body = json!({ "recipient": "gmca", "from": from, "until": "2026-11-24T00:00:00Z" });
+        if !agreement.is_null() {
+            body["agreement"] = agreement;
+        }
+        world.act("auditor", "/v1/trail/disclosed", "service-improvement", body)
+    };
+    let answer = world.send(ask(json!("gm-fire-prevention-over-65s"), "2026-11-23T00:00:00Z")).await;
+    assert_eq!(answer.body["releases"].as_array().map(Vec::len), Some(3), "{answer:?}");
+    assert_eq!(answer.body["people"], 2);
+    assert!(answer.body["items"].as_array().unwrap().contains(&json!("person.birth_date:age-band")));
+    assert_eq!(answer.body["releases"][0]["case_reference"], "CASE-1");
+    let none = world.send(ask(json!("gm-safe-and-well-referral"), "2026-11-23T00:00:00Z")).await;
+    assert_eq!(none.body["people"], 0, "{none:?}");
+    let later = world.send(ask(Value::Null, "2026-11-23T13:00:00Z")).await;
+    assert_eq!(later.body["releases"], json!([]));
+    let nhs = world.act(
+        "nhs",
+        "/v1/trail/disclosed",
+        "direct-care",
+        json!({ "recipient": "gmca", "from": "2026-11-23T00:00:00Z", "until": "2026-11-24T00:00:00Z" }),
+    );
+    assert_eq!(world.send(nhs).await.body["people"], 2, "the record holder may ask it too");
+}
+
+#[tokio::test]
+async fn an_index_that_is_lost_or_wrong_changes_nothing() {
+    let world = World::new().await;
+    world.send(world.prevention(NUMBER)).await;
+    let find = json!({ "kind": "release" });
+    assert_eq!(kinds(&world.send(search(&world, "auditor", find.clone())).await), ["release"]);
+    let file = world.settings.ledger.database.with_extension("db.trail");
+    let file = if file.exists() {
+        file
+    } else {
+        format!("{}.trail", world.settings.ledger.database.display()).into()
+    };
+    let folder = world.stop().await;
+    // Somebody points the index's terms at other entries.
+    let status = std::process::Command::new("python3")
+        .args(["-c", "import sqlite3,sys; c=sqlite3.connect(sys.argv[1]); c.execute(\"update or ignore term set seq=1 where term='kind:release'\"); c.execute(\"insert or ignore into term select 'kind:release', seq from written\"); c.commit()"])
+        .arg(&file)
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let world = World::start(folder, 1_000_000).await;
+    assert_eq!(kinds(&world.send(search(&world, "auditor", find.clone())).await), ["release"]);
+    let folder = world.stop().await;
+    for ending in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(format!("{}{ending}", file.display()));
+    }
+    let world = World::start(folder, 2_000_000).await;
+    assert_eq!(kinds(&world.send(search(&world, "auditor", find)).await), ["release"]);
+}

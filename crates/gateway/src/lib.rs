@@ -23,3 +23,4 @@ pub mod routes;
 pub mod serve;
 pub mod telemetry;
 pub mod tls;
+pub mod witness;

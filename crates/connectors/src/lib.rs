@@ -12,6 +12,7 @@ use sharing::{
     Denial, Permit, Provider, SubjectIdentifier,
     catalogue::{Lookup, Method},
     identifier::ProviderId,
+    restriction::RestrictionCheck,
 };
 
 /// How to reach one record holder: the deployment's side of its catalogue entry.
@@ -140,6 +141,42 @@ impl Connectors {
         self.ask(provider, lookup, permit.subject(), request_id).await
     }
 
+    /// Asks a second record holder whether the person of a record is restricted; for somebody who does not exist,
+    /// where the record has no identifier that it knows, so that this takes as long.
+    ///
+    /// # Errors
+    /// [`FetchFault`]; nothing of the answer is kept.
+    pub async fn ask_restriction(
+        &self,
+        by: &Provider,
+        check: &RestrictionCheck,
+        request_id: &str,
+    ) -> Result<Fetched, FetchFault> {
+        debug_assert_eq!(by.id(), check.by(), "a check names whom to ask");
+        match check.subject() {
+            None => {
+                self.ask_any_decoy(by, request_id).await?;
+                Err(FetchFault::NotFound)
+            }
+            Some(subject) => {
+                let lookup = by.lookup(subject.scheme()).ok_or(FetchFault::NoRoute)?;
+                self.ask(by, lookup, subject, request_id).await
+            }
+        }
+    }
+
+    /// Asks for somebody who does not exist, in place of a second opinion on a record that is not there.
+    ///
+    /// # Errors
+    /// [`FetchFault`] when the record holder fails.
+    pub async fn ask_any_decoy(&self, provider: &Provider, request_id: &str) -> Result<(), FetchFault> {
+        let lookup = provider.lookups.first().ok_or(FetchFault::NoRoute)?;
+        match self.ask_for_nobody(provider, lookup, request_id).await {
+            Ok(()) | Err(FetchFault::NotFound) => Ok(()),
+            Err(fault) => Err(fault),
+        }
+    }
+
     /// Asks for somebody who does not exist, in place of a person about whom nothing may be told, so that the
     /// refusal takes as long, and fails in the same ways, as "no such person". What comes back is thrown away.
     ///
@@ -152,6 +189,15 @@ impl Connectors {
         request_id: &str,
     ) -> Result<(), FetchFault> {
         let lookup = provider.lookup(denial.subject().scheme()).ok_or(FetchFault::NoRoute)?;
+        self.ask_for_nobody(provider, lookup, request_id).await
+    }
+
+    async fn ask_for_nobody(
+        &self,
+        provider: &Provider,
+        lookup: &Lookup,
+        request_id: &str,
+    ) -> Result<(), FetchFault> {
         let decoy = SubjectIdentifier::parse(lookup.scheme.clone(), &lookup.decoy)
             .map_err(|_| FetchFault::NoRoute)?;
         self.ask(provider, lookup, &decoy, request_id).await.map(drop)

@@ -24,6 +24,9 @@ pub enum Rule {
     RelationshipSelfClaimed,
     /// Somebody asked for one of the organisation's restricted records, whatever the answer.
     RestrictedAttempt,
+    /// A person objects to the organisation's processing, and another organisation recorded it. Its reference is the
+    /// objection.
+    ObjectionReceived,
 }
 
 impl Rule {
@@ -34,6 +37,7 @@ impl Rule {
             Self::BreakGlassUsed => "break-glass-used",
             Self::RelationshipSelfClaimed => "relationship-self-claimed",
             Self::RestrictedAttempt => "restricted-attempt",
+            Self::ObjectionReceived => "objection-received",
         }
     }
 
@@ -43,6 +47,8 @@ impl Rule {
             Self::RestrictedAttempt => SignedDuration::from_hours(24),
             Self::BreakGlassDeclared | Self::BreakGlassUsed => SignedDuration::from_hours(72),
             Self::RelationshipSelfClaimed => SignedDuration::from_hours(7 * 24),
+            // A week before the month of Art 12(3) is over.
+            Self::ObjectionReceived => SignedDuration::from_hours(21 * 24),
         }
     }
 

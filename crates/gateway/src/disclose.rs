@@ -14,6 +14,7 @@ use sharing::{
     },
     identifier::{BreakGlassId, DecisionId, ItemId, ProviderId},
     minimise::{ExamineFault, Examined, MinimisedRecord},
+    restriction::Marking,
     subject::RecordFacts,
 };
 use store::{About, Ceiling, Change, CommitError, Committed, Recheck, ReplayGuard, Resolved, Submission};
@@ -40,6 +41,8 @@ pub struct Ask {
     pub request_id: Option<String>,
     /// The caller wants the decision and not the record.
     pub answer_only: bool,
+    /// It belongs to a request whose signed context an earlier question has used up.
+    pub continues: bool,
 }
 
 /// A permitted answer. It can be made only from a minimised record that is recorded as released, or from a
@@ -140,7 +143,7 @@ impl Walk<'_> {
             }
         };
         let mut submission = Submission::of(at, vec![entry]);
-        submission.replay = Some(ReplayGuard {
+        submission.replay = (!self.ask.continues).then(|| ReplayGuard {
             issuer: self.ask.caller.client_id.clone(),
             jti: self.ask.context.jti.clone(),
             expires: self.ask.context.expires,
@@ -190,7 +193,7 @@ impl Walk<'_> {
                 agreement: reference.agreement.to_string(),
                 version: reference.version,
                 flow: reference.flow.to_string(),
-                digest: reference.digest.clone(),
+                digest: reference.digest.to_string(),
             }),
             policy_revision: self.policies.revision.unsigned_abs(),
             permitted: Vec::new(),
@@ -234,8 +237,13 @@ impl Walk<'_> {
                 let request_id = clock::uuid(self.app.entropy.as_ref());
                 match self.app.connectors.ask_decoy(provider, &denial, &request_id).await {
                     Ok(()) | Err(connectors::FetchFault::NotFound) => {
-                        self.as_if_read(subject).await;
-                        Problem::NoRecordAvailable
+                        match self.as_if_checked(provider).await {
+                            Ok(()) => {
+                                self.as_if_read(subject).await;
+                                Problem::NoRecordAvailable
+                            }
+                            Err(fault) => provider_problem(fault),
+                        }
                     }
                     Err(fault) => provider_problem(fault),
                 }
@@ -274,21 +282,70 @@ impl Walk<'_> {
         let request_id = clock::uuid(self.app.entropy.as_ref());
         let outcome = match self.app.connectors.fetch(provider, &permit, &request_id).await {
             Ok(fetched) => match permit.examine(provider, &fetched.body) {
-                Ok(examined) => self.release(&permit, provider, &examined, subject).await,
-                Err(ExamineFault::NoRecord) => {
-                    self.as_if_read(subject).await;
-                    Err(self.close("not_released", &["subject-unknown"], Problem::NoRecordAvailable).await)
-                }
+                Ok(examined) => match self.check_restriction(&permit, provider, examined).await {
+                    Ok(examined) => self.release(&permit, provider, &examined, subject).await,
+                    Err(refusal) => Err(refusal),
+                },
+                Err(ExamineFault::NoRecord) => Err(self.nobody(provider, subject).await),
                 Err(fault) => Err(self.unusable(fault, provider.id()).await),
             },
-            Err(connectors::FetchFault::NotFound) => {
-                self.as_if_read(subject).await;
-                Err(self.close("not_released", &["subject-unknown"], Problem::NoRecordAvailable).await)
-            }
+            Err(connectors::FetchFault::NotFound) => Err(self.nobody(provider, subject).await),
             Err(fault) => Err(self.close("provider_fault", &[fault.as_str()], provider_problem(fault)).await),
         };
         open.ended();
         outcome
+    }
+
+    /// There is no record: everything else that a record would have led to happens all the same.
+    async fn nobody(&self, provider: &Provider, subject: &Pseudonym) -> Refusal {
+        match self.as_if_checked(provider).await {
+            Ok(()) => {
+                self.as_if_read(subject).await;
+                self.close("not_released", &["subject-unknown"], Problem::NoRecordAvailable).await
+            }
+            Err(fault) => self.close("provider_fault", &[fault.as_str()], provider_problem(fault)).await,
+        }
+    }
+
+    /// Asks the second record holder, where the catalogue names one, whether the record is restricted. When it
+    /// cannot be asked, nothing is told; in a declared emergency, everything but the location.
+    async fn check_restriction(
+        &self,
+        permit: &Permit,
+        provider: &Provider,
+        examined: Examined,
+    ) -> Result<Examined, Refusal> {
+        let set = &self.policies.set;
+        let Some(check) = permit.restriction_check(provider, set, &examined) else { return Ok(examined) };
+        let Some(by) = set.provider(check.by()) else {
+            return Err(
+                internal(&"a restriction check names a record holder that is not in the catalogue").into()
+            );
+        };
+        let request_id = clock::uuid(self.app.entropy.as_ref());
+        let marking = match self.app.connectors.ask_restriction(by, &check, &request_id).await {
+            Ok(fetched) => match check.read(by, &fetched.body) {
+                Ok(marking) => marking,
+                Err(fault) => return Err(self.unusable(fault, by.id()).await),
+            },
+            Err(connectors::FetchFault::NotFound) => Marking::Unconfirmed,
+            Err(_) if self.ask.question.break_glass.is_some() => Marking::Unconfirmed,
+            Err(fault) => {
+                return Err(self.close("provider_fault", &[fault.as_str()], provider_problem(fault)).await);
+            }
+        };
+        Ok(examined.checked(&check, marking))
+    }
+
+    /// The same for a record that is not there, or not to be told.
+    async fn as_if_checked(&self, provider: &Provider) -> Result<(), connectors::FetchFault> {
+        let by = provider.subject.restriction_check.as_ref();
+        let Some(by) = by.and_then(|by| self.policies.set.provider(by.get_ref())) else { return Ok(()) };
+        let request_id = clock::uuid(self.app.entropy.as_ref());
+        match self.app.connectors.ask_any_decoy(by, &request_id).await {
+            Err(_) if self.ask.question.break_glass.is_some() => Ok(()),
+            asked => asked,
+        }
     }
 
     /// An answer that is not about the person asked for is refused whole, and alarmed.
@@ -393,7 +450,7 @@ impl Walk<'_> {
         let agreement = permit.authority().agreement();
         submission.recheck = Some(Recheck {
             names: state.names.clone(),
-            agreement: agreement.map(|agreement| (agreement.agreement.clone(), agreement.digest.clone())),
+            agreement: agreement.map(|agreement| (agreement.agreement.clone(), agreement.digest.to_string())),
             ceiling: agreement
                 .filter(|_| !self.ask.answer_only)
                 .and_then(|agreement| self.ceiling(agreement, at)),
@@ -504,9 +561,13 @@ impl Learned {
             learned.linked = names.iter().map(ToString::to_string).collect();
             learned.changes.push(Change::Link(names.clone()));
         }
+        if let Some(by) = &provider.subject.restriction_check {
+            let said = if facts.unconfirmed { "restriction-unconfirmed" } else { "restriction-checked" };
+            learned.observed.push(format!("{said}:{}", by.get_ref()));
+        }
         let Some(name) = names.into_iter().next() else { return learned };
         if facts.restricted && !state.restricted {
-            learned.observed.push(format!("restricted:{}", provider.id()));
+            learned.observed.push(format!("restricted:{}", examined.marked_by().unwrap_or(provider.id())));
             learned.changes.push(Change::Restrict(name.clone()));
         }
         if facts.deceased && !state.deceased {

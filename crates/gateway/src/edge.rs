@@ -38,7 +38,13 @@ pub struct Received {
 
 /// Which shape errors take below this path.
 pub fn face_of(path: &str) -> Face {
-    if path.starts_with("/fhir/") { Face::Fhir } else { Face::Problem }
+    if path.starts_with("/fhir/") {
+        Face::Fhir
+    } else if path.starts_with("/access/v1/") && !path.starts_with("/access/v1/requests") {
+        Face::AuthZen
+    } else {
+        Face::Problem
+    }
 }
 
 /// The caller's `X-Request-ID`, if it is a UUID. Anything else is not repeated anywhere.
@@ -51,10 +57,20 @@ fn uuid_header(headers: &HeaderMap, name: &'static str) -> Option<String> {
     uuid::Uuid::try_parse(text).ok().map(|id| id.to_string())
 }
 
+/// An `X-Request-ID` of at most 128 visible ASCII characters. It is mirrored and written nowhere.
+fn plain_id(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get("x-request-id")?.to_str().ok()?;
+    let is_plain = (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    is_plain.then(|| text.to_owned())
+}
+
 /// The outermost layer: a bound on requests and on their time, and the headers that every answer has.
 pub async fn admit(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let face = face_of(request.uri().path());
     let id = request_id(request.headers());
+    // AuthZEN: whatever the request's identifier is, it comes back.
+    let any_id =
+        request.uri().path().starts_with("/access/v1/").then(|| plain_id(request.headers())).flatten();
     // The template, never the path: on FHIR routes the path holds the identifier.
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
     let span =
@@ -76,7 +92,8 @@ pub async fn admit(State(app): State<Arc<App>>, request: Request, next: Next) ->
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    let mirrored = [("x-request-id", &id), ("x-correlation-id", &correlation)];
+    let mirrored_id = any_id.or(id);
+    let mirrored = [("x-request-id", &mirrored_id), ("x-correlation-id", &correlation)];
     for (name, value) in mirrored {
         if let Some(value) = value.as_deref().and_then(|value| HeaderValue::from_str(value).ok()) {
             headers.insert(HeaderName::from_static(name), value);
@@ -204,10 +221,33 @@ impl Received {
     /// # Errors
     /// The [`Problem`], whose words name members and never values.
     pub async fn json<T: DeserializeOwned>(&mut self, body_bytes_max: usize) -> Result<T, Problem> {
+        let bytes = self.bytes(&["application/json"], body_bytes_max).await?;
+        parse_body(&bytes, body_bytes_max)
+    }
+
+    /// Reads a FHIR resource strictly: no duplicate keys, bounded. Its members are for the reader to account for.
+    ///
+    /// # Errors
+    /// The [`Problem`], whose words never repeat values.
+    pub async fn fhir_resource(&mut self, body_bytes_max: usize) -> Result<serde_json::Value, Problem> {
+        let bytes = self.bytes(&["application/fhir+json", "application/json"], body_bytes_max).await?;
+        parse_body(&bytes, body_bytes_max)
+    }
+
+    /// Reads a form.
+    ///
+    /// # Errors
+    /// The [`Problem`], whose words never repeat values.
+    pub async fn form(&mut self, body_bytes_max: usize) -> Result<Vec<(String, String)>, Problem> {
+        let bytes = self.bytes(&["application/x-www-form-urlencoded"], body_bytes_max).await?;
+        Ok(form_urlencoded::parse(&bytes).into_owned().collect())
+    }
+
+    async fn bytes(&mut self, kinds: &[&str], body_bytes_max: usize) -> Result<bytes::Bytes, Problem> {
         let kind = self.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-        let is_json =
-            kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
-        if !is_json || self.headers.contains_key(header::CONTENT_ENCODING) {
+        let kind = kind.split(';').next().unwrap_or("").trim();
+        let is_one = kinds.iter().any(|known| known.eq_ignore_ascii_case(kind));
+        if !is_one || self.headers.contains_key(header::CONTENT_ENCODING) {
             return Err(Problem::UnsupportedMediaType);
         }
         let body = self.body.get_mut().ok().and_then(Option::take).unwrap_or_default();
@@ -218,7 +258,7 @@ impl Received {
                 Problem::InvalidRequest("the body broke off".to_owned())
             }
         })?;
-        parse_body(&bytes.to_bytes(), body_bytes_max)
+        Ok(bytes.to_bytes())
     }
 }
 
@@ -230,22 +270,32 @@ fn parse_body<T: DeserializeOwned>(bytes: &[u8], body_bytes_max: usize) -> Resul
         _ => Problem::InvalidRequest(format!("the body is not usable json: {error}")),
     })?;
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let said = error.inner().to_string();
-        let expected =
-            said.split_once(", expected ").map(|(_, rest)| rest.split(" at line ").next().unwrap_or(""));
-        Problem::InvalidRequest(match (said.starts_with("unknown field"), expected) {
-            (true, Some(expected)) => {
-                format!("the body has a member that is not known here; expected {expected}")
-            }
-            _ if said.starts_with("missing field") => {
-                format!(
-                    "the body lacks {}",
-                    said.trim_start_matches("missing field ").split(" at line").next().unwrap_or("")
-                )
-            }
-            _ => format!("`{}` is not of the kind that is documented for it", error.path()),
-        })
+    serde_path_to_error::deserialize(&mut reader).map_err(|error| misfit(&error))
+}
+
+/// Reads a value that was read strictly already into a shape.
+///
+/// # Errors
+/// The [`Problem`], whose words name members and never values.
+pub fn shape<T: DeserializeOwned>(value: &serde_json::Value) -> Result<T, Problem> {
+    serde_path_to_error::deserialize(value).map_err(|error| misfit(&error))
+}
+
+fn misfit(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
+    let said = error.inner().to_string();
+    let expected =
+        said.split_once(", expected ").map(|(_, rest)| rest.split(" at line ").next().unwrap_or(""));
+    Problem::InvalidRequest(match (said.starts_with("unknown field"), expected) {
+        (true, Some(expected)) => {
+            format!("the body has a member that is not known here; expected {expected}")
+        }
+        _ if said.starts_with("missing field") => {
+            format!(
+                "the body lacks {}",
+                said.trim_start_matches("missing field ").split(" at line").next().unwrap_or("")
+            )
+        }
+        _ => format!("`{}` is not of the kind that is documented for it", error.path()),
     })
 }
 

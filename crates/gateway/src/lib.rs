@@ -11,6 +11,7 @@ pub mod clock;
 pub mod config;
 pub mod disclose;
 pub mod edge;
+pub mod fhir;
 pub mod listener;
 pub mod mint;
 pub mod opt_outs;

@@ -31,7 +31,9 @@ pub enum PoliciesError {
 }
 
 /// Folders, what their files end with, and whether a set can do without.
-const FOLDERS: [(&str, &str, bool); 5] = [
+const FOLDERS: [(&str, &str, bool); 7] = [
+    ("access", "cedar", true),
+    ("access", "json", true),
     ("agreements", "toml", false),
     ("cases", "toml", true),
     ("catalogue", "toml", false),

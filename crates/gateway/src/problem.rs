@@ -10,16 +10,25 @@ use axum::{
 use serde_json::{Value, json};
 use sharing::Reason;
 
-use crate::{caller::CallerError, receipt::Receipt};
+use crate::{caller::CallerError, fhir::Unmapped, receipt::Receipt};
 
 /// The prefix of every problem's `type`. Each has a section of that name in `docs/problems.md`.
 pub const TYPE_BASE: &str = "https://concordat.example/problems/";
+
+/// The prefix of the AuthZEN Access Request profile's problem types.
+const ACCESS_REQUEST_ERROR: &str = "urn:openid:authzen:access-request:error:";
 
 /// What went wrong, as far as the caller may know.
 #[derive(Debug)]
 pub enum Problem {
     /// The request cannot be read. The sentence names the member, never its value.
     InvalidRequest(String),
+    /// A FHIR resource says something that cannot be kept, or lacks something.
+    Unmapped(Vec<Unmapped>),
+    /// An AuthZEN access request that cannot be taken.
+    AccessRequest(AccessRequestFault),
+    /// A FHIR resource has changed since the caller read it.
+    VersionMismatch,
     /// The request has another media type than JSON.
     UnsupportedMediaType,
     /// The body is over the limit.
@@ -68,6 +77,15 @@ pub enum Problem {
     Internal,
 }
 
+/// What is wrong with an AuthZEN access request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessRequestFault {
+    /// It is not about the evaluation that it names.
+    InvalidDenialBinding,
+    /// There is no such task, or it is not the caller's.
+    UnknownTask,
+}
+
 /// Which shape errors take on a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Face {
@@ -75,6 +93,8 @@ pub enum Face {
     Problem,
     /// FHIR R4 OperationOutcome.
     Fhir,
+    /// AuthZEN: a status and a message.
+    AuthZen,
 }
 
 /// A problem on its way out, with what ties it to the ledger.
@@ -117,11 +137,35 @@ impl Problem {
             Self::InvalidRequest(what) => {
                 say(StatusCode::BAD_REQUEST, "invalid-request", "The request cannot be read", what)
             }
+            Self::Unmapped(_) => say(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "cannot-be-mapped",
+                "The resource says something that cannot be kept",
+                "nothing was recorded; each element that is named has to be mended or left out",
+            ),
+            Self::AccessRequest(AccessRequestFault::InvalidDenialBinding) => say(
+                StatusCode::BAD_REQUEST,
+                "invalid_denial_binding",
+                "The access request is not about that evaluation",
+                "send the subject, action and resource of the evaluation that was denied to you, and its evaluation_id",
+            ),
+            Self::AccessRequest(AccessRequestFault::UnknownTask) => say(
+                StatusCode::NOT_FOUND,
+                "unknown_task",
+                "There is no such access request",
+                "check the id that was returned when it was handed in",
+            ),
+            Self::VersionMismatch => say(
+                StatusCode::PRECONDITION_FAILED,
+                "version-mismatch",
+                "The resource has changed since it was read",
+                "read it again and send the change with the new version in If-Match",
+            ),
             Self::UnsupportedMediaType => say(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported-media-type",
                 "The body is not JSON",
-                "send the body as application/json, without compression",
+                "send the body as application/json (on fhir routes application/fhir+json, for a search a form), without compression",
             ),
             Self::BodyTooLarge => say(
                 StatusCode::PAYLOAD_TOO_LARGE,
@@ -245,6 +289,11 @@ impl Problem {
         }
     }
 
+    /// What to do next, in words.
+    pub fn detail(&self) -> String {
+        self.wording().detail
+    }
+
     fn retry_after_s(&self) -> Option<u16> {
         match self {
             Self::LedgerUnavailable => Some(60),
@@ -273,10 +322,20 @@ impl Refusal {
         let wording = self.problem.wording();
         let decision = self.receipt.as_ref().map(|receipt| receipt.decision_id.clone());
         let (kind, body) = match face {
+            Face::AuthZen => {
+                let code = &wording.code;
+                return self.plain(&wording, format!("{} ({code})", wording.detail));
+            }
             Face::Problem => {
                 ("application/problem+json", problem_details(&wording, request_id, self.receipt.as_ref()))
             }
-            Face::Fhir => ("application/fhir+json", operation_outcome(&wording, decision.as_deref())),
+            Face::Fhir => {
+                let elements = match &self.problem {
+                    Problem::Unmapped(elements) => elements.as_slice(),
+                    _ => &[],
+                };
+                ("application/fhir+json", operation_outcome(&wording, decision.as_deref(), elements))
+            }
         };
         let mut response = (wording.status, body.to_string()).into_response();
         let headers = response.headers_mut();
@@ -292,9 +351,27 @@ impl Refusal {
     }
 }
 
+impl Refusal {
+    /// AuthZEN knows four statuses, and a message. Source: Authorization API 1.0, error responses.
+    fn plain(&self, wording: &Wording, message: String) -> Response {
+        let status = match wording.status.as_u16() {
+            413 | 415 | 422 => StatusCode::BAD_REQUEST,
+            _ => wording.status,
+        };
+        let mut response = (status, message).into_response();
+        if let Some(seconds) = self.problem.retry_after_s() {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
 fn problem_details(wording: &Wording, request_id: Option<&str>, receipt: Option<&Receipt>) -> Value {
     let mut body = json!({
-        "type": format!("{TYPE_BASE}{}", wording.code),
+        "type": match wording.code.as_str() {
+            "invalid_denial_binding" | "unknown_task" => format!("{ACCESS_REQUEST_ERROR}{}", wording.code),
+            code => format!("{TYPE_BASE}{code}"),
+        },
         "title": wording.title,
         "status": wording.status.as_u16(),
         "detail": wording.detail,
@@ -314,14 +391,15 @@ fn problem_details(wording: &Wording, request_id: Option<&str>, receipt: Option<
 
 /// Source: <https://hl7.org/fhir/R4/operationoutcome.html>; issue types from
 /// <http://hl7.org/fhir/issue-type>.
-fn operation_outcome(wording: &Wording, decision: Option<&str>) -> Value {
+fn operation_outcome(wording: &Wording, decision: Option<&str>, elements: &[Unmapped]) -> Value {
     let issue_type = match wording.status.as_u16() {
         400 | 413 | 415 => "invalid",
         401 => "login",
         403 => "forbidden",
         404 => "not-found",
         405 => "not-supported",
-        409 => "conflict",
+        409 | 412 => "conflict",
+        422 => "processing",
         502..=504 => "transient",
         _ => "exception",
     };
@@ -329,13 +407,21 @@ fn operation_outcome(wording: &Wording, decision: Option<&str>) -> Value {
         Some(id) => format!("{} (decision {id})", wording.detail),
         None => wording.detail.clone(),
     };
-    json!({
-        "resourceType": "OperationOutcome",
-        "issue": [{
-            "severity": "error",
-            "code": issue_type,
-            "details": { "coding": [{ "system": TYPE_BASE.trim_end_matches('/'), "code": wording.code, "display": wording.title }] },
-            "diagnostics": diagnostics,
-        }],
-    })
+    let details = json!({ "coding": [{ "system": TYPE_BASE.trim_end_matches('/'), "code": wording.code, "display": wording.title }] });
+    let mut issues: Vec<_> = elements
+        .iter()
+        .map(|element| {
+            json!({
+                "severity": "error",
+                "code": element.code,
+                "details": details,
+                "diagnostics": element.said,
+                "expression": [element.expression],
+            })
+        })
+        .collect();
+    if issues.is_empty() {
+        issues.push(json!({ "severity": "error", "code": issue_type, "details": details, "diagnostics": diagnostics }));
+    }
+    json!({ "resourceType": "OperationOutcome", "issue": issues })
 }

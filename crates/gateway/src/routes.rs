@@ -14,12 +14,14 @@ use crate::{
 };
 
 pub mod alerts;
+pub mod authzen;
 pub mod break_glass;
 pub mod consent_receipts;
 pub mod consents;
 pub mod decisions;
 pub mod disclosures;
 pub mod fhir;
+pub mod fhir_consents;
 pub mod health;
 pub mod objections;
 pub mod referrals;
@@ -44,6 +46,7 @@ pub mod subject;
         (name = "alerts", description = "What privacy officers have to look at"),
         (name = "referrals", description = "Requests for a one-off disclosure, decided by a named person"),
         (name = "decisions", description = "How a decision came about"),
+        (name = "authzen", description = "The same decisions for OpenID AuthZEN enforcement points"),
         (name = "health", description = "Whether the process lives and can work")
     )
 )]
@@ -74,11 +77,25 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(referrals::ask))
         .routes(routes!(referrals::answer))
         .routes(routes!(referrals::decide))
+        .routes(routes!(referrals::revoke))
         .routes(routes!(decisions::explanation))
         .routes(routes!(consents::change))
         .routes(routes!(consent_receipts::read))
         .routes(routes!(fhir::read))
         .routes(routes!(fhir::search))
+        .routes(routes!(fhir_consents::create))
+        .routes(routes!(fhir_consents::read))
+        .routes(routes!(fhir_consents::update))
+        .routes(routes!(fhir_consents::search))
+        .routes(routes!(fhir_consents::metadata))
+        .routes(routes!(authzen::metadata))
+        .routes(routes!(authzen::evaluation))
+        .routes(routes!(authzen::evaluations))
+        .routes(routes!(authzen::search_subject))
+        .routes(routes!(authzen::search_resource))
+        .routes(routes!(authzen::search_action))
+        .routes(routes!(authzen::request_access))
+        .routes(routes!(authzen::access_request))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
 }
@@ -93,6 +110,7 @@ pub fn router(app: Arc<App>) -> Router {
     let (router, document) = described().split_for_parts();
     let document = document.to_json().unwrap_or_default();
     router
+        .route("/fhir/Consent", axum::routing::get(fhir_consents::search_by_address))
         .route("/openapi.json", axum::routing::get(move || serve_document(document.clone())))
         .fallback(|request: Request| refuse(request, Problem::NoSuchRoute))
         .method_not_allowed_fallback(|request: Request| refuse(request, Problem::MethodNotAllowed))

@@ -534,7 +534,12 @@ pub fn london_midnight(day: impl Into<LondonDay>) -> Timestamp {
 
 /// The calendar day in Europe/London at this instant.
 pub fn london_day(at: Timestamp) -> Date {
-    at.to_zoned(LONDON.clone()).date()
+    LONDON.to_datetime(at).date()
+}
+
+/// The hour of the day in Europe/London at this instant, 0 to 23.
+pub(crate) fn london_hour(at: Timestamp) -> u8 {
+    u8::try_from(LONDON.to_datetime(at).hour()).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -170,6 +170,8 @@ struct Record {
     #[serde(default)]
     restricted: bool,
     #[serde(default)]
+    unconfirmed: bool,
+    #[serde(default)]
     deceased: bool,
     birth_date: Option<Date>,
 }
@@ -272,6 +274,7 @@ impl Case {
             Some(record) => {
                 let facts = RecordFacts {
                     restricted: record.restricted,
+                    unconfirmed: record.unconfirmed,
                     deceased: record.deceased,
                     birth_date: record.birth_date,
                     ..RecordFacts::default()

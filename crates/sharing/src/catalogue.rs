@@ -13,6 +13,9 @@ use crate::{
     selector::Selector,
 };
 
+/// Most items that one record holder's file may list.
+pub const ITEMS_MAX: usize = 256;
+
 /// A record holder's entry in the catalogue, as its file is written.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -94,6 +97,9 @@ pub struct SubjectPlaces {
     /// Signs of a restricted record. One is enough.
     #[serde(default)]
     pub restricted: Vec<Sign>,
+    /// The record holder that is asked, before anything leaves, whether it has the person marked restricted.
+    #[serde(default)]
+    pub restriction_check: Option<Spanned<ProviderId>>,
     /// Signs that the person has died. One is enough.
     #[serde(default)]
     pub deceased: Vec<Sign>,
@@ -281,6 +287,9 @@ impl Provider {
         if self.subject.identifiers.is_empty() {
             problems
                 .push((0, "`subject.identifiers` is empty: say where an answer names its person".to_owned()));
+        }
+        if self.items.len() > ITEMS_MAX {
+            problems.push((0, format!("a record holder has at most {ITEMS_MAX} items; split it in two")));
         }
         for (position, item) in self.items.iter().enumerate() {
             let offset = item.id.span().start;

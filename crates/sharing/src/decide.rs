@@ -20,10 +20,12 @@
 //! }
 //! ```
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use crate::{
-    agreement::{Agreement, DataFlow},
+    agreement::Agreement,
     catalogue::{Form, Provider},
     guardrail::Fired,
     identifier::{
@@ -40,9 +42,11 @@ mod exception;
 mod guard;
 mod reason;
 mod rules;
+mod trace;
 
 pub use exception::{may_be_granted, may_break_glass};
 pub use reason::{Outcome, Reason, Rule, Step};
+pub use trace::Trace;
 
 /// What is asked. Everything in it was parsed and authenticated before.
 #[derive(Debug, Clone)]
@@ -98,7 +102,7 @@ pub struct Permit {
     withheld: Vec<(ItemId, Withheld)>,
     obligations: Obligations,
     consents: Vec<ConsentId>,
-    trace: Vec<Step>,
+    trace: Trace,
 }
 
 /// A permit that holds with what the record says about its person. It can cut that record down.
@@ -113,7 +117,7 @@ pub struct Denial {
     /// Every reason, in order of the rules. Never empty.
     pub reasons: Vec<Reason>,
     /// Every rule that was looked at.
-    pub trace: Vec<Step>,
+    pub trace: Trace,
     /// The agreement it came nearest to.
     pub agreement: Option<AgreementReference>,
     /// The guardrails that forbid it.
@@ -128,7 +132,7 @@ pub struct Referral {
     /// Why it goes to a person.
     pub reasons: Vec<Reason>,
     /// Every rule that was looked at.
-    pub trace: Vec<Step>,
+    pub trace: Trace,
 }
 
 /// The exact version of the flow that a decision rests on.
@@ -141,7 +145,7 @@ pub struct AgreementReference {
     /// The flow.
     pub flow: FlowId,
     /// SHA-256 of the agreement's file, in hexadecimal.
-    pub digest: String,
+    pub digest: Arc<str>,
 }
 
 /// What a permit rests on.
@@ -242,9 +246,9 @@ pub struct Obligations {
     /// May be passed on.
     pub onward_sharing: bool,
     /// Whom to tell of an error in it.
-    pub rectification_contact: String,
+    pub rectification_contact: Arc<str>,
     /// Whom to tell of a breach.
-    pub breach_contact: String,
+    pub breach_contact: Arc<str>,
     /// No consent to a visit is recorded: get it before booking one.
     pub obtain_consent_to_visit: bool,
 }
@@ -320,7 +324,8 @@ fn weigh(
         Some(Authority::Grant(_) | Authority::Emergency(_)) | None => exception::weigh(&known, only),
     };
     by_exception.or(by_agreement).unwrap_or_else(|| {
-        let trace = vec![Step { rule: Rule::Exception, outcome: Outcome::Fail(Reason::ExceptionEnded) }];
+        let mut trace = Trace::new();
+        trace.push(Rule::Exception, Outcome::Fail(Reason::ExceptionEnded));
         Decision::Deny(denial(question, trace, None))
     })
 }
@@ -336,71 +341,80 @@ struct Known<'a> {
 
 fn under_agreements(known: &Known<'_>, only: Option<&AgreementReference>) -> Decision {
     let Known { question, policies, subject, facts, at } = *known;
-    let mut before = Vec::new();
-    rules::organisation(question, policies, &mut before);
-    let flows = policies.flows(&question.provider, &question.recipient, question.purpose);
-    let eligible = |agreement: &Agreement, flow: &DataFlow| {
-        within_token(question, agreement)
-            && only.is_none_or(|wanted| reference(policies, agreement, flow) == *wanted)
-    };
-    let flows: Vec<_> = flows.into_iter().filter(|(agreement, flow)| eligible(agreement, flow)).collect();
-    let found = if flows.is_empty() { Outcome::Fail(Reason::NoAgreement) } else { Outcome::Pass };
-    before.push(Step { rule: Rule::Agreement, outcome: found });
-    let (Some(provider), false) = (policies.provider(&question.provider), flows.is_empty()) else {
-        return without_agreement(question, before);
-    };
+    let mut before = Trace::new();
+    before.push(Rule::Purpose, rules::organisation(question, policies));
+    let flows = policies.holder(&question.provider).into_iter().flat_map(|holder| {
+        let ready = holder.flows(&question.recipient, question.purpose);
+        ready.filter_map(move |ready| ready.written(policies).map(|written| (holder, ready, written)))
+    });
+    let mut eligible = flows
+        .filter(|(_, ready, (agreement, _))| {
+            within_token(question, agreement) && only.is_none_or(|wanted| ready.reference == *wanted)
+        })
+        .peekable();
+    let found = if eligible.peek().is_none() { Outcome::Fail(Reason::NoAgreement) } else { Outcome::Pass };
+    before.push(Rule::Agreement, found);
     let emergency = exception::emergency(known);
-    let weighed = flows.into_iter().map(|(agreement, flow)| {
-        let candidate =
-            rules::Candidate { question, provider, agreement, flow, subject, facts, emergency, at };
-        let (permit, mut trace) = rules::weigh(&candidate, policies);
-        trace.splice(0..0, before.iter().cloned());
-        let (step, fired) = guard::under_agreement(known, &candidate, permit.as_ref(), &trace);
-        trace.push(step);
-        (agreement, flow, permit, trace, fired)
-    });
-    let best = weighed.min_by_key(|(_, _, _, trace, _)| {
-        let failures =
-            |person| reasons(trace).iter().filter(|reason| reason.depends_on_person() == person).count();
-        // Where no agreement allows it, which one is named must not depend on the person.
-        let by_agreement = failures(false);
-        (by_agreement, if by_agreement == 0 { failures(true) } else { 0 })
-    });
-    match best {
-        Some((_, _, Some(mut permit), trace, _)) if reasons(&trace).is_empty() => {
-            permit.trace = trace;
-            Decision::Permit(permit)
+    let mut best: Option<rules::Weighed<'_>> = None;
+    for (holder, ready, (agreement, flow)) in eligible {
+        let candidate = rules::Candidate {
+            question,
+            provider: &holder.provider,
+            holder,
+            ready,
+            agreement,
+            flow,
+            subject,
+            facts,
+            emergency,
+            at,
+        };
+        let mut weighed = rules::weigh(candidate, before);
+        let (outcome, fired) = guard::under_agreement(known, &weighed);
+        weighed.trace.push(Rule::Guardrail, outcome);
+        weighed.fired = fired;
+        if best.as_ref().is_none_or(|best| rank(&weighed.trace) < rank(&best.trace)) {
+            best = Some(weighed);
         }
-        Some((_, _, _, trace, _)) if left_to_a_person(question.purpose, &reasons(&trace)) => {
-            Decision::Refer(Referral { reasons: reasons(&trace), trace })
-        }
-        Some((agreement, flow, _, trace, guardrails)) => {
-            let agreement = Some(reference(policies, agreement, flow));
-            Decision::Deny(Denial { guardrails, ..denial(question, trace, agreement) })
-        }
-        None => without_agreement(question, before),
     }
+    let Some(weighed) = best else { return without_agreement(question, before) };
+    if !weighed.trace.has_failed() && !weighed.released.is_empty() {
+        return Decision::Permit(weighed.permit());
+    }
+    let trace = weighed.trace;
+    if left_to_a_person(question.purpose, &trace) {
+        return Decision::Refer(Referral { reasons: trace.reasons().collect(), trace });
+    }
+    let agreement = Some(weighed.candidate.ready.reference.clone());
+    Decision::Deny(Denial { guardrails: weighed.fired, ..denial(question, trace, agreement) })
 }
 
-fn without_agreement(question: &Question, trace: Vec<Step>) -> Decision {
-    let reasons = reasons(&trace);
-    if left_to_a_person(question.purpose, &reasons) {
-        return Decision::Refer(Referral { reasons, trace });
+/// How far a flow is from permitting: the least is the one that is answered with. Where no agreement allows it,
+/// which one is named must not depend on the person.
+fn rank(trace: &Trace) -> (usize, usize) {
+    let failures = |person| trace.reasons().filter(|reason| reason.depends_on_person() == person).count();
+    let by_agreement = failures(false);
+    (by_agreement, if by_agreement == 0 { failures(true) } else { 0 })
+}
+
+fn without_agreement(question: &Question, trace: Trace) -> Decision {
+    if left_to_a_person(question.purpose, &trace) {
+        return Decision::Refer(Referral { reasons: trace.reasons().collect(), trace });
     }
     Decision::Deny(denial(question, trace, None))
 }
 
 /// Where the law allows a one-off disclosure, all that stands against it is that no agreement is in force. One
 /// that was suspended leaves nobody worse off than none. Reasons about the person do not come into it.
-fn left_to_a_person(purpose: PurposeClass, reasons: &[Reason]) -> bool {
-    let mut about_agreement = reasons.iter().filter(|reason| !reason.depends_on_person()).peekable();
+fn left_to_a_person(purpose: PurposeClass, trace: &Trace) -> bool {
+    let mut about_agreement = trace.reasons().filter(|reason| !reason.depends_on_person()).peekable();
     purpose.rules().agreement == AgreementNeed::OrReferral
         && about_agreement.peek().is_some()
-        && about_agreement.all(|reason| reason.is_agreement_out_of_force())
+        && about_agreement.all(Reason::is_agreement_out_of_force)
 }
 
-fn denial(question: &Question, trace: Vec<Step>, agreement: Option<AgreementReference>) -> Denial {
-    let mut reasons = reasons(&trace);
+fn denial(question: &Question, trace: Trace, agreement: Option<AgreementReference>) -> Denial {
+    let mut reasons: Vec<_> = trace.reasons().collect();
     if reasons.is_empty() {
         reasons.push(Reason::NoAgreement);
     }
@@ -416,19 +430,6 @@ fn denial(question: &Question, trace: Vec<Step>, agreement: Option<AgreementRefe
 
 fn within_token(question: &Question, agreement: &Agreement) -> bool {
     question.agreements.as_ref().is_none_or(|allowed| allowed.contains(agreement.id()))
-}
-
-fn reasons(trace: &[Step]) -> Vec<Reason> {
-    trace.iter().filter_map(|step| step.outcome.reason()).collect()
-}
-
-fn reference(policies: &PolicySet, agreement: &Agreement, flow: &DataFlow) -> AgreementReference {
-    AgreementReference {
-        agreement: agreement.id().clone(),
-        version: agreement.version,
-        flow: flow.id.get_ref().clone(),
-        digest: policies.agreement_digest(agreement.id()).to_owned(),
-    }
 }
 
 impl Permit {
@@ -473,7 +474,7 @@ impl Permit {
     }
 
     /// Every rule that was looked at.
-    pub fn trace(&self) -> &[Step] {
+    pub fn trace(&self) -> &Trace {
         &self.trace
     }
 
@@ -504,7 +505,8 @@ impl Permit {
         // Under this authority alone: were another to take over, the answer would tell what the record says.
         let again = weigh(question, policies, subject, Some(examined.facts()), Some(&self.authority), at);
         let changed = || {
-            let trace = vec![Step { rule: Rule::Agreement, outcome: Outcome::Fail(Reason::PolicyChanged) }];
+            let mut trace = Trace::new();
+            trace.push(Rule::Agreement, Outcome::Fail(Reason::PolicyChanged));
             Err(Box::new(denial(question, trace, self.authority.agreement().cloned())))
         };
         match again {

@@ -302,6 +302,9 @@ impl Reason {
             Self::PolicyChanged => "The agreement changed between the question and the release.",
             Self::Deceased => "The person has died and the purpose leads to contact.",
             Self::Restricted => "The record is restricted. The asker must not learn so.",
+            Self::RestrictionUnconfirmed => {
+                "Whoever is asked whether the record is restricted could not say: the record has no identifier known there, or a wrong one. Mend the record."
+            }
             Self::Objection => "An objection or dissent of the person stands.",
             Self::ConsentAbsent => "Consent decides and none is held.",
             Self::ConsentEnded => {

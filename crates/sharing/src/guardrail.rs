@@ -10,9 +10,14 @@
 //!
 //! [`Facts`] is what they may look at. Persons never become Cedar entities. This module reads text, not files.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
-use cedar_policy::{Authorizer, Decision, Entities};
+use cedar_policy_core::{
+    ast::{Expr, Literal, SlotEnv, Value, ValueKind},
+    entities::Entities,
+    evaluator::Evaluator,
+    extensions::Extensions,
+};
 
 use crate::policy::{PolicyFile, PolicyProblem};
 
@@ -20,6 +25,7 @@ mod context;
 mod facts;
 mod read;
 mod schema;
+mod sieve;
 
 pub use facts::{
     AgreementFact, ConsentFact, DeathFact, Facts, ItemFacts, ObjectionFact, OverrideFact, Phase,
@@ -33,11 +39,20 @@ pub struct Guardrails {
 }
 
 struct Loaded {
-    guardrails: BTreeMap<String, Fired>,
+    /// In order of their names.
+    guardrails: Vec<Guardrail>,
     policies: cedar_policy::PolicySet,
-    authorizer: Authorizer,
     entities: Entities,
+    /// There are no templates, and so nothing to fill in.
+    slots: SlotEnv,
     words: context::Words,
+}
+
+/// What is said when a guardrail fires, and when that is.
+struct Guardrail {
+    fired: Fired,
+    condition: Expr,
+    sieve: sieve::Sieve,
 }
 
 /// What the guardrails say about one question.
@@ -84,14 +99,21 @@ impl Guardrails {
         if read.guardrails.is_empty() {
             return Ok(Self::none());
         }
-        let words = context::Words::new().map_err(|error| read::internal(&error))?;
+        let words = context::Words::new(&read.names).map_err(|error| read::internal(&error))?;
+        let guardrails = read.guardrails.into_values().map(|fired| {
+            let condition =
+                read::condition(&read.policies, &fired.id).map_err(|error| read::internal(&error))?;
+            let sieve = sieve::Sieve::new(&condition, &words);
+            Ok(Guardrail { fired, condition, sieve })
+        });
+        let guardrails = guardrails.collect::<Result<_, Vec<PolicyProblem>>>()?;
         let loaded = Loaded {
-            guardrails: read.guardrails,
+            guardrails,
             policies: read.policies,
-            authorizer: Authorizer::new(),
             // Organisations and record holders have no attributes of their own: facts come with the question, so
             // that an entity that is missing cannot make a guardrail err.
-            entities: Entities::empty(),
+            entities: Entities::new(),
+            slots: SlotEnv::new(),
             words,
         };
         Ok(Self { loaded: Some(Arc::new(loaded)) })
@@ -114,7 +136,7 @@ impl Guardrails {
 
     /// Every guardrail, in order of its name, in the words that it would fire with.
     pub fn iter(&self) -> impl Iterator<Item = &Fired> {
-        self.loaded.iter().flat_map(|loaded| loaded.guardrails.values())
+        self.loaded.iter().flat_map(|loaded| &loaded.guardrails).map(|guardrail| &guardrail.fired)
     }
 
     /// The guardrails as Cedar policies, with the one `permit` beside them that makes "allowed" mean "none
@@ -128,25 +150,30 @@ impl Guardrails {
         let Some(loaded) = &self.loaded else {
             return Verdict::default();
         };
-        let Some(request) = loaded.words.request(facts) else {
-            return Verdict { fired: Vec::new(), faulted: true };
-        };
-        let response = loaded.authorizer.is_authorized(&request, &loaded.policies, &loaded.entities);
-        let failed = response.diagnostics().errors().next().is_some();
-        if response.decision() == Decision::Allow {
-            return Verdict { fired: Vec::new(), faulted: failed };
+        let fault = Verdict { fired: Vec::new(), faulted: true };
+        // The one fact that is a text and has a closed list.
+        if !facts::IDENTIFIERS.contains(&facts.identifier) {
+            return fault;
         }
-        let reasons = response.diagnostics().reason();
-        let mut fired: Vec<_> = reasons
-            .filter_map(|id| {
-                let id: &str = id.as_ref();
-                loaded.guardrails.get(id).cloned()
-            })
-            .collect();
-        fired.sort_by(|one, other| one.id.cmp(&other.id));
-        // A refusal for which no guardrail answers would be one that nobody can explain.
-        let faulted = failed || fired.is_empty();
-        Verdict { fired, faulted }
+        let is_open = |guardrail: &&Guardrail| guardrail.sieve.holds(facts) != Some(false);
+        let mut open = loaded.guardrails.iter().filter(is_open).peekable();
+        if open.peek().is_none() {
+            return Verdict::default();
+        }
+        let Some(request) = loaded.words.request(facts) else { return fault };
+        // Cedar's own evaluator, once for each condition. Its authorizer would put the conditions together anew for
+        // each request, and would answer with a set of names; a test compares what the two say.
+        let evaluator = Evaluator::new(request, &loaded.entities, Extensions::all_available());
+        let mut verdict = Verdict::default();
+        for guardrail in open {
+            let found = evaluator.interpret(&guardrail.condition, &loaded.slots);
+            match found.as_ref().map(Value::value_kind) {
+                Ok(ValueKind::Lit(Literal::Bool(false))) => {}
+                Ok(ValueKind::Lit(Literal::Bool(true))) => verdict.fired.push(guardrail.fired.clone()),
+                Ok(_) | Err(_) => verdict.faulted = true,
+            }
+        }
+        verdict
     }
 
     /// The Cedar schema that guardrails are checked against. A copy is kept at

@@ -4,6 +4,7 @@
 //! randomness and runs no tasks, so that every decision can be replayed from the ledger. Start at
 //! [`decide`] for the rules, [`agreement`] for what they are decided against, [`minimise`] for what leaves.
 
+pub mod access;
 pub mod agreement;
 pub mod cases;
 pub mod catalogue;
@@ -16,6 +17,7 @@ pub mod lint;
 pub mod minimise;
 pub mod policy;
 pub mod purpose;
+pub mod restriction;
 pub mod selector;
 pub mod subject;
 

@@ -11,9 +11,10 @@ use crate::{
     agreement::london_day,
     catalogue::{DataItem, Form, Protocol, Provider, Sign},
     decide::{ConfirmedPermit, PermittedItem},
-    identifier::{ItemId, SubjectIdentifier},
+    identifier::{ItemId, ProviderId, SubjectIdentifier},
     json::{Json, JsonError, Limits, parse},
     policy::hexadecimal,
+    restriction::{Marking, RestrictionCheck},
     subject::RecordFacts,
 };
 
@@ -27,6 +28,8 @@ pub use form::age_years;
 pub struct Examined {
     record: Json,
     facts: RecordFacts,
+    /// The record holder whose mark it is, where another's than the record's own.
+    marked_by: Option<ProviderId>,
 }
 
 impl std::fmt::Debug for Examined {
@@ -39,6 +42,22 @@ impl Examined {
     /// What the record says about its person that bears on the decision.
     pub fn facts(&self) -> &RecordFacts {
         &self.facts
+    }
+
+    /// With what another record holder says about restriction. One mark is enough: none is taken off.
+    #[must_use]
+    pub fn checked(mut self, check: &RestrictionCheck, marking: Marking) -> Self {
+        self.facts.unconfirmed = marking == Marking::Unconfirmed;
+        if marking == Marking::Restricted && !self.facts.restricted {
+            self.facts.restricted = true;
+            self.marked_by = Some(check.by().clone());
+        }
+        self
+    }
+
+    /// Who marked it restricted, where another record holder did.
+    pub fn marked_by(&self) -> Option<&ProviderId> {
+        self.marked_by.as_ref()
     }
 }
 
@@ -139,11 +158,12 @@ pub(crate) fn examine(
     let facts = RecordFacts {
         identifiers,
         restricted: places.restricted.iter().any(|sign| shows(sign, &record)),
+        unconfirmed: places.restriction_check.is_some(),
         deceased: places.deceased.iter().any(|sign| shows(sign, &record)),
         birth_date,
         source_time,
     };
-    Ok(Examined { record, facts })
+    Ok(Examined { record, facts, marked_by: None })
 }
 
 /// Every identifier in the record. One that is not of its scheme makes the whole record unusable.

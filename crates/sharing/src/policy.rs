@@ -3,22 +3,27 @@
 //! This module reads text, not files: whoever calls it has read the folder. A set with any problem is never
 //! used, so that a broken file cannot quietly switch a rule off.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    fmt,
-};
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 use toml::Spanned;
 
+use jiff::Timestamp;
+
 use crate::{
-    agreement::{Agreement, Confidentiality, DataFlow},
+    access::AccessPolicies,
+    agreement::{Agreement, Confidentiality, DataFlow, Status},
     catalogue::{Catalogue, Category, Provider},
     guardrail::Guardrails,
     identifier::{AgreementId, OrganisationId, ProviderId},
     purpose::PurposeClass,
 };
+
+mod ready;
+
+use ready::Index;
+pub(crate) use ready::{ItemBits, Names, ReadyFlow, ReadyHolder, Registered};
 
 /// An organisation that takes part, as its file is written.
 #[derive(Debug, Clone, Deserialize)]
@@ -91,31 +96,7 @@ pub struct PolicySet {
     digest: String,
     files: std::sync::Arc<[PolicyFile]>,
     guardrails: Guardrails,
-}
-
-/// Where to find an agreement and a flow. Positions are those of the agreement, and of the flow within it.
-#[derive(Debug, Clone, Default)]
-struct Index {
-    agreements: HashMap<AgreementId, usize>,
-    flows: HashMap<ProviderId, FlowsByRecipient>,
-}
-
-/// One record holder's flows: the purpose and the two positions of each, in the order of the agreements.
-type FlowsByRecipient = HashMap<OrganisationId, Vec<(PurposeClass, usize, usize)>>;
-
-impl Index {
-    fn of(agreements: &[(Agreement, String)]) -> Self {
-        let mut index = Self::default();
-        for (position, (agreement, _)) in agreements.iter().enumerate() {
-            index.agreements.insert(agreement.id().clone(), position);
-            for (place, flow) in agreement.flows.iter().enumerate() {
-                let of_provider = index.flows.entry(flow.provider.get_ref().clone()).or_default();
-                let of_pair = of_provider.entry(flow.recipient.get_ref().clone()).or_default();
-                of_pair.push((flow.purpose, position, place));
-            }
-        }
-        index
-    }
+    access: AccessPolicies,
 }
 
 impl PolicySet {
@@ -140,6 +121,7 @@ impl PolicySet {
             digest: digest_of(files),
             files: files.iter().filter(|file| !file.path.starts_with("cases/")).cloned().collect(),
             guardrails: Guardrails::none(),
+            access: AccessPolicies::default(),
         };
         for (file, organisation) in organisations {
             let (id, offset) = (organisation.id.get_ref().clone(), organisation.id.span().start);
@@ -157,6 +139,7 @@ impl PolicySet {
                     .push(file.problem(offset, format!("record holder `{id}` is defined twice; remove one")));
             }
         }
+        problems.extend(set.restriction_check_problems(files));
         let mut in_order = BTreeMap::new();
         for (file, agreement) in agreements {
             problems.extend(set.agreement_problems(file, &agreement));
@@ -167,7 +150,7 @@ impl PolicySet {
             }
         }
         set.agreements = in_order.into_values().collect();
-        set.index = Index::of(&set.agreements);
+        set.index = Index::of(&set);
         if set.catalogue.is_empty() || set.agreements.is_empty() || set.organisations.is_empty() {
             let message =
                 "a policy set needs at least one file each in organisations/, catalogue/ and agreements/";
@@ -177,12 +160,47 @@ impl PolicySet {
             Ok(guardrails) => set.guardrails = guardrails,
             Err(found) => problems.extend(found),
         }
+        match AccessPolicies::load(files) {
+            Ok(access) => set.access = access,
+            Err(found) => problems.extend(found),
+        }
         if problems.is_empty() { Ok(set) } else { Err(sorted(problems)) }
     }
 
     /// What may only forbid.
     pub fn guardrails(&self) -> &Guardrails {
         &self.guardrails
+    }
+
+    /// What decides about things that are not people's records.
+    pub fn access(&self) -> &AccessPolicies {
+        &self.access
+    }
+
+    /// The flows that an agreement in force gives this organisation for a purpose and a role. That a flow is
+    /// listed does not say that a question under it would be permitted.
+    pub fn may_ask<'a>(
+        &'a self,
+        recipient: &'a OrganisationId,
+        purpose: PurposeClass,
+        role: &'a str,
+        at: Timestamp,
+    ) -> impl Iterator<Item = (&'a Agreement, &'a DataFlow)> {
+        let in_force = self.agreements().filter(move |agreement| {
+            *agreement.status.get_ref() == Status::Active
+                && agreement.effective_from() <= at
+                && at < agreement.effective_until()
+        });
+        in_force.flat_map(|agreement| agreement.flows.iter().map(move |flow| (agreement, flow))).filter(
+            move |(agreement, flow)| {
+                let holder = self.provider(flow.provider.get_ref());
+                flow.recipient.get_ref() == recipient
+                    && flow.purpose == purpose
+                    && flow.roles.iter().any(|listed| listed == role)
+                    && agreement.is_signed_by(recipient, at)
+                    && holder.is_some_and(|holder| agreement.is_signed_by(holder.organisation(), at))
+            },
+        )
     }
 
     /// SHA-256 over every file's path and content, in hexadecimal.
@@ -201,6 +219,7 @@ impl PolicySet {
             }
             agreement.assume_in_force();
         }
+        self.index = Index::of(&self);
         self
     }
 
@@ -247,13 +266,51 @@ impl PolicySet {
         recipient: &OrganisationId,
         purpose: PurposeClass,
     ) -> Vec<(&Agreement, &DataFlow)> {
-        let of_pair = self.index.flows.get(provider).and_then(|of_provider| of_provider.get(recipient));
-        let of_purpose = of_pair.into_iter().flatten().filter(|(listed, _, _)| *listed == purpose);
-        let found = of_purpose.filter_map(|(_, position, place)| {
-            let (agreement, _) = self.agreements.get(*position)?;
-            Some((agreement, agreement.flows.get(*place)?))
-        });
-        found.collect()
+        let flows = self.holder(provider).into_iter().flat_map(|holder| holder.flows(recipient, purpose));
+        flows.filter_map(|flow| flow.written(self)).collect()
+    }
+
+    /// What was worked out about this record holder when the set was loaded.
+    pub(crate) fn holder(&self, provider: &ProviderId) -> Option<&ReadyHolder> {
+        self.index.holders.get(provider)
+    }
+
+    /// Whoever is asked about restriction must know marks, and be asked by an identifier that the records have.
+    fn restriction_check_problems(&self, files: &[PolicyFile]) -> Vec<PolicyProblem> {
+        let mut problems = Vec::new();
+        for provider in self.catalogue.values() {
+            let Some(named) = &provider.subject.restriction_check else { continue };
+            let asked = self.catalogue.get(named.get_ref()).filter(|asked| asked.id() != provider.id());
+            let message = match asked {
+                None => "`restriction_check` must name another record holder of the catalogue",
+                Some(asked) if asked.subject.restricted.is_empty() => {
+                    "`restriction_check` names a record holder whose file has no signs of restriction"
+                }
+                Some(asked) if asked.subject.restriction_check.is_some() => {
+                    "`restriction_check` names a record holder that asks another itself"
+                }
+                Some(asked)
+                    if !provider
+                        .subject
+                        .identifiers
+                        .iter()
+                        .any(|place| asked.lookup(&place.scheme).is_some()) =>
+                {
+                    "`restriction_check` names a record holder that knows none of this one's identifiers"
+                }
+                Some(_) => continue,
+            };
+            let spelled = format!("id = \"{}\"", provider.id());
+            let of =
+                files.iter().find(|file| file.path.starts_with("catalogue/") && file.text.contains(&spelled));
+            problems.extend(of.map(|file| file.problem(named.span().start, message.to_owned())));
+        }
+        problems
+    }
+
+    /// What decisions ask about this organisation.
+    pub(crate) fn registered(&self, id: &OrganisationId) -> Option<&Registered> {
+        self.index.organisations.get(id)
     }
 
     fn unknown_organisation(&self, file: &PolicyFile, id: &Spanned<OrganisationId>) -> Option<PolicyProblem> {

@@ -155,12 +155,12 @@ impl PurposeClass {
 
     /// The row of the decision table. Every "no" and "yes" here is one a lawyer may change.
     #[expect(clippy::too_many_lines, reason = "the decision table: one arm a row")]
-    pub fn rules(self) -> PurposeRules {
+    pub fn rules(self) -> &'static PurposeRules {
         use Article6::{Consent, LegalObligation, PublicTask, VitalInterests};
         use Article9 as Nine;
         use ConfidentialityKind::{ExplicitConsent, ImpliedConsent, PublicInterest, Section251, Statute};
         match self {
-            Self::DirectCare => PurposeRules {
+            Self::DirectCare => &PurposeRules {
                 objection_blocks: true,
                 override_path: OverridePath::BreakGlass,
                 article_6: &[PublicTask, LegalObligation],
@@ -168,7 +168,7 @@ impl PurposeClass {
                 confidentiality: &[ImpliedConsent, ExplicitConsent, Statute, PublicInterest],
                 ..PLAIN
             },
-            Self::SafeguardingAdult | Self::SafeguardingChild => PurposeRules {
+            Self::SafeguardingAdult | Self::SafeguardingChild => &PurposeRules {
                 agreement: AgreementNeed::OrReferral,
                 override_path: OverridePath::BreakGlass,
                 article_6: &[LegalObligation, PublicTask],
@@ -177,7 +177,7 @@ impl PurposeClass {
                 confidentiality: &[PublicInterest, Statute],
                 ..PLAIN
             },
-            Self::FirePreventionTargeting => PurposeRules {
+            Self::FirePreventionTargeting => &PurposeRules {
                 objection_blocks: true,
                 explicit_consent: ConsentNeed::ForConfidentialItems,
                 excludes_restricted: true,
@@ -193,7 +193,7 @@ impl PurposeClass {
                 confidentiality: &[ExplicitConsent, Section251],
                 ..PLAIN
             },
-            Self::SafeAndWellReferral => PurposeRules {
+            Self::SafeAndWellReferral => &PurposeRules {
                 // No override: somebody at risk is asked for under safeguarding.
                 objection_blocks: true,
                 explicit_consent: ConsentNeed::Always,
@@ -203,7 +203,7 @@ impl PurposeClass {
                 confidentiality: &[ExplicitConsent],
                 ..PLAIN
             },
-            Self::FireReturnReferral => PurposeRules {
+            Self::FireReturnReferral => &PurposeRules {
                 objection_blocks: true,
                 explicit_consent: ConsentNeed::Always,
                 contacts_person: true,
@@ -217,7 +217,7 @@ impl PurposeClass {
                 confidentiality: &[ExplicitConsent],
                 ..PLAIN
             },
-            Self::RiskStratification => PurposeRules {
+            Self::RiskStratification => &PurposeRules {
                 objection_blocks: true,
                 opt_out_applies: true,
                 excludes_social_care: true,
@@ -226,7 +226,7 @@ impl PurposeClass {
                 confidentiality: &[Section251],
                 ..PLAIN
             },
-            Self::PlanningCommissioning | Self::ServiceImprovement => PurposeRules {
+            Self::PlanningCommissioning | Self::ServiceImprovement => &PurposeRules {
                 objection_blocks: true,
                 opt_out_applies: true,
                 article_6: &[PublicTask],
@@ -234,7 +234,7 @@ impl PurposeClass {
                 confidentiality: &[Section251, ExplicitConsent],
                 ..PLAIN
             },
-            Self::Research => PurposeRules {
+            Self::Research => &PurposeRules {
                 objection_blocks: true,
                 explicit_consent: ConsentNeed::ForConfidentialItems,
                 opt_out_applies: true,
@@ -244,15 +244,15 @@ impl PurposeClass {
                 ..PLAIN
             },
             Self::OfficialStatistics | Self::OpenData => {
-                PurposeRules { objection_blocks: true, aggregate_only: true, ..PLAIN }
+                &PurposeRules { objection_blocks: true, aggregate_only: true, ..PLAIN }
             }
-            Self::PublicHealth => PurposeRules {
+            Self::PublicHealth => &PurposeRules {
                 article_6: &[LegalObligation, PublicTask],
                 article_9: &[Nine::PublicHealth],
                 confidentiality: &[Statute],
                 ..PLAIN
             },
-            Self::FraudCrime => PurposeRules {
+            Self::FraudCrime => &PurposeRules {
                 agreement: AgreementNeed::OrReferral,
                 override_path: OverridePath::Referral,
                 article_6: &[PublicTask],
@@ -261,7 +261,7 @@ impl PurposeClass {
                 confidentiality: &[Statute, PublicInterest],
                 ..PLAIN
             },
-            Self::VitalInterests => PurposeRules {
+            Self::VitalInterests => &PurposeRules {
                 agreement: AgreementNeed::OrReferral,
                 override_path: OverridePath::BreakGlass,
                 article_6: &[VitalInterests],
@@ -269,7 +269,7 @@ impl PurposeClass {
                 confidentiality: &[PublicInterest],
                 ..PLAIN
             },
-            Self::SubjectAccess => PurposeRules {
+            Self::SubjectAccess => &PurposeRules {
                 agreement: AgreementNeed::OrReferral,
                 override_path: OverridePath::Referral,
                 article_6: &[LegalObligation],

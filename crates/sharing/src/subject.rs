@@ -49,8 +49,11 @@ pub struct SubjectState {
 pub struct RecordFacts {
     /// Every identifier in the record.
     pub identifiers: Vec<SubjectIdentifier>,
-    /// The record is marked restricted.
+    /// The record is marked restricted, here or by the record holder that was asked besides.
     pub restricted: bool,
+    /// Another record holder has to say whether it is restricted, and has not. Until it has, the record counts as
+    /// restricted.
+    pub unconfirmed: bool,
     /// The record says that the person has died.
     pub deceased: bool,
     /// The date of birth, where the record has a whole one.

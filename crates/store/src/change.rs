@@ -98,11 +98,20 @@ pub enum Change {
         ended_at: Option<Timestamp>,
         /// Until when it holds from now on, where it was renewed.
         expires_at: Option<Timestamp>,
+        /// Why, where somebody said.
+        reason: Option<String>,
     },
     /// An objection was recorded.
     RecordObjection(Box<ObjectionRow>),
     /// An objection was taken back or answered.
-    ChangeObjection(ObjectionId, ObjectionStatus),
+    ChangeObjection {
+        /// Which.
+        id: ObjectionId,
+        /// Its new status.
+        status: ObjectionStatus,
+        /// The grounds, where it was refused.
+        reason: Option<String>,
+    },
     /// A relationship, a grant or an emergency was recorded.
     RecordFact(Box<FactRow>),
     /// A relationship or a grant ended.

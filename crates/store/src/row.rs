@@ -26,6 +26,8 @@ pub struct ConsentRow {
     pub withdrawn_at: Option<Timestamp>,
     /// Everything else, as JSON: given by whom, with which authority and capacity, how, on which notice.
     pub details: String,
+    /// Why its status was changed, where somebody said.
+    pub status_reason: Option<String>,
 }
 
 /// An objection as it is stored.
@@ -41,6 +43,10 @@ pub struct ObjectionRow {
     pub recorded_at: Timestamp,
     /// By when it must be answered: one calendar month (UK GDPR Art 12(3)).
     pub answer_due: Timestamp,
+    /// The controller that answers it.
+    pub controller: OrganisationId,
+    /// The grounds of a refusal.
+    pub status_reason: Option<String>,
     /// Everything else, as JSON.
     pub details: String,
 }
@@ -62,6 +68,7 @@ pub(crate) struct RawConsent {
     details: String,
     given_by: String,
     ended_us: Option<i64>,
+    status_reason: Option<String>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -76,6 +83,8 @@ pub(crate) struct RawObjection {
     answer_due_us: i64,
     details: String,
     objection_kind: String,
+    controller: String,
+    status_reason: Option<String>,
 }
 
 impl TryFrom<RawConsent> for ConsentRow {
@@ -102,6 +111,7 @@ impl TryFrom<RawConsent> for ConsentRow {
                 recorded_at: instant(raw.recorded_us)?,
                 withdrawn_at: optional_instant(raw.withdrawn_us)?,
                 details: raw.details.clone(),
+                status_reason: raw.status_reason.clone(),
             })
         };
         read().ok_or(StoreError::CorruptRow { table: "consent", row: raw.id })
@@ -126,6 +136,8 @@ impl TryFrom<RawObjection> for ObjectionRow {
                 recorded_by: raw.recorded_by.parse().ok()?,
                 recorded_at: instant(raw.recorded_us)?,
                 answer_due: instant(raw.answer_due_us)?,
+                controller: raw.controller.parse().ok()?,
+                status_reason: raw.status_reason.clone(),
                 details: raw.details.clone(),
             })
         };

@@ -25,10 +25,14 @@ const OBJECTIONS: &str =
 const FACTS: &str =
     "SELECT * FROM subject_fact WHERE subject IN (SELECT value FROM json_each($1)) ORDER BY id";
 /// The first change recorded after the instant tells what was held then.
-const CONSENT_BEFORE: &str = "SELECT status_before, ended_before, expires_before FROM consent_change
+const CONSENT_BEFORE: &str =
+    "SELECT status_before, ended_before, expires_before, reason_before FROM consent_change
     WHERE consent = $1 AND recorded_us > $2 ORDER BY recorded_us LIMIT 1";
-const OBJECTION_BEFORE: &str = "SELECT status_before FROM objection_change
+const OBJECTION_BEFORE: &str = "SELECT status_before, reason_before FROM objection_change
     WHERE objection = $1 AND recorded_us > $2 ORDER BY recorded_us LIMIT 1";
+
+/// Status, end, expiry and reason before a change.
+type ConsentBefore = (String, Option<i64>, Option<i64>, Option<String>);
 
 #[derive(sqlx::FromRow)]
 struct RawName {
@@ -145,18 +149,19 @@ async fn consents(
             if row.recorded_at > at {
                 continue;
             }
-            let before: Option<(String, Option<i64>, Option<i64>)> = sqlx::query_as(CONSENT_BEFORE)
+            let before: Option<ConsentBefore> = sqlx::query_as(CONSENT_BEFORE)
                 .bind(row.record.id.as_str())
                 .bind(at.as_microsecond())
                 .fetch_optional(&mut **snapshot)
                 .await?;
-            if let Some((status, ended_us, expires_us)) = before {
+            if let Some((status, ended_us, expires_us, reason)) = before {
                 let corrupt =
                     || StoreError::CorruptRow { table: "consent_change", row: row.record.id.to_string() };
                 row.record.status = word(&status).ok_or_else(corrupt)?;
                 row.record.ended_at = optional_instant(ended_us).ok_or_else(corrupt)?;
                 row.record.expires_at = optional_instant(expires_us).ok_or_else(corrupt)?;
                 row.withdrawn_at = None;
+                row.status_reason = reason;
             }
         }
         rows.push(row);
@@ -178,12 +183,13 @@ async fn objections(
             if row.recorded_at > at {
                 continue;
             }
-            let before: Option<String> = sqlx::query_scalar(OBJECTION_BEFORE)
+            let before: Option<(String, Option<String>)> = sqlx::query_as(OBJECTION_BEFORE)
                 .bind(row.record.id.as_str())
                 .bind(at.as_microsecond())
                 .fetch_optional(&mut **snapshot)
                 .await?;
-            if let Some(status) = before {
+            if let Some((status, reason)) = before {
+                row.status_reason = reason;
                 row.record.status = word(&status).ok_or_else(|| StoreError::CorruptRow {
                     table: "objection_change",
                     row: row.record.id.to_string(),

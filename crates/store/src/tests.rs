@@ -52,6 +52,7 @@ fn withdrawal(number: u128) -> Change {
         status: ConsentStatus::Withdrawn,
         ended_at: Some(now()),
         expires_at: None,
+        reason: None,
     }
 }
 
@@ -74,6 +75,7 @@ fn consent(number: u128, name: &Pseudonym) -> ConsentRow {
         recorded_at: now(),
         withdrawn_at: None,
         details: "{}".to_owned(),
+        status_reason: None,
     }
 }
 

@@ -100,6 +100,14 @@ pub struct Request {
     pub record: Option<(String, String)>,
     /// The body.
     pub body: Option<Value>,
+    /// A body that is not JSON, in place of it.
+    pub text: Option<String>,
+    /// The body's media type; JSON's where there is none.
+    pub content_type: Option<&'static str>,
+    /// The request's own identifier.
+    pub request_id: Option<String>,
+    /// The version that is to be changed.
+    pub if_match: Option<String>,
     /// Changes the access token's claims.
     pub spoil_access: Option<fn(&mut Value)>,
     /// Changes the context's claims.
@@ -170,6 +178,19 @@ impl World {
         Self::start(folder, 0).await
     }
 
+    /// A deployment with more policy files: path below the folder, and text.
+    pub async fn with_files(files: &[(&str, &str)]) -> Self {
+        let policies = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../policies");
+        let folder = tempfile::tempdir().unwrap();
+        copy_folder(&policies, &folder.path().join("policies"));
+        for (path, text) in files {
+            let path = folder.path().join("policies").join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, text).unwrap();
+        }
+        Self::start(folder, 0).await
+    }
+
     /// A request with a JSON body about a person.
     pub fn post(
         &self,
@@ -196,11 +217,17 @@ impl World {
 
     /// A deployment over a folder that may have a database already.
     pub async fn start(folder: TempDir, seed: u64) -> Self {
+        Self::start_with(folder, seed, |_| {}).await
+    }
+
+    /// As [`Self::start`], with settings that were changed.
+    pub async fn start_with(folder: TempDir, seed: u64, change: impl FnOnce(&mut Settings)) -> Self {
         let ((gateway, gateway_port), (nhs, nhs_port)) = (free_port().await, free_port().await);
         let ((council, council_port), (fire, fire_port)) = (free_port().await, free_port().await);
         let ports = Ports { gateway: gateway_port, nhs: nhs_port, council: council_port, fire: fire_port };
         let path = keys::prepare(folder.path(), &folder.path().join("policies"), ports).unwrap();
-        let settings = config::load(&path).unwrap();
+        let mut settings = config::load(&path).unwrap();
+        change(&mut settings);
         let shutdown = CancellationToken::new();
         let mut asked = BTreeMap::new();
         for (kind, name, listener) in
@@ -298,6 +325,10 @@ impl World {
             case: "CASE-1",
             record: Some((scheme.to_owned(), value.to_owned())),
             body: Some(body),
+            text: None,
+            content_type: None,
+            request_id: None,
+            if_match: None,
             spoil_access: None,
             spoil_context: None,
         }
@@ -405,8 +436,15 @@ impl World {
         if let Some(token) = context {
             sent = sent.header("Sharing-Context", token);
         }
-        if let Some(body) = &request.body {
-            sent = sent.json(body);
+        if let Some(id) = &request.request_id {
+            sent = sent.header("X-Request-ID", id);
+        }
+        if let Some(version) = &request.if_match {
+            sent = sent.header("If-Match", version);
+        }
+        let text = request.text.clone().or_else(|| request.body.as_ref().map(Value::to_string));
+        if let Some(text) = text {
+            sent = sent.header("Content-Type", request.content_type.unwrap_or("application/json")).body(text);
         }
         answer(sent.send().await.unwrap()).await
     }

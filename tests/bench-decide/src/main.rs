@@ -5,6 +5,8 @@
 //! a batch of calls: the clock costs as much as some of what is measured. Batches hide single slow calls, so the
 //! decision is measured call by call as well.
 //!
+//! [`sharing::decide`] is asked twice over: without guardrails, and with the project's own.
+//!
 //! The others are treated kindly: their requests are built before the clock runs, what they cannot express (which of
 //! several consents holds) is worked out for them, and a bare yes or no is all that they return. [`sharing::decide`]
 //! returns every rule's outcome, the items, what is withheld, the obligations and the consents it rests on.
@@ -12,6 +14,7 @@
 use std::{collections::BTreeMap, time::Instant};
 
 use setting::{Case, Setting};
+use sharing::PolicySet;
 
 mod casbin_engine;
 mod cedar;
@@ -41,8 +44,10 @@ fn main() -> anyhow::Result<()> {
     let setting: &'static Setting = Box::leak(Box::new(Setting::new()));
     let mut contestants = vec![
         contestant("hash look-up and bitset (floor)", 64, SAMPLES, floor::answerer(setting)),
-        contestant("sharing::decide", 64, SAMPLES, ours(setting)),
-        contestant("sharing::decide, call by call", 1, SAMPLES, ours(setting)),
+        contestant("sharing::decide", 64, SAMPLES, ours(setting, &setting.policies)),
+        contestant("sharing::decide, call by call", 1, SAMPLES, ours(setting, &setting.policies)),
+        contestant("sharing::decide, guardrails", 16, SAMPLES, ours(setting, &setting.guarded)),
+        contestant("sharing::decide, guardrails, call by call", 1, SAMPLES, ours(setting, &setting.guarded)),
         contestant("cedar, 2 policies over facts", 8, SAMPLES, cedar::generic(setting)?),
         contestant("cedar, 200 static policies", 4, SAMPLES, cedar::of_each_flow(setting)?),
         contestant("regorus, interpreter", 4, SAMPLES, rego::interpreted(setting)?),
@@ -113,10 +118,10 @@ impl Contestant {
     }
 }
 
-fn ours(setting: &'static Setting) -> impl FnMut(usize, Case) -> bool {
+fn ours(setting: &'static Setting, policies: &'static PolicySet) -> impl FnMut(usize, Case) -> bool {
     move |number, case| {
         let (question, subject) = setting.asked(number, case);
-        let decision = sharing::decide::decide(question, &setting.policies, subject, setting.at);
+        let decision = sharing::decide::decide(question, policies, subject, setting.at);
         matches!(std::hint::black_box(decision), sharing::Decision::Permit(_))
     }
 }

@@ -100,6 +100,8 @@ pub fn purpose(case: Case) -> PurposeClass {
 pub struct Setting {
     /// The policies, loaded.
     pub policies: PolicySet,
+    /// The same with the project's own guardrails, and the record holders that these name.
+    pub guarded: PolicySet,
     /// When.
     pub at: Timestamp,
     agreed: Vec<Question>,
@@ -113,9 +115,13 @@ impl Setting {
     pub fn new() -> Self {
         let policies = PolicySet::load(&files()).expect("the generated policies are in order");
         assert_eq!(policies.agreements().count(), AGREEMENTS);
+        let guarded = [files(), shipped()].concat();
+        let guarded = PolicySet::load(&guarded).expect("the generated policies fit the guardrails");
+        assert!(guarded.guardrails().len() >= 12);
         let numbers = || 0..QUESTIONS;
         Self {
             policies,
+            guarded,
             at: NOW.parse().expect("a time"),
             agreed: numbers().map(|number| question(number, Case::Permit)).collect(),
             not_agreed: numbers().map(|number| question(number, Case::NoAgreement)).collect(),
@@ -200,6 +206,21 @@ fn files() -> Vec<PolicyFile> {
     }
     for number in 0..AGREEMENTS {
         add(format!("agreements/agreement-{number}.toml"), agreement(number));
+    }
+    files
+}
+
+/// The project's guardrails, and what they name.
+fn shipped() -> Vec<PolicyFile> {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../policies");
+    let mut files = Vec::new();
+    for folder in ["catalogue", "guardrails", "organisations"] {
+        for entry in std::fs::read_dir(root.join(folder)).expect("the project's policies") {
+            let path = entry.expect("a file").path();
+            let name = path.file_name().expect("a name").to_string_lossy();
+            let text = std::fs::read_to_string(&path).expect("a text");
+            files.push(PolicyFile { path: format!("{folder}/{name}"), text });
+        }
     }
     files
 }

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use cedar_policy::{PolicySet, RequestEnv, Schema};
 use cedar_policy_symcc::{
     CedarSymCompiler, CompiledPolicy, CompiledPolicySet, Env,
-    solver::{LocalSolver, SolverError},
+    solver::{Decision, LocalSolver, Solver, SolverError},
 };
+use tokio::io::AsyncWriteExt;
 
 /// Why a question could not be put. That is a failure of the test, never a proof.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +19,14 @@ pub enum ProofError {
     /// There is no solver.
     #[error("there is no solver: `./test` installs it, or set CVC5 to the path of a cvc5 program ({0})")]
     NoSolver(#[from] SolverError),
+    /// What should be a solver is none: it got a question wrong whose answer is known.
+    #[error("the solver cannot be believed: it says {said} of a question whose answer is {known}")]
+    WrongAnswer {
+        /// What is so.
+        known: &'static str,
+        /// What it said.
+        said: &'static str,
+    },
     /// The schema or a policy does not become a formula, or the solver gave up.
     #[error("{0}")]
     Symbolic(#[from] Box<cedar_policy_symcc::err::Error>),
@@ -40,14 +49,25 @@ pub struct Prover {
 }
 
 impl Prover {
-    /// Starts a solver.
+    /// Starts a solver, and believes it once it has told what can be from what cannot. Questions whose answer is
+    /// plain from the formula never reach a solver, so that without this a proof could pass where none works.
     ///
     /// # Errors
-    /// [`ProofError`] when there is none, or the schema cannot be read.
-    pub fn new(schema: &str) -> Result<Self, ProofError> {
+    /// [`ProofError`] when there is none that works, or the schema cannot be read.
+    pub async fn new(schema: &str) -> Result<Self, ProofError> {
+        Self::with_solver(schema, solver()?).await
+    }
+
+    /// As [`Self::new`], with this solver.
+    ///
+    /// # Errors
+    /// [`ProofError`] when it does not work, or the schema cannot be read.
+    pub async fn with_solver(schema: &str, mut solver: LocalSolver) -> Result<Self, ProofError> {
+        answers(&mut solver, "(> x 5)", Decision::Sat).await?;
+        answers(&mut solver, "(and (> x 5) (< x 5))", Decision::Unsat).await?;
         let (schema, _) = Schema::from_cedarschema_str(schema).map_err(Box::new)?;
         let environments = schema.request_envs().collect();
-        Ok(Self { schema, environments, compiler: CedarSymCompiler::new(solver()?)? })
+        Ok(Self { schema, environments, compiler: CedarSymCompiler::new(solver)? })
     }
 
     /// How many kinds of request there are: pairs of action and entity types.
@@ -90,6 +110,26 @@ impl Prover {
             }
         }
         Ok(None)
+    }
+}
+
+/// Puts a question about one integer whose answer is known.
+async fn answers(solver: &mut LocalSolver, formula: &str, known: Decision) -> Result<(), ProofError> {
+    let question = format!("(reset)\n(set-logic ALL)\n(declare-const x Int)\n(assert {formula})\n");
+    solver.smtlib_input().write_all(question.as_bytes()).await.map_err(SolverError::from)?;
+    let said = solver.check_sat().await?;
+    if said == known {
+        Ok(())
+    } else {
+        Err(ProofError::WrongAnswer { known: name(&known), said: name(&said) })
+    }
+}
+
+fn name(decision: &Decision) -> &'static str {
+    match decision {
+        Decision::Sat => "sat",
+        Decision::Unsat => "unsat",
+        Decision::Unknown => "unknown",
     }
 }
 

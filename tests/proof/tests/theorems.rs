@@ -8,7 +8,7 @@
 use std::path::Path;
 
 use cedar_policy::{Authorizer, Decision, Policy, PolicyId, PolicySet};
-use cedar_policy_symcc::Env;
+use cedar_policy_symcc::{Env, solver::LocalSolver};
 use proof::Prover;
 use sharing::{Guardrails, PurposeClass, policy::PolicyFile};
 
@@ -122,14 +122,14 @@ fn allows(policies: &PolicySet, found: &Env) -> bool {
     response.decision() == Decision::Allow
 }
 
-fn prover() -> Prover {
-    let prover = Prover::new(&Guardrails::schema()).unwrap();
+async fn prover() -> Prover {
+    let prover = Prover::new(&Guardrails::schema()).await.unwrap();
     assert_eq!(prover.environments(), 2, "one kind of principal, one of resource, two actions");
     prover
 }
 
 async fn prove(theorem: &Theorem) {
-    let mut prover = prover();
+    let mut prover = prover().await;
     let policies = with_rogue_permit();
     let property = permitting(theorem.holds);
     let found = prover.allowed_by_one_alone(&policies, &property).await.unwrap();
@@ -175,7 +175,7 @@ async fn offence_data_is_for_few_purposes() {
 /// Cedar skips a forbid that errs, so that it must be certain that none does.
 #[tokio::test]
 async fn no_guardrail_can_err() {
-    let mut prover = prover();
+    let mut prover = prover().await;
     let found = prover.errs(&with_rogue_permit()).await.unwrap();
     assert!(found.is_none(), "{found:#?}");
 }
@@ -184,15 +184,30 @@ async fn no_guardrail_can_err() {
 async fn a_guardrail_that_can_err_is_found() {
     let text = r#"@id("errs") forbid(principal, action, resource) when { context.london_hour * 9223372036854775807 > 0 };"#;
     let policies: PolicySet = text.parse().unwrap();
-    let (_, found) = prover().errs(&policies).await.unwrap().expect("it overflows from two o'clock on");
+    let (_, found) = prover().await.errs(&policies).await.unwrap().expect("it overflows from two o'clock on");
     let response = Authorizer::new().is_authorized(&found.request, &policies, &found.entities);
     assert_eq!(response.diagnostics().errors().count(), 1, "and Cedar agrees");
+}
+
+/// A program that says the same of everything proves nothing, whatever it says; nor does one that is silent.
+#[tokio::test]
+async fn what_is_no_solver_is_not_believed() {
+    for program in [
+        "while read -r line; do case $line in *check-sat*) echo sat;; esac; done",
+        "while read -r line; do case $line in *check-sat*) echo unsat;; esac; done",
+        "while read -r line; do case $line in *check-sat*) echo unknown;; esac; done",
+        "true",
+    ] {
+        let mut command = tokio::process::Command::new("sh");
+        let solver = LocalSolver::from_command(command.args(["-c", program])).unwrap();
+        assert!(Prover::with_solver(&Guardrails::schema(), solver).await.is_err(), "{program}");
+    }
 }
 
 /// Guardrails that forbade everything would make every theorem true.
 #[tokio::test]
 async fn something_is_allowed_for_every_purpose_but_aggregates() {
-    let mut prover = prover();
+    let mut prover = prover().await;
     let nothing: PolicySet = "forbid(principal, action, resource);".parse().unwrap();
     for purpose in PurposeClass::ALL {
         let mut policies = with_rogue_permit();
@@ -208,7 +223,7 @@ async fn something_is_allowed_for_every_purpose_but_aggregates() {
 /// One that the others make needless would be believed in and do nothing.
 #[tokio::test]
 async fn every_guardrail_forbids_something_that_no_other_does() {
-    let mut prover = prover();
+    let mut prover = prover().await;
     let policies = with_rogue_permit();
     for guardrail in guardrails().iter() {
         let found = prover.allowed_by_one_alone(&without(&policies, &guardrail.id), &policies).await.unwrap();

@@ -37,37 +37,37 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub struct ConsentRequest {
     /// Whose consent it is.
-    subject: Subject,
+    pub(super) subject: Subject,
     /// `gdpr-consent`, `confidentiality-consent`, `consent-to-service` or `preference`: four different things.
     #[schema(value_type = String, example = "confidentiality-consent")]
-    consent_type: ConsentType,
+    pub(super) consent_type: ConsentType,
     /// `given`, `refused` or `requested`.
     #[schema(value_type = String, example = "given")]
-    status: ConsentStatus,
+    pub(super) status: ConsentStatus,
     /// Whose records may leave.
     #[schema(example = "trafford-council")]
-    controller: String,
+    pub(super) controller: String,
     /// To whom they may go.
-    recipients: Vec<String>,
+    pub(super) recipients: Vec<String>,
     /// For what.
-    purposes: Vec<String>,
+    pub(super) purposes: Vec<String>,
     /// The categories of data that the person was told of, in words.
-    data_categories: Vec<String>,
+    pub(super) data_categories: Vec<String>,
     /// Who gave it: `{"who": "person"}`, or `{"who": "proxy", "authority": …, "capacity_statement": …}` with the
     /// authority `health-and-welfare-attorney`, `court-deputy` or `parental-responsibility`. A property attorney
     /// and next of kin have none.
     #[schema(value_type = Object)]
-    given_by: GivenBy,
+    pub(super) given_by: GivenBy,
     /// When; leave it out for now.
-    given_at: Option<String>,
+    pub(super) given_at: Option<String>,
     /// How: `in-person`, `by-telephone`, `in-writing`, `online`.
-    method: Method,
+    pub(super) method: Method,
     /// The version of the notice that the person was given.
-    notice_version: String,
+    pub(super) notice_version: String,
     /// When it ends, if it does.
-    expires_at: Option<String>,
+    pub(super) expires_at: Option<String>,
     /// Where the evidence is kept.
-    evidence_reference: Option<String>,
+    pub(super) evidence_reference: Option<String>,
 }
 
 /// How a consent was given.
@@ -109,6 +109,9 @@ pub struct ConsentBody {
     /// When it was withdrawn, or otherwise ended by somebody.
     #[serde(skip_serializing_if = "Option::is_none")]
     withdrawn_at: Option<String>,
+    /// Why its status was changed, where somebody said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status_reason: Option<String>,
     /// Who gave it.
     #[schema(value_type = Object)]
     given_by: GivenBy,
@@ -129,7 +132,7 @@ pub struct ConsentBody {
 pub struct HeldBody {
     /// Consents that the caller's organisation recorded or is named in.
     consents: Vec<ConsentBody>,
-    /// Objections that the caller's organisation recorded.
+    /// Objections that the caller's organisation recorded or has to answer.
     objections: Vec<ObjectionBody>,
 }
 
@@ -164,32 +167,45 @@ pub struct StatusRequest {
 pub async fn record(State(app): State<Arc<App>>, request: Request) -> Response {
     respond(request_id(request.headers()), async {
         let mut received = receive(&app, request, Capability::Record, Action::Record).await?;
-        let asked = received.json::<ConsentRequest>(app.limits.body_bytes_max).await;
-        let parsed = asked.and_then(|asked| parse(&app, &received, &asked));
-        let (row, subject) = match parsed {
-            Ok((row, identifier)) => (row, resolve(&app, &identifier).await?),
+        let asked = match received.json::<ConsentRequest>(app.limits.body_bytes_max).await {
+            Ok(asked) => asked,
             Err(problem) => return Err(received.refuse(&app, problem, "/v1/consents").await),
         };
-        let row = ConsentRow { subject: subject.pseudonym.clone(), ..row };
-        let record = &row.record;
-        let entry = Body::ConsentRecorded {
-            consent_id: record.id.to_string(),
-            subject: row.subject.to_string(),
-            consent_type: word(&record.consent_type),
-            status: word(&record.status),
-            controller: record.controller.to_string(),
-            recipients: record.recipients.iter().map(ToString::to_string).collect(),
-            purposes: record.purposes.iter().map(ToString::to_string).collect(),
-            expires_us: record.expires_at.map(Timestamp::as_microsecond),
-            record_sha256: hexadecimal(&Sha256::digest(format!("{}{}", record.id, row.details))),
-            by: received.caller.actor(),
-        };
-        let changes = vec![Change::KnowSubject(subject), Change::RecordConsent(Box::new(row.clone()))];
-        let committed = commit(&app, &received, entry, changes).await?;
-        let body = body(&row, Some(Receipt::of(record.id.as_str(), &committed)));
-        Ok((StatusCode::CREATED, Json(body)).into_response())
+        let (row, receipt) = record_asked(&app, &received, &asked, "/v1/consents").await?;
+        Ok((StatusCode::CREATED, Json(body(&row, Some(receipt)))).into_response())
     })
     .await
+}
+
+/// Records a consent that was asked for on this route.
+pub(super) async fn record_asked(
+    app: &App,
+    received: &Received,
+    asked: &ConsentRequest,
+    route: &str,
+) -> Result<(ConsentRow, Receipt), Refusal> {
+    let (row, subject) = match parse(app, received, asked) {
+        Ok((row, identifier)) => (row, resolve(app, &identifier).await?),
+        Err(problem) => return Err(received.refuse(app, problem, route).await),
+    };
+    let row = ConsentRow { subject: subject.pseudonym.clone(), ..row };
+    let record = &row.record;
+    let entry = Body::ConsentRecorded {
+        consent_id: record.id.to_string(),
+        subject: row.subject.to_string(),
+        consent_type: word(&record.consent_type),
+        status: word(&record.status),
+        controller: record.controller.to_string(),
+        recipients: record.recipients.iter().map(ToString::to_string).collect(),
+        purposes: record.purposes.iter().map(ToString::to_string).collect(),
+        expires_us: record.expires_at.map(Timestamp::as_microsecond),
+        record_sha256: hexadecimal(&Sha256::digest(format!("{}{}", record.id, row.details))),
+        by: received.caller.actor(),
+    };
+    let changes = vec![Change::KnowSubject(subject), Change::RecordConsent(Box::new(row.clone()))];
+    let committed = commit(app, received, entry, changes).await?;
+    let receipt = Receipt::of(record.id.as_str(), &committed);
+    Ok((row, receipt))
 }
 
 /// Read a consent. Reading is recorded.
@@ -234,6 +250,7 @@ pub async fn withdraw(State(app): State<Arc<App>>, Path(id): Path<String>, reque
             status: ConsentStatus::Withdrawn,
             ended_at: Some(app.clock.now()),
             expires_at: None,
+            reason: None,
         };
         let committed = commit(&app, &received, entry, vec![change]).await?;
         let stored =
@@ -254,15 +271,14 @@ pub async fn change(State(app): State<Arc<App>>, Path(id): Path<String>, request
         let route = "/v1/consents/{id}/status";
         let mut received = receive(&app, request, Capability::Record, Action::Record).await?;
         let asked = received.json::<StatusRequest>(app.limits.body_bytes_max).await;
-        let asked = match asked
-            .and_then(|asked| check_status(&app, &asked).map(|expires_at| (asked.status, expires_at)))
-        {
-            Ok(asked) => asked,
-            Err(problem) => return Err(received.refuse(&app, problem, route).await),
-        };
+        let asked =
+            match asked.and_then(|asked| check_status(&app, &asked).map(|expires_at| (asked, expires_at))) {
+                Ok(asked) => asked,
+                Err(problem) => return Err(received.refuse(&app, problem, route).await),
+            };
         let row = visible(&app, &received, &id).await?;
-        match change_status(&app, &received, &row, asked.0, asked.1).await? {
-            Ok(body) => Ok(Json(body).into_response()),
+        match change_status(&app, &received, &row, asked.0.status, asked.1, Some(asked.0.reason)).await? {
+            Ok((row, receipt)) => Ok(Json(body(&row, Some(receipt))).into_response()),
             Err(problem) => Err(received.refuse(&app, problem, route).await),
         }
     })
@@ -289,7 +305,8 @@ pub(super) async fn change_status(
     row: &ConsentRow,
     status: ConsentStatus,
     expires_at: Option<Timestamp>,
-) -> Result<Result<ConsentBody, Problem>, Refusal> {
+    reason: Option<String>,
+) -> Result<Result<(ConsentRow, Receipt), Problem>, Refusal> {
     use ConsentStatus::{
         Expired, Given, Invalidated, Refused, Renewed, Requested, Revoked, Unknown, Withdrawn,
     };
@@ -320,11 +337,11 @@ pub(super) async fn change_status(
         }
     };
     let id = row.record.id.clone();
-    let change = Change::ChangeConsent { id, status, ended_at: ends.then_some(now), expires_at };
+    let change = Change::ChangeConsent { id, status, ended_at: ends.then_some(now), expires_at, reason };
     let committed = commit(app, received, entry, vec![change]).await?;
     let stored = app.store.consent(&row.record.id).await.map_err(|error| Refusal::from(internal(&error)))?;
     let receipt = Receipt::of(row.record.id.as_str(), &committed);
-    Ok(Ok(body(stored.as_ref().unwrap_or(row), Some(receipt))))
+    Ok(Ok((stored.unwrap_or_else(|| row.clone()), receipt)))
 }
 
 /// Look up what is held about a person. Looking is recorded.
@@ -365,7 +382,7 @@ pub async fn search(State(app): State<Arc<App>>, request: Request) -> Response {
             app.store.held_about(&name, as_of).await.map_err(|error| Refusal::from(internal(&error)))?;
         let mine = &received.caller.organisation;
         let consents = held.0.iter().filter(|row| may_see(row, mine)).map(|row| body(row, None)).collect();
-        let objections = held.1.iter().filter(|row| row.recorded_by == *mine);
+        let objections = held.1.iter().filter(|row| row.recorded_by == *mine || row.controller == *mine);
         let objections = objections.map(|row| super::objections::body(row, None)).collect();
         Ok(Json(HeldBody { consents, objections }).into_response())
     })
@@ -477,6 +494,7 @@ fn parse(
         recorded_at: now,
         withdrawn_at: None,
         details: details.to_string(),
+        status_reason: None,
     };
     Ok((row, identifier))
 }
@@ -499,7 +517,7 @@ pub(super) async fn visible(app: &App, received: &Received, id: &str) -> Result<
     }
 }
 
-fn may_see(row: &ConsentRow, organisation: &OrganisationId) -> bool {
+pub(super) fn may_see(row: &ConsentRow, organisation: &OrganisationId) -> bool {
     row.recorded_by == *organisation
         || row.record.controller == *organisation
         || row.record.recipients.contains(organisation)
@@ -520,6 +538,7 @@ fn body(row: &ConsentRow, receipt: Option<Receipt>) -> ConsentBody {
         given_at: row.record.given_at.to_string(),
         expires_at: row.record.expires_at.map(|at| at.to_string()),
         withdrawn_at: row.record.ended_at.map(|at| at.to_string()),
+        status_reason: row.status_reason.clone(),
         given_by: row.record.given_by.clone(),
         recorded_by: row.recorded_by.to_string(),
         recorded_at: row.recorded_at.to_string(),

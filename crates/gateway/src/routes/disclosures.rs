@@ -217,6 +217,7 @@ fn ask(app: &App, received: &Received, asked: &DisclosureRequest, action: Action
         question,
         request_id: received.request_id.clone(),
         answer_only: action == Action::Decide,
+        continues: false,
     })
 }
 
@@ -228,7 +229,7 @@ pub(super) fn check_context(context: &Context, subject: &SubjectIdentifier) -> R
     }
 }
 
-fn parse_items(app: &App, items: &[String]) -> Result<Vec<ItemId>, Problem> {
+pub(super) fn parse_items(app: &App, items: &[String]) -> Result<Vec<ItemId>, Problem> {
     if items.is_empty() || items.len() > app.limits.items_max {
         let what =
             format!("items: name 1 to {} items, or leave it out for everything agreed", app.limits.items_max);
@@ -261,8 +262,8 @@ fn terms(answer: &Answer) -> Terms {
             purpose: obligations.purpose.to_string(),
             retain_until: obligations.retain_until.to_string(),
             onward_sharing: obligations.onward_sharing,
-            rectification_contact: obligations.rectification_contact.clone(),
-            breach_contact: obligations.breach_contact.clone(),
+            rectification_contact: obligations.rectification_contact.to_string(),
+            breach_contact: obligations.breach_contact.to_string(),
             obtain_consent_to_visit: obligations.obtain_consent_to_visit,
             in_words: obligations.in_words(answer.source_time.as_deref()),
         },

@@ -112,7 +112,8 @@ async fn ask(
     match question(app, &received, provider, subject) {
         Ok(question) => {
             let Received { caller, context, request_id, .. } = received;
-            disclose(app, Ask { caller, context, question, request_id, answer_only: false }).await
+            disclose(app, Ask { caller, context, question, request_id, answer_only: false, continues: false })
+                .await
         }
         Err(problem) => Err(received.refuse(app, problem, route).await),
     }
@@ -162,7 +163,7 @@ fn resource(answer: &Answer, body: &Json) -> Response {
 }
 
 /// JSON in a header is ASCII: everything else is escaped.
-fn ascii(json: &str) -> String {
+pub(super) fn ascii(json: &str) -> String {
     let mut units = [0; 2];
     json.chars().fold(String::new(), |mut out, character| {
         if character.is_ascii() {

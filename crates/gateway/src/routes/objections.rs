@@ -25,6 +25,7 @@ use super::{
     subject::Subject,
 };
 use crate::{
+    alerts,
     app::App,
     caller::{Action, Capability},
     disclose::internal,
@@ -51,6 +52,9 @@ pub struct ObjectionRequest {
     recipients: Vec<String>,
     /// The grounds relating to the person's situation, in their words. Kept here, never in the ledger.
     grounds: Option<String>,
+    /// The controller whose processing it is about, which answers it and is alerted; leave it out for your own
+    /// organisation.
+    controller: Option<String>,
 }
 
 /// An objection.
@@ -72,6 +76,11 @@ pub struct ObjectionBody {
     recipients: Vec<String>,
     /// The organisation that recorded it.
     recorded_by: String,
+    /// The controller that answers it.
+    controller: String,
+    /// The grounds of a refusal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer: Option<String>,
     /// When it was recorded.
     recorded_at: String,
     /// By when it must be answered: one calendar month.
@@ -90,7 +99,7 @@ pub async fn record(State(app): State<Arc<App>>, request: Request) -> Response {
         let mut received = receive(&app, request, Capability::Record, Action::Record).await?;
         let asked = received.json::<ObjectionRequest>(app.limits.body_bytes_max).await;
         let parsed = asked.and_then(|asked| Ok((parse(&app, &received, &asked)?, asked)));
-        let ((identifier, record), asked) = match parsed {
+        let ((identifier, record, controller), asked) = match parsed {
             Ok(parsed) => parsed,
             Err(problem) => return Err(received.refuse(&app, problem, "/v1/objections").await),
         };
@@ -102,6 +111,8 @@ pub async fn record(State(app): State<Arc<App>>, request: Request) -> Response {
             recorded_by: received.caller.organisation.clone(),
             recorded_at: now,
             answer_due: one_month_after(now),
+            controller: controller.clone(),
+            status_reason: None,
             details: serde_json::json!({ "grounds": asked.grounds }).to_string(),
         };
         let entry = Body::ObjectionRecorded {
@@ -111,7 +122,16 @@ pub async fn record(State(app): State<Arc<App>>, request: Request) -> Response {
             recipients: row.record.recipients.iter().map(ToString::to_string).collect(),
             by: received.caller.actor(),
         };
-        let changes = vec![Change::KnowSubject(subject), Change::RecordObjection(Box::new(row.clone()))];
+        let mut changes = vec![Change::KnowSubject(subject), Change::RecordObjection(Box::new(row.clone()))];
+        if controller != received.caller.organisation && row.record.kind == ObjectionKind::Objection {
+            changes.push(alerts::raise(
+                &app,
+                alerts::Rule::ObjectionReceived,
+                &controller,
+                row.record.id.as_str(),
+                now,
+            ));
+        }
         let committed = commit(&app, &received, entry, changes).await?;
         let receipt = Receipt::of(row.record.id.as_str(), &committed);
         Ok((StatusCode::CREATED, Json(body(&row, Some(receipt)))).into_response())
@@ -156,7 +176,12 @@ pub async fn withdraw(State(app): State<Arc<App>>, Path(id): Path<String>, reque
             outcome: "withdrawn".to_owned(),
             by: received.caller.actor(),
         };
-        let changes = vec![Change::ChangeObjection(row.record.id.clone(), ObjectionStatus::Withdrawn)];
+        let change = Change::ChangeObjection {
+            id: row.record.id.clone(),
+            status: ObjectionStatus::Withdrawn,
+            reason: None,
+        };
+        let changes = vec![change];
         let committed = commit(&app, &received, entry, changes).await?;
         row.record.status = ObjectionStatus::Withdrawn;
         Ok(Json(body(&row, Some(Receipt::of(&id, &committed)))).into_response())
@@ -191,21 +216,25 @@ pub async fn answer(State(app): State<Arc<App>>, Path(id): Path<String>, request
         let mut received = receive(&app, request, Capability::Record, Action::Record).await?;
         let asked = received.json::<AnswerRequest>(app.limits.body_bytes_max).await;
         let status = asked.and_then(|asked| match asked {
-            AnswerRequest::Upheld => Ok(ObjectionStatus::Upheld),
+            AnswerRequest::Upheld => Ok((ObjectionStatus::Upheld, None)),
             AnswerRequest::Refused { grounds, told_of_remedies }
                 if grounds.trim().chars().count() >= 20 && told_of_remedies =>
             {
-                Ok(ObjectionStatus::Refused)
+                Ok((ObjectionStatus::Refused, Some(grounds)))
             }
             AnswerRequest::Refused { .. } => Err(Problem::InvalidRequest(
                 "grounds, told_of_remedies: a refusal needs its grounds in 20 characters or more, and the person told of their remedies".to_owned(),
             )),
         });
-        let status = match status {
+        let (status, grounds) = match status {
             Ok(status) => status,
             Err(problem) => return Err(received.refuse(&app, problem, route).await),
         };
         let mut row = visible(&app, &received, &id).await?;
+        if row.controller != received.caller.organisation {
+            let problem = Problem::NotAllowed("the controller that it is about answers an objection");
+            return Err(received.refuse(&app, problem, route).await);
+        }
         let problem = match (row.record.status, row.record.kind) {
             (ObjectionStatus::Received, ObjectionKind::Objection) => None,
             (_, ObjectionKind::Dissent) => Some("a dissent is honoured as it is; there is nothing to answer"),
@@ -221,9 +250,11 @@ pub async fn answer(State(app): State<Arc<App>>, Path(id): Path<String>, request
             outcome: outcome.to_owned(),
             by: received.caller.actor(),
         };
-        let changes = vec![Change::ChangeObjection(row.record.id.clone(), status)];
-        let committed = commit(&app, &received, entry, changes).await?;
+        let change =
+            Change::ChangeObjection { id: row.record.id.clone(), status, reason: grounds.clone() };
+        let committed = commit(&app, &received, entry, vec![change]).await?;
         row.record.status = status;
+        row.status_reason = grounds;
         Ok(Json(body(&row, Some(Receipt::of(&id, &committed)))).into_response())
     })
     .await
@@ -233,10 +264,16 @@ fn parse(
     app: &App,
     received: &Received,
     asked: &ObjectionRequest,
-) -> Result<(sharing::SubjectIdentifier, Objection), Problem> {
+) -> Result<(sharing::SubjectIdentifier, Objection, OrganisationId), Problem> {
     let identifier = asked.subject.parse()?;
     check_context(&received.context, &identifier)?;
     let set = app.policies().set;
+    let controller =
+        asked.controller.as_ref().map(|text| text.parse().ok().filter(|id| set.organisation(id).is_some()));
+    let controller =
+        controller.unwrap_or_else(|| Some(received.caller.organisation.clone())).ok_or_else(|| {
+            Problem::InvalidRequest("controller: name a registered organisation, or leave it out".to_owned())
+        })?;
     let recipients: Option<Vec<OrganisationId>> = asked
         .recipients
         .iter()
@@ -260,6 +297,7 @@ fn parse(
     Ok((
         identifier,
         Objection { id, purposes, recipients, kind: asked.kind, status: ObjectionStatus::Received },
+        controller,
     ))
 }
 
@@ -269,13 +307,14 @@ fn one_month_after(at: Timestamp) -> Timestamp {
     at.to_zoned(london).checked_add(1.month()).map_or(at, |due| due.timestamp())
 }
 
-/// The objection, if the caller's organisation recorded it. Otherwise there is none.
+/// The objection, if the caller's organisation recorded it or answers it. Otherwise there is none.
 async fn visible(app: &App, received: &Received, id: &str) -> Result<ObjectionRow, Refusal> {
     let found = match id.parse::<ObjectionId>() {
         Ok(id) => app.store.objection(&id).await.map_err(|error| Refusal::from(internal(&error)))?,
         Err(_) => None,
     };
-    match found.filter(|row| row.recorded_by == received.caller.organisation) {
+    let mine = &received.caller.organisation;
+    match found.filter(|row| row.recorded_by == *mine || row.controller == *mine) {
         Some(row) => Ok(row),
         None => Err(received.refuse(app, Problem::NoSuchEntry, "/v1/objections/{id}").await),
     }
@@ -290,6 +329,8 @@ pub(super) fn body(row: &ObjectionRow, receipt: Option<Receipt>) -> ObjectionBod
         purposes: row.record.purposes.iter().map(ToString::to_string).collect(),
         recipients: row.record.recipients.iter().map(ToString::to_string).collect(),
         recorded_by: row.recorded_by.to_string(),
+        controller: row.controller.to_string(),
+        answer: row.status_reason.clone(),
         recorded_at: row.recorded_at.to_string(),
         answer_due: row.answer_due.to_string(),
         receipt,

@@ -113,7 +113,7 @@ pub struct ReferralBody {
     purpose: String,
     /// The items asked for; none is everything that would be agreed.
     asked: Vec<String>,
-    /// `waiting-for-form`, `requested`, `taken`, `question-asked`, `granted` or `refused`.
+    /// `waiting-for-form`, `requested`, `taken`, `question-asked`, `granted`, `refused` or `revoked`.
     state: String,
     /// When it was opened.
     opened_at: String,
@@ -164,42 +164,54 @@ pub async fn request(State(app): State<Arc<App>>, Path(id): Path<String>, reques
     respond(request_id(request.headers()), async {
         let route = "/v1/referrals/{decision_id}/request";
         let mut received = receive(&app, request, Capability::Ask, Action::Read).await?;
-        let now = app.clock.now();
-        let form = received.json::<RequestForm>(app.limits.body_bytes_max).await;
-        let form = match form.and_then(|form| Ok((check_form(&form, now)?, form))) {
+        let form = match received.json::<RequestForm>(app.limits.body_bytes_max).await {
             Ok(form) => form,
             Err(problem) => return Err(received.refuse(&app, problem, route).await),
         };
-        let (needed_by, form) = form;
-        let found = match own(&app, &received, &id).await? {
-            Ok(found) if !found.may_be_granted() => {
-                return Err(received.refuse(&app, NO_ONE_OFF, route).await);
-            }
-            Ok(found) => found,
-            Err(problem) => return Err(received.refuse(&app, problem, route).await),
-        };
-        let text = serde_json::to_string(&form).unwrap_or_default();
-        let decide_by = due(now).min(needed_by);
-        let (row, change) = match found {
-            Own::Waiting(row) => {
-                let step = ReferralMove {
-                    form: Some(text.clone()),
-                    due: Some(decide_by),
-                    ..step(&row, &["waiting-for-form"], "requested")
-                };
-                (row, Change::MoveReferral(Box::new(step)))
-            }
-            Own::Refused(row) => {
-                let due_us = decide_by.as_microsecond();
-                let row = ReferralRow { state: "requested".to_owned(), form: text.clone(), due_us, ..row };
-                (row.clone(), Change::OpenReferral(Box::new(row)))
-            }
-        };
-        let changes = vec![change];
-        moved(&app, &received, &row, "requested", &text, changes).await?;
+        submit(&app, &received, &id, &form, route).await?;
         shown(&app, &id).await
     })
     .await
+}
+
+/// Hands a form in, for a decision of the caller's.
+pub(super) async fn submit(
+    app: &App,
+    received: &Received,
+    id: &str,
+    form: &RequestForm,
+    route: &str,
+) -> Result<(), Refusal> {
+    let now = app.clock.now();
+    let needed_by = match check_form(form, now) {
+        Ok(needed_by) => needed_by,
+        Err(problem) => return Err(received.refuse(app, problem, route).await),
+    };
+    let found = match own(app, received, id).await? {
+        Ok(found) if !found.may_be_granted() => {
+            return Err(received.refuse(app, NO_ONE_OFF, route).await);
+        }
+        Ok(found) => found,
+        Err(problem) => return Err(received.refuse(app, problem, route).await),
+    };
+    let text = serde_json::to_string(form).unwrap_or_default();
+    let decide_by = due(now).min(needed_by);
+    let (row, change) = match found {
+        Own::Waiting(row) => {
+            let step = ReferralMove {
+                form: Some(text.clone()),
+                due: Some(decide_by),
+                ..step(&row, &["waiting-for-form"], "requested")
+            };
+            (row, Change::MoveReferral(Box::new(step)))
+        }
+        Own::Refused(row) => {
+            let due_us = decide_by.as_microsecond();
+            let row = ReferralRow { state: "requested".to_owned(), form: text.clone(), due_us, ..row };
+            (row.clone(), Change::OpenReferral(Box::new(row)))
+        }
+    };
+    moved(app, received, &row, "requested", &text, vec![change]).await
 }
 
 /// List the requests that your organisation has made or has to decide.
@@ -352,6 +364,44 @@ pub async fn decide(State(app): State<Arc<App>>, Path(id): Path<String>, request
     .await
 }
 
+/// Take a grant back. It ends at once; what was disclosed under it stands.
+#[utoipa::path(post, path = "/v1/referrals/{decision_id}/revoke", tag = "referrals", request_body = MessageRequest,
+    params(("decision_id" = String, Path, description = "The decision")),
+    responses((status = 200, description = "Taken back", body = ReferralBody), (status = 400, description = "The request cannot be read"),
+        (status = 401, description = "The caller was not accepted"), (status = 404, description = "There is none, or it is not yours to decide"), (status = 409, description = "Nothing was granted, or it was taken back before")))]
+pub async fn revoke(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request) -> Response {
+    respond(request_id(request.headers()), async {
+        let route = "/v1/referrals/{decision_id}/revoke";
+        let mut received = receive(&app, request, Capability::Review, Action::Review).await?;
+        let text = match message(&app, &mut received).await {
+            Ok(text) => text,
+            Err(problem) => return Err(received.refuse(&app, problem, route).await),
+        };
+        let (row, who) = match to_decide(&app, &received, &id).await? {
+            Ok(found) => found,
+            Err(problem) => return Err(received.refuse(&app, problem, route).await),
+        };
+        let outcome: serde_json::Value =
+            row.outcome.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        let grant = outcome.get("grant_id").and_then(serde_json::Value::as_str);
+        let Some(grant) = grant.filter(|_| row.state == "granted") else {
+            let problem = Problem::WrongState("nothing was granted, or it was taken back before");
+            return Err(received.refuse(&app, problem, route).await);
+        };
+        let entry = Body::GrantRevoked {
+            grant_id: grant.to_owned(),
+            subject: row.subject.clone(),
+            by: received.caller.actor(),
+        };
+        let from = (received.caller.organisation.clone(), who, text);
+        let step = ReferralMove { message: Some(from), ..step(&row, &["granted"], "revoked") };
+        let changes = vec![Change::EndFact(grant.to_owned()), Change::MoveReferral(Box::new(step))];
+        commit(&app, &received, entry, changes).await?;
+        shown(&app, &id).await
+    })
+    .await
+}
+
 const TAKE_FIRST: Problem = Problem::WrongState("take it first, so that others know who decides it");
 
 async fn grant(
@@ -474,7 +524,7 @@ fn narrow(
 }
 
 /// A request that is the caller's own.
-enum Own {
+pub(super) enum Own {
     /// It waits already.
     Waiting(ReferralRow),
     /// The decision was refused, and nothing waits yet.
@@ -494,7 +544,7 @@ const NO_ONE_OFF: Problem = Problem::NotAllowed(
 
 /// The caller's own request. One that does not exist yet is made from the decision in the ledger, if that was the
 /// caller's and did not release.
-async fn own(app: &App, received: &Received, id: &str) -> Result<Result<Own, Problem>, Refusal> {
+pub(super) async fn own(app: &App, received: &Received, id: &str) -> Result<Result<Own, Problem>, Refusal> {
     let failed = |error: store::StoreError| Refusal::from(internal(&error));
     let (mine, who) = (received.caller.organisation.as_str(), received.caller.named.id());
     if let Some(row) = app.store.referral(id).await.map_err(failed)? {
@@ -599,7 +649,7 @@ async fn moved(
     commit(app, received, entry, changes).await.map(drop)
 }
 
-async fn read(app: &App, received: &Received, of: &str, what: &str) -> Result<(), Refusal> {
+pub(super) async fn read(app: &App, received: &Received, of: &str, what: &str) -> Result<(), Refusal> {
     let entry = Body::DecisionRead { of: of.to_owned(), what: what.to_owned(), by: received.caller.actor() };
     commit(app, received, entry, Vec::new()).await.map(drop)
 }
@@ -615,7 +665,7 @@ async fn shown(app: &App, id: &str) -> Result<Response, Refusal> {
 }
 
 fn body(row: &ReferralRow, messages: &[ReferralMessage], now: Timestamp) -> ReferralBody {
-    let decided = matches!(row.state.as_str(), "granted" | "refused");
+    let decided = matches!(row.state.as_str(), "granted" | "refused" | "revoked");
     ReferralBody {
         decision_id: row.decision_id.clone(),
         recipient: row.recipient.clone(),

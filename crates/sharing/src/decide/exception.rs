@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 
 use super::{
     Asked, Authority, Decision, Denial, Known, Obligations, Outcome, Permit, PermittedItem, Question, Reason,
-    Rule, Step, Withheld, guard, reasons, rules,
+    Rule, Trace, Withheld, denial, guard, rules,
 };
 use crate::{
     agreement::BasisGap,
@@ -125,36 +125,27 @@ fn emergency_items<'a>(
 
 fn decide(known: &Known<'_>, provider: &Provider, exception: &Exception<'_>) -> Decision {
     let Known { question, policies, subject, facts, at } = *known;
-    let restricted = subject.restricted || facts.is_some_and(|facts| facts.restricted);
+    let restricted = rules::Marked::of(subject, facts);
+    let hidden = restricted.hides_location();
     let released: Vec<_> =
-        exception.items.iter().filter(|(_, item)| !(restricted && item.locating)).cloned().collect();
-    let mut trace = Vec::new();
-    rules::organisation(question, policies, &mut trace);
-    trace.push(Step { rule: Rule::Exception, outcome: Outcome::Pass });
+        exception.items.iter().filter(|(_, item)| !(hidden && item.locating)).cloned().collect();
+    let mut trace = Trace::new();
+    trace.push(Rule::Purpose, rules::organisation(question, policies));
+    trace.push(Rule::Exception, Outcome::Pass);
     let identifier =
         rules::check(provider.lookup(question.subject.scheme()).is_some(), Reason::IdentifierNotAllowed);
     let left = !exception.items.is_empty();
     let restriction = rules::restriction(question.purpose, restricted, left && released.is_empty());
-    trace.extend([
-        Step { rule: Rule::Identifier, outcome: identifier },
-        Step { rule: Rule::Items, outcome: rules::check(left, Reason::ItemsNotAgreed) },
-        Step { rule: Rule::Deceased, outcome: rules::deceased(question.purpose, subject, facts) },
-        Step { rule: Rule::Restricted, outcome: restriction },
-        Step { rule: Rule::Objection, outcome: objection(known, exception) },
-    ]);
-    let (step, guardrails) =
+    trace.push(Rule::Identifier, identifier);
+    trace.push(Rule::Items, rules::check(left, Reason::ItemsNotAgreed));
+    trace.push(Rule::Deceased, rules::deceased(question.purpose, subject, facts));
+    trace.push(Rule::Restricted, restriction);
+    trace.push(Rule::Objection, rules::objection(question, subject));
+    let (outcome, guardrails) =
         guard::under_exception(known, provider, exception.break_glass.is_some(), &exception.items, &trace);
-    trace.push(step);
-    let failed = reasons(&trace);
-    if !failed.is_empty() {
-        return Decision::Deny(Denial {
-            reasons: failed,
-            trace,
-            agreement: None,
-            guardrails,
-            provider: question.provider.clone(),
-            subject: question.subject.clone(),
-        });
+    trace.push(Rule::Guardrail, outcome);
+    if trace.has_failed() {
+        return Decision::Deny(Denial { guardrails, ..denial(question, trace, None) });
     }
     let items: Vec<_> = released.into_iter().map(|(permitted, _)| permitted).collect();
     let withheld = withheld(question, exception, &items);
@@ -171,23 +162,13 @@ fn decide(known: &Known<'_>, provider: &Provider, exception: &Exception<'_>) -> 
             purpose: question.purpose,
             retain_until: at.checked_add(kept).unwrap_or(at),
             onward_sharing: false,
-            rectification_contact: provider.provider.rectification_contact.clone(),
-            breach_contact: contact.map_or_else(String::new, |organisation| organisation.contact.clone()),
+            rectification_contact: provider.provider.rectification_contact.as_str().into(),
+            breach_contact: contact.map_or("", |organisation| organisation.contact.as_str()).into(),
             obtain_consent_to_visit: false,
         },
         consents: Vec::new(),
         trace,
     })
-}
-
-/// A named person weighed a grant with the objection before them; an emergency does not wait for it where the
-/// purpose does not yield to objections anyway.
-fn objection(known: &Known<'_>, exception: &Exception<'_>) -> Outcome {
-    let standing = rules::objection(known.question, known.subject);
-    match (&exception.authority, standing) {
-        (Authority::Grant(_), Outcome::Fail(_)) => Outcome::Overridden,
-        (_, standing) => standing,
-    }
 }
 
 fn withheld(

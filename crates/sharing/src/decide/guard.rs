@@ -1,13 +1,11 @@
 //! The last rule: no guardrail forbids it. Guardrails look at what every other rule would let pass.
 
-use jiff::tz::TimeZone;
-
 use super::{
-    Known, Outcome, Permit, PermittedItem, Reason, Rule, Step, reasons,
-    rules::{self, Candidate},
+    Known, Outcome, PermittedItem, Reason, Trace,
+    rules::{Candidate, Weighed},
 };
 use crate::{
-    agreement::Status,
+    agreement::{Status, london_hour},
     catalogue::{DataItem, Provider},
     guardrail::{
         AgreementFact, ConsentFact, DeathFact, Facts, Fired, ItemFacts, ObjectionFact, OverrideFact, Phase,
@@ -17,47 +15,42 @@ use crate::{
 };
 
 /// Looks at what a flow would let pass.
-pub(super) fn under_agreement(
-    known: &Known<'_>,
-    candidate: &Candidate<'_>,
-    permit: Option<&Permit>,
-    trace: &[Step],
-) -> (Step, Vec<Fired>) {
-    if !is_worth_a_look(known, trace) {
-        return not_looked_at();
+pub(super) fn under_agreement(known: &Known<'_>, weighed: &Weighed<'_>) -> (Outcome, Vec<Fired>) {
+    if !is_worth_a_look(known, &weighed.trace) {
+        return (Outcome::NotApplicable, Vec::new());
     }
+    let Candidate { provider, agreement, flow, .. } = weighed.candidate;
+    let (controller, recipient) = (provider.organisation(), flow.recipient.get_ref());
     // What is agreed, before anything is left out because of the person.
-    let agreed = rules::agreed_items(candidate);
-    let (agreement, flow) = (candidate.agreement, candidate.flow);
-    let (provider, recipient) = (candidate.provider.organisation(), flow.recipient.get_ref());
+    let agreed = || weighed.candidate.items(weighed.agreed);
     let fact = AgreementFact {
         id: agreement.id().as_str(),
         active: *agreement.status.get_ref() == Status::Active,
         in_date: agreement.effective_from() <= known.at && known.at < agreement.effective_until(),
-        signed: agreement.is_signed_by(provider, known.at) && agreement.is_signed_by(recipient, known.at),
+        signed: agreement.is_signed_by(controller, known.at) && agreement.is_signed_by(recipient, known.at),
         covers_items_and_purpose: flow.purpose == known.question.purpose
-            && agreed.iter().all(|(permitted, _)| {
+            && agreed().all(|(permitted, _)| {
                 flow.items
                     .iter()
                     .any(|listed| *listed.item.get_ref() == permitted.item && listed.form == permitted.form)
             }),
     };
     // Whether an explicit consent decides is worked out here from the table alone, beside the rule itself.
-    let items: Vec<_> = agreed.iter().map(|(_, item)| *item).collect();
     let supported = matches!(flow.confidentiality, crate::agreement::Confidentiality::Section251 { .. });
     let decides = match known.question.purpose.rules().explicit_consent {
         ConsentNeed::Always => true,
-        ConsentNeed::ForConfidentialItems => !supported && items.iter().any(|item| item.confidential),
+        ConsentNeed::ForConfidentialItems => !supported && agreed().any(|(_, item)| item.confidential),
         ConsentNeed::NotAsked => false,
     };
-    let consent = match (decides, permit.is_none_or(|permit| permit.consents().is_empty())) {
+    let holds = !weighed.released.is_empty() && !weighed.consents.is_empty();
+    let consent = match (decides, holds) {
         (false, _) => ConsentFact::NotAsked,
-        (true, false) => ConsentFact::Holds,
-        (true, true) => ConsentFact::Absent,
+        (true, true) => ConsentFact::Holds,
+        (true, false) => ConsentFact::Absent,
     };
-    let emergency = candidate.emergency.is_some();
+    let emergency = weighed.candidate.emergency.is_some();
     let claim = Claim { agreement: fact, consent, consent_decides: decides, granted: false, emergency };
-    look(known, candidate.provider, &items, claim, trace)
+    look(known, provider, agreed().map(|(_, item)| item), claim, weighed.trace.has_failed())
 }
 
 /// Looks at what a grant or an emergency would let pass. Both are a named person's.
@@ -66,12 +59,11 @@ pub(super) fn under_exception(
     provider: &Provider,
     emergency: bool,
     covered: &[(PermittedItem, &DataItem)],
-    trace: &[Step],
-) -> (Step, Vec<Fired>) {
+    trace: &Trace,
+) -> (Outcome, Vec<Fired>) {
     if !is_worth_a_look(known, trace) {
-        return not_looked_at();
+        return (Outcome::NotApplicable, Vec::new());
     }
-    let items: Vec<_> = covered.iter().map(|(_, item)| *item).collect();
     let claim = Claim {
         agreement: AgreementFact::NONE,
         consent: ConsentFact::NotAsked,
@@ -79,7 +71,7 @@ pub(super) fn under_exception(
         granted: true,
         emergency,
     };
-    look(known, provider, &items, claim, trace)
+    look(known, provider, covered.iter().map(|(_, item)| *item), claim, trace.has_failed())
 }
 
 /// What the permit rests on, as far as guardrails ask.
@@ -94,30 +86,26 @@ struct Claim<'a> {
 
 /// Unless a reason about the agreement stands already. What stands about the person must make no difference: were
 /// the look left out for it, a guardrail about the agreement would answer everybody but them.
-fn is_worth_a_look(known: &Known<'_>, trace: &[Step]) -> bool {
-    !known.policies.guardrails().is_empty() && reasons(trace).iter().all(|reason| reason.depends_on_person())
+fn is_worth_a_look(known: &Known<'_>, trace: &Trace) -> bool {
+    !known.policies.guardrails().is_empty() && trace.reasons().all(Reason::depends_on_person)
 }
 
-fn not_looked_at() -> (Step, Vec<Fired>) {
-    (Step { rule: Rule::Guardrail, outcome: Outcome::NotApplicable }, Vec::new())
-}
-
-fn look(
-    known: &Known<'_>,
+/// `stands`: a reason about the person stands already.
+fn look<'a>(
+    known: &Known<'a>,
     provider: &Provider,
-    items: &[&DataItem],
+    items: impl Iterator<Item = &'a DataItem>,
     claim: Claim<'_>,
-    trace: &[Step],
-) -> (Step, Vec<Fired>) {
-    let stands = !reasons(trace).is_empty();
+    stands: bool,
+) -> (Outcome, Vec<Fired>) {
     let Known { question, policies, subject, facts, at } = *known;
-    let kind = |id| policies.organisation(id).map(|organisation| organisation.kind);
+    let kind = |id| policies.registered(id).map(|organisation| organisation.kind);
     let (Some(recipient_kind), Some(provider_kind)) =
         (kind(&question.recipient), kind(provider.organisation()))
     else {
         return forbidden(Verdict { fired: Vec::new(), faulted: true }, stands);
     };
-    let restricted = subject.restricted || facts.is_some_and(|facts| facts.restricted);
+    let restricted = super::rules::Marked::of(subject, facts).hides_location();
     let objects =
         |objection: &crate::subject::Objection| objection.stops(&question.recipient, question.purpose);
     let facts = Facts {
@@ -134,15 +122,14 @@ fn look(
             crate::SubjectScheme::NhsNumber => "nhs-number",
             crate::SubjectScheme::Local(_) => "local",
         },
-        items: ItemFacts::new(items.iter().copied(), restricted),
+        items: ItemFacts::new(items, restricted),
         agreement: claim.agreement,
         consent: claim.consent,
         consent_decides: claim.consent_decides,
-        restricted: match (subject.restricted, facts) {
-            (true, _) => RestrictionFact::Restricted,
-            (false, Some(facts)) if facts.restricted => RestrictionFact::Restricted,
-            (false, Some(_)) => RestrictionFact::None,
-            (false, None) => RestrictionFact::Unknown,
+        restricted: match facts {
+            _ if restricted => RestrictionFact::Restricted,
+            Some(_) => RestrictionFact::None,
+            None => RestrictionFact::Unknown,
         },
         deceased: match (subject.deceased, facts) {
             (true, _) => DeathFact::Yes,
@@ -158,10 +145,7 @@ fn look(
         override_: if claim.emergency { OverrideFact::BreakGlass } else { OverrideFact::None },
         granted: claim.granted,
         list: false,
-        london_hour: u8::try_from(
-            at.to_zoned(TimeZone::get("Europe/London").unwrap_or(TimeZone::UTC)).hour(),
-        )
-        .unwrap_or(0),
+        london_hour: london_hour(at),
     };
     forbidden(policies.guardrails().check(&facts), stands)
 }
@@ -169,7 +153,7 @@ fn look(
 /// A guardrail that met an error forbids: a rule that could not be looked at may be one that would have. Nobody can
 /// say that the error had nothing to do with the person, so the answer is the one for nobody. Where a reason about
 /// the person stands already, another one adds nothing.
-fn forbidden(mut verdict: Verdict, stands: bool) -> (Step, Vec<Fired>) {
+fn forbidden(mut verdict: Verdict, stands: bool) -> (Outcome, Vec<Fired>) {
     let by_agreement = verdict.fired.iter().any(|fired| !fired.about_person);
     let outcome = match (verdict.is_clear(), by_agreement, stands) {
         (true, ..) => Outcome::Pass,
@@ -180,5 +164,5 @@ fn forbidden(mut verdict: Verdict, stands: bool) -> (Step, Vec<Fired>) {
             Outcome::NotApplicable
         }
     };
-    (Step { rule: Rule::Guardrail, outcome }, verdict.fired)
+    (outcome, verdict.fired)
 }

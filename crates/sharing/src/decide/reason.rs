@@ -117,7 +117,7 @@ impl Outcome {
 }
 
 /// One rule and what it came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Step {
     /// The rule.
     pub rule: Rule,
@@ -170,6 +170,8 @@ pub enum Reason {
     Deceased,
     /// The record is restricted.
     Restricted,
+    /// The record holder that is asked about restriction could not say.
+    RestrictionUnconfirmed,
     /// The person has objected.
     Objection,
     /// Consent decides and none is held.
@@ -204,7 +206,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::PurposeNotRegistered,
         Self::PurposeAggregateOnly,
         Self::NoAgreement,
@@ -220,6 +222,7 @@ impl Reason {
         Self::PolicyChanged,
         Self::Deceased,
         Self::Restricted,
+        Self::RestrictionUnconfirmed,
         Self::Objection,
         Self::ConsentAbsent,
         Self::ConsentEnded,
@@ -255,6 +258,7 @@ impl Reason {
             Self::PolicyChanged => "policy-changed",
             Self::Deceased => "deceased",
             Self::Restricted => "restricted",
+            Self::RestrictionUnconfirmed => "restriction-unconfirmed",
             Self::Objection => "objection",
             Self::ConsentAbsent => "consent-absent",
             Self::ConsentEnded => "consent-ended",
@@ -299,6 +303,7 @@ impl Reason {
             | Self::ExceptionEnded => false,
             Self::Deceased
             | Self::Restricted
+            | Self::RestrictionUnconfirmed
             | Self::Objection
             | Self::ConsentAbsent
             | Self::ConsentEnded
@@ -327,6 +332,7 @@ impl Reason {
             | Self::PolicyChanged
             | Self::Deceased
             | Self::Restricted
+            | Self::RestrictionUnconfirmed
             | Self::Objection
             | Self::ConsentAbsent
             | Self::ConsentEnded
@@ -395,6 +401,7 @@ impl Reason {
             }
             Self::Deceased
             | Self::Restricted
+            | Self::RestrictionUnconfirmed
             | Self::Objection
             | Self::ConsentAbsent
             | Self::ConsentEnded

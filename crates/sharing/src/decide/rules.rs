@@ -1,19 +1,22 @@
 //! The rules themselves, one function each, in the order in which they are looked at.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Asked, Authority, Obligations, Outcome, Permit, PermittedItem, Question, Reason, Rule, Step, Withheld,
-    exception, reference,
+    Asked, Authority, Obligations, Outcome, Permit, PermittedItem, Question, Reason, Rule, Trace, Withheld,
+    exception,
 };
 use crate::{
     agreement::{
         Agreement, Article6, Article9, BasisGap, Confidentiality, DataFlow, DpiaOutcome, LawfulBasis, Status,
         london_day, london_midnight,
     },
-    catalogue::{Category, DataItem, Provider},
+    catalogue::{Category, DataItem, ITEMS_MAX, Provider},
+    guardrail::Fired,
     identifier::{ConsentId, ItemId},
-    policy::PolicySet,
+    policy::{ItemBits, PolicySet, ReadyFlow, ReadyHolder},
     purpose::{ConsentNeed, PurposeClass},
     subject::{BreakGlass, ConsentRecord, ConsentType, GivenBy, OptOut, RecordFacts, SubjectState},
 };
@@ -22,6 +25,8 @@ use crate::{
 pub(super) struct Candidate<'a> {
     pub(super) question: &'a Question,
     pub(super) provider: &'a Provider,
+    pub(super) holder: &'a ReadyHolder,
+    pub(super) ready: &'a ReadyFlow,
     pub(super) agreement: &'a Agreement,
     pub(super) flow: &'a DataFlow,
     pub(super) subject: &'a SubjectState,
@@ -31,100 +36,151 @@ pub(super) struct Candidate<'a> {
     pub(super) at: Timestamp,
 }
 
-/// Rules about the organisation, before any agreement is looked at.
-pub(super) fn organisation(question: &Question, policies: &PolicySet, trace: &mut Vec<Step>) {
-    let registered = policies.organisation(&question.recipient);
-    let outcome = match registered {
-        _ if question.purpose.rules().aggregate_only => Outcome::Fail(Reason::PurposeAggregateOnly),
-        Some(organisation) if organisation.purposes.contains(&question.purpose) => Outcome::Pass,
-        _ => Outcome::Fail(Reason::PurposeNotRegistered),
-    };
-    trace.push(Step { rule: Rule::Purpose, outcome });
+/// A flow that was weighed. Whether it permits is for its trace to say.
+pub(super) struct Weighed<'a> {
+    pub(super) candidate: Candidate<'a>,
+    /// Items asked for that the flow lists and the catalogue knows.
+    pub(super) agreed: ItemBits,
+    /// Places in the question of those that are not agreed, as far as there are bits.
+    missing: ItemBits,
+    /// Those of them that would leave.
+    pub(super) released: ItemBits,
+    pub(super) consents: Relied<'a>,
+    pub(super) trace: Trace,
+    /// The guardrails that forbid it.
+    pub(super) fired: Vec<Fired>,
 }
 
-/// Weighs one flow. The permit is there whenever some item could be released; whether it may be given is for
-/// the trace to say.
-pub(super) fn weigh(candidate: &Candidate<'_>, policies: &PolicySet) -> (Option<Permit>, Vec<Step>) {
-    let purpose = candidate.question.purpose;
-    let agreed = agreed_items(candidate);
-    let restricted = candidate.subject.restricted || candidate.facts.is_some_and(|facts| facts.restricted);
-    let wanted: Vec<_> = agreed.iter().map(|(_, item)| *item).collect();
-    let (consent, consents) = consent(candidate, &wanted);
-    let released: Vec<_> = agreed.iter().filter(|(_, item)| !(restricted && item.locating)).collect();
-    let trace = [
-        (
-            Rule::Status,
-            check(candidate.agreement.status.get_ref() == &Status::Active, Reason::AgreementNotActive),
-        ),
-        (Rule::Dates, dates(candidate)),
-        (Rule::Signatures, signatures(candidate)),
-        (Rule::Dpia, dpia(candidate)),
-        (
-            Rule::Identifier,
-            check(
-                candidate.flow.identifiers.contains(candidate.question.subject.scheme()),
-                Reason::IdentifierNotAllowed,
-            ),
-        ),
-        (Rule::Role, check(candidate.flow.roles.contains(&candidate.question.role), Reason::RoleNotAllowed)),
-        (Rule::Items, check(!agreed.is_empty(), Reason::ItemsNotAgreed)),
-        (Rule::LegalBasis, legal_basis(candidate, &wanted)),
-        (Rule::Relationship, relationship(candidate)),
-        (Rule::Exception, break_glass(candidate)),
-        (Rule::Deceased, deceased(purpose, candidate.subject, candidate.facts)),
-        (Rule::Restricted, restriction(purpose, restricted, !agreed.is_empty() && released.is_empty())),
-        (Rule::Objection, objection_or_emergency(candidate)),
-        (Rule::OptOut, opt_out(candidate, &wanted, !consents.is_empty())),
-        (Rule::Consent, consent),
-        (Rule::Cohort, cohort(candidate)),
-    ];
-    let trace = trace.into_iter().map(|(rule, outcome)| Step { rule, outcome }).collect();
-    let permit = Permit {
-        authority: Authority::Agreement(reference(policies, candidate.agreement, candidate.flow)),
-        break_glass: candidate.emergency.map(|declared| declared.id.clone()),
-        provider: candidate.question.provider.clone(),
-        subject: candidate.question.subject.clone(),
-        items: released.iter().map(|(permitted, _)| permitted.clone()).collect(),
-        withheld: withheld(candidate, &agreed, restricted),
-        obligations: obligations(candidate),
-        consents,
-        trace: Vec::new(),
-    };
-    ((!permit.items.is_empty()).then_some(permit), trace)
+/// The organisation is registered for the purpose. Looked at before any agreement is.
+pub(super) fn organisation(question: &Question, policies: &PolicySet) -> Outcome {
+    if question.purpose.rules().aggregate_only {
+        return Outcome::Fail(Reason::PurposeAggregateOnly);
+    }
+    let registered = policies.registered(&question.recipient);
+    let holds = registered.is_some_and(|organisation| organisation.purposes.contains(&question.purpose));
+    check(holds, Reason::PurposeNotRegistered)
+}
+
+/// Weighs one flow, after what was looked at before.
+pub(super) fn weigh(candidate: Candidate<'_>, mut trace: Trace) -> Weighed<'_> {
+    let Candidate { question, holder, agreement, flow, subject, facts, .. } = candidate;
+    let (agreed, missing) = agreed(&candidate);
+    let restricted = Marked::of(subject, facts);
+    let released = if restricted.hides_location() { agreed.without(holder.locating) } else { agreed };
+    let (consent, consents) = consent(&candidate, agreed);
+    let nothing_left = !agreed.is_empty() && released.is_empty();
+    let mut look = |rule, outcome| trace.push(rule, outcome);
+    look(Rule::Status, check(*agreement.status.get_ref() == Status::Active, Reason::AgreementNotActive));
+    look(Rule::Dates, dates(&candidate));
+    look(Rule::Signatures, signatures(&candidate));
+    look(Rule::Dpia, dpia(&candidate));
+    let by_scheme = flow.identifiers.contains(question.subject.scheme());
+    look(Rule::Identifier, check(by_scheme, Reason::IdentifierNotAllowed));
+    look(Rule::Role, check(flow.roles.contains(&question.role), Reason::RoleNotAllowed));
+    look(Rule::Items, check(!agreed.is_empty(), Reason::ItemsNotAgreed));
+    look(Rule::LegalBasis, legal_basis(&candidate, agreed));
+    look(Rule::Relationship, relationship(&candidate));
+    look(Rule::Exception, break_glass(&candidate));
+    look(Rule::Deceased, deceased(question.purpose, subject, facts));
+    look(Rule::Restricted, restriction(question.purpose, restricted, nothing_left));
+    look(Rule::Objection, objection_or_emergency(&candidate));
+    look(Rule::OptOut, opt_out(&candidate, agreed, !consents.is_empty()));
+    look(Rule::Consent, consent);
+    look(Rule::Cohort, cohort(&candidate));
+    Weighed { candidate, agreed, missing, released, consents, trace, fired: Vec::new() }
+}
+
+impl<'a> Candidate<'a> {
+    /// These items, in the flow's order.
+    pub(super) fn items(
+        &self,
+        those: ItemBits,
+    ) -> impl Iterator<Item = (&'a PermittedItem, &'a DataItem)> + use<'a> {
+        let (ready, provider) = (self.ready, self.provider);
+        let listed = ready.items.iter().filter(move |listed| those.contains(listed.place));
+        listed.filter_map(|listed| Some((&listed.permitted, provider.items.get(listed.place)?)))
+    }
+}
+
+impl Weighed<'_> {
+    /// The permit that this is, if nothing stands against it.
+    pub(super) fn permit(self) -> Permit {
+        let withheld = withheld(&self);
+        let Candidate { question, ready, emergency, .. } = self.candidate;
+        Permit {
+            authority: Authority::Agreement(ready.reference.clone()),
+            break_glass: emergency.map(|declared| declared.id.clone()),
+            provider: question.provider.clone(),
+            subject: question.subject.clone(),
+            items: self.candidate.items(self.released).map(|(permitted, _)| permitted.clone()).collect(),
+            withheld,
+            obligations: obligations(&self.candidate),
+            consents: self.consents.ids().cloned().collect(),
+            trace: self.trace,
+        }
+    }
+}
+
+/// What is known of restriction. One source's word is enough.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Marked {
+    /// Nobody has marked it.
+    No,
+    /// Somebody has.
+    Yes,
+    /// Whoever had to be asked has not said.
+    Unconfirmed,
+}
+
+impl Marked {
+    pub(super) fn of(subject: &SubjectState, facts: Option<&RecordFacts>) -> Self {
+        if subject.restricted || facts.is_some_and(|facts| facts.restricted) {
+            Self::Yes
+        } else if facts.is_some_and(|facts| facts.unconfirmed) {
+            Self::Unconfirmed
+        } else {
+            Self::No
+        }
+    }
+
+    pub(super) fn hides_location(self) -> bool {
+        self != Self::No
+    }
 }
 
 pub(super) fn check(holds: bool, otherwise: Reason) -> Outcome {
     if holds { Outcome::Pass } else { Outcome::Fail(otherwise) }
 }
 
-/// Items asked for that the flow lists and the catalogue knows.
-pub(super) fn agreed_items<'a>(candidate: &Candidate<'a>) -> Vec<(PermittedItem, &'a DataItem)> {
-    let flow = candidate.flow.items.iter();
-    let asked = flow.filter(|listed| match &candidate.question.asked {
-        Asked::AllAgreed => true,
-        Asked::Items(items) => items.contains(listed.item.get_ref()),
-    });
-    let known = asked.filter_map(|listed| {
-        let item = candidate.provider.item(listed.item.get_ref())?;
-        let permitted = PermittedItem { item: listed.item.get_ref().clone(), form: listed.form };
-        item.forms.contains(&listed.form).then_some((permitted, item))
-    });
-    known.collect()
+/// Items asked for that the flow lists and the catalogue knows; and, by their places in the question, those that are
+/// not among them, as far as there are bits.
+fn agreed(candidate: &Candidate<'_>) -> (ItemBits, ItemBits) {
+    let agreed = candidate.ready.agreed;
+    let Asked::Items(items) = &candidate.question.asked else { return (agreed, ItemBits::default()) };
+    let (mut asked, mut missing) = (ItemBits::default(), ItemBits::default());
+    for (position, id) in items.iter().enumerate() {
+        match candidate.holder.place(id).filter(|place| agreed.contains(*place)) {
+            Some(place) => asked.insert(place),
+            None => missing.insert(position),
+        }
+    }
+    (asked, missing)
 }
 
-fn withheld(
-    candidate: &Candidate<'_>,
-    agreed: &[(PermittedItem, &DataItem)],
-    restricted: bool,
-) -> Vec<(ItemId, Withheld)> {
-    let stripped = agreed.iter().filter(|(_, item)| restricted && item.locating);
-    let mut withheld: Vec<_> =
-        stripped.map(|(permitted, _)| (permitted.item.clone(), Withheld::NotAvailable)).collect();
-    if let Asked::Items(asked) = &candidate.question.asked {
-        let missing = asked.iter().filter(|id| !agreed.iter().any(|(permitted, _)| permitted.item == **id));
-        withheld.extend(missing.map(|id| (id.clone(), Withheld::NotAgreed)));
-    }
-    withheld
+fn withheld(weighed: &Weighed<'_>) -> Vec<(ItemId, Withheld)> {
+    let Weighed { candidate, agreed, missing, released, .. } = weighed;
+    let stripped = candidate.items(agreed.without(*released));
+    let stripped = stripped.map(|(permitted, _)| (permitted.item.clone(), Withheld::NotAvailable));
+    let asked = match &candidate.question.asked {
+        Asked::AllAgreed => &[][..],
+        Asked::Items(items) => items,
+    };
+    let is_agreed = |id| candidate.holder.place(id).is_some_and(|place| agreed.contains(place));
+    let is_missing = |position, id| {
+        if position < ITEMS_MAX { missing.contains(position) } else { !is_agreed(id) }
+    };
+    let missing = asked.iter().enumerate().filter(|(position, id)| is_missing(*position, id));
+    stripped.chain(missing.map(|(_, id)| (id.clone(), Withheld::NotAgreed))).collect()
 }
 
 fn dates(candidate: &Candidate<'_>) -> Outcome {
@@ -149,9 +205,15 @@ fn dpia(candidate: &Candidate<'_>) -> Outcome {
 }
 
 /// Each category asked for raises what the law requires, of both parties.
-fn legal_basis(candidate: &Candidate<'_>, wanted: &[&DataItem]) -> Outcome {
-    let flow = candidate.flow;
-    let mut gaps = wanted.iter().flat_map(|item| exception::gaps(flow, item.category)).peekable();
+fn legal_basis(candidate: &Candidate<'_>, wanted: ItemBits) -> Outcome {
+    let (flow, holder) = (candidate.flow, candidate.holder);
+    let categories = [
+        (Category::Ordinary, holder.ordinary),
+        (Category::Special, holder.special),
+        (Category::Offence, holder.offence),
+    ];
+    let asked_for = categories.into_iter().filter(|(_, items)| wanted.meets(*items));
+    let mut gaps = asked_for.flat_map(|(category, _)| exception::gaps(flow, category)).peekable();
     if gaps.peek().is_some() {
         let misfit = gaps.all(BasisGap::is_misfit);
         return Outcome::Fail(if misfit { Reason::BasisNotForPurpose } else { Reason::LegalBasisIncomplete });
@@ -162,10 +224,10 @@ fn legal_basis(candidate: &Candidate<'_>, wanted: &[&DataItem]) -> Outcome {
         return Outcome::Fail(Reason::Section251Expired);
     }
     let rules = candidate.question.purpose.rules();
-    if rules.excludes_social_care && wanted.iter().any(|item| item.social_care) {
+    if rules.excludes_social_care && wanted.meets(holder.social_care) {
         return Outcome::Fail(Reason::SocialCareExcluded);
     }
-    if !wanted.iter().any(|item| item.confidential) {
+    if !wanted.meets(holder.confidential) {
         return Outcome::Pass;
     }
     match &flow.confidentiality {
@@ -216,9 +278,13 @@ pub(super) fn deceased(
     check(!deceased, Reason::Deceased)
 }
 
-pub(super) fn restriction(purpose: PurposeClass, restricted: bool, nothing_left: bool) -> Outcome {
+pub(super) fn restriction(purpose: PurposeClass, marked: Marked, nothing_left: bool) -> Outcome {
     let excluded = purpose.rules().excludes_restricted || nothing_left;
-    check(!(restricted && excluded), Reason::Restricted)
+    match marked {
+        Marked::Yes if excluded => Outcome::Fail(Reason::Restricted),
+        Marked::Unconfirmed if excluded => Outcome::Fail(Reason::RestrictionUnconfirmed),
+        _ => Outcome::Pass,
+    }
 }
 
 pub(super) fn objection(question: &Question, subject: &SubjectState) -> Outcome {
@@ -244,9 +310,9 @@ fn objection_or_emergency(candidate: &Candidate<'_>) -> Outcome {
 /// interest overrides. Without a check in force the answer is no.
 ///
 /// Source: National Data Opt-out Operational Policy Guidance, sections 2 to 6.
-fn opt_out(candidate: &Candidate<'_>, wanted: &[&DataItem], consented: bool) -> Outcome {
-    let patient_information =
-        wanted.iter().any(|item| item.confidential && item.category == Category::Special);
+fn opt_out(candidate: &Candidate<'_>, wanted: ItemBits, consented: bool) -> Outcome {
+    let holder = candidate.holder;
+    let patient_information = wanted.meets(holder.confidential.and(holder.special));
     let exempt = consented
         || matches!(
             candidate.flow.confidentiality,
@@ -262,10 +328,24 @@ fn opt_out(candidate: &Candidate<'_>, wanted: &[&DataItem], consented: bool) -> 
     }
 }
 
+/// The consents that a permit rests on: one of each type that is needed.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Relied<'a>([Option<&'a ConsentId>; 2]);
+
+impl<'a> Relied<'a> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.ids().next().is_none()
+    }
+
+    fn ids(&self) -> impl Iterator<Item = &'a ConsentId> + use<'a> {
+        self.0.into_iter().flatten()
+    }
+}
+
 /// Whether consent decides, and if so whether it holds. Every type that the flow's bases name must hold.
-fn consent(candidate: &Candidate<'_>, wanted: &[&DataItem]) -> (Outcome, Vec<ConsentId>) {
+fn consent<'a>(candidate: &Candidate<'a>, wanted: ItemBits) -> (Outcome, Relied<'a>) {
     let flow = candidate.flow;
-    let confidential = wanted.iter().any(|item| item.confidential);
+    let confidential = wanted.meets(candidate.holder.confidential);
     let explicit = match candidate.question.purpose.rules().explicit_consent {
         ConsentNeed::Always => true,
         ConsentNeed::ForConfidentialItems => {
@@ -278,14 +358,15 @@ fn consent(candidate: &Candidate<'_>, wanted: &[&DataItem]) -> (Outcome, Vec<Con
     };
     let gdpr = by_consent(&flow.provider_basis) || by_consent(&flow.recipient_basis);
     let needed = [(explicit, ConsentType::ConfidentialityConsent), (gdpr, ConsentType::GdprConsent)];
-    let mut relied_on = Vec::new();
+    let mut relied_on = Relied::default();
     let mut outcome = Outcome::NotApplicable;
-    for consent_type in
-        needed.into_iter().filter_map(|(is_needed, consent_type)| is_needed.then_some(consent_type))
-    {
+    for (place, (is_needed, consent_type)) in relied_on.0.iter_mut().zip(needed) {
+        if !is_needed {
+            continue;
+        }
         match held(candidate, consent_type) {
-            Ok(id) => relied_on.push(id),
-            Err(reason) => return (Outcome::Fail(reason), Vec::new()),
+            Ok(id) => *place = Some(id),
+            Err(reason) => return (Outcome::Fail(reason), Relied::default()),
         }
         outcome = Outcome::Pass;
     }
@@ -294,32 +375,46 @@ fn consent(candidate: &Candidate<'_>, wanted: &[&DataItem]) -> (Outcome, Vec<Con
 
 /// The consent that holds. A refusal or withdrawal later than it overrides it; at the same instant too, since of
 /// two records that contradict each other the "no" is the safer one.
-fn held(candidate: &Candidate<'_>, consent_type: ConsentType) -> Result<ConsentId, Reason> {
+fn held<'a>(candidate: &Candidate<'a>, consent_type: ConsentType) -> Result<&'a ConsentId, Reason> {
     let controller = candidate.provider.organisation();
     let (recipient, purpose) = (&candidate.question.recipient, candidate.question.purpose);
-    let concerning = || {
-        let all = candidate.subject.consents.iter();
-        all.filter(|consent| consent.concerns(consent_type, controller, recipient, purpose))
-            .filter(|consent| consent.given_at <= candidate.at)
-    };
     // Before the record is read nobody's age is known, and a parent's word is taken as far as it goes.
     let age = candidate
         .facts
         .map(|facts| facts.birth_date.map(|born| crate::minimise::age_years(born, london_day(candidate.at))));
-    let holds = concerning()
-        .filter(|consent| consent.covers(consent_type, controller, recipient, purpose, candidate.at))
-        .filter(|consent| age.is_none_or(|age| consent.giver_may_decide(age)));
+    let mut latest: Option<&ConsentRecord> = None;
+    let mut latest_own: Option<&ConsentRecord> = None;
+    let mut taken_back: Option<Timestamp> = None;
+    let mut own_no = false;
+    let mut was_answered = false;
+    for consent in &candidate.subject.consents {
+        if consent.given_at > candidate.at || !consent.concerns(consent_type, controller, recipient, purpose)
+        {
+            continue;
+        }
+        let own = consent.given_by == GivenBy::Person;
+        was_answered |= consent.status.was_an_answer();
+        if let Some(at) = consent.taken_back_at() {
+            taken_back = taken_back.max(Some(at));
+            own_no |= own;
+        }
+        let holds = consent.covers(consent_type, controller, recipient, purpose, candidate.at)
+            && age.is_none_or(|age| consent.giver_may_decide(age));
+        let is_later = |than: Option<&ConsentRecord>| {
+            than.is_none_or(|than| (consent.given_at, &consent.id) >= (than.given_at, &than.id))
+        };
+        if holds && is_later(latest) {
+            latest = Some(consent);
+        }
+        if holds && own && is_later(latest_own) {
+            latest_own = Some(consent);
+        }
+    }
     // A proxy's yes never outweighs the person's own no, whenever that was said.
-    let own = |consent: &ConsentRecord| consent.given_by == GivenBy::Person;
-    let own_no = concerning().any(|consent| own(consent) && consent.taken_back_at().is_some());
-    let latest =
-        holds.filter(|consent| own(consent) || !own_no).max_by_key(|consent| (consent.given_at, &consent.id));
-    let taken_back_after =
-        |given_at| concerning().filter_map(ConsentRecord::taken_back_at).any(|at| at >= given_at);
-    match latest {
-        Some(consent) if !taken_back_after(consent.given_at) => Ok(consent.id.clone()),
+    match if own_no { latest_own } else { latest } {
+        Some(consent) if taken_back.is_none_or(|at| at < consent.given_at) => Ok(&consent.id),
         Some(_) => Err(Reason::ConsentEnded),
-        None if concerning().any(|consent| consent.status.was_an_answer()) => Err(Reason::ConsentEnded),
+        None if was_answered => Err(Reason::ConsentEnded),
         None => Err(Reason::ConsentAbsent),
     }
 }
@@ -339,21 +434,23 @@ fn obligations(candidate: &Candidate<'_>) -> Obligations {
     let flow = &candidate.flow.obligations;
     let kept = SignedDuration::from_hours(i64::from(flow.retain_days) * 24);
     let visit = candidate.question.purpose == crate::purpose::PurposeClass::SafeAndWellReferral;
-    let consented_to_visit = candidate.subject.consents.iter().any(|consent| {
-        consent.covers(
-            ConsentType::ConsentToService,
-            candidate.provider.organisation(),
-            &candidate.question.recipient,
-            candidate.question.purpose,
-            candidate.at,
-        )
-    });
+    let consented_to_visit = || {
+        candidate.subject.consents.iter().any(|consent| {
+            consent.covers(
+                ConsentType::ConsentToService,
+                candidate.provider.organisation(),
+                &candidate.question.recipient,
+                candidate.question.purpose,
+                candidate.at,
+            )
+        })
+    };
     Obligations {
         purpose: candidate.question.purpose,
         retain_until: candidate.at.checked_add(kept).unwrap_or(candidate.at),
         onward_sharing: flow.onward_sharing,
-        rectification_contact: candidate.provider.provider.rectification_contact.clone(),
-        breach_contact: candidate.agreement.breach_contact.clone(),
-        obtain_consent_to_visit: visit && !consented_to_visit,
+        rectification_contact: Arc::clone(&candidate.ready.rectification_contact),
+        breach_contact: Arc::clone(&candidate.ready.breach_contact),
+        obtain_consent_to_visit: visit && !consented_to_visit(),
     }
 }

@@ -1,117 +1,173 @@
-//! From [`Facts`] to a Cedar request. What never changes (types, actions, closed lists) is made once, at load.
+//! From [`Facts`] to a Cedar request. What never changes (types, actions, closed lists, the names in the policy set) is
+//! made once, at load, and a request is put together of finished values: nothing is parsed or evaluated on the way.
 
-use cedar_policy::{
-    Context, EntityId, EntityTypeName, EntityUid, ParseErrors, Request, RestrictedExpression,
+use std::{collections::BTreeSet, sync::Arc};
+
+use cedar_policy_core::{
+    ast::{Context, Eid, EntityType, EntityUID, EntityUIDEntry, Literal, Request, Value, ValueKind},
+    parser::err::ParseErrors,
 };
 
 use super::facts::{
     ConsentFact, DeathFact, Facts, IDENTIFIERS, KINDS, ObjectionFact, OverrideFact, Phase, RestrictionFact,
     kind_name,
 };
-use crate::{policy::OrganisationKind, purpose::PurposeClass};
+use crate::{
+    policy::{Names, OrganisationKind},
+    purpose::PurposeClass,
+};
+
+/// Names that a guardrail may use, by entity type and name.
+pub(super) type KnownNames = BTreeSet<(&'static str, String)>;
 
 /// The words of the schema, ready to be put in a request.
 pub(super) struct Words {
-    agreement: EntityTypeName,
-    item: EntityTypeName,
-    organisation: EntityTypeName,
-    provider: EntityTypeName,
-    role: EntityTypeName,
-    phases: Vec<(Phase, EntityUid)>,
-    consents: Vec<(ConsentFact, RestrictedExpression)>,
-    deaths: Vec<(DeathFact, RestrictedExpression)>,
-    identifiers: Vec<(&'static str, RestrictedExpression)>,
-    kinds: Vec<(OrganisationKind, RestrictedExpression)>,
-    objections: Vec<(ObjectionFact, RestrictedExpression)>,
-    overrides: Vec<(OverrideFact, RestrictedExpression)>,
-    purposes: Vec<(PurposeClass, RestrictedExpression)>,
-    restrictions: Vec<(RestrictionFact, RestrictedExpression)>,
+    agreements: Open,
+    items: Open,
+    organisations: Open,
+    providers: Open,
+    roles: Open,
+    phases: Closed<Phase>,
+    consents: Closed<ConsentFact>,
+    deaths: Closed<DeathFact>,
+    identifiers: Closed<&'static str>,
+    kinds: Closed<OrganisationKind>,
+    objections: Closed<ObjectionFact>,
+    overrides: Closed<OverrideFact>,
+    purposes: Closed<PurposeClass>,
+    restrictions: Closed<RestrictionFact>,
 }
 
 impl Words {
-    pub(super) fn new() -> Result<Self, Box<ParseErrors>> {
-        let action: EntityTypeName = "Action".parse()?;
-        let phases = Phase::ALL.map(|phase| (phase, uid(&action, phase.as_str())));
+    pub(super) fn new(names: &KnownNames) -> Result<Self, Box<ParseErrors>> {
         Ok(Self {
-            agreement: "Agreement".parse()?,
-            item: "Item".parse()?,
-            organisation: "Organisation".parse()?,
-            provider: "Provider".parse()?,
-            role: "Role".parse()?,
-            phases: phases.to_vec(),
-            consents: list("Consent", ConsentFact::ALL, ConsentFact::as_str)?,
-            deaths: list("Deceased", DeathFact::ALL, DeathFact::as_str)?,
-            identifiers: list("Identifier", IDENTIFIERS, |name| name)?,
-            kinds: list("Kind", KINDS, kind_name)?,
-            objections: list("Objection", ObjectionFact::ALL, ObjectionFact::as_str)?,
-            overrides: list("Override", OverrideFact::ALL, OverrideFact::as_str)?,
-            purposes: list("Purpose", PurposeClass::ALL, PurposeClass::as_str)?,
-            restrictions: list("Restriction", RestrictionFact::ALL, RestrictionFact::as_str)?,
+            agreements: Open::new("Agreement", names)?,
+            items: Open::new("Item", names)?,
+            organisations: Open::new("Organisation", names)?,
+            providers: Open::new("Provider", names)?,
+            roles: Open::new("Role", names)?,
+            phases: Closed::new("Action", Phase::ALL, Phase::as_str)?,
+            consents: Closed::new("Consent", ConsentFact::ALL, ConsentFact::as_str)?,
+            deaths: Closed::new("Deceased", DeathFact::ALL, DeathFact::as_str)?,
+            identifiers: Closed::new("Identifier", IDENTIFIERS, |name| name)?,
+            kinds: Closed::new("Kind", KINDS, kind_name)?,
+            objections: Closed::new("Objection", ObjectionFact::ALL, ObjectionFact::as_str)?,
+            overrides: Closed::new("Override", OverrideFact::ALL, OverrideFact::as_str)?,
+            purposes: Closed::new("Purpose", PurposeClass::ALL, PurposeClass::as_str)?,
+            restrictions: Closed::new("Restriction", RestrictionFact::ALL, RestrictionFact::as_str)?,
         })
     }
 
     /// The request; `None` where a fact is not one that the schema knows.
+    ///
+    /// It is not checked against the schema on each look: a test does that for generated facts.
     pub(super) fn request(&self, facts: &Facts<'_>) -> Option<Request> {
-        let agreement = RestrictedExpression::new_record([
-            ("id".to_owned(), entity(&self.agreement, facts.agreement.id)),
-            ("active".to_owned(), RestrictedExpression::new_bool(facts.agreement.active)),
-            ("in_date".to_owned(), RestrictedExpression::new_bool(facts.agreement.in_date)),
-            ("signed".to_owned(), RestrictedExpression::new_bool(facts.agreement.signed)),
-            ("covers".to_owned(), RestrictedExpression::new_bool(facts.agreement.covers_items_and_purpose)),
+        // Members are in order of their names, so that there is nothing to sort.
+        let agreement = record([
+            ("active", Value::from(facts.agreement.active)),
+            ("covers", Value::from(facts.agreement.covers_items_and_purpose)),
+            ("id", self.agreements.value(facts.agreement.id)),
+            ("in_date", Value::from(facts.agreement.in_date)),
+            ("signed", Value::from(facts.agreement.signed)),
         ]);
-        let ids = facts.items.ids.iter().map(|id| entity(&self.item, id));
-        let items = RestrictedExpression::new_record([
-            ("ids".to_owned(), RestrictedExpression::new_set(ids)),
-            ("special".to_owned(), RestrictedExpression::new_bool(facts.items.special)),
-            ("offence".to_owned(), RestrictedExpression::new_bool(facts.items.offence)),
-            ("confidential".to_owned(), RestrictedExpression::new_bool(facts.items.confidential)),
-            ("locating".to_owned(), RestrictedExpression::new_bool(facts.items.locating)),
+        let ids = facts.items.ids.iter().map(|id| Literal::EntityUID(self.items.uid(id)));
+        let items = record([
+            ("confidential", Value::from(facts.items.confidential)),
+            ("ids", Value::set_of_lits(ids, None)),
+            ("locating", Value::from(facts.items.locating)),
+            ("offence", Value::from(facts.items.offence)),
+            ("special", Value::from(facts.items.special)),
         ]);
-        let context = Context::from_pairs([
-            ("recipient_kind".to_owned(), word(&self.kinds, facts.recipient_kind)?),
-            ("role".to_owned(), entity(&self.role, facts.role)),
-            ("attended".to_owned(), RestrictedExpression::new_bool(facts.attended)),
-            ("identifier".to_owned(), word(&self.identifiers, facts.identifier)?),
-            ("list".to_owned(), RestrictedExpression::new_bool(facts.list)),
-            ("london_hour".to_owned(), RestrictedExpression::new_long(i64::from(facts.london_hour))),
-            ("override".to_owned(), word(&self.overrides, facts.override_)?),
-            ("granted".to_owned(), RestrictedExpression::new_bool(facts.granted)),
-            ("provider_kind".to_owned(), word(&self.kinds, facts.provider_kind)?),
-            ("provider_organisation".to_owned(), entity(&self.organisation, facts.provider_organisation)),
-            ("purpose".to_owned(), word(&self.purposes, facts.purpose)?),
-            ("agreement".to_owned(), agreement.ok()?),
-            ("items".to_owned(), items.ok()?),
-            ("consent".to_owned(), word(&self.consents, facts.consent)?),
-            ("restricted".to_owned(), word(&self.restrictions, facts.restricted)?),
-            ("deceased".to_owned(), word(&self.deaths, facts.deceased)?),
-            ("objection".to_owned(), word(&self.objections, facts.objection)?),
-            ("consent_decides".to_owned(), RestrictedExpression::new_bool(facts.consent_decides)),
+        let context = record([
+            ("agreement", agreement),
+            ("attended", Value::from(facts.attended)),
+            ("consent", self.consents.value(facts.consent)?),
+            ("consent_decides", Value::from(facts.consent_decides)),
+            ("deceased", self.deaths.value(facts.deceased)?),
+            ("granted", Value::from(facts.granted)),
+            ("identifier", self.identifiers.value(facts.identifier)?),
+            ("items", items),
+            ("list", Value::from(facts.list)),
+            ("london_hour", Value::from(i64::from(facts.london_hour))),
+            ("objection", self.objections.value(facts.objection)?),
+            ("override", self.overrides.value(facts.override_)?),
+            ("provider_kind", self.kinds.value(facts.provider_kind)?),
+            ("provider_organisation", self.organisations.value(facts.provider_organisation)),
+            ("purpose", self.purposes.value(facts.purpose)?),
+            ("recipient_kind", self.kinds.value(facts.recipient_kind)?),
+            ("restricted", self.restrictions.value(facts.restricted)?),
+            ("role", self.roles.value(facts.role)),
         ]);
-        let principal = uid(&self.organisation, facts.recipient);
-        let action = self.phases.iter().find(|(phase, _)| *phase == facts.phase)?.1.clone();
-        let resource = uid(&self.provider, facts.provider);
-        // Not checked against the schema on each request: a test does that for every value of every fact.
-        Request::new(principal, action, resource, context.ok()?, None).ok()
+        let ValueKind::Record(context) = context.value else { return None };
+        let known = |euid| EntityUIDEntry::Known { euid, loc: None };
+        Some(Request::new_unchecked(
+            known(self.organisations.uid(facts.recipient)),
+            known(self.phases.uid(facts.phase)?),
+            known(self.providers.uid(facts.provider)),
+            Some(Context::Value(context)),
+        ))
     }
 }
 
-fn uid(of: &EntityTypeName, name: &str) -> EntityUid {
-    EntityUid::from_type_name_and_id(of.clone(), EntityId::new(name))
+/// A kind of thing whose names are the operator's. Those in the policy set are ready.
+struct Open {
+    of: EntityType,
+    ready: Names<String, Arc<EntityUID>>,
 }
 
-fn entity(of: &EntityTypeName, name: &str) -> RestrictedExpression {
-    RestrictedExpression::new_entity_uid(uid(of, name))
+impl Open {
+    fn new(of: &'static str, names: &KnownNames) -> Result<Self, Box<ParseErrors>> {
+        let mut open = Self { of: entity_type(of)?, ready: Names::default() };
+        for (_, name) in names.iter().filter(|(known, _)| *known == of) {
+            open.ready.insert(name.clone(), uid(&open.of, name));
+        }
+        Ok(open)
+    }
+
+    fn uid(&self, name: &str) -> Arc<EntityUID> {
+        self.ready.get(name).map_or_else(|| uid(&self.of, name), Arc::clone)
+    }
+
+    fn value(&self, name: &str) -> Value {
+        entity(self.uid(name))
+    }
 }
 
-fn list<T: Copy, const N: usize>(
-    of: &str,
-    values: [T; N],
-    name: impl Fn(T) -> &'static str,
-) -> Result<Vec<(T, RestrictedExpression)>, Box<ParseErrors>> {
-    let of: EntityTypeName = of.parse()?;
-    Ok(values.map(|value| (value, entity(&of, name(value)))).to_vec())
+/// A kind of thing of which there is a closed list.
+struct Closed<T>(Vec<(T, Arc<EntityUID>)>);
+
+impl<T: Copy + PartialEq> Closed<T> {
+    fn new<const N: usize>(
+        of: &str,
+        values: [T; N],
+        name: impl Fn(T) -> &'static str,
+    ) -> Result<Self, Box<ParseErrors>> {
+        let of = entity_type(of)?;
+        Ok(Self(values.map(|value| (value, uid(&of, name(value)))).to_vec()))
+    }
+
+    fn uid(&self, value: T) -> Option<Arc<EntityUID>> {
+        let found = self.0.iter().find(|(known, _)| *known == value);
+        found.map(|(_, uid)| Arc::clone(uid))
+    }
+
+    fn value(&self, value: T) -> Option<Value> {
+        self.uid(value).map(entity)
+    }
 }
 
-fn word<T: Copy + PartialEq>(list: &[(T, RestrictedExpression)], value: T) -> Option<RestrictedExpression> {
-    list.iter().find(|(known, _)| *known == value).map(|(_, expression)| expression.clone())
+fn entity_type(name: &str) -> Result<EntityType, Box<ParseErrors>> {
+    EntityType::from_normalized_str(name).map_err(Box::new)
+}
+
+fn uid(of: &EntityType, name: &str) -> Arc<EntityUID> {
+    Arc::new(EntityUID::from_components(of.clone(), Eid::new(name), None))
+}
+
+fn entity(uid: Arc<EntityUID>) -> Value {
+    Value::new(Literal::EntityUID(uid), None)
+}
+
+fn record<const N: usize>(members: [(&'static str, Value); N]) -> Value {
+    Value::record(members, None)
 }

@@ -4,17 +4,14 @@
 //! without effect (a misspelt name, a condition that never holds) or say more than it may (a guardrail about an
 //! agreement that looks at the person).
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-    str::FromStr,
-};
+use std::{collections::BTreeMap, path::Path, str::FromStr};
 
 use cedar_policy::{Effect, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
+use cedar_policy_core::ast::{self, ActionConstraint, Expr, PrincipalOrResourceConstraint};
 use miette::Diagnostic;
 use serde_json::Value;
 
-use super::{Fired, schema};
+use super::{Fired, Phase, context::KnownNames, schema};
 use crate::{
     agreement::Agreement,
     catalogue::Provider,
@@ -32,6 +29,7 @@ const ANNOTATIONS: [&str; 4] = ["id", "about", "practitioner", "officer"];
 pub(super) struct Read {
     pub(super) guardrails: BTreeMap<String, Fired>,
     pub(super) policies: PolicySet,
+    pub(super) names: KnownNames,
 }
 
 pub(super) fn read(files: &[PolicyFile]) -> Result<Read, Vec<PolicyProblem>> {
@@ -42,8 +40,7 @@ pub(super) fn read(files: &[PolicyFile]) -> Result<Read, Vec<PolicyProblem>> {
     policies.add(permit).map_err(|error| internal(&error))?;
     let mut reader = Reader {
         validator: Validator::new(schema),
-        names: names(files),
-        read: Read { guardrails: BTreeMap::new(), policies },
+        read: Read { guardrails: BTreeMap::new(), policies, names: names(files) },
         problems: Vec::new(),
     };
     for file in files.iter().filter(|file| is_guardrails(&file.path)) {
@@ -63,14 +60,30 @@ pub(super) fn internal(error: &dyn std::fmt::Display) -> Vec<PolicyProblem> {
     vec![PolicyProblem { path: FOLDER.trim_end_matches('/').to_owned(), line: 0, message }]
 }
 
+/// When the guardrail of this name forbids. It comes without the places in its file, which the evaluator would
+/// otherwise hand on at every step.
+pub(super) fn condition(policies: &PolicySet, id: &str) -> Result<Expr, Box<dyn std::error::Error>> {
+    let policy = policies.policy(&PolicyId::new(id)).ok_or("a guardrail is missing")?;
+    let placeless = Policy::from_json(None, policy.to_json()?)?;
+    let policy: &ast::Policy = placeless.as_ref();
+    let any = PrincipalOrResourceConstraint::Any;
+    let is_about_all = *policy.principal_constraint().as_inner() == any
+        && *policy.resource_constraint().as_inner() == any
+        && *policy.action_constraint() == ActionConstraint::Any;
+    Ok(match policy.non_scope_constraints() {
+        Some(condition) if is_about_all => condition.clone(),
+        Some(_) | None => policy.condition(),
+    })
+}
+
 fn is_guardrails(path: &str) -> bool {
     let name = path.strip_prefix(FOLDER);
     name.is_some_and(|name| Path::new(name).extension().is_some_and(|extension| extension == "cedar"))
 }
 
 /// Names that a guardrail may use, by entity type and name.
-fn names(files: &[PolicyFile]) -> BTreeSet<(&'static str, String)> {
-    let mut names = BTreeSet::from([("Agreement", "none".to_owned()), ("Role", "unattended".to_owned())]);
+fn names(files: &[PolicyFile]) -> KnownNames {
+    let mut names = KnownNames::from([("Agreement", "none".to_owned()), ("Role", "unattended".to_owned())]);
     // A file that cannot be read is a problem that `PolicySet::load` tells of.
     for file in files {
         if file.path.starts_with("organisations/")
@@ -94,7 +107,6 @@ fn names(files: &[PolicyFile]) -> BTreeSet<(&'static str, String)> {
 
 struct Reader {
     validator: Validator,
-    names: BTreeSet<(&'static str, String)>,
     read: Read,
     problems: Vec<PolicyProblem>,
 }
@@ -176,7 +188,11 @@ impl Reader {
         if !about.is_empty() && !about_person && about != "agreement" {
             messages.push("`@about` is \"agreement\" or \"person\"".to_owned());
         }
-        messages.extend(if about_person { tells_of_person(&practitioner) } else { reads_person(policy) });
+        messages.extend(if about_person {
+            tells_of_person(&practitioner)
+        } else {
+            reads_person(policy).or_else(|| tells_release(policy))
+        });
         messages.extend(self.unknown_names(policy));
         if messages.is_empty() {
             Ok(Fired { id, about_person, practitioner, officer })
@@ -197,7 +213,7 @@ impl Reader {
                 "Role" => "agreements/ has no role",
                 _ => return None,
             };
-            let known = self.names.iter().any(|(known, one)| *known == of && *one == name);
+            let known = self.read.names.iter().any(|(known, one)| *known == of && *one == name);
             (!known).then(|| format!("{folder} `{name}`; correct the name, or the guardrail never fires"))
         });
         unknown.collect()
@@ -227,6 +243,32 @@ fn reads_person(policy: &Policy) -> Option<String> {
         "`context{}` tells something about the person, so this guardrail is @about(\"person\")",
         [""].into_iter().chain(path.iter().map(String::as_str)).collect::<Vec<_>>().join(".")
     ))
+}
+
+/// Before a release the record has been read. Were a guardrail about an agreement to forbid there what it let pass
+/// before, whoever asked would learn that there is a record: for nobody, none is ever read.
+fn tells_release(policy: &Policy) -> Option<String> {
+    let release = |literal: cedar_policy::EntityUid| {
+        literal.type_name().to_string() == "Action" && literal.id().unescaped() == Phase::Release.as_str()
+    };
+    let names_it = policy.entity_literals().into_iter().any(release);
+    let reads_action = policy.to_json().map_or(true, |json| reads_variable(&json, "action"));
+    (names_it || reads_action).then(|| {
+        "a guardrail that tells `release` from `disclose` tells that there is a record, so it is @about(\"person\"); \
+         about an agreement only the scope `action == Action::\"disclose\"` can be told apart"
+            .to_owned()
+    })
+}
+
+fn reads_variable(json: &Value, name: &str) -> bool {
+    match json {
+        Value::Array(values) => values.iter().any(|value| reads_variable(value, name)),
+        Value::Object(members) => {
+            members.get("Var").and_then(Value::as_str) == Some(name)
+                || members.values().any(|value| reads_variable(value, name))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
 }
 
 /// The longest paths below `context` that the policy reads.

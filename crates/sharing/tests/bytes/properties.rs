@@ -11,6 +11,7 @@ use sharing::{
     decide::{Asked, Decision, PermittedItem, decide, decide_with_facts},
     json::{self, Limits},
     policy::PolicyFile,
+    restriction::Marking,
     selector::Selector,
     subject::{ConsentRecord, ConsentStatus, ConsentType, Objection, ObjectionStatus, RecordFacts},
 };
@@ -94,6 +95,14 @@ pub fn records(data: &[u8]) {
     let Decision::Permit(permit) = decide(&question, &POLICIES, &state, at) else { panic!("a permit") };
     let provider = POLICIES.provider(&question.provider).unwrap();
     let Ok(examined) = permit.examine(provider, &body) else { return };
+    let examined = match permit.restriction_check(provider, &POLICIES, &examined) {
+        Some(check) if bytes.any() => {
+            let markings = [Marking::Clear, Marking::Restricted, Marking::Unconfirmed];
+            let marking = markings[bytes.below(3)];
+            examined.checked(&check, marking)
+        }
+        _ => examined,
+    };
     assert!(examined.facts().identifiers.contains(&question.subject), "about the person asked for");
     let Ok(confirmed) = permit.confirm(&question, &POLICIES, &state, &examined, at) else { return };
     let record = confirmed.minimise(provider, &examined, at);
@@ -348,6 +357,7 @@ fn any_question(bytes: &mut Bytes<'_>) -> (Question, SubjectState, RecordFacts) 
     let facts = RecordFacts {
         identifiers: Vec::new(),
         restricted: bytes.one() % 4 == 3,
+        unconfirmed: bytes.one() % 8 == 7,
         deceased: bytes.one() % 4 == 3,
         birth_date: bytes.any().then(|| bytes.pick(&births).parse().unwrap()),
         source_time: None,

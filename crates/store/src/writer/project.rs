@@ -101,11 +101,11 @@ async fn applicable(tx: &mut Tx, change: &Change) -> Result<Result<(), CommitErr
             "SELECT 1 FROM consent WHERE id = $1 AND status IN ('requested', 'given', 'renewed', 'unknown')",
         )
         .bind(id.as_str()),
-        Change::ChangeObjection(id, ObjectionStatus::Withdrawn) => {
+        Change::ChangeObjection { id, status: ObjectionStatus::Withdrawn, .. } => {
             sqlx::query_scalar("SELECT 1 FROM objection WHERE id = $1 AND status IN ('received', 'upheld')")
                 .bind(id.as_str())
         }
-        Change::ChangeObjection(id, _) => {
+        Change::ChangeObjection { id, .. } => {
             sqlx::query_scalar("SELECT 1 FROM objection WHERE id = $1 AND status = 'received'")
                 .bind(id.as_str())
         }
@@ -190,26 +190,26 @@ pub(super) async fn apply(tx: &mut Tx, change: &Change, at: Timestamp) -> Result
             execute(tx, sqlx::query(update).bind(name.as_str()).bind(at.as_microsecond())).await
         }
         Change::RecordConsent(row) => record_consent(tx, row).await,
-        Change::ChangeConsent { id, status, ended_at, expires_at } => {
+        Change::ChangeConsent { id, status, ended_at, expires_at, reason } => {
             let (id, at_us) = (id.as_str(), at.as_microsecond());
-            let keep = "INSERT INTO consent_change (consent, recorded_us, status_before, ended_before, expires_before)
-                SELECT id, $2, status, ended_us, expires_us FROM consent WHERE id = $1 ON CONFLICT DO NOTHING";
+            let keep = "INSERT INTO consent_change (consent, recorded_us, status_before, ended_before, expires_before, reason_before)
+                SELECT id, $2, status, ended_us, expires_us, status_reason FROM consent WHERE id = $1 ON CONFLICT DO NOTHING";
             execute(tx, sqlx::query(keep).bind(id).bind(at_us)).await?;
             let update = "UPDATE consent SET status = $1, withdrawn_us = $2, ended_us = $3,
-                expires_us = coalesce($4, expires_us) WHERE id = $5";
+                expires_us = coalesce($4, expires_us), status_reason = $5 WHERE id = $6";
             let update = sqlx::query(update).bind(to_word(status)).bind(at_us);
             let update = update.bind(ended_at.map(Timestamp::as_microsecond));
-            execute(tx, update.bind(expires_at.map(Timestamp::as_microsecond)).bind(id)).await?;
+            execute(tx, update.bind(expires_at.map(Timestamp::as_microsecond)).bind(reason).bind(id)).await?;
             let revise = "UPDATE subject SET revision = revision + 1 WHERE pseudonym = (SELECT subject FROM consent WHERE id = $1)";
             execute(tx, sqlx::query(revise).bind(id)).await
         }
         Change::RecordObjection(row) => record_objection(tx, row).await,
-        Change::ChangeObjection(id, status) => {
-            let keep = "INSERT INTO objection_change (objection, recorded_us, status_before)
-                SELECT id, $2, status FROM objection WHERE id = $1 ON CONFLICT DO NOTHING";
+        Change::ChangeObjection { id, status, reason } => {
+            let keep = "INSERT INTO objection_change (objection, recorded_us, status_before, reason_before)
+                SELECT id, $2, status, status_reason FROM objection WHERE id = $1 ON CONFLICT DO NOTHING";
             execute(tx, sqlx::query(keep).bind(id.as_str()).bind(at.as_microsecond())).await?;
-            let update = sqlx::query("UPDATE objection SET status = $1 WHERE id = $2");
-            execute(tx, update.bind(to_word(status)).bind(id.as_str())).await?;
+            let update = sqlx::query("UPDATE objection SET status = $1, status_reason = $2 WHERE id = $3");
+            execute(tx, update.bind(to_word(status)).bind(reason).bind(id.as_str())).await?;
             let revise = "UPDATE subject SET revision = revision + 1 WHERE pseudonym = (SELECT subject FROM objection WHERE id = $1)";
             execute(tx, sqlx::query(revise).bind(id.as_str())).await
         }
@@ -323,8 +323,8 @@ async fn record_consent(tx: &mut Tx, row: &ConsentRow) -> Result<(), StoreError>
 
 async fn record_objection(tx: &mut Tx, row: &ObjectionRow) -> Result<(), StoreError> {
     let insert = "INSERT INTO objection (id, subject, purposes, recipients, status, recorded_by, recorded_us,
-            answer_due_us, details, objection_kind)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+            answer_due_us, details, objection_kind, controller)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
     let query = sqlx::query(insert)
         .bind(row.record.id.as_str())
         .bind(row.subject.as_str())
@@ -335,7 +335,8 @@ async fn record_objection(tx: &mut Tx, row: &ObjectionRow) -> Result<(), StoreEr
         .bind(row.recorded_at.as_microsecond())
         .bind(row.answer_due.as_microsecond())
         .bind(&row.details)
-        .bind(to_word(&row.record.kind));
+        .bind(to_word(&row.record.kind))
+        .bind(row.controller.as_str());
     execute(tx, query).await?;
     revise(tx, &row.subject).await
 }

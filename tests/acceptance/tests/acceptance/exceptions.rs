@@ -183,6 +183,15 @@ fn grant(items: &Value) -> Value {
     })
 }
 
+async fn grant_again(world: &World, items: &Value) -> Answer {
+    let id = safeguarding(world).await.body["decision_id"].as_str().unwrap().to_owned();
+    let at = |action: &str| format!("/v1/referrals/{id}/{action}");
+    let asked = world.send(world.act("fire", &at("request"), "safeguarding-adult", form())).await;
+    assert_eq!(asked.status, StatusCode::OK, "{asked:?}");
+    world.send(world.bare("council", "POST", &at("take"), "direct-care")).await;
+    world.send(world.act("council", &at("decide"), "direct-care", grant(items))).await
+}
+
 async fn safeguarding(world: &World) -> Answer {
     let mut question = world.question("fire", "trafford-asc", "safeguarding-adult", REFERRED);
     question.body.as_mut().unwrap()["items"] = json!(["person.address", "health.home_oxygen"]);
@@ -248,6 +257,18 @@ async fn a_named_person_allows_a_one_off_disclosure() {
     assert_eq!(told.status, StatusCode::OK, "{told:?}");
     assert_eq!(told.body["grant"], granted.body["outcome"]["grant_id"]);
     assert_eq!(told.body["record"]["health.home_oxygen"], true);
+    // It can be taken back, by the record holder alone, and made again.
+    let words = json!({ "text": "The visit was called off." });
+    let refused = world.send(world.act("fire", &at("revoke"), "safeguarding-adult", words.clone())).await;
+    assert_eq!(refused.status, StatusCode::NOT_FOUND, "{refused:?}");
+    let revoked = world.send(world.act("council", &at("revoke"), "direct-care", words.clone())).await;
+    assert_eq!((revoked.status, &revoked.body["state"]), (StatusCode::OK, &json!("revoked")), "{revoked:?}");
+    assert_eq!(safeguarding(&world).await.code(), "referred-to-a-person");
+    let twice = world.send(world.act("council", &at("revoke"), "direct-care", words)).await;
+    assert_eq!((twice.status, twice.code()), (StatusCode::CONFLICT, "wrong-state"));
+    let granted_again = grant_again(&world, &items).await;
+    assert_eq!(granted_again.status, StatusCode::OK, "{granted_again:?}");
+    assert_eq!(safeguarding(&world).await.status, StatusCode::OK);
     // It is one person's, one practitioner's, and ends.
     let mut other =
         world.question("fire", "trafford-asc", "safeguarding-adult", ("local:trafford-council", "SWR-2042"));

@@ -128,6 +128,7 @@ async fn an_objection_is_answered_and_a_dissent_is_not() {
         "outcome": "refused", "grounds": "The fire risk to the neighbours below overrides.", "told_of_remedies": true,
     });
     let refused = world.send(world.act("council", &path(&recorded), purpose, no.clone())).await;
+    assert_eq!(refused.body["answer"], "The fire risk to the neighbours below overrides.");
     assert_eq!((refused.status, &refused.body["in_force"]), (StatusCode::OK, &json!(false)), "{refused:?}");
     assert_eq!(world.send(world.prevention(number)).await.status, StatusCode::OK);
     let mut dissent = world.objection(number);
@@ -137,6 +138,58 @@ async fn an_objection_is_answered_and_a_dissent_is_not() {
     assert_eq!((answered.status, answered.code()), (StatusCode::CONFLICT, "wrong-state"));
     assert_eq!(world.send(world.prevention(number)).await.code(), "no-record-available");
     world.verify().await;
+}
+
+#[tokio::test]
+async fn the_controller_that_an_objection_is_about_answers_it() {
+    let world = World::new().await;
+    let number = "9732110317";
+    let mut objection = world.objection(number);
+    objection.body.as_mut().unwrap()["controller"] = json!("nhs-england");
+    let recorded = world.send(objection).await;
+    assert_eq!((recorded.status, &recorded.body["controller"]), (StatusCode::CREATED, &json!("nhs-england")));
+    let path = format!("/v1/objections/{}/answer", recorded.body["id"].as_str().unwrap());
+    let upheld = json!({ "outcome": "upheld" });
+    let refused = world.send(world.act("council", &path, "fire-prevention-targeting", upheld.clone())).await;
+    assert_eq!((refused.status, refused.code()), (StatusCode::FORBIDDEN, "not-allowed"), "{refused:?}");
+    let alerts = world.send(world.bare("nhs", "GET", "/v1/alerts", "direct-care")).await;
+    let alert = &alerts.body["alerts"][0];
+    assert_eq!(
+        (&alert["rule"], &alert["reference"]),
+        (&json!("objection-received"), &recorded.body["id"]),
+        "{alerts:?}"
+    );
+    let answered = world.send(world.act("nhs", &path, "direct-care", upheld)).await;
+    assert_eq!(
+        (answered.status, &answered.body["status"]),
+        (StatusCode::OK, &json!("upheld")),
+        "{answered:?}"
+    );
+    let mut unknown = world.objection(number);
+    unknown.body.as_mut().unwrap()["controller"] = json!("nobody");
+    assert_eq!(world.send(unknown).await.code(), "invalid-request");
+    world.verify().await;
+}
+
+#[tokio::test]
+async fn why_a_status_changed_is_kept_with_it() {
+    let world = World::new().await;
+    let recorded = world.send(world.consent("SWR-2044")).await;
+    let path = format!("/v1/consents/{}", recorded.body["id"].as_str().unwrap());
+    world.clock.advance_s(60);
+    let revoke = json!({ "status": "revoked", "reason": "The referral was closed." });
+    let purpose = "safe-and-well-referral";
+    let revoked = world.send(world.act("council", &format!("{path}/status"), purpose, revoke)).await;
+    assert_eq!(revoked.body["status_reason"], "The referral was closed.", "{revoked:?}");
+    let held = world.send(world.bare("council", "GET", &path, purpose)).await;
+    assert_eq!(held.body["status_reason"], "The referral was closed.");
+    let mut before = world.consent("SWR-2044");
+    "/v1/consents/search".clone_into(&mut before.path);
+    let subject = json!({ "scheme": "local:trafford-council", "value": "SWR-2044" });
+    before.body = Some(json!({ "subject": subject, "as_of": "2026-11-23T12:00:30Z" }));
+    let before = world.send(before).await;
+    assert_eq!(before.body["consents"][0]["status"], "given");
+    assert!(before.body["consents"][0].get("status_reason").is_none(), "{before:?}");
 }
 
 #[tokio::test]

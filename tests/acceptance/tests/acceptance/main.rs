@@ -5,20 +5,24 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::type_complexity,
+    clippy::needless_pass_by_value,
     clippy::semicolon_if_nothing_returned,
     reason = "tests fail by panicking, and tables of changes are tables"
 )]
 
+mod authzen;
 mod bad_input;
 mod callers;
 mod crash;
 mod disclosures;
 mod exceptions;
 mod fhir;
+mod fhir_consents;
 mod key_sets;
 mod ledger_checks;
 mod looking_back;
 mod records_of_wishes;
+mod restrictions;
 mod surface;
 mod timing;
 mod tls;

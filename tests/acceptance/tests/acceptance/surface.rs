@@ -13,7 +13,7 @@ async fn nothing_in_the_document_works_without_authentication() {
     assert!(document.body["openapi"].as_str().unwrap().starts_with("3.1"));
     let paths = document.body["paths"].as_object().unwrap();
     assert!(paths.len() >= 11, "{paths:?}");
-    let open = ["/healthz", "/readyz"];
+    let open = ["/.well-known/authzen-configuration", "/fhir/metadata", "/healthz", "/readyz"];
     for (path, operations) in paths {
         for method in operations.as_object().unwrap().keys() {
             let concrete =

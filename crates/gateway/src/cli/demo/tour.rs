@@ -28,6 +28,7 @@ enum Expectation {
 }
 
 /// A request of the tour.
+#[derive(Clone, Copy)]
 struct Ask<'a> {
     partner: &'a str,
     purpose: &'a str,
@@ -89,6 +90,25 @@ pub(super) fn steps(program: &str, state: &Path, public_url: &str) -> Vec<Step> 
         record: "nhs-number=9736363023",
         path: "/fhir/nhs-pds/Patient/9736363023",
     };
+    let emergency = Ask {
+        partner: "fire",
+        purpose: "vital-interests",
+        record: "local:trafford-council=SWR-2041",
+        path: "/v1/break-glass",
+    };
+    let under_emergency = format!(
+        "ID=$(sed -n 's/.*\"id\":\"\\(btg_[0-9a-f]*\\)\".*/\\1/p' {state}/emergency.json); \\\n{} | \\\n  {} {public_url}/v1/disclosures \\\n  -d '{{\"subject\":{{\"scheme\":\"local:trafford-council\",\"value\":\"SWR-2041\"}},\"provider\":\"trafford-asc\",\"purpose\":\"vital-interests\",\"case_reference\":\"INC-7\",\"items\":[\"person.address\",\"health.home_oxygen\"],\"break_glass\":\"'$ID'\"}}' | tee {state}/told.json",
+        headers(&Ask { path: "/v1/disclosures", ..emergency }, "POST", "INC-7"),
+        curl("fire")
+    );
+    let explained = format!(
+        "ID=$(sed -n 's/.*\"decision_id\":\"\\(dec_[0-9a-f]*\\)\".*/\\1/p' {state}/told.json); \\\n{program} token --partner {state}/fire.partner.toml --purpose vital-interests --case INC-7 --method GET --path /v1/decisions/$ID/explanation | \\\n  {} {public_url}/v1/decisions/$ID/explanation",
+        curl("fire")
+    );
+    let alerts = format!(
+        "{program} token --partner {state}/council.partner.toml --purpose direct-care --case REVIEW-1 --method GET --path /v1/alerts | \\\n  {} {public_url}/v1/alerts",
+        curl("council")
+    );
     let config = format!("--config {state}/concordat.toml");
     vec![
         step(
@@ -184,6 +204,34 @@ pub(super) fn steps(program: &str, state: &Path, public_url: &str) -> Vec<Step> 
                 fhir.path
             ),
             Expectation::Json(subsetted),
+        ),
+        step(
+            "An emergency",
+            "Nobody agreed to this purpose, and a life is at risk. A practitioner declares it and says why; it ends by itself, and their privacy officers are told.",
+            format!(
+                "{} | \\\n  {} {public_url}/v1/break-glass \\\n  -d '{{\"subject\":{{\"scheme\":\"local:trafford-council\",\"value\":\"SWR-2041\"}},\"reason_code\":\"immediate-risk-to-life\",\"statement\":\"Smoke seen at the address; the occupant does not answer.\",\"cannot_consent\":true}}' | tee {state}/emergency.json",
+                headers(&emergency, "POST", "INC-7"),
+                curl("fire")
+            ),
+            Expectation::Json(declared),
+        ),
+        step(
+            "Asking under the emergency",
+            "Where, and whether there is oxygen: the items that the catalogue marks for emergencies, named one by one. Before the address left, the NHS was asked whether it is to be kept secret.",
+            under_emergency,
+            Expectation::Json(told_in_emergency),
+        ),
+        step(
+            "Why was that?",
+            "The decision in plain words. An officer of the record holder reads every rule.",
+            explained,
+            Expectation::Json(explains),
+        ),
+        step(
+            "What the council's privacy officers see",
+            "A reference and a due date, and nobody's name. Somebody else than the practitioner reviews it, or it escalates.",
+            alerts,
+            Expectation::Json(alerted),
         ),
         step(
             "Verify the ledger",
@@ -346,6 +394,26 @@ fn referred(answer: &Value) -> Result<(), String> {
 
 fn withdrawn(answer: &Value) -> Result<(), String> {
     check(answer.get("status") == Some(&"withdrawn".into()), "the consent should be withdrawn")
+}
+
+fn declared(answer: &Value) -> Result<(), String> {
+    check(answer.get("id").is_some() && answer.get("review_due").is_some(), "an emergency was expected")
+}
+
+fn told_in_emergency(answer: &Value) -> Result<(), String> {
+    let mut keys = record_keys(answer);
+    keys.sort_unstable();
+    check(keys == ["health.home_oxygen", "person.address"], "the two items were expected")
+}
+
+fn explains(answer: &Value) -> Result<(), String> {
+    check(answer.get("result") == Some(&"permitted".into()), "an explanation was expected")
+}
+
+fn alerted(answer: &Value) -> Result<(), String> {
+    let alerts = answer.get("alerts").and_then(Value::as_array);
+    let used = alerts.into_iter().flatten().any(|one| one.get("rule") == Some(&"break-glass-used".into()));
+    check(used, "an alert on the use of break-glass was expected")
 }
 
 fn subsetted(answer: &Value) -> Result<(), String> {

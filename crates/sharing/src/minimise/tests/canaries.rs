@@ -177,6 +177,10 @@ fn referral_consent() -> SubjectState {
 }
 
 fn referred(reference: &str, body: &str) -> Result<MinimisedRecord, String> {
+    referred_after(reference, body, Some(&nhs_says("9732110317", "U")))
+}
+
+fn referred_after(reference: &str, body: &str, said: Option<&str>) -> Result<MinimisedRecord, String> {
     let policies = policies();
     let question = Question {
         practitioner: Some("practitioner-1".to_owned()),
@@ -190,8 +194,48 @@ fn referred(reference: &str, body: &str) -> Result<MinimisedRecord, String> {
     let Decision::Permit(permit) = decide(&question, &policies, &state, now()) else { panic!("a permit") };
     let provider = policies.provider(&question.provider).unwrap();
     let examined = permit.examine(provider, body.as_bytes()).map_err(|fault| format!("{fault:?}"))?;
+    let check = permit.restriction_check(provider, &policies, &examined).unwrap();
+    let examined = match said {
+        Some(said) => {
+            let asked = policies.provider(check.by()).unwrap();
+            let marking = check.read(asked, said.as_bytes()).map_err(|fault| format!("{fault:?}"))?;
+            examined.checked(&check, marking)
+        }
+        None => examined,
+    };
     let confirmed = permit.confirm(&question, &policies, &state, &examined, now());
     Ok(confirmed.map_err(|denial| format!("{:?}", denial.reasons))?.minimise(provider, &examined, now()))
+}
+
+/// What the NHS says of a person, who may be marked.
+fn nhs_says(number: &str, mark: &str) -> String {
+    format!(r#"{{"resourceType":"Patient","id":"{number}","meta":{{"security":[{{"code":"{mark}"}}]}}}}"#)
+}
+
+#[test]
+fn a_second_record_holders_mark_hides_where_somebody_is() {
+    let told = |said: Option<&str>, body: &str| {
+        let released = referred_after("SWR-2041", body, said)?;
+        Ok::<_, String>(released.items().any(|item| item.item.as_str() == "person.address"))
+    };
+    let number = "9732110317";
+    assert_eq!(told(Some(&nhs_says(number, "U")), COUNCIL), Ok(true));
+    for mark in ["R", "V"] {
+        assert_eq!(told(Some(&nhs_says(number, mark)), COUNCIL), Ok(false), "{mark}");
+    }
+    assert_eq!(told(None, COUNCIL), Ok(false), "nobody was asked");
+    let found_nobody = r#"{"resourceType":"Bundle","type":"searchset","total":0}"#;
+    assert_eq!(told(Some(found_nobody), COUNCIL), Ok(false), "nobody could say");
+    // The record's own mark is not taken off.
+    let withheld = COUNCIL.replace("\"address_withheld\":false", "\"address_withheld\":true");
+    assert_eq!(told(Some(&nhs_says(number, "U")), &withheld), Ok(false));
+    // A record that names no number, so that there is nobody to ask about.
+    let nameless = COUNCIL.replacen("\"9732110317\"", "null", 1);
+    assert_ne!(nameless, COUNCIL);
+    assert_eq!(told(Some(&nhs_says(number, "U")), &nameless), Ok(false));
+    // An answer about somebody else is none.
+    assert_eq!(told(Some(&nhs_says("9736363023", "U")), COUNCIL).unwrap_err(), "SubjectMismatch");
+    assert_eq!(told(Some("{}"), COUNCIL).unwrap_err(), "Unexpected");
 }
 
 #[test]

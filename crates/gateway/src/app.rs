@@ -66,18 +66,22 @@ pub struct App {
     pub(crate) places: Arc<Semaphore>,
 }
 
+/// What an [`App`] is made of.
+#[expect(missing_docs, reason = "each is described where it ends up, in App")]
+pub struct Parts {
+    pub store: Store,
+    pub trail: TrailIndex,
+    pub connectors: Connectors,
+    pub authenticator: Authenticator,
+    pub clock: Arc<dyn Clock>,
+    pub entropy: Arc<dyn Entropy>,
+    pub limits: RequestLimits,
+}
+
 impl App {
     /// Brings everything together.
-    pub fn new(
-        store: Store,
-        connectors: Connectors,
-        authenticator: Authenticator,
-        clock: Arc<dyn Clock>,
-        entropy: Arc<dyn Entropy>,
-        limits: RequestLimits,
-        trail: TrailIndex,
-        policies: InForce,
-    ) -> Self {
+    pub fn new(parts: Parts, policies: InForce) -> Self {
+        let Parts { store, trail, connectors, authenticator, clock, entropy, limits } = parts;
         let places = Arc::new(Semaphore::new(limits.requests_max));
         let policies = ArcSwap::from_pointee(policies);
         Self { store, connectors, authenticator, clock, entropy, limits, trail, policies, places }

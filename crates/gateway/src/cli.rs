@@ -15,6 +15,7 @@ pub mod ndo;
 mod output;
 pub mod policy;
 pub mod token;
+pub mod witness;
 
 pub use output::report;
 
@@ -43,6 +44,8 @@ enum Verb {
     Policy(policy::PolicyArguments),
     /// Verify and export the ledger.
     Audit(audit::AuditArguments),
+    /// Cosign other organisations' ledgers.
+    Witness(witness::WitnessArguments),
     /// Decide a recorded question again.
     Decision(decision::DecisionArguments),
     /// Take in the answers of a national data opt-out check.
@@ -93,6 +96,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Decision(arguments) => decision::run(arguments).await,
         Verb::Ndo(arguments) => ndo::run(&arguments),
         Verb::Audit(arguments) => audit::run(arguments).await,
+        Verb::Witness(arguments) => witness::run(arguments).await,
         Verb::Token(arguments) => token::run(&arguments),
         Verb::Openapi => {
             output::line(&crate::routes::openapi().to_pretty_json()?);

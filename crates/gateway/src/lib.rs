@@ -24,3 +24,4 @@ pub mod routes;
 pub mod serve;
 pub mod telemetry;
 pub mod tls;
+pub mod witness;

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     alerts,
-    app::App,
+    app::{App, Parts},
     caller::{Authenticator, Registry},
     clock::{Clock, Entropy, SystemClock, SystemEntropy},
     config::{self, Settings, TlsSettings},
@@ -77,16 +77,9 @@ pub async fn build(
     };
     let limits = settings.limits.requests();
     let trail = TrailIndex::open(&trail_file(&settings.ledger.database)).await?;
-    Ok(Arc::new(App::new(
-        store,
-        connectors(settings)?,
-        authenticator,
-        clock,
-        entropy,
-        limits,
-        trail,
-        in_force,
-    )))
+    let connectors = connectors(settings)?;
+    let parts = Parts { store, trail, connectors, authenticator, clock, entropy, limits };
+    Ok(Arc::new(App::new(parts, in_force)))
 }
 
 /// The index for searching, beside the database. It can be deleted while nothing runs, and is made again.

@@ -280,9 +280,9 @@ pub fn open(note: &str, verifiers: &[NoteVerifier]) -> Result<OpenedNote, NoteEr
         let (key_id, signature) = bytes.split_at_checked(4).ok_or(NoteError::Malformed)?;
         let known = verifiers.iter().find(|verifier| verifier.name == name && verifier.key_id == key_id);
         let Some(verifier) = known else { continue };
-        let verified = verifier.verify(&text, signature)?;
-        if !signatures.iter().any(|signature| signature.is_by(verifier)) {
-            signatures.push(verified);
+        let signature = verifier.verify(&text, signature)?;
+        if !signatures.iter().any(|other| other.is_by(verifier)) {
+            signatures.push(signature);
         }
     }
     if signatures.is_empty() { Err(NoteError::Unsigned) } else { Ok(OpenedNote { text, signatures }) }

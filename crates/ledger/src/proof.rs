@@ -46,8 +46,7 @@ impl TlogProof {
     /// The file.
     pub fn to_text(&self) -> String {
         let extra = self.extra.as_ref().map(|extra| format!("extra {}\n", BASE64.encode(extra)));
-        let hashes: String = self.hashes.iter().map(|hash| format!("{}\n", BASE64.encode(hash))).collect();
-        let (extra, index) = (extra.unwrap_or_default(), self.index);
+        let (extra, index, hashes) = (extra.unwrap_or_default(), self.index, hash_lines(&self.hashes));
         format!("{HEADER}\n{extra}index {index}\n{hashes}\n{}", self.checkpoint)
     }
 
@@ -74,8 +73,7 @@ impl TlogProof {
         };
         let spelled = lines.next()?.strip_prefix("index ")?;
         let index: u64 = spelled.parse().ok()?;
-        let hashes: Option<Vec<Hash>> = lines.map(|line| BASE64.decode(line).ok()?.try_into().ok()).collect();
-        let hashes = hashes.filter(|hashes| hashes.len() < HASHES_MAX)?;
+        let hashes = read_hash_lines(lines).filter(|hashes| hashes.len() < HASHES_MAX)?;
         let one_spelling = index.to_string() == spelled;
         one_spelling.then(|| Self { extra, index, hashes, checkpoint: checkpoint.to_owned() })
     }
@@ -90,11 +88,21 @@ impl TlogProof {
         log: &NoteVerifier,
         witnesses: &[NoteVerifier],
     ) -> Result<Witnessed, ProofError> {
-        let witnessed = Checkpoint::open_witnessed(&self.checkpoint, log, witnesses)?;
-        let Checkpoint { size, root, .. } = &witnessed.checkpoint;
+        let opened = Checkpoint::open_witnessed(&self.checkpoint, log, witnesses)?;
+        let Checkpoint { size, root, .. } = &opened.checkpoint;
         verify_inclusion(&leaf_hash(entry), self.index, *size, &self.hashes, root)?;
-        Ok(witnessed)
+        Ok(opened)
     }
+}
+
+/// Hashes in base64, one a line.
+pub(crate) fn hash_lines(hashes: &[Hash]) -> String {
+    hashes.iter().fold(String::new(), |lines, hash| lines + &BASE64.encode(hash) + "\n")
+}
+
+/// Reads hashes in base64, one a line.
+pub(crate) fn read_hash_lines<'a>(lines: impl Iterator<Item = &'a str>) -> Option<Vec<Hash>> {
+    lines.map(|line| BASE64.decode(line).ok()?.try_into().ok()).collect()
 }
 
 #[cfg(test)]

@@ -148,7 +148,6 @@ impl Terms {
         }
     }
 
-    #[expect(clippy::too_many_lines, reason = "one exhaustive match: a kind and what finds it side by side")]
     fn body(&mut self, body: &Body) {
         match body {
             Body::Intent(decided) | Body::Refusal(decided) | Body::Referral(decided) => self.decided(decided),
@@ -170,7 +169,7 @@ impl Terms {
             }
             Body::ConsentWithdrawn { consent_id, subject, by }
             | Body::ConsentStatusChanged { consent_id, subject, by, .. } => {
-                self.about(consent_id, subject, by)
+                self.about(consent_id, subject, by);
             }
             Body::ObjectionRecorded { objection_id, subject, purposes, recipients, by } => {
                 self.about(objection_id, subject, by);
@@ -179,7 +178,7 @@ impl Terms {
             }
             Body::ObjectionEnded { objection_id, subject, by, .. }
             | Body::ObjectionAnswered { objection_id, subject, by, .. } => {
-                self.about(objection_id, subject, by)
+                self.about(objection_id, subject, by);
             }
             Body::RelationshipRecorded {
                 relationship_id, subject, organisation, practitioner, by, ..
@@ -189,7 +188,7 @@ impl Terms {
                 practitioner.iter().for_each(|id| self.add(Field::Practitioner, id));
             }
             Body::RelationshipEnded { relationship_id, subject, by } => {
-                self.about(relationship_id, subject, by)
+                self.about(relationship_id, subject, by);
             }
             Body::BreakGlassDeclared { break_glass_id, subject, purpose, reason, by, .. } => {
                 self.about(break_glass_id, subject, by);

@@ -3,11 +3,10 @@
 //!
 //! Source: <https://c2sp.org/tlog-witness>.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-
 use crate::{
     checkpoint::{Checkpoint, CheckpointError},
     note::NoteVerifier,
+    proof::{hash_lines, read_hash_lines},
     tree::{Frontier, Hash},
 };
 
@@ -61,8 +60,7 @@ impl WitnessRefusal {
 impl AddCheckpoint {
     /// The request's body.
     pub fn to_text(&self) -> String {
-        let proof: String = self.proof.iter().map(|hash| format!("{}\n", BASE64.encode(hash))).collect();
-        format!("old {}\n{proof}\n{}", self.old, self.checkpoint)
+        format!("old {}\n{}\n{}", self.old, hash_lines(&self.proof), self.checkpoint)
     }
 
     /// Reads a request's body.
@@ -78,8 +76,7 @@ impl AddCheckpoint {
         let mut lines = head.split('\n');
         let spelled = lines.next()?.strip_prefix("old ")?;
         let old: u64 = spelled.parse().ok()?;
-        let proof: Option<Vec<Hash>> = lines.map(|line| BASE64.decode(line).ok()?.try_into().ok()).collect();
-        let proof = proof.filter(|proof| proof.len() <= HASHES_MAX)?;
+        let proof = read_hash_lines(lines).filter(|proof| proof.len() <= HASHES_MAX)?;
         (old.to_string() == spelled).then(|| Self { old, proof, checkpoint: checkpoint.to_owned() })
     }
 

@@ -1,4 +1,4 @@
-//! `concordat audit verify|export|checkpoint`: read-only, also while the gateway runs.
+//! `concordat audit verify|export|prove|ask-witness|checkpoint`: read-only, also while the gateway runs.
 
 use std::{
     fs::File,
@@ -12,7 +12,9 @@ use ledger::{
     entry::Entry,
     export::{CsvWriter, Hashed, Manifest, tiles::TilesExport, write_ndjson},
     note::NoteSigner,
+    proof::TlogProof,
     verify::{Report, Verifier},
+    witness::AddCheckpoint,
 };
 use store::Archive;
 use verify::{Request, manifest_path};
@@ -64,6 +66,27 @@ enum AuditVerb {
         #[arg(long)]
         to: Option<PathBuf>,
     },
+    /// Write a proof that an entry is in the ledger (C2SP tlog-proof), for whoever holds the entry.
+    Prove {
+        /// The gateway's settings.
+        #[arg(long)]
+        config: PathBuf,
+        /// The entry, from 0.
+        #[arg(long)]
+        entry: u64,
+        /// The file.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Print what to post to a witness's `/add-checkpoint`. Its answer goes at the end of the checkpoint.
+    AskWitness {
+        /// The gateway's settings.
+        #[arg(long)]
+        config: PathBuf,
+        /// The size that the witness cosigned last; it answers with it when this is not.
+        #[arg(long, default_value_t = 0)]
+        old: u64,
+    },
     /// Print the newest checkpoint, or write it to the copy outside the database.
     Checkpoint {
         /// The gateway's settings.
@@ -102,6 +125,8 @@ pub async fn run(arguments: AuditArguments) -> anyhow::Result<()> {
         AuditVerb::Export { config, format, out, .. } => {
             export(&config, format, &out.context("say where the file goes: --out")?).await
         }
+        AuditVerb::Prove { config, entry, out } => prove(&config, entry, &out).await,
+        AuditVerb::AskWitness { config, old } => ask_witness(&config, old).await,
         AuditVerb::Checkpoint { config, write } => checkpoint(&config, write).await,
     }
 }
@@ -225,5 +250,23 @@ async fn checkpoint(config: &Path, write: bool) -> anyhow::Result<()> {
             .with_context(|| settings.ledger.checkpoint_copy.display().to_string())?;
     }
     output::line(head.checkpoint.trim_end());
+    Ok(())
+}
+
+async fn prove(config: &Path, index: u64, out: &Path) -> anyhow::Result<()> {
+    let (_, archive, _) = open(config).await?;
+    let head = archive.head().await?;
+    let hashes = archive.inclusion(index, head.size).await?;
+    let proof = TlogProof { extra: None, index, hashes, checkpoint: head.checkpoint };
+    std::fs::write(out, proof.to_text()).with_context(|| out.display().to_string())?;
+    output::line(&format!("entry {index} is among the {} of the checkpoint: {}", head.size, out.display()));
+    Ok(())
+}
+
+async fn ask_witness(config: &Path, old: u64) -> anyhow::Result<()> {
+    let (_, archive, _) = open(config).await?;
+    let head = archive.head().await?;
+    let proof = archive.consistency(old, head.size).await?;
+    output::line(AddCheckpoint { old, proof, checkpoint: head.checkpoint }.to_text().trim_end());
     Ok(())
 }

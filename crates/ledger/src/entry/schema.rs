@@ -26,13 +26,13 @@ fn tighten(schema: &mut Value) {
                 let plain: Vec<_> = types.iter().filter(|name| *name != "null").cloned().collect();
                 members.insert("type".to_owned(), plain[0].clone());
             }
-            if let Some(Value::Array(choices)) = members.get("anyOf") {
-                if let [one, Value::Object(null)] = choices.as_slice() {
-                    assert_eq!(null.get("type"), Some(&json!("null")));
-                    let one = one.clone();
-                    members.remove("anyOf");
-                    members.extend(one.as_object().unwrap().clone());
-                }
+            if let Some(Value::Array(choices)) = members.get("anyOf")
+                && let [one, Value::Object(null)] = choices.as_slice()
+            {
+                assert_eq!(null.get("type"), Some(&json!("null")));
+                let one = one.clone();
+                members.remove("anyOf");
+                members.extend(one.as_object().unwrap().clone());
             }
             // What is left out when it is empty is not there empty.
             if members.remove("default") == Some(json!([])) {
@@ -53,11 +53,12 @@ fn tighten(schema: &mut Value) {
 
 #[test]
 fn the_published_schema_is_that_of_the_types() {
-    let generated = format!("{:#}\n", generated());
-    let published = include_str!("../../../../docs/ledger-entry.schema.json");
+    let generated = generated();
+    let published: Value =
+        serde_json::from_str(include_str!("../../../../docs/ledger-entry.schema.json")).unwrap();
     if published != generated {
         let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/ledger-entry.schema.json");
-        std::fs::write(beside, generated).unwrap();
+        std::fs::write(beside, format!("{generated:#}\n")).unwrap();
         panic!("docs/ledger-entry.schema.json is not that of the types; the one that is: {beside}");
     }
 }
@@ -66,14 +67,14 @@ fn the_published_schema_is_that_of_the_types() {
 fn the_published_schema_has_every_kind() {
     let schema: Value =
         serde_json::from_str(include_str!("../../../../docs/ledger-entry.schema.json")).unwrap();
-    let kinds = schema["oneOf"].as_array().unwrap();
+    let choices = schema["oneOf"].as_array().unwrap();
     let mut named: Vec<_> =
-        kinds.iter().map(|kind| kind["properties"]["kind"]["const"].as_str().unwrap()).collect();
+        choices.iter().map(|kind| kind["properties"]["kind"]["const"].as_str().unwrap()).collect();
     named.sort_unstable();
     let source = include_str!("../entry.rs");
-    let (_, names) = source.split_once("pub fn kind(&self)").unwrap();
-    let (names, _) = names.split_once("\n    }\n").unwrap();
-    let mut listed: Vec<_> = names.split('"').skip(1).step_by(2).collect();
+    let (_, kinds) = source.split_once("pub fn kind(&self)").unwrap();
+    let (kinds, _) = kinds.split_once("\n    }\n").unwrap();
+    let mut listed: Vec<_> = kinds.split('"').skip(1).step_by(2).collect();
     listed.sort_unstable();
     assert_eq!(named, listed);
 }

@@ -120,7 +120,7 @@ fn a_bundle_is_read_back_or_refused() {
     assert_eq!(entries_in(of(2), &bundle), None);
     assert_eq!(entries_in(of(3), &bundle[..bundle.len() - 1]), None);
     assert_eq!(entries_in(of(3), &[bundle.as_slice(), b"\x00"].concat()), None);
-    assert_eq!(write_entry(&mut bundle, &[0; 65_536]), Err(EntryTooLarge));
+    assert_eq!(write_entry(&mut bundle, &vec![0; 65_536]), Err(EntryTooLarge));
 }
 
 proptest! {

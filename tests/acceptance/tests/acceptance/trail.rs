@@ -21,8 +21,7 @@ async fn fetched(world: &World, certificate_of: &str, path: &str) -> (StatusCode
 }
 
 fn key(world: &World) -> NoteVerifier {
-    let entries = world.app.store.verifier().clone();
-    entries
+    world.app.store.verifier().clone()
 }
 
 fn search(world: &World, partner: &'static str, body: Value) -> Request {

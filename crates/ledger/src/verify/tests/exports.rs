@@ -145,7 +145,7 @@ fn a_changed_file_or_manifest_is_noticed() {
     assert_eq!(verified(&manifest, &file), Ok(40));
     assert_eq!(verified(&manifest, &file[..file.len() - 1]), Err("line"));
     assert_eq!(verified(&manifest, &[file.as_slice(), b"\n"].concat()), Err("leaf"));
-    assert_eq!(verified(&manifest, &[b'{'; 1 << 20]), Err("line"));
+    assert_eq!(verified(&manifest, &vec![b'{'; 1 << 20]), Err("line"));
     assert_eq!(verified(&manifest, b""), Err("size"));
     let later = Manifest { until: 41, ..manifest.clone() };
     assert_eq!(verified(&later, &file), Err("manifest"));

@@ -258,22 +258,16 @@ impl Order {
         }
         let persons: HashSet<&str> = subjects.iter().map(|subject| self.person(subject)).collect();
         let emergency = self.emergency_in_force(at_us, decided, &persons)?;
-        let granted = match (&decided.agreement, &decided.grant) {
-            (None, Some(grant)) => {
-                self.grant_in_force(at_us, decided, grant, items, &persons)?;
-                true
-            }
-            (None, None) if emergency && STANDS_ALONE.contains(&decided.purpose.as_str()) => false,
-            _ => {
-                self.agreement_in_force(at_us, decided)?;
-                false
-            }
-        };
+        match (&decided.agreement, &decided.grant) {
+            (None, Some(grant)) => self.grant_in_force(at_us, decided, grant, items, &persons)?,
+            (None, None) if emergency && STANDS_ALONE.contains(&decided.purpose.as_str()) => {}
+            _ => self.agreement_in_force(at_us, decided)?,
+        }
         if consents.iter().chain(&decided.consents).any(|consent| self.withdrawn.contains(consent)) {
             return broken("release-after-withdrawal", "it rests on a consent that was withdrawn before it");
         }
-        // A grant was weighed by a person who knew of the objection; break-glass overrides it in direct care.
-        let overridden = granted || (emergency && decided.purpose == "direct-care");
+        // Break-glass overrides it in direct care; a grant does not: the controller answers the objection first.
+        let overridden = emergency && decided.purpose == "direct-care";
         if !overridden && self.objections.values().any(|objection| self.stops(objection, &persons, decided)) {
             return broken("release-after-objection", "the person had objected to it before");
         }

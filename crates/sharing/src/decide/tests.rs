@@ -11,6 +11,7 @@ use crate::{
     subject::{ConsentRecord, ConsentStatus, ConsentType},
 };
 
+mod answers;
 mod properties;
 
 /// The project's policies.

@@ -233,6 +233,9 @@ fn a_second_record_holders_mark_hides_where_somebody_is() {
     let nameless = COUNCIL.replacen("\"9732110317\"", "null", 1);
     assert_ne!(nameless, COUNCIL);
     assert_eq!(told(Some(&nhs_says(number, "U")), &nameless), Ok(false));
+    // One that names two.
+    let two = COUNCIL.replacen("\"9732110317\"", "[\"9732110317\",\"9736363023\"]", 1);
+    assert_eq!(told(Some(&nhs_says(number, "U")), &two), Ok(false));
     // An answer about somebody else is none.
     assert_eq!(told(Some(&nhs_says("9736363023", "U")), COUNCIL).unwrap_err(), "SubjectMismatch");
     assert_eq!(told(Some("{}"), COUNCIL).unwrap_err(), "Unexpected");

@@ -14,6 +14,7 @@ pub mod demo;
 pub mod ndo;
 mod output;
 pub mod policy;
+pub mod receipt;
 pub mod token;
 pub mod witness;
 
@@ -44,6 +45,8 @@ enum Verb {
     Policy(policy::PolicyArguments),
     /// Verify and export the ledger.
     Audit(audit::AuditArguments),
+    /// Check the receipts that a partner keeps.
+    Receipt(receipt::ReceiptArguments),
     /// Cosign other organisations' ledgers.
     Witness(witness::WitnessArguments),
     /// Decide a recorded question again.
@@ -96,6 +99,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Decision(arguments) => decision::run(arguments).await,
         Verb::Ndo(arguments) => ndo::run(&arguments),
         Verb::Audit(arguments) => audit::run(arguments).await,
+        Verb::Receipt(arguments) => receipt::run(arguments).await,
         Verb::Witness(arguments) => witness::run(arguments).await,
         Verb::Token(arguments) => token::run(&arguments),
         Verb::Openapi => {

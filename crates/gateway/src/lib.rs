@@ -18,6 +18,7 @@ pub mod opt_outs;
 pub mod policies;
 pub mod problem;
 pub mod receipt;
+pub mod receipts;
 pub mod referrals;
 pub mod replay;
 pub mod routes;

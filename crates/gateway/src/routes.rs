@@ -101,6 +101,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(authzen::access_request))
         .routes(routes!(audit_log::checkpoint))
         .routes(routes!(audit_log::proof))
+        .routes(routes!(audit_log::consistency))
         .routes(routes!(trail::search))
         .routes(routes!(trail::disclosed))
         .routes(routes!(health::healthz))

@@ -65,7 +65,7 @@ impl Archive {
     /// [`StoreError`] when there is no such entry or the database fails.
     pub async fn inclusion(&self, index: u64, size: u64) -> Result<Vec<Hash>, StoreError> {
         let plan = inclusion_plan(index, size).map_err(|error| StoreError::Ledger(error.to_string()))?;
-        self.folded(&plan).await
+        folded(&self.pool, &plan).await
     }
 
     /// That the first `new` entries extend the first `old`, as RFC 6962 proves it; nothing to prove for 0.
@@ -77,19 +77,7 @@ impl Archive {
             return Ok(Vec::new());
         }
         let plan = consistency_plan(old, new).map_err(|error| StoreError::Ledger(error.to_string()))?;
-        self.folded(&plan).await
-    }
-
-    async fn folded(&self, plan: &[Vec<NodeRef>]) -> Result<Vec<Hash>, StoreError> {
-        let mut proof = Vec::with_capacity(plan.len());
-        for group in plan {
-            let mut hashes = Vec::with_capacity(group.len());
-            for node in group {
-                hashes.push(node_hash(&self.pool, u32::from(node.level), node.index).await?);
-            }
-            proof.extend(fold_right(&hashes));
-        }
-        Ok(proof)
+        folded(&self.pool, &plan).await
     }
 
     /// Every entry of one decision, in order.
@@ -255,8 +243,21 @@ pub(crate) async fn frontier_at(pool: &SqlitePool, size: u64) -> Result<Frontier
     Frontier::from_parts(size, peaks).map_err(|error| StoreError::Ledger(error.to_string()))
 }
 
+/// The hashes of a proof, from the tree's nodes.
+pub(crate) async fn folded(pool: &SqlitePool, plan: &[Vec<NodeRef>]) -> Result<Vec<Hash>, StoreError> {
+    let mut proof = Vec::with_capacity(plan.len());
+    for group in plan {
+        let mut hashes = Vec::with_capacity(group.len());
+        for node in group {
+            hashes.push(node_hash(pool, u32::from(node.level), node.index).await?);
+        }
+        proof.extend(fold_right(&hashes));
+    }
+    Ok(proof)
+}
+
 /// A complete node of the tree.
-pub(crate) async fn node_hash(pool: &SqlitePool, level: u32, position: u64) -> Result<Hash, StoreError> {
+async fn node_hash(pool: &SqlitePool, level: u32, position: u64) -> Result<Hash, StoreError> {
     let hash: Option<Vec<u8>> =
         sqlx::query_scalar("SELECT hash FROM ledger_node WHERE level = $1 AND position = $2")
             .bind(i64::from(level))

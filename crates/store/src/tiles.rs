@@ -3,7 +3,7 @@
 use ledger::{
     proof::TlogProof,
     tile::{self, TileOf, TileRef},
-    tree::{Hash, NodeRef, fold_right, inclusion_plan},
+    tree::{Hash, consistency_plan, inclusion_plan},
 };
 
 use crate::{StoreError, audit, audit::to_i64, open::Store};
@@ -56,18 +56,18 @@ impl Store {
     pub async fn proof(&self, index: u64) -> Result<Option<TlogProof>, StoreError> {
         let head = self.head().await?;
         let Ok(plan) = inclusion_plan(index, head.size) else { return Ok(None) };
-        let mut hashes = Vec::with_capacity(plan.len());
-        for group in plan {
-            let mut folded = Vec::with_capacity(group.len());
-            for node in group {
-                folded.push(self.node(node).await?);
-            }
-            hashes.extend(fold_right(&folded));
-        }
+        let hashes = audit::folded(&self.readers, &plan).await?;
         Ok(Some(TlogProof { extra: None, index, hashes, checkpoint: head.checkpoint }))
     }
 
-    async fn node(&self, node: NodeRef) -> Result<Hash, StoreError> {
-        audit::node_hash(&self.readers, u32::from(node.level), node.index).await
+    /// That the ledger extends what it was when it had so many entries, with its newest checkpoint; `None` where it
+    /// never had.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn consistency(&self, old: u64) -> Result<Option<(Vec<Hash>, String)>, StoreError> {
+        let head = self.head().await?;
+        let Ok(plan) = consistency_plan(old, head.size) else { return Ok(None) };
+        Ok(Some((audit::folded(&self.readers, &plan).await?, head.checkpoint)))
     }
 }

@@ -11,6 +11,7 @@ use axum::{
     http::header,
     response::{IntoResponse, Response},
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use ledger::{
     entry::Body,
     tile::{TileOf, TileRef},
@@ -84,6 +85,33 @@ pub async fn proof(State(app): State<Arc<App>>, Path(index): Path<String>, reque
         let proof = app.store.proof(index).await.map_err(|error| Refusal::from(internal(&error)))?;
         let proof = proof.ok_or(Problem::NoSuchEntry)?;
         Ok(([(header::CONTENT_TYPE, TEXT)], proof.to_text()).into_response())
+    })
+    .await
+}
+
+/// That the ledger extends what it was when it had `size` entries.
+#[utoipa::path(get, path = "/.well-known/audit/consistency/{size}", tag = "audit", params(("size" = u64, Path, description = "The size in an older checkpoint")),
+    responses((status = 200, description = "The hashes of an RFC 6962 consistency proof, one a line in base64, an empty line, and the newest checkpoint", content_type = "text/plain"),
+        (status = 403, description = "The certificate is not registered"), (status = 404, description = "The ledger was never of that size")))]
+pub async fn consistency(
+    State(app): State<Arc<App>>,
+    Path(size): Path<String>,
+    request: Request,
+) -> Response {
+    let (id, shown) = (request_id(request.headers()), Shown::by(&request));
+    respond(id, async {
+        known_system(&app, shown).await?;
+        let size: u64 = size.parse().map_err(|_| Problem::NoSuchEntry)?;
+        let proof = app.store.consistency(size).await.map_err(|error| Refusal::from(internal(&error)))?;
+        let (hashes, checkpoint) = proof.ok_or(Problem::NoSuchEntry)?;
+        let mut text = String::new();
+        for hash in hashes {
+            text.push_str(&BASE64.encode(hash));
+            text.push('\n');
+        }
+        text.push('\n');
+        text.push_str(&checkpoint);
+        Ok(([(header::CONTENT_TYPE, TEXT)], text).into_response())
     })
     .await
 }

@@ -16,6 +16,7 @@ async fn nothing_in_the_document_works_without_authentication() {
     let open = [
         "/.well-known/audit/checkpoint",
         "/.well-known/audit/proof/{index}",
+        "/.well-known/audit/consistency/{size}",
         "/.well-known/authzen-configuration",
         "/fhir/metadata",
         "/healthz",
@@ -26,7 +27,8 @@ async fn nothing_in_the_document_works_without_authentication() {
             let concrete = path
                 .replace("{provider}", "nhs-pds")
                 .replace("{id}", "con_00000000000000000000000000000000")
-                .replace("{index}", "0");
+                .replace("{index}", "0")
+                .replace("{size}", "1");
             let url = format!("{}{concrete}", world.settings.public_url);
             let sent = client.request(method.to_uppercase().parse().unwrap(), url).send().await.unwrap();
             let expected =

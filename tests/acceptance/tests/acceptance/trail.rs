@@ -102,6 +102,57 @@ async fn a_receipt_is_proved_against_a_later_checkpoint() {
     }
 }
 
+/// The gateway as a partner's tool asks it.
+struct Over<'a>(&'a World);
+
+impl gateway::receipts::Proofs for Over<'_> {
+    async fn get(&self, path: &str) -> anyhow::Result<String> {
+        let (status, bytes) = fetched(self.0, "fire", path).await;
+        anyhow::ensure!(status == StatusCode::OK, "{status}");
+        Ok(String::from_utf8(bytes)?)
+    }
+}
+
+#[tokio::test]
+async fn partners_receipts_catch_a_history_that_was_rewritten() {
+    let world = World::new().await;
+    let mut stored = Vec::new();
+    for number in [NUMBER, "9990000239", NUMBER] {
+        stored.push(world.send(world.prevention(number)).await.body);
+    }
+    let receipts = gateway::receipts::receipts_in(&json!(stored));
+    assert_eq!(receipts.len(), 3);
+    let key = key(&world);
+    let (checked, kept) = gateway::receipts::check(&receipts, &key, &Over(&world), None).await.unwrap();
+    assert!(checked.iter().all(|one| one.wrong.is_none()), "{checked:?}");
+    world.send(world.prevention(NUMBER)).await;
+    let (checked, _) = gateway::receipts::check(&receipts, &key, &Over(&world), Some(&kept)).await.unwrap();
+    assert!(checked.iter().all(|one| one.wrong.is_none()), "{checked:?}");
+    // A receipt that was altered; one of another ledger.
+    let mut altered = stored.clone();
+    altered[0]["receipt"]["leaf_hash"] = json!("00".repeat(32));
+    altered[1]["receipt"]["log_position"] = json!(1);
+    let altered = gateway::receipts::receipts_in(&json!(altered));
+    let (checked, _) = gateway::receipts::check(&altered, &key, &Over(&world), None).await.unwrap();
+    assert_eq!(checked.iter().filter(|one| one.wrong.is_some()).count(), 2, "{checked:?}");
+    // The same keys, the same questions, another history: whoever holds a receipt of the first notices.
+    let folder = world.stop().await;
+    for ending in ["", "-wal", "-shm", ".trail", ".trail-wal", ".trail-shm"] {
+        let database = format!("{}/concordat.db{ending}", folder.path().display());
+        let _ = std::fs::remove_file(database);
+    }
+    let _ = std::fs::remove_file(folder.path().join("checkpoint.txt"));
+    let rewritten = World::start(folder, 5_000_000).await;
+    for number in [NUMBER, "9736363023", NUMBER, NUMBER, NUMBER, NUMBER] {
+        rewritten.send(rewritten.prevention(number)).await;
+    }
+    assert_eq!(rewritten.app.store.verifier().name(), key.name());
+    let (checked, _) = gateway::receipts::check(&receipts, &key, &Over(&rewritten), None).await.unwrap();
+    assert!(checked.iter().all(|one| one.wrong.is_some()), "{checked:?}");
+    let kept = gateway::receipts::check(&receipts, &key, &Over(&rewritten), Some(&kept)).await;
+    assert!(kept.unwrap_err().to_string().contains("does not extend the checkpoint that was kept"));
+}
+
 #[tokio::test]
 async fn an_auditor_finds_by_what_an_auditor_asks() {
     let world = World::new().await;

@@ -246,3 +246,34 @@ fn a_denial_names_the_guardrails_that_forbade_it() {
     assert_eq!(denial.reasons, [Reason::GuardrailForbids]);
     assert_eq!(denial.guardrails.iter().map(|fired| fired.id.as_str()).collect::<Vec<_>>(), ["no-fire"]);
 }
+
+#[test]
+fn a_named_person_can_allow_what_the_law_lets_a_person_decide() {
+    use PurposeClass as P;
+    let may: Vec<_> = PurposeClass::ALL.into_iter().filter(|purpose| may_be_granted(*purpose)).collect();
+    assert_eq!(
+        may,
+        [
+            P::FirePreventionTargeting,
+            P::FraudCrime,
+            P::SafeguardingAdult,
+            P::SafeguardingChild,
+            P::SubjectAccess,
+            P::VitalInterests,
+        ]
+    );
+    let may: Vec<_> = PurposeClass::ALL.into_iter().filter(|purpose| may_break_glass(*purpose)).collect();
+    assert_eq!(may, [P::DirectCare, P::SafeguardingAdult, P::SafeguardingChild, P::VitalInterests]);
+}
+
+#[test]
+fn a_guardrail_sees_a_mark_though_location_is_left_out() {
+    let mut files = policy_files();
+    let text = "@id(\"no-marked\")\n@about(\"person\")\n@practitioner(\"no record can be released; check the identifier against your source\")\n@officer(\"a local rule that nothing of a restricted record goes anywhere\")\nforbid(principal, action, resource) when { context.restricted == Restriction::\"restricted\" };\n";
+    files.push(PolicyFile { path: "guardrails/local.cedar".to_owned(), text: text.to_owned() });
+    let policies = PolicySet::load(&files).unwrap();
+    let asked = question(2, Asked::Items(vec!["person.name".parse().unwrap()]));
+    let marked = SubjectState { restricted: true, ..SubjectState::default() };
+    assert!(matches!(decide(&asked, &policies, &SubjectState::default(), now()), Decision::Permit(_)));
+    assert_eq!(denied(&policies, &asked, &marked).1, [Reason::GuardrailForbidsPerson]);
+}

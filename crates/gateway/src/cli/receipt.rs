@@ -1,0 +1,116 @@
+//! `concordat receipt check`: a partner's receipts against the ledger as it is now.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use ledger::note::NoteVerifier;
+
+use super::output;
+use crate::{
+    config,
+    receipts::{self, Proofs},
+};
+
+/// Work on receipts.
+#[derive(Args)]
+pub struct ReceiptArguments {
+    #[command(subcommand)]
+    verb: ReceiptVerb,
+}
+
+#[derive(Subcommand)]
+enum ReceiptVerb {
+    /// Check stored receipts against the ledger's newest checkpoint, so that a rewritten history is noticed.
+    Check {
+        /// The gateway, as `https://host:port`.
+        #[arg(long)]
+        url: String,
+        /// The ledger's key, `name+hash+key`, as you were given it when you joined. Never one that the gateway tells.
+        #[arg(long)]
+        key: String,
+        /// Your client certificate, PEM.
+        #[arg(long)]
+        certificate: PathBuf,
+        /// Its key, PEM.
+        #[arg(long)]
+        certificate_key: PathBuf,
+        /// Whom the gateway's certificate is from, PEM.
+        #[arg(long)]
+        trusted: PathBuf,
+        /// Where the newest checkpoint is kept from one check to the next.
+        #[arg(long)]
+        state: Option<PathBuf>,
+        /// Answers with receipts in them, as JSON, or one a line.
+        files: Vec<PathBuf>,
+    },
+}
+
+/// The gateway, over TLS.
+struct Gateway {
+    client: reqwest::Client,
+    url: String,
+}
+
+impl Proofs for Gateway {
+    async fn get(&self, path: &str) -> anyhow::Result<String> {
+        let url = format!("{}/.well-known/audit/{path}", self.url);
+        let answer = self.client.get(url).send().await.context("the gateway cannot be reached")?;
+        anyhow::ensure!(answer.status().is_success(), "the gateway answered {} for {path}", answer.status());
+        Ok(answer.text().await?)
+    }
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// What is not in order.
+pub async fn run(arguments: ReceiptArguments) -> anyhow::Result<()> {
+    let ReceiptVerb::Check { url, key, certificate, certificate_key, trusted, state, files } = arguments.verb;
+    let key = NoteVerifier::parse(&key).context("--key")?;
+    let mut stored = Vec::new();
+    for file in &files {
+        let text = config::read(file)?;
+        let before = stored.len();
+        let documents = serde_json::Deserializer::from_str(&text).into_iter::<serde_json::Value>();
+        for document in documents {
+            let document = document.with_context(|| format!("{}: not json", file.display()))?;
+            stored.extend(receipts::receipts_in(&document));
+        }
+        anyhow::ensure!(stored.len() > before, "{}: there is no receipt in it", file.display());
+    }
+    let identity = format!("{}\n{}", config::read(&certificate)?, config::read(&certificate_key)?);
+    let client = reqwest::Client::builder()
+        .tls_certs_only(reqwest::Certificate::from_pem_bundle(config::read(&trusted)?.as_bytes())?)
+        .identity(reqwest::Identity::from_pem(identity.as_bytes())?)
+        .https_only(true)
+        .no_proxy()
+        .build()?;
+    let gateway = Gateway { client, url: url.trim_end_matches('/').to_owned() };
+    let kept = match &state {
+        Some(path) if path.exists() => Some(config::read(path)?),
+        _ => None,
+    };
+    let (checked, newest) = receipts::check(&stored, &key, &gateway, kept.as_deref()).await?;
+    let wrong: Vec<_> = checked.iter().filter(|one| one.wrong.is_some()).collect();
+    for one in &wrong {
+        output::line(&format!("{}: {}", one.decision_id, one.wrong.as_deref().unwrap_or_default()));
+    }
+    if wrong.is_empty()
+        && let Some(path) = &state
+    {
+        // Whole or not at all: a checkpoint that is half written would be no witness.
+        let beside = path.with_extension("new");
+        std::fs::write(&beside, &newest)
+            .and_then(|()| std::fs::rename(&beside, path))
+            .with_context(|| path.display().to_string())?;
+    }
+    anyhow::ensure!(
+        wrong.is_empty(),
+        "{} of {} receipts are not what the ledger says now: keep them, and tell the other partners and the auditor",
+        wrong.len(),
+        checked.len()
+    );
+    output::line(&format!("{} receipts hold under the newest checkpoint", checked.len()));
+    Ok(())
+}

@@ -1,0 +1,154 @@
+//! A partner's check of its stored receipts: each must still be what the ledger says, and the ledger must extend what
+//! it was when the receipt was given. A history that was rewritten since is caught by whoever kept a receipt.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use ledger::{
+    checkpoint::Checkpoint,
+    note::NoteVerifier,
+    proof::TlogProof,
+    tree::{Hash, hexadecimal, verify_consistency, verify_inclusion},
+};
+use serde_json::Value;
+
+/// Where the ledger is asked for its proofs: a gateway, or what was saved of one.
+pub trait Proofs {
+    /// The text below `/.well-known/audit/`.
+    fn get(&self, path: &str) -> impl Future<Output = anyhow::Result<String>>;
+}
+
+/// A receipt as a partner stored it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredReceipt {
+    decision_id: String,
+    position: u64,
+    leaf_hash: Hash,
+    checkpoint: String,
+}
+
+/// How one receipt was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    /// The decision.
+    pub decision_id: String,
+    /// What is wrong; none where the ledger still says what it said.
+    pub wrong: Option<String>,
+}
+
+/// Every receipt in a JSON document: the document itself, or whatever in it has the members of one.
+pub fn receipts_in(document: &Value) -> Vec<StoredReceipt> {
+    let mut found = Vec::new();
+    let mut waiting = vec![document];
+    while let Some(value) = waiting.pop() {
+        match value {
+            Value::Object(members) => {
+                found.extend(stored(value));
+                waiting.extend(members.values());
+            }
+            Value::Array(values) => waiting.extend(values),
+            _ => {}
+        }
+    }
+    found
+}
+
+fn stored(value: &Value) -> Option<StoredReceipt> {
+    let text = |name: &str| value.get(name)?.as_str();
+    Some(StoredReceipt {
+        decision_id: text("decision_id")?.to_owned(),
+        position: value.get("log_position")?.as_u64()?,
+        leaf_hash: from_hexadecimal(text("leaf_hash")?)?,
+        checkpoint: text("checkpoint")?.to_owned(),
+    })
+}
+
+fn from_hexadecimal(text: &str) -> Option<Hash> {
+    let digits = text.as_bytes();
+    let mut hash = [0; 32];
+    if digits.len() != 64 {
+        return None;
+    }
+    for (byte, pair) in hash.iter_mut().zip(digits.chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    (hexadecimal(&hash) == text).then_some(hash)
+}
+
+/// Checks receipts against the ledger's newest checkpoint. `kept` is the newest one that this partner saw before,
+/// which must be a prefix; the one seen now comes back, to be kept.
+///
+/// # Errors
+/// When the ledger cannot be asked, or its newest checkpoint is not its key's, or does not extend the kept one.
+pub async fn check(
+    receipts: &[StoredReceipt],
+    key: &NoteVerifier,
+    proofs: &impl Proofs,
+    kept: Option<&str>,
+) -> anyhow::Result<(Vec<Checked>, String)> {
+    let newest_note = proofs.get("checkpoint").await?;
+    let newest = Checkpoint::open(&newest_note, key)
+        .map_err(|error| anyhow::anyhow!("the ledger's newest checkpoint: {error}"))?;
+    if let Some(kept) = kept {
+        let kept = Checkpoint::open(kept, key)
+            .map_err(|error| anyhow::anyhow!("the checkpoint that was kept: {error}"))?;
+        if let Err(wrong) = extends(&kept, &newest, proofs, key).await {
+            anyhow::bail!("the ledger does not extend the checkpoint that was kept: {wrong}");
+        }
+    }
+    let mut checked = Vec::new();
+    for receipt in receipts {
+        let wrong = check_one(receipt, &newest, key, proofs).await.err().map(|error| format!("{error:#}"));
+        checked.push(Checked { decision_id: receipt.decision_id.clone(), wrong });
+    }
+    Ok((checked, newest_note))
+}
+
+async fn check_one(
+    receipt: &StoredReceipt,
+    newest: &Checkpoint,
+    key: &NoteVerifier,
+    proofs: &impl Proofs,
+) -> anyhow::Result<()> {
+    let given = Checkpoint::open(&receipt.checkpoint, key)
+        .map_err(|error| anyhow::anyhow!("its checkpoint: {error}"))?;
+    anyhow::ensure!(receipt.position < given.size, "its checkpoint does not cover its place");
+    extends(&given, newest, proofs, key).await?;
+    let text = proofs.get(&format!("proof/{}", receipt.position)).await?;
+    let proof = TlogProof::parse(&text)?;
+    let under = Checkpoint::open(&proof.checkpoint, key)?;
+    anyhow::ensure!(proof.index == receipt.position, "the proof is of another entry");
+    verify_inclusion(&receipt.leaf_hash, proof.index, under.size, &proof.hashes, &under.root)
+        .map_err(|_| anyhow::anyhow!("the ledger has another entry in its place"))?;
+    extends(&given, &under, proofs, key).await
+}
+
+/// That one checkpoint's ledger is the beginning of the other's.
+async fn extends(
+    old: &Checkpoint,
+    new: &Checkpoint,
+    proofs: &impl Proofs,
+    key: &NoteVerifier,
+) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        old.size <= new.size,
+        "the ledger was cut off: it had {} entries and has {}",
+        old.size,
+        new.size
+    );
+    let rewritten = "the ledger is not the one that it was: an entry before this one was changed";
+    if old.size == new.size {
+        anyhow::ensure!(old.root == new.root, rewritten);
+        return Ok(());
+    }
+    let text = proofs.get(&format!("consistency/{}", old.size)).await?;
+    let (hashes, note) = text
+        .split_once("\n\n")
+        .or_else(|| Some(("", text.strip_prefix('\n')?)))
+        .ok_or_else(|| anyhow::anyhow!("not a consistency proof"))?;
+    let hashes: Option<Vec<Hash>> =
+        hashes.lines().map(|line| BASE64.decode(line).ok()?.try_into().ok()).collect();
+    let hashes = hashes.ok_or_else(|| anyhow::anyhow!("not a consistency proof"))?;
+    let shown = Checkpoint::open(note, key)?;
+    anyhow::ensure!(shown.size >= new.size, "the ledger shows an older checkpoint than before");
+    verify_consistency(old.size, shown.size, &old.root, &shown.root, &hashes)
+        .map_err(|_| anyhow::anyhow!(rewritten))
+}

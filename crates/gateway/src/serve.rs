@@ -141,6 +141,7 @@ pub async fn serve_on(
         opt_outs::folder(&settings.ledger.database),
         shutdown.clone(),
     ));
+    let indexer = tokio::spawn(keep_trail(app.clone(), shutdown.clone()));
     let probes = settings.probe_listen.map(|address| probe(address, app.clone(), shutdown.clone()));
     let probes = probes.map(tokio::spawn);
     tracing::info!(address = %listener.local_addr()?, "serving");
@@ -152,11 +153,27 @@ pub async fn serve_on(
     reloader.await?;
     watcher.await?;
     importer.await?;
+    indexer.await?;
     if let Some(probes) = probes {
         probes.await??;
     }
     app.store.close().await;
     Ok(())
+}
+
+/// Catches the trail's index up now and then, so that a search after a long time does not have it all to do.
+async fn keep_trail(app: Arc<App>, stop: CancellationToken) {
+    let mut every = tokio::time::interval(Duration::from_mins(1));
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = every.tick() => {
+                if let Err(error) = app.trail.catch_up(&app.store).await {
+                    tracing::error!(%error, "the trail's index could not be caught up");
+                }
+            }
+        }
+    }
 }
 
 /// What to do about a port that is taken.

@@ -1,7 +1,7 @@
 //! An index of the ledger for searching, in a database file of its own. It can be deleted at any time and is made
 //! again from the leaves; whoever searches checks every entry that it names against the entry itself.
 //!
-//! It is caught up when somebody searches, so that no request waits for it.
+//! It is caught up beside the requests, and when somebody searches: no other request waits for it.
 
 use std::path::Path;
 

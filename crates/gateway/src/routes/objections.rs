@@ -166,6 +166,12 @@ pub async fn withdraw(State(app): State<Arc<App>>, Path(id): Path<String>, reque
     respond(request_id(request.headers()), async {
         let received = receive(&app, request, Capability::Record, Action::Record).await?;
         let mut row = visible(&app, &received, &id).await?;
+        if row.recorded_by != received.caller.organisation {
+            let problem = Problem::NotAllowed(
+                "the organisation that the person told takes an objection back; the controller answers it",
+            );
+            return Err(received.refuse(&app, problem, "/v1/objections/{id}/withdraw").await);
+        }
         if !matches!(row.record.status, ObjectionStatus::Received | ObjectionStatus::Upheld) {
             let problem = Problem::WrongState("it has ended already");
             return Err(received.refuse(&app, problem, "/v1/objections/{id}/withdraw").await);

@@ -159,6 +159,13 @@ async fn the_controller_that_an_objection_is_about_answers_it() {
         (&json!("objection-received"), &recorded.body["id"]),
         "{alerts:?}"
     );
+    let withdraw = path.replace("/answer", "/withdraw");
+    let by_controller = world.send(world.bare("nhs", "POST", &withdraw, "direct-care")).await;
+    assert_eq!(
+        by_controller.code(),
+        "not-allowed",
+        "nobody takes back what somebody else was told: {by_controller:?}"
+    );
     let answered = world.send(world.act("nhs", &path, "direct-care", upheld)).await;
     assert_eq!(
         (answered.status, &answered.body["status"]),

@@ -114,6 +114,23 @@ fn what_is_not_in_the_answer_is_told_with_its_reason() {
 }
 
 #[test]
+fn a_very_long_question_is_answered_like_a_short_one() {
+    let mut items: Vec<crate::identifier::ItemId> =
+        (0..300).map(|number| format!("person.item_{number}").parse().unwrap()).collect();
+    items.push("person.family_name".parse().unwrap());
+    items.push("person.nhs_number".parse().unwrap());
+    let decision = decide(&question(0, Asked::Items(items)), &policies(), &SubjectState::default(), now());
+    let Decision::Permit(permit) = decision else { panic!("{decision:?}") };
+    assert_eq!(
+        permit.items().iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["person.family_name:as-is"]
+    );
+    let withheld: Vec<_> = permit.withheld().iter().map(|(item, _)| item.as_str()).collect();
+    assert_eq!(withheld.len(), 301);
+    assert!(!withheld.contains(&"person.family_name") && withheld.contains(&"person.nhs_number"));
+}
+
+#[test]
 fn what_the_recipient_takes_on_is_said_in_words() {
     let Decision::Permit(permit) =
         decide(&question(0, Asked::AllAgreed), &policies(), &SubjectState::default(), now())

@@ -1,6 +1,6 @@
 //! A FHIR R4 Consent and a consent record, each as the other.
 //!
-//! The mapping is exact: [`read`] of what [`write`] made is what was written, and what [`read`] cannot keep it
+//! The mapping is exact: [`read()`] of what [`write()`] made is what was written, and what [`read()`] cannot keep it
 //! refuses by name. `docs/fhir-consent.md` has the table.
 //!
 //! Source: <https://hl7.org/fhir/R4/consent.html>.

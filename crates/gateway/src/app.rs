@@ -29,6 +29,8 @@ pub struct RequestLimits {
     pub body_bytes_max: usize,
     /// Longest time for one request.
     pub deadline: Duration,
+    /// The first of the times at which "no record is available" is answered; see [`crate::answer_time`].
+    pub no_record_step: Duration,
     /// Most requests worked on at once.
     pub requests_max: usize,
     /// Most items in one question.
@@ -40,6 +42,7 @@ impl Default for RequestLimits {
         Self {
             body_bytes_max: 64 * 1024,
             deadline: Duration::from_secs(10),
+            no_record_step: Duration::from_millis(25),
             requests_max: 256,
             items_max: 100,
         }

@@ -70,6 +70,7 @@ pub struct LedgerSettings {
 pub struct LimitSettings {
     pub body_bytes_max: usize,
     pub request_deadline_ms: u64,
+    pub no_record_step_ms: u64,
     pub requests_max: usize,
     pub connections_max: usize,
     pub handshake_timeout_ms: u64,
@@ -83,6 +84,7 @@ impl Default for LimitSettings {
         Self {
             body_bytes_max: 64 * 1024,
             request_deadline_ms: 10_000,
+            no_record_step_ms: 25,
             requests_max: 256,
             connections_max: 1_024,
             handshake_timeout_ms: 5_000,
@@ -99,6 +101,7 @@ impl LimitSettings {
         RequestLimits {
             body_bytes_max: self.body_bytes_max,
             deadline: Duration::from_millis(self.request_deadline_ms),
+            no_record_step: Duration::from_millis(self.no_record_step_ms),
             requests_max: self.requests_max,
             ..RequestLimits::default()
         }

@@ -3,6 +3,8 @@
 //! [`disclose`] reads top to bottom. Every way out of it is recorded in the ledger before it is answered. It may
 //! be dropped at any await (a caller that breaks off): an open intent is then closed by `OpenIntent`.
 
+use std::time::Instant;
+
 use jiff::Timestamp;
 use ledger::entry::{AgreementRef, Body, Decided};
 use sharing::{
@@ -20,7 +22,7 @@ use sharing::{
 use store::{About, Ceiling, Change, CommitError, Committed, Recheck, ReplayGuard, Resolved, Submission};
 
 use crate::{
-    alerts,
+    alerts, answer_time,
     app::{App, InForce},
     caller::{Caller, Context},
     clock,
@@ -74,6 +76,16 @@ const ATTEMPTS_MAX: usize = 4;
 /// # Errors
 /// The [`Refusal`] to answer with. It has been recorded, unless the ledger itself cannot be written.
 pub async fn disclose(app: &App, ask: Ask) -> Result<Answer, Refusal> {
+    let asked = Instant::now();
+    let outcome = Box::pin(walk(app, ask)).await;
+    if matches!(&outcome, Err(refusal) if matches!(refusal.problem, Problem::NoRecordAvailable)) {
+        let at = answer_time::held_until(asked.elapsed(), app.limits.no_record_step);
+        tokio::time::sleep(at.saturating_sub(asked.elapsed())).await;
+    }
+    outcome
+}
+
+async fn walk(app: &App, ask: Ask) -> Result<Answer, Refusal> {
     let decision_id = DecisionId::from_random(app.entropy.bits());
     let walk = Walk { app, ask: &ask, policies: app.policies(), decision_id: decision_id.as_str() };
     for _ in 0..ATTEMPTS_MAX {

@@ -4,6 +4,7 @@
 //! every answer that is not a success.
 
 pub mod alerts;
+pub mod answer_time;
 pub mod app;
 pub mod caller;
 pub mod cli;

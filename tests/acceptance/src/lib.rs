@@ -158,10 +158,15 @@ async fn free_port() -> (TcpListener, u16) {
 impl World {
     /// A deployment with the project's policies and a fresh database.
     pub async fn new() -> Self {
+        Self::with_settings(|_| {}).await
+    }
+
+    /// As [`Self::new`], with settings that were changed.
+    pub async fn with_settings(change: impl FnOnce(&mut Settings)) -> Self {
         let policies = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../policies");
         let folder = tempfile::tempdir().unwrap();
         copy_folder(&policies, &folder.path().join("policies"));
-        Self::start(folder, 0).await
+        Self::start_with(folder, 0, change).await
     }
 
     /// A deployment whose policy files were edited: path below the folder, what to find, what to put there.

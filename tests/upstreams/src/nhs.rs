@@ -2,7 +2,7 @@
 //!
 //! Source: NHS England, Personal Demographics Service FHIR API.
 
-use std::sync::LazyLock;
+use std::{sync::LazyLock, time::Duration};
 
 use axum::{
     Router,
@@ -20,6 +20,9 @@ use crate::{
 
 /// Where the service answers.
 pub const BASE_PATH: &str = "/personal-demographics/FHIR/R4";
+
+/// How much longer it takes to answer with a record than that there is none, for [`Crowd::Fetched`].
+const FETCHING: Duration = Duration::from_millis(5);
 
 /// A number whose record was marked invalid.
 pub const INVALIDATED: &str = "9990000174";
@@ -80,13 +83,20 @@ pub enum Crowd {
     Dead,
     /// They are young. Numbers from 9993.
     Young,
+    /// They are young, and their records take [`FETCHING`] to find. Numbers from 9994.
+    Fetched,
     /// Nobody has these numbers, from 9996.
     Nobody,
 }
 
 impl Crowd {
-    const ALL: [(Self, &'static str); 4] =
-        [(Self::Restricted, "9991"), (Self::Dead, "9992"), (Self::Young, "9993"), (Self::Nobody, "9996")];
+    const ALL: [(Self, &'static str); 5] = [
+        (Self::Restricted, "9991"),
+        (Self::Dead, "9992"),
+        (Self::Young, "9993"),
+        (Self::Fetched, "9994"),
+        (Self::Nobody, "9996"),
+    ];
 
     fn of(nhs_number: &str) -> Option<Self> {
         let crowd = Self::ALL.iter().find(|(_, prefix)| nhs_number.starts_with(prefix));
@@ -105,7 +115,7 @@ impl Crowd {
         let (pointer, value) = match self {
             Self::Restricted => ("/meta/security/0/code", "R"),
             Self::Dead => ("/deceasedDateTime", "2024-01-01"),
-            Self::Young => ("/birthDate", "2010-10-22"),
+            Self::Young | Self::Fetched => ("/birthDate", "2010-10-22"),
             Self::Nobody => return None,
         };
         match person.pointer_mut(pointer) {
@@ -133,6 +143,9 @@ async fn read(State(log): State<RequestLog>, Path(id): Path<String>, headers: He
             Some(response) => response,
             None => answer(&headers, &about_somebody_else(fault, &id)),
         };
+    }
+    if Crowd::of(&id) == Some(Crowd::Fetched) {
+        tokio::time::sleep(FETCHING).await;
     }
     match patient(&id) {
         Some(patient) => answer(&headers, &patient),

@@ -83,7 +83,7 @@ pub enum Crowd {
     Dead,
     /// They are young. Numbers from 9993.
     Young,
-    /// They are young, and their records take [`FETCHING`] to find. Numbers from 9994.
+    /// They are young, and their records take 5 ms to find. Numbers from 9994.
     Fetched,
     /// Nobody has these numbers, from 9996.
     Nobody,

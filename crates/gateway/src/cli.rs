@@ -14,6 +14,7 @@ pub mod demo;
 pub mod ndo;
 mod output;
 pub mod policy;
+pub mod privacy;
 pub mod receipt;
 pub mod token;
 pub mod witness;
@@ -51,6 +52,8 @@ enum Verb {
     Witness(witness::WitnessArguments),
     /// Decide a recorded question again.
     Decision(decision::DecisionArguments),
+    /// What is due to be forgotten, and keys that are replaced.
+    Privacy(privacy::PrivacyArguments),
     /// Take in the answers of a national data opt-out check.
     Ndo(ndo::NdoArguments),
     /// Mint the headers of one request, for the demonstration and for trying things out.
@@ -98,6 +101,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Policy(arguments) => policy::run(&arguments).await,
         Verb::Decision(arguments) => decision::run(arguments).await,
         Verb::Ndo(arguments) => ndo::run(&arguments),
+        Verb::Privacy(arguments) => privacy::run(arguments).await,
         Verb::Audit(arguments) => audit::run(arguments).await,
         Verb::Receipt(arguments) => receipt::run(arguments).await,
         Verb::Witness(arguments) => witness::run(arguments).await,
@@ -114,7 +118,8 @@ async fn check_config(path: &std::path::Path) -> anyhow::Result<()> {
     crate::policies::load(&settings.policies)?;
     crate::caller::Registry::load(settings.systems.clone(), settings.issuers.clone()).await?;
     config::read_key(&settings.ledger.signing_key)?;
-    config::read_key(&settings.ledger.lookup_key)?;
+    config::read_keys(&settings.ledger.lookup_key)?;
+    config::read_keys(&settings.ledger.wrapping_key)?;
     output::line("the settings, keys and policies are in order");
     Ok(())
 }

@@ -61,6 +61,7 @@ pub struct LedgerSettings {
     pub checkpoint_copy: PathBuf,
     pub signing_key: PathBuf,
     pub lookup_key: PathBuf,
+    pub wrapping_key: PathBuf,
 }
 
 /// Bounds.
@@ -176,7 +177,7 @@ pub enum ConfigError {
     },
     /// A key file does not hold 64 hexadecimal digits.
     #[error(
-        "{0}: a key file holds 32 random bytes as 64 hexadecimal digits; make one with `openssl rand -hex 32`"
+        "{0}: a key file holds 32 random bytes as 64 hexadecimal digits, one key a line where keys replace each other; make one with `openssl rand -hex 32`"
     )]
     Key(String),
 }
@@ -216,6 +217,7 @@ pub fn load(path: &Path) -> Result<Settings, ConfigError> {
     [&mut ledger.database, &mut ledger.checkpoint_copy, &mut ledger.signing_key, &mut ledger.lookup_key]
         .into_iter()
         .for_each(anchor);
+    anchor(&mut ledger.wrapping_key);
     for provider in settings.providers.values_mut() {
         [&mut provider.trusted, &mut provider.certificate, &mut provider.key].into_iter().for_each(anchor);
     }
@@ -242,17 +244,36 @@ pub fn read(path: &Path) -> Result<String, ConfigError> {
 /// # Errors
 /// [`ConfigError`] naming it; never its content.
 pub fn read_key(path: &Path) -> Result<zeroize::Zeroizing<[u8; 32]>, ConfigError> {
-    let text = zeroize::Zeroizing::new(read(path)?);
     let malformed = || ConfigError::Key(path.display().to_string());
-    let digits: Option<Vec<u8>> = text
+    match read_keys(path)?.as_slice() {
+        [key] => Ok(zeroize::Zeroizing::new(*key)),
+        _ => Err(malformed()),
+    }
+}
+
+/// Reads a file of keys that replace each other: a line each, the newest last.
+///
+/// # Errors
+/// [`ConfigError`] naming it; never its content.
+pub fn read_keys(path: &Path) -> Result<zeroize::Zeroizing<Vec<[u8; 32]>>, ConfigError> {
+    let text = zeroize::Zeroizing::new(read(path)?);
+    let mut keys = zeroize::Zeroizing::new(Vec::with_capacity(64));
+    for line in text.lines().filter(|line| !line.trim().is_empty()) {
+        keys.push(*key(line).ok_or_else(|| ConfigError::Key(path.display().to_string()))?);
+    }
+    if keys.is_empty() { Err(ConfigError::Key(path.display().to_string())) } else { Ok(keys) }
+}
+
+fn key(line: &str) -> Option<zeroize::Zeroizing<[u8; 32]>> {
+    let digits: Option<Vec<u8>> = line
         .trim()
         .chars()
         .map(|digit| digit.to_digit(16).and_then(|value| u8::try_from(value).ok()))
         .collect();
-    let digits = zeroize::Zeroizing::new(digits.filter(|digits| digits.len() == 64).ok_or_else(malformed)?);
+    let digits = zeroize::Zeroizing::new(digits.filter(|digits| digits.len() == 64)?);
     let mut key = zeroize::Zeroizing::new([0; 32]);
     for (byte, pair) in key.iter_mut().zip(digits.chunks(2)) {
         *byte = pair.iter().fold(0, |value, digit| value << 4 | digit);
     }
-    Ok(key)
+    Some(key)
 }

@@ -25,7 +25,7 @@ use crate::{
     alerts, answer_time,
     app::{App, InForce},
     caller::{Caller, Context},
-    clock,
+    clock, kept,
     problem::{Problem, Refusal},
     receipt::Receipt,
     referrals,
@@ -397,8 +397,13 @@ impl Walk<'_> {
                 Err(denial) => return Err(self.refuse_after_all(&denial, learned).await),
             };
             let record = confirmed.minimise(provider, examined, at);
-            match self.record_release(&confirmed, &record, &state, learned, at).await {
-                Ok(committed) => return Ok(self.answer(&confirmed, record, examined, &committed)),
+            let salt = kept::salt(self.app.entropy.as_ref());
+            match self.record_release(&confirmed, (&record, &salt), &state, learned, at).await {
+                Ok(committed) => {
+                    let record_salt = (!self.ask.answer_only).then_some(salt);
+                    let receipt = Receipt { record_salt, ..Receipt::of(self.decision_id, &committed) };
+                    return Ok(self.answer(&confirmed, record, examined, receipt));
+                }
                 Err(CommitError::Changed) => {}
                 Err(CommitError::CeilingReached) => {
                     return Err(self
@@ -438,7 +443,7 @@ impl Walk<'_> {
     async fn record_release(
         &self,
         confirmed: &ConfirmedPermit,
-        record: &MinimisedRecord,
+        (record, salt): (&MinimisedRecord, &str),
         state: &SubjectState,
         learned: Learned,
         at: Timestamp,
@@ -451,7 +456,7 @@ impl Walk<'_> {
                 decision_id: self.decision_id.to_owned(),
                 subjects: state.names.iter().map(|(name, _)| name.to_string()).collect(),
                 items: record.items().map(ToString::to_string).collect(),
-                record_sha256: record.digest(),
+                record_sha256: record.digest(salt),
                 obligations: obligation_codes(permit.obligations()),
                 policy_revision: self.app.policies().revision.unsigned_abs(),
                 consents: permit.consents().iter().map(ToString::to_string).collect(),
@@ -505,7 +510,7 @@ impl Walk<'_> {
         confirmed: &ConfirmedPermit,
         record: MinimisedRecord,
         examined: &Examined,
-        committed: &Committed,
+        receipt: Receipt,
     ) -> Answer {
         let permit = confirmed.permit();
         let absent = record.absent().iter().map(|item| (item.clone(), Withheld::NotAvailable));
@@ -519,7 +524,7 @@ impl Walk<'_> {
             source_time: examined.facts().source_time.clone(),
             authority: permit.authority().clone(),
             break_glass: permit.break_glass().cloned(),
-            receipt: Receipt::of(self.decision_id, committed),
+            receipt,
         }
     }
 

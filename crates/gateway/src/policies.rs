@@ -41,6 +41,9 @@ const FOLDERS: [(&str, &str, bool); 7] = [
     ("organisations", "toml", false),
 ];
 
+/// How long what has ended is kept.
+const RETENTION: &str = "retention.toml";
+
 /// Reads every policy file below a folder, in order of path.
 ///
 /// # Errors
@@ -63,6 +66,12 @@ pub fn read_folder(folder: &Path) -> Result<Vec<PolicyFile>, PoliciesError> {
                 files.push(PolicyFile { path: format!("{name}/{file_name}"), text });
             }
         }
+    }
+    let retention = folder.join(RETENTION);
+    if retention.exists() {
+        let failed = |source| PoliciesError::Folder { path: retention.display().to_string(), source };
+        let text = std::fs::read_to_string(&retention).map_err(failed)?;
+        files.push(PolicyFile { path: RETENTION.to_owned(), text });
     }
     files.sort_by(|one, other| one.path.cmp(&other.path));
     Ok(files)

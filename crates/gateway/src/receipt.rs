@@ -17,6 +17,10 @@ pub struct Receipt {
     pub leaf_hash: String,
     /// The signed checkpoint (C2SP signed note) that covers it.
     pub checkpoint: String,
+    /// Where a record was released: the salt with which the entry's `record_sha256` is made, as SHA-256 of the salt and
+    /// the record's compact JSON. Nobody else has it, so that nobody else can try out what the record said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub record_salt: Option<String>,
 }
 
 impl Receipt {
@@ -28,6 +32,7 @@ impl Receipt {
             log_position: position,
             leaf_hash: hexadecimal(&hash),
             checkpoint: committed.checkpoint.to_string(),
+            record_salt: None,
         }
     }
 }

@@ -21,9 +21,11 @@ pub mod consent_receipts;
 pub mod consents;
 pub mod decisions;
 pub mod disclosures;
+pub mod erasures;
 pub mod fhir;
 pub mod fhir_consents;
 pub mod health;
+pub mod holds;
 pub mod objections;
 pub mod referrals;
 pub mod relationships;
@@ -50,6 +52,7 @@ pub mod trail;
         (name = "decisions", description = "How a decision came about"),
         (name = "authzen", description = "The same decisions for OpenID AuthZEN enforcement points"),
         (name = "audit", description = "The ledger for those who verify it and search it"),
+        (name = "privacy", description = "Holds, and erasure (UK GDPR Art 17)"),
         (name = "health", description = "Whether the process lives and can work")
     )
 )]
@@ -104,6 +107,11 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(audit_log::consistency))
         .routes(routes!(trail::search))
         .routes(routes!(trail::disclosed))
+        .routes(routes!(holds::place))
+        .routes(routes!(holds::list))
+        .routes(routes!(holds::lift))
+        .routes(routes!(erasures::ask))
+        .routes(routes!(erasures::carry_out))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
 }

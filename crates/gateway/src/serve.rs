@@ -17,7 +17,7 @@ use crate::{
     clock::{Clock, Entropy, SystemClock, SystemEntropy},
     config::{self, Settings, TlsSettings},
     listener::{self, HandshakeRefusal},
-    opt_outs, policies, routes, tls,
+    opt_outs, policies, retention, routes, tls,
 };
 
 /// Brings everything up that requests need.
@@ -53,19 +53,7 @@ pub async fn build(
         );
     }
     let registry = Registry::load(settings.systems.clone(), settings.issuers.clone()).await?;
-    let store = Store::open(
-        store::Settings {
-            database: settings.ledger.database.clone(),
-            checkpoint_copy: settings.ledger.checkpoint_copy.clone(),
-            origin: settings.ledger.origin.clone(),
-            signing_seed: config::read_key(&settings.ledger.signing_key)?,
-            lookup_key: store::LookupKey::new(*config::read_key(&settings.ledger.lookup_key)?),
-            queue_max: 4_096,
-            readers_max: 4,
-        },
-        clock.now(),
-    )
-    .await?;
+    let store = Store::open(store_settings(settings)?, clock.now()).await?;
     if store.closed_at_start() > 0 {
         tracing::warn!(count = store.closed_at_start(), "questions that a crash had left open were closed");
     }
@@ -80,6 +68,24 @@ pub async fn build(
     let connectors = connectors(settings)?;
     let parts = Parts { store, trail, connectors, authenticator, clock, entropy, limits };
     Ok(Arc::new(App::new(parts, in_force)))
+}
+
+/// Where the database is, and the keys it is used with.
+///
+/// # Errors
+/// When a key file cannot be used.
+pub fn store_settings(settings: &Settings) -> anyhow::Result<store::Settings> {
+    let ledger = &settings.ledger;
+    Ok(store::Settings {
+        database: ledger.database.clone(),
+        checkpoint_copy: ledger.checkpoint_copy.clone(),
+        origin: ledger.origin.clone(),
+        signing_seed: config::read_key(&ledger.signing_key)?,
+        lookup_key: store::LookupKey::chain(config::read_keys(&ledger.lookup_key)?.to_vec()),
+        wrapping_keys: store::WrappingKeys::new(config::read_keys(&ledger.wrapping_key)?.to_vec()),
+        queue_max: 4_096,
+        readers_max: 4,
+    })
 }
 
 /// The index for searching, beside the database. It can be deleted while nothing runs, and is made again.
@@ -141,6 +147,7 @@ pub async fn serve_on(
         opt_outs::folder(&settings.ledger.database),
         shutdown.clone(),
     ));
+    let forgetter = tokio::spawn(retention::watch(app.clone(), shutdown.clone()));
     let indexer = tokio::spawn(keep_trail(app.clone(), shutdown.clone()));
     let probes = settings.probe_listen.map(|address| probe(address, app.clone(), shutdown.clone()));
     let probes = probes.map(tokio::spawn);
@@ -153,6 +160,7 @@ pub async fn serve_on(
     reloader.await?;
     watcher.await?;
     importer.await?;
+    forgetter.await?;
     indexer.await?;
     if let Some(probes) = probes {
         probes.await??;

@@ -160,6 +160,33 @@ pub enum Body {
     GrantRevoked { grant_id: String, subject: String, by: Actor },
     /// The answers of a national data opt-out check were taken in, for one purpose and a limited time.
     OptOutsImported { batch: String, purpose: String, checked: u64, expires_us: i64 },
+    /// Something must not be forgotten; without a subject, nothing.
+    HoldPlaced {
+        hold_id: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        subject: Option<String>,
+        reason_sha256: String,
+        by: Actor,
+    },
+    /// A hold is over.
+    HoldLifted { hold_id: String, by: Actor },
+    /// An erasure was asked for, on a ground of UK GDPR Art 17(1).
+    ErasureAsked { erasure_id: String, subject: String, ground: String, by: Actor },
+    /// Records were forgotten, by their random names, and people, by every pseudonym: `retention` when they were kept
+    /// long enough, `erasure` when it was asked for.
+    RecordsForgotten {
+        ground: String,
+        records: Vec<String>,
+        people: Vec<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<Actor>,
+    },
+    /// The key by which people are looked up was replaced.
+    LookupKeyReplaced { identifiers: u64 },
+    /// The key that wraps people's keys was replaced.
+    WrappingKeyReplaced { keys: u64 },
     /// Somebody read how a decision came about.
     DecisionRead { of: String, what: String, by: Actor },
     /// Somebody read what is held about a person.
@@ -366,6 +393,12 @@ impl Body {
             Self::GrantMade { .. } => "grant_made",
             Self::GrantRevoked { .. } => "grant_revoked",
             Self::OptOutsImported { .. } => "opt_outs_imported",
+            Self::HoldPlaced { .. } => "hold_placed",
+            Self::HoldLifted { .. } => "hold_lifted",
+            Self::ErasureAsked { .. } => "erasure_asked",
+            Self::RecordsForgotten { .. } => "records_forgotten",
+            Self::LookupKeyReplaced { .. } => "lookup_key_replaced",
+            Self::WrappingKeyReplaced { .. } => "wrapping_key_replaced",
             Self::DecisionRead { .. } => "decision_read",
             Self::SubjectRecordRead { .. } => "subject_record_read",
             Self::RequestRefused { .. } => "request_refused",

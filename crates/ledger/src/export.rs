@@ -233,6 +233,21 @@ impl Row {
                 Self { subject: subject.clone(), outcome: "revoked".to_owned(), by: actor(by), ..none }
             }
             Body::OptOutsImported { purpose, .. } => Self { purpose: purpose.clone(), ..none },
+            Body::HoldPlaced { subject, by, .. } => {
+                Self { subject: subject.clone().unwrap_or_default(), by: actor(by), ..none }
+            }
+            Body::HoldLifted { by, .. } => Self { outcome: "lifted".to_owned(), by: actor(by), ..none },
+            Body::ErasureAsked { subject, ground, by, .. } => {
+                Self { subject: subject.clone(), reasons: ground.clone(), by: actor(by), ..none }
+            }
+            Body::RecordsForgotten { ground, records, people, by, .. } => Self {
+                subject: people.join(" "),
+                items: records.join(" "),
+                reasons: ground.clone(),
+                outcome: "forgotten".to_owned(),
+                by: by.as_ref().map(actor).unwrap_or_default(),
+                ..none
+            },
             Body::DecisionRead { of, what, by } => {
                 Self { decision: of.clone(), items: what.clone(), by: actor(by), ..none }
             }
@@ -253,7 +268,10 @@ impl Row {
             Body::HandshakeRefused { reason, .. } => Self { reasons: reason.clone(), ..none },
             Body::PolicySetRejected { code, .. } => Self { reasons: code.clone(), ..none },
             Body::AuditRead { what, .. } => Self { items: what.clone(), ..none },
-            Body::LogOpened { .. } | Body::PolicySetActivated { .. } => none,
+            Body::LogOpened { .. }
+            | Body::PolicySetActivated { .. }
+            | Body::LookupKeyReplaced { .. }
+            | Body::WrappingKeyReplaced { .. } => none,
         }
     }
 

@@ -148,6 +148,10 @@ impl Terms {
         }
     }
 
+    #[expect(
+        clippy::too_many_lines,
+        reason = "one exhaustive match: a kind and what it is found by side by side"
+    )]
     fn body(&mut self, body: &Body) {
         match body {
             Body::Intent(decided) | Body::Refusal(decided) | Body::Referral(decided) => self.decided(decided),
@@ -245,7 +249,30 @@ impl Terms {
                 agreements.iter().for_each(|stamp| self.add(Field::Agreement, &stamp.agreement));
             }
             Body::PolicySetRejected { code, .. } => self.add(Field::Reason, code),
-            Body::LogOpened { .. } | Body::AuditRead { .. } => {}
+            Body::HoldPlaced { hold_id, subject, by, .. } => {
+                self.add(Field::Reference, hold_id);
+                subject.iter().for_each(|subject| self.add(Field::Subject, subject));
+                self.actor(by);
+            }
+            Body::HoldLifted { hold_id, by } => {
+                self.add(Field::Reference, hold_id);
+                self.actor(by);
+            }
+            Body::ErasureAsked { erasure_id, subject, ground, by } => {
+                self.about(erasure_id, subject, by);
+                self.add(Field::Reason, ground);
+            }
+            Body::RecordsForgotten { ground, records, people, request, by } => {
+                self.add(Field::Reason, ground);
+                self.all(Field::Reference, records);
+                self.all(Field::Subject, people);
+                request.iter().for_each(|request| self.add(Field::Reference, request));
+                by.iter().for_each(|by| self.actor(by));
+            }
+            Body::LogOpened { .. }
+            | Body::AuditRead { .. }
+            | Body::LookupKeyReplaced { .. }
+            | Body::WrappingKeyReplaced { .. } => {}
         }
     }
 }

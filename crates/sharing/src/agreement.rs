@@ -527,6 +527,11 @@ impl fmt::Display for LondonDay {
 /// The zone is compiled in; were it missing, UTC is at most one hour late and never early.
 static LONDON: LazyLock<TimeZone> = LazyLock::new(|| TimeZone::get("Europe/London").unwrap_or(TimeZone::UTC));
 
+/// Where days and years are counted.
+pub(crate) fn london() -> TimeZone {
+    LONDON.clone()
+}
+
 /// The instant at which this day begins in Europe/London.
 pub fn london_midnight(day: impl Into<LondonDay>) -> Timestamp {
     day.into().begins

@@ -367,6 +367,14 @@ opaque! {
     BreakGlassId, "btg_"
 }
 opaque! {
+    /// One legal hold.
+    HoldId, "hld_"
+}
+opaque! {
+    /// One erasure that was asked for.
+    ErasureId, "era_"
+}
+opaque! {
     /// One alert to an organisation's privacy officers.
     AlertId, "alt_"
 }

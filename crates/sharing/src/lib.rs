@@ -18,6 +18,7 @@ pub mod minimise;
 pub mod policy;
 pub mod purpose;
 pub mod restriction;
+pub mod retention;
 pub mod selector;
 pub mod subject;
 

@@ -125,9 +125,11 @@ impl MinimisedRecord {
         self.source_time.as_deref()
     }
 
-    /// SHA-256 of [`Self::to_json`] as compact text, in hexadecimal.
-    pub fn digest(&self) -> String {
-        hexadecimal(&Sha256::digest(self.to_json().to_text().as_bytes()))
+    /// SHA-256 of a salt and [`Self::to_json`] as compact text, in hexadecimal. Without the salt a record of a few
+    /// yeses and noes could be guessed from its digest: only whoever has it, with the record, can show the two belong
+    /// together.
+    pub fn digest(&self, salt: &str) -> String {
+        hexadecimal(&Sha256::digest(format!("{salt}{}", self.to_json().to_text())))
     }
 }
 

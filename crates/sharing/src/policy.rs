@@ -18,6 +18,7 @@ use crate::{
     guardrail::Guardrails,
     identifier::{AgreementId, OrganisationId, ProviderId},
     purpose::PurposeClass,
+    retention::Retention,
 };
 
 mod ready;
@@ -97,10 +98,12 @@ pub struct PolicySet {
     files: std::sync::Arc<[PolicyFile]>,
     guardrails: Guardrails,
     access: AccessPolicies,
+    retention: Option<Retention>,
 }
 
 impl PolicySet {
-    /// Reads and checks a set of files: `organisations/*.toml`, `catalogue/*.toml`, `agreements/*.toml`.
+    /// Reads and checks a set of files: `organisations/*.toml`, `catalogue/*.toml`, `agreements/*.toml`,
+    /// `retention.toml`.
     /// Other files are left alone.
     ///
     /// # Errors
@@ -122,7 +125,12 @@ impl PolicySet {
             files: files.iter().filter(|file| !file.path.starts_with("cases/")).cloned().collect(),
             guardrails: Guardrails::none(),
             access: AccessPolicies::default(),
+            retention: None,
         };
+        for (file, schedule) in read::<Retention>(files, "retention", &mut problems) {
+            problems.extend(schedule.problems().into_iter().map(|text| file.problem(0, text)));
+            set.retention = Some(schedule);
+        }
         for (file, organisation) in organisations {
             let (id, offset) = (organisation.id.get_ref().clone(), organisation.id.span().start);
             if set.organisations.insert(id.clone(), organisation).is_some() {
@@ -170,6 +178,11 @@ impl PolicySet {
     /// What may only forbid.
     pub fn guardrails(&self) -> &Guardrails {
         &self.guardrails
+    }
+
+    /// How long what has ended is kept; without it nothing is forgotten.
+    pub fn retention(&self) -> Option<&Retention> {
+        self.retention.as_ref()
     }
 
     /// What decides about things that are not people's records.
@@ -441,9 +454,8 @@ fn read<'a, T: DeserializeOwned>(
 ) -> Vec<(&'a PolicyFile, T)> {
     let mut read = Vec::new();
     let is_toml = |file: &&PolicyFile| {
-        file.path.strip_prefix(folder).is_some_and(|name| {
-            std::path::Path::new(name).extension().is_some_and(|extension| extension == "toml")
-        })
+        file.path.starts_with(folder)
+            && std::path::Path::new(&file.path).extension().is_some_and(|extension| extension == "toml")
     };
     for file in files.iter().filter(is_toml) {
         match toml::from_str::<T>(&file.text) {

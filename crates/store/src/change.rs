@@ -11,6 +11,7 @@ use crate::{
     fact::FactRow,
     lookup::Resolved,
     opt_out::OptOutBatch,
+    privacy::{Cutoffs, ErasureRow, Forgettable, HoldRow, NewLookupKey},
     queue::{AlertMove, AlertRow, ReferralMove, ReferralRow},
     row::{ConsentRow, ObjectionRow},
 };
@@ -126,6 +127,30 @@ pub enum Change {
     HandleAlert(Box<AlertMove>),
     /// The answers of a national data opt-out check.
     ImportOptOuts(Box<OptOutBatch>),
+    /// What has ended is forgotten.
+    Forget(Cutoffs, Box<Forgettable>),
+    /// Something must not be forgotten.
+    PlaceHold(Box<HoldRow>),
+    /// A hold is over.
+    LiftHold {
+        /// Which.
+        id: String,
+        /// Who says so.
+        by: String,
+    },
+    /// Somebody asks for an erasure.
+    AskErasure(Box<ErasureRow>),
+    /// An erasure is carried out.
+    EndErasure {
+        /// Which.
+        id: String,
+        /// By whom.
+        by: String,
+    },
+    /// A look-up key is put on top of those before.
+    ReplaceLookupKey(NewLookupKey),
+    /// Every person's key is wrapped with the newest wrapping key.
+    RewrapKeys,
     /// A policy set came into force.
     ActivatePolicies {
         /// Its revision, one more than the last.

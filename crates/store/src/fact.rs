@@ -55,6 +55,15 @@ impl Fact {
         }
     }
 
+    /// When it ends by itself, if it does.
+    pub(crate) fn ends_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Relationship(relationship) => relationship.until,
+            Self::Grant(grant) => Some(grant.until),
+            Self::BreakGlass(declared) => Some(declared.until),
+        }
+    }
+
     pub(crate) fn body(&self) -> String {
         fn json<T: Serialize>(value: &T) -> String {
             serde_json::to_string(value).unwrap_or_default() // plain values: cannot fail
@@ -154,6 +163,14 @@ impl Store {
             .bind(id)
             .fetch_optional(&self.readers)
             .await?;
-        raw.map(FactRow::try_from).transpose()
+        match raw {
+            Some(raw) => self.unsealed_fact(raw.try_into()?).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    pub(crate) async fn unsealed_fact(&self, mut row: FactRow) -> Result<FactRow, StoreError> {
+        row.details = self.unseal(row.subject.as_str(), &row.details).await?;
+        Ok(row)
     }
 }

@@ -11,8 +11,10 @@ mod fact;
 mod lookup;
 mod open;
 mod opt_out;
+pub mod privacy;
 mod queue;
 mod row;
+mod sealing;
 mod subjects;
 mod tiles;
 pub mod trail;
@@ -27,6 +29,7 @@ pub use open::{Settings, Store};
 pub use opt_out::{OptOutBatch, OptOutHash};
 pub use queue::{AlertMove, AlertRow, ReferralMessage, ReferralMove, ReferralRow};
 pub use row::{ConsentRow, ObjectionRow};
+pub use sealing::WrappingKeys;
 pub use subjects::About;
 pub use writer::Committed;
 

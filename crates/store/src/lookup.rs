@@ -2,13 +2,18 @@
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
-use sharing::{Pseudonym, SubjectIdentifier};
+use sharing::{Pseudonym, SubjectIdentifier, policy::hexadecimal};
+use sqlx::SqlitePool;
 use zeroize::Zeroizing;
 
 use crate::{error::StoreError, open::Store};
 
 /// The key of the hash. Without it the table of pseudonyms says nothing.
-pub struct LookupKey(Zeroizing<[u8; 32]>);
+///
+/// The table holds no identifier, so a key that is replaced cannot be applied to identifiers again. A new key is applied
+/// to the hashes instead: a hash is made with the oldest key, hashed again with the next, and so on. Who has the older
+/// keys and the table as it is now has nothing without the newest.
+pub struct LookupKey(Vec<Zeroizing<[u8; 32]>>);
 
 impl std::fmt::Debug for LookupKey {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -19,21 +24,62 @@ impl std::fmt::Debug for LookupKey {
 impl LookupKey {
     /// Takes 32 random bytes.
     pub fn new(bytes: [u8; 32]) -> Self {
-        Self(Zeroizing::new(bytes))
+        Self::chain(vec![bytes])
     }
 
-    pub(crate) fn bytes(&self) -> &[u8] {
-        self.0.as_ref()
+    /// Takes keys of 32 random bytes, the oldest first.
+    pub fn chain(keys: Vec<[u8; 32]>) -> Self {
+        Self(keys.into_iter().map(Zeroizing::new).collect())
     }
 
     pub(crate) fn hash(&self, identifier: &SubjectIdentifier) -> Vec<u8> {
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(self.0.as_ref()) else {
-            return Vec::new(); // HMAC takes keys of any length
-        };
-        mac.update(identifier.scheme().to_string().as_bytes());
-        mac.update(b"|");
-        mac.update(identifier.as_str().as_bytes());
-        mac.finalize().into_bytes().to_vec()
+        let scheme = identifier.scheme().to_string();
+        self.hash_parts(&[scheme.as_bytes(), identifier.as_str().as_bytes()])
+    }
+
+    /// The hash of these parts, which hold no `|` but between them.
+    pub(crate) fn hash_parts(&self, parts: &[&[u8]]) -> Vec<u8> {
+        self.0.iter().fold(parts.join(&b'|'), |text, key| keyed(key.as_ref(), &text))
+    }
+
+    /// These keys, and one more on top.
+    pub(crate) fn with(&self, key: [u8; 32]) -> Self {
+        Self(self.0.iter().cloned().chain([Zeroizing::new(key)]).collect())
+    }
+
+    /// A value by which the same keys are known again.
+    pub(crate) fn check_value(&self) -> String {
+        let hash = self.hash_parts(&[b"concordat", b"look-up key check"]);
+        hexadecimal(hash.get(..16).unwrap_or_default())
+    }
+}
+
+/// What takes the place of `hash` when a key is added.
+pub(crate) fn keyed(key: &[u8], hash: &[u8]) -> Vec<u8> {
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else {
+        return Vec::new(); // HMAC takes keys of any length
+    };
+    mac.update(hash);
+    mac.finalize().into_bytes().to_vec()
+}
+
+/// The keys must be those that the database was written with. With others nobody would be found: no objection, no
+/// refusal, no mark.
+pub(crate) async fn check(pool: &SqlitePool, key: &LookupKey) -> Result<(), StoreError> {
+    let found = key.check_value();
+    let written: Option<String> =
+        sqlx::query_scalar("SELECT value FROM key_check WHERE name = 'lookup'").fetch_optional(pool).await?;
+    match written {
+        Some(written) if written == found => Ok(()),
+        Some(_) => Err(StoreError::Unsafe(
+            "the look-up key is not the one that this database was written with, so nobody's objections would be found; put the key file back. If replacing the key was interrupted, the new file lies beside it and ends in `.next`: rename it over the old one"
+                .to_owned(),
+        )),
+        None => {
+            let insert = sqlx::query("INSERT INTO key_check (name, value) VALUES ('lookup', $1)");
+            insert.bind(found).execute(pool).await?;
+            Ok(())
+        }
     }
 }
 

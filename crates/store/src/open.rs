@@ -23,7 +23,8 @@ use crate::{
     audit,
     change::{Change, Submission},
     error::{CommitError, StoreError},
-    lookup::LookupKey,
+    lookup::{self, LookupKey},
+    sealing::WrappingKeys,
     writer::{Command, Committed, Writer},
 };
 
@@ -39,6 +40,8 @@ pub struct Settings {
     pub signing_seed: zeroize::Zeroizing<[u8; 32]>,
     /// The key for looking people up.
     pub lookup_key: LookupKey,
+    /// The keys that wrap people's keys.
+    pub wrapping_keys: WrappingKeys,
     /// How many submissions may wait for the writer.
     pub queue_max: usize,
     /// How many connections read.
@@ -51,6 +54,7 @@ pub struct Store {
     pub(crate) readers: SqlitePool,
     writing: SqlitePool,
     pub(crate) lookup_key: Arc<LookupKey>,
+    pub(crate) wrapping_keys: Arc<WrappingKeys>,
     pub(crate) verifier: Arc<NoteVerifier>,
     commands: mpsc::Sender<Command>,
     healthy: watch::Receiver<bool>,
@@ -81,6 +85,8 @@ impl Store {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
+            // What is deleted is overwritten: a person who is forgotten must not be found in the file.
+            .pragma("secure_delete", "on")
             .busy_timeout(std::time::Duration::from_secs(5));
         let writing = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
         assert_durable(&writing).await?;
@@ -98,14 +104,25 @@ impl Store {
         let (health, healthy) = watch::channel(true);
         let empty = frontier.size() == 0;
         let last_at_us = audit::last_at(&readers).await?;
-        let writer =
-            Writer::new(writing.clone(), frontier, signer, settings.checkpoint_copy, health, last_at_us);
+        lookup::check(&writing, &settings.lookup_key).await?;
+        let wrapping_keys = Arc::new(settings.wrapping_keys);
+        wrapping_keys.check(&readers).await?;
+        let writer = Writer::new(
+            writing.clone(),
+            frontier,
+            signer,
+            settings.checkpoint_copy,
+            health,
+            last_at_us,
+            wrapping_keys.clone(),
+        );
         let opened = Body::LogOpened { origin: settings.origin, public_key: writer.verifier_key() };
         tokio::spawn(writer.run(queue));
         let mut store = Self {
             readers,
             writing,
             lookup_key: Arc::new(settings.lookup_key),
+            wrapping_keys,
             verifier: Arc::new(verifier),
             commands,
             healthy,
@@ -141,6 +158,15 @@ impl Store {
     /// Whether the ledger can be written, as far as is known.
     pub fn is_writable(&self) -> bool {
         *self.healthy.borrow() && !self.commands.is_closed()
+    }
+
+    /// Overwrites what was deleted in the log beside the database too.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn scrub(&self) -> Result<(), StoreError> {
+        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&self.writing).await?;
+        Ok(())
     }
 
     /// Closes the database when the process is about to end. Whatever is submitted afterwards is refused.

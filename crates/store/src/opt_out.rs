@@ -1,9 +1,7 @@
 //! National data opt-out checks: batches for one purpose that expire, looked up by a hash that can be joined with
 //! nothing else here. Whether somebody opted out is used in a decision and never shown.
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use jiff::Timestamp;
-use sha2::Sha256;
 use sharing::{NhsNumber, PurposeClass, SubjectIdentifier, SubjectScheme, subject::OptOut};
 use sqlx::{Sqlite, Transaction};
 
@@ -30,14 +28,9 @@ impl LookupKey {
     /// The name of a person in the checks for this purpose. Another purpose gives another name, and neither is
     /// the one by which the person is looked up.
     pub fn opt_out_hash(&self, purpose: PurposeClass, number: &NhsNumber) -> OptOutHash {
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(self.bytes()) else {
-            return OptOutHash(Vec::new()); // HMAC takes keys of any length
-        };
-        mac.update(b"national-data-opt-out|");
-        mac.update(purpose.as_str().as_bytes());
-        mac.update(b"|");
-        mac.update(number.as_str().as_bytes());
-        OptOutHash(mac.finalize().into_bytes().to_vec())
+        let parts =
+            [b"national-data-opt-out".as_slice(), purpose.as_str().as_bytes(), number.as_str().as_bytes()];
+        OptOutHash(self.hash_parts(&parts))
     }
 }
 

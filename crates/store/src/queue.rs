@@ -126,7 +126,17 @@ impl Store {
     /// [`StoreError`] when the database fails.
     pub async fn referral(&self, decision_id: &str) -> Result<Option<ReferralRow>, StoreError> {
         let row = sqlx::query_as("SELECT * FROM referral WHERE decision_id = $1").bind(decision_id);
-        Ok(row.fetch_optional(&self.readers).await?)
+        let row: Option<ReferralRow> = row.fetch_optional(&self.readers).await?;
+        match row {
+            Some(row) => self.unsealed(row).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn unsealed(&self, mut row: ReferralRow) -> Result<ReferralRow, StoreError> {
+        row.form = self.unseal(&row.subject, &row.form).await?;
+        row.outcome = self.unseal_some(&row.subject, row.outcome).await?;
+        Ok(row)
     }
 
     /// What was asked and answered about a referral, in order.
@@ -137,7 +147,15 @@ impl Store {
         let rows = sqlx::query_as(
             "SELECT organisation, author, at_us, text FROM referral_message WHERE decision_id = $1 ORDER BY position",
         );
-        Ok(rows.bind(decision_id).fetch_all(&self.readers).await?)
+        let mut rows: Vec<ReferralMessage> = rows.bind(decision_id).fetch_all(&self.readers).await?;
+        let of: Option<String> = sqlx::query_scalar("SELECT subject FROM referral WHERE decision_id = $1")
+            .bind(decision_id)
+            .fetch_optional(&self.readers)
+            .await?;
+        for row in &mut rows {
+            row.text = self.unseal(of.as_deref().unwrap_or_default(), &row.text).await?;
+        }
+        Ok(rows)
     }
 
     /// The referrals that this organisation holds records for or has asked for, those due first at the top.
@@ -149,7 +167,13 @@ impl Store {
             "SELECT * FROM referral WHERE holder = $1 OR recipient = $1
              ORDER BY state IN ('granted', 'refused'), due_us, decision_id LIMIT $2",
         );
-        Ok(rows.bind(organisation.as_str()).bind(LIST_MAX).fetch_all(&self.readers).await?)
+        let rows: Vec<ReferralRow> =
+            rows.bind(organisation.as_str()).bind(LIST_MAX).fetch_all(&self.readers).await?;
+        let mut unsealed = Vec::with_capacity(rows.len());
+        for row in rows {
+            unsealed.push(self.unsealed(row).await?);
+        }
+        Ok(unsealed)
     }
 
     /// One alert.

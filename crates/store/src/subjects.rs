@@ -211,7 +211,22 @@ impl Store {
             .bind(id.as_str())
             .fetch_optional(&self.readers)
             .await?;
-        raw.map(ConsentRow::try_from).transpose()
+        match raw {
+            Some(raw) => self.unsealed_consent(raw.try_into()?).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn unsealed_consent(&self, mut row: ConsentRow) -> Result<ConsentRow, StoreError> {
+        row.details = self.unseal(row.subject.as_str(), &row.details).await?;
+        row.status_reason = self.unseal_some(row.subject.as_str(), row.status_reason).await?;
+        Ok(row)
+    }
+
+    async fn unsealed_objection(&self, mut row: ObjectionRow) -> Result<ObjectionRow, StoreError> {
+        row.details = self.unseal(row.subject.as_str(), &row.details).await?;
+        row.status_reason = self.unseal_some(row.subject.as_str(), row.status_reason).await?;
+        Ok(row)
     }
 
     /// One objection.
@@ -223,7 +238,10 @@ impl Store {
             .bind(id.as_str())
             .fetch_optional(&self.readers)
             .await?;
-        raw.map(ObjectionRow::try_from).transpose()
+        match raw {
+            Some(raw) => self.unsealed_objection(raw.try_into()?).await.map(Some),
+            None => Ok(None),
+        }
     }
 }
 
@@ -256,10 +274,19 @@ impl Store {
             Some(at) => raw.known_at(at),
             None => Some(raw),
         });
-        Ok((
-            consents(&mut snapshot, &names, as_of).await?,
-            objections(&mut snapshot, &names, as_of).await?,
-            facts.map(FactRow::try_from).collect::<Result<_, _>>()?,
-        ))
+        let stored_consents = consents(&mut snapshot, &names, as_of).await?;
+        let stored_objections = objections(&mut snapshot, &names, as_of).await?;
+        drop(snapshot);
+        let (mut consents, mut objections, mut opened) = (Vec::new(), Vec::new(), Vec::new());
+        for row in stored_consents {
+            consents.push(self.unsealed_consent(row).await?);
+        }
+        for row in stored_objections {
+            objections.push(self.unsealed_objection(row).await?);
+        }
+        for raw in facts {
+            opened.push(self.unsealed_fact(raw.try_into()?).await?);
+        }
+        Ok((consents, objections, opened))
     }
 }

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     AgreementRow, Change, CommitError, ConsentRow, LookupKey, Recheck, ReplayGuard, Settings, Store,
-    Submission,
+    Submission, WrappingKeys,
 };
 
 fn now() -> Timestamp {
@@ -24,6 +24,7 @@ async fn open(folder: &std::path::Path) -> Store {
         origin: "ledger.example/store".to_owned(),
         signing_seed: Zeroizing::new([5; 32]),
         lookup_key: LookupKey::new([6; 32]),
+        wrapping_keys: WrappingKeys::new(vec![[8; 32]]),
         queue_max: 1_024,
         readers_max: 2,
     };
@@ -250,6 +251,7 @@ async fn without_its_checkpoint_copy_a_database_does_not_open() {
         origin: "ledger.example/store".to_owned(),
         signing_seed: Zeroizing::new([5; 32]),
         lookup_key: LookupKey::new([6; 32]),
+        wrapping_keys: WrappingKeys::new(vec![[8; 32]]),
         queue_max: 16,
         readers_max: 1,
     };

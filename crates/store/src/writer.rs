@@ -4,7 +4,7 @@
 //! A failed commit is never retried by appending again. The head is read back, and if the commit did not
 //! happen, or it cannot be told, the writer stops for good: the process has to be restarted, which checks all.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use jiff::Timestamp;
 use ledger::{
@@ -20,6 +20,7 @@ use crate::{
     audit::{self, to_i64},
     change::Submission,
     error::{CommitError, StoreError},
+    sealing::WrappingKeys,
 };
 
 mod project;
@@ -50,6 +51,7 @@ pub(crate) struct Writer {
     checkpoint_copy: PathBuf,
     health: watch::Sender<bool>,
     last_at_us: i64,
+    wrapping_keys: Arc<WrappingKeys>,
 }
 
 /// What one batch appends.
@@ -67,8 +69,9 @@ impl Writer {
         checkpoint_copy: PathBuf,
         health: watch::Sender<bool>,
         last_at_us: i64,
+        wrapping_keys: Arc<WrappingKeys>,
     ) -> Self {
-        Self { pool, frontier, signer, checkpoint_copy, health, last_at_us }
+        Self { pool, frontier, signer, checkpoint_copy, health, last_at_us, wrapping_keys }
     }
 
     pub(crate) fn verifier_key(&self) -> String {
@@ -161,7 +164,7 @@ impl Writer {
                 continue;
             }
             for change in &submission.changes {
-                project::apply(&mut transaction, change, submission.at).await?;
+                project::apply(&mut transaction, &self.wrapping_keys, change, submission.at).await?;
             }
             if let Some(ceiling) = submission.recheck.as_ref().and_then(|recheck| recheck.ceiling.as_ref()) {
                 project::count_release(&mut transaction, ceiling).await?;

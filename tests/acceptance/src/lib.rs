@@ -505,3 +505,11 @@ fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
         }
     }
 }
+
+/// The built program.
+pub fn program() -> std::path::PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let program = test.parent().and_then(std::path::Path::parent).unwrap().join("concordat");
+    assert!(program.exists(), "build the program first, as ./test does");
+    program
+}

@@ -67,7 +67,7 @@ pub fn run(arguments: &NdoArguments) -> anyhow::Result<()> {
         "--hours: 1 to {HOURS_MAX}; make a new check after that"
     );
     let settings = config::load(config)?;
-    let key = LookupKey::new(*config::read_key(&settings.ledger.lookup_key)?);
+    let key = LookupKey::chain(config::read_keys(&settings.ledger.lookup_key)?.to_vec());
     let (sent, back) = (numbers(submitted)?, numbers(cleaned)?);
     anyhow::ensure!(!sent.is_empty(), "{}: the list that was sent is empty", submitted.display());
     let strangers = back.iter().filter(|number| !sent.contains(*number)).count();

@@ -12,11 +12,9 @@ use axum::{
 use jiff::{SignedDuration, Timestamp};
 use ledger::entry::Body;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use sharing::{
     BreakGlassId, SubjectIdentifier,
     decide::may_break_glass,
-    policy::hexadecimal,
     subject::{BreakGlass, BreakGlassReason},
 };
 use store::{Change, Fact, FactRow};
@@ -32,6 +30,7 @@ use crate::{
     app::App,
     caller::{Action, Capability, Named},
     edge::{Received, receive, request_id},
+    kept,
     problem::Problem,
     receipt::Receipt,
 };
@@ -95,6 +94,8 @@ pub async fn declare(State(app): State<Arc<App>>, request: Request) -> Response 
         let rule = alerts::Rule::BreakGlassDeclared;
         let review_due = rule.review_due(now);
         let subject = resolve(&app, &identifier).await?;
+        let salt = kept::salt(app.entropy.as_ref());
+        let details = serde_json::json!({ "statement": statement, "salt": salt }).to_string();
         let entry = Body::BreakGlassDeclared {
             break_glass_id: declared.id.to_string(),
             subject: subject.pseudonym.to_string(),
@@ -103,7 +104,7 @@ pub async fn declare(State(app): State<Arc<App>>, request: Request) -> Response 
             purpose: declared.purpose.to_string(),
             reason: declared.reason.as_str().to_owned(),
             cannot_consent: declared.cannot_consent,
-            statement_sha256: hexadecimal(&Sha256::digest(format!("{}{statement}", declared.id))),
+            statement_sha256: kept::digest(declared.id.as_str(), &details),
             from_us: declared.from.as_microsecond(),
             until_us: declared.until.as_microsecond(),
             review_due_us: review_due.as_microsecond(),
@@ -112,7 +113,7 @@ pub async fn declare(State(app): State<Arc<App>>, request: Request) -> Response 
         let row = FactRow {
             fact: Fact::BreakGlass(declared.clone()),
             subject: subject.pseudonym.clone(),
-            details: serde_json::json!({ "statement": statement }).to_string(),
+            details,
             recorded_by: received.caller.organisation.clone(),
             recorded_at: now,
             ended_at: None,

@@ -13,10 +13,8 @@ use axum::{
 use jiff::Timestamp;
 use ledger::entry::Body;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use sharing::{
     ConsentId, OrganisationId, Pseudonym, PurposeClass,
-    policy::hexadecimal,
     subject::{ConsentRecord, ConsentStatus, ConsentType, GivenBy},
 };
 use store::{Change, Committed, ConsentRow, ReplayGuard, Resolved, Submission};
@@ -28,6 +26,7 @@ use crate::{
     caller::{Action, Capability},
     disclose::{commit_problem, internal},
     edge::{Received, receive, request_id},
+    kept,
     problem::{Face, Problem, Refusal},
     receipt::Receipt,
 };
@@ -199,7 +198,7 @@ pub(super) async fn record_asked(
         recipients: record.recipients.iter().map(ToString::to_string).collect(),
         purposes: record.purposes.iter().map(ToString::to_string).collect(),
         expires_us: record.expires_at.map(Timestamp::as_microsecond),
-        record_sha256: hexadecimal(&Sha256::digest(format!("{}{}", record.id, row.details))),
+        record_sha256: kept::digest(record.id.as_str(), &row.details),
         by: received.caller.actor(),
     };
     let changes = vec![Change::KnowSubject(subject), Change::RecordConsent(Box::new(row.clone()))];
@@ -474,6 +473,7 @@ fn parse(
         "notice_version": asked.notice_version,
         "evidence_reference": asked.evidence_reference,
         "recorded_by_practitioner": received.caller.named.id(),
+        "salt": kept::salt(app.entropy.as_ref()),
     });
     let record = ConsentRecord {
         id: ConsentId::from_random(app.entropy.bits()),
@@ -523,7 +523,7 @@ pub(super) fn may_see(row: &ConsentRow, organisation: &OrganisationId) -> bool {
         || row.record.recipients.contains(organisation)
 }
 
-fn word<T: Serialize>(value: &T) -> String {
+pub(super) fn word<T: Serialize>(value: &T) -> String {
     serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
 

@@ -308,7 +308,7 @@ fn parse(
 }
 
 /// Source: UK GDPR Art 12(3): without undue delay and in any event within one month.
-fn one_month_after(at: Timestamp) -> Timestamp {
+pub(super) fn one_month_after(at: Timestamp) -> Timestamp {
     let london = TimeZone::get("Europe/London").unwrap_or(TimeZone::UTC);
     at.to_zoned(london).checked_add(1.month()).map_or(at, |due| due.timestamp())
 }

@@ -13,13 +13,11 @@ use axum::{
 use jiff::{SignedDuration, Timestamp};
 use ledger::entry::Body;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use sharing::{
     GrantId, PurposeClass,
     agreement::{Confidentiality, LawfulBasis},
     decide::{PermittedItem, may_be_granted},
     identifier::ProviderId,
-    policy::hexadecimal,
     subject::AdHocGrant,
 };
 use store::{Change, Fact, FactRow, ReferralMessage, ReferralMove, ReferralRow, Store};
@@ -34,6 +32,7 @@ use crate::{
     caller::{Action, Capability, Named},
     disclose::internal,
     edge::{Received, receive, request_id},
+    kept,
     problem::{Problem, Refusal},
     referrals::{decided_in, decided_of, due, reopened},
 };
@@ -194,7 +193,11 @@ pub(super) async fn submit(
         Ok(found) => found,
         Err(problem) => return Err(received.refuse(app, problem, route).await),
     };
-    let text = serde_json::to_string(form).unwrap_or_default();
+    let mut text = serde_json::to_value(form).unwrap_or_default();
+    if let Some(members) = text.as_object_mut() {
+        members.insert("salt".to_owned(), kept::salt(app.entropy.as_ref()).into());
+    }
+    let text = text.to_string();
     let decide_by = due(now).min(needed_by);
     let (row, change) = match found {
         Own::Waiting(row) => {
@@ -279,7 +282,7 @@ pub async fn ask(State(app): State<Arc<App>>, Path(id): Path<String>, request: R
         let route = "/v1/referrals/{decision_id}/ask";
         let mut received = receive(&app, request, Capability::Review, Action::Review).await?;
         let text = match message(&app, &mut received).await {
-            Ok(text) => text,
+            Ok(text) => kept::salted(app.entropy.as_ref(), &text),
             Err(problem) => return Err(received.refuse(&app, problem, route).await),
         };
         let (row, who) = match to_decide(&app, &received, &id).await? {
@@ -306,7 +309,7 @@ pub async fn answer(State(app): State<Arc<App>>, Path(id): Path<String>, request
         let route = "/v1/referrals/{decision_id}/answer";
         let mut received = receive(&app, request, Capability::Ask, Action::Read).await?;
         let text = match message(&app, &mut received).await {
-            Ok(text) => text,
+            Ok(text) => kept::salted(app.entropy.as_ref(), &text),
             Err(problem) => return Err(received.refuse(&app, problem, route).await),
         };
         let row = match own(&app, &received, &id).await? {
@@ -348,10 +351,12 @@ pub async fn decide(State(app): State<Arc<App>>, Path(id): Path<String>, request
                 if let Err(problem) = check_reason(&reason) {
                     return Err(received.refuse(&app, problem, route).await);
                 }
-                let outcome = serde_json::json!({ "outcome": "refuse", "reason": reason }).to_string();
-                let step = ReferralMove { outcome: Some(outcome), ..step(&row, open, "refused") };
+                let salt = kept::salt(app.entropy.as_ref());
+                let outcome = serde_json::json!({ "outcome": "refuse", "reason": reason, "salt": salt });
+                let outcome = outcome.to_string();
+                let step = ReferralMove { outcome: Some(outcome.clone()), ..step(&row, open, "refused") };
                 let changes = vec![Change::MoveReferral(Box::new(step))];
-                moved(&app, &received, &row, "refused", &reason, changes).await?;
+                moved(&app, &received, &row, "refused", &outcome, changes).await?;
             }
             DecisionForm::Grant { .. } => {
                 if let Err(problem) = grant(&app, &received, &row, &form, open).await? {
@@ -374,7 +379,7 @@ pub async fn revoke(State(app): State<Arc<App>>, Path(id): Path<String>, request
         let route = "/v1/referrals/{decision_id}/revoke";
         let mut received = receive(&app, request, Capability::Review, Action::Review).await?;
         let text = match message(&app, &mut received).await {
-            Ok(text) => text,
+            Ok(text) => kept::salted(app.entropy.as_ref(), &text),
             Err(problem) => return Err(received.refuse(&app, problem, route).await),
         };
         let (row, who) = match to_decide(&app, &received, &id).await? {
@@ -417,6 +422,19 @@ async fn grant(
         Err(problem) => return Ok(Err(problem)),
     };
     let subject = Store::subject_of(row).map_err(|error| Refusal::from(internal(&error)))?;
+    let items: Vec<_> = grant.items.iter().map(ToString::to_string).collect();
+    let outcome = serde_json::json!({
+        "outcome": "grant",
+        "grant_id": grant.id.as_str(),
+        "items": items,
+        "until": grant.until.to_string(),
+        "retain_days": grant.retain_days,
+        "basis": basis,
+        "reason": reason,
+        "decided_by": received.caller.named.id(),
+        "salt": kept::salt(app.entropy.as_ref()),
+    });
+    let outcome = outcome.to_string();
     let entry = Body::GrantMade {
         grant_id: grant.id.to_string(),
         decision_id: row.decision_id.clone(),
@@ -428,29 +446,18 @@ async fn grant(
         items: grant.items.iter().map(ToString::to_string).collect(),
         from_us: grant.from.as_microsecond(),
         until_us: grant.until.as_microsecond(),
-        reason_sha256: digest(row, &reason),
+        reason_sha256: kept::digest(&row.decision_id, &outcome),
         by: received.caller.actor(),
     };
-    let items: Vec<_> = grant.items.iter().map(ToString::to_string).collect();
-    let outcome = serde_json::json!({
-        "outcome": "grant",
-        "grant_id": grant.id.as_str(),
-        "items": items,
-        "until": grant.until.to_string(),
-        "retain_days": grant.retain_days,
-        "basis": basis,
-        "reason": reason,
-        "decided_by": received.caller.named.id(),
-    });
     let fact = FactRow {
         fact: Fact::Grant(grant),
         subject,
-        details: outcome.to_string(),
+        details: outcome.clone(),
         recorded_by: received.caller.organisation.clone(),
         recorded_at: now,
         ended_at: None,
     };
-    let step = ReferralMove { outcome: Some(outcome.to_string()), ..step(row, open, "granted") };
+    let step = ReferralMove { outcome: Some(outcome), ..step(row, open, "granted") };
     let changes = vec![Change::MoveReferral(Box::new(step)), Change::RecordFact(Box::new(fact))];
     commit(app, received, entry, changes).await?;
     Ok(Ok(()))
@@ -627,11 +634,6 @@ fn step(row: &ReferralRow, from: &'static [&'static str], to: &'static str) -> R
     }
 }
 
-/// Bound to its decision, so that the same words elsewhere have another digest.
-fn digest(row: &ReferralRow, text: &str) -> String {
-    hexadecimal(&Sha256::digest(format!("{}{text}", row.decision_id)))
-}
-
 async fn moved(
     app: &App,
     received: &Received,
@@ -643,7 +645,7 @@ async fn moved(
     let entry = Body::ReferralMoved {
         decision_id: row.decision_id.clone(),
         action: action.to_owned(),
-        text_sha256: digest(row, text),
+        text_sha256: kept::digest(&row.decision_id, text),
         by: received.caller.actor(),
     };
     commit(app, received, entry, changes).await.map(drop)
@@ -678,15 +680,15 @@ fn body(row: &ReferralRow, messages: &[ReferralMessage], now: Timestamp) -> Refe
         due: time(row.due_us),
         overdue: !decided && row.due_us <= now.as_microsecond(),
         taken_by: row.taken_by.clone(),
-        form: serde_json::from_str(&row.form).unwrap_or_default(),
-        outcome: row.outcome.as_deref().and_then(|text| serde_json::from_str(text).ok()),
+        form: kept::members(&row.form),
+        outcome: row.outcome.as_deref().map(kept::members),
         messages: messages
             .iter()
             .map(|message| MessageBody {
                 organisation: message.organisation.clone(),
                 author: message.author.clone(),
                 at: time(message.at_us),
-                text: message.text.clone(),
+                text: kept::words(&message.text),
             })
             .collect(),
     }

@@ -31,6 +31,8 @@ pub(super) struct Order {
     policy_revision: u64,
     grants: HashMap<String, Grant>,
     emergencies: HashMap<String, Emergency>,
+    /// Holds in force, with whom each is about; nobody is everything.
+    holds: HashMap<String, Option<String>>,
 }
 
 /// A one-off disclosure that a named person allowed.
@@ -191,6 +193,15 @@ impl Order {
                 self.emergencies.insert(break_glass_id.clone(), emergency);
                 Ok(())
             }
+            Body::HoldPlaced { hold_id, subject, .. } => {
+                self.holds.insert(hold_id.clone(), subject.clone());
+                Ok(())
+            }
+            Body::HoldLifted { hold_id, .. } => {
+                self.holds.remove(hold_id);
+                Ok(())
+            }
+            Body::RecordsForgotten { records, people, .. } => self.forget(records, people),
             Body::LogOpened { .. } if entry.seq > 0 => broken("opened-twice", "it opens the ledger again"),
             Body::LogOpened { .. }
             | Body::PolicySetRejected { .. }
@@ -201,6 +212,9 @@ impl Order {
             | Body::AlertHandled { .. }
             | Body::ReferralMoved { .. }
             | Body::OptOutsImported { .. }
+            | Body::ErasureAsked { .. }
+            | Body::LookupKeyReplaced { .. }
+            | Body::WrappingKeyReplaced { .. }
             | Body::DecisionRead { .. }
             | Body::RequestRefused { .. }
             | Body::HandshakeRefused { .. }
@@ -213,6 +227,28 @@ impl Order {
         let mut open: Vec<_> = open.map(|(decision_id, _)| decision_id).collect();
         open.sort_unstable();
         open
+    }
+
+    /// What protects somebody is not forgotten, nor what is held.
+    fn forget(&self, records: &[String], people: &[String]) -> Result<(), Broken> {
+        if records.iter().any(|record| self.objections.contains_key(record)) {
+            return broken("forgotten-in-force", "it forgets an objection that is in force");
+        }
+        let same = |one: &str, other: &str| self.person(one) == self.person(other);
+        let protected =
+            |name: &String| self.objections.values().any(|objection| same(&objection.subject, name));
+        if people.iter().any(protected) {
+            return broken("forgotten-in-force", "it forgets a person whose objection is in force");
+        }
+        let anything = !records.is_empty() || !people.is_empty();
+        let held = self.holds.values().any(|held| match held {
+            None => anything,
+            Some(subject) => people.iter().any(|name| same(name, subject)),
+        });
+        if held {
+            return broken("forgotten-under-hold", "it forgets what a legal hold covers");
+        }
+        Ok(())
     }
 
     fn begin(&mut self, decided: &Decided, decision: Decision) -> Result<(), Broken> {

@@ -289,3 +289,41 @@ fn an_ended_objection_stops_nothing() {
     let leaves = leaves(bodies);
     assert!(verified(&leaves, &checkpoint(&leaves)).is_ok());
 }
+
+#[test]
+fn what_protects_or_is_held_is_not_forgotten() {
+    let forgotten = |records: &[&str], people: &[&str]| Body::RecordsForgotten {
+        ground: "retention".to_owned(),
+        records: records.iter().map(|&name| name.to_owned()).collect(),
+        people: people.iter().map(|&name| name.to_owned()).collect(),
+        request: None,
+        by: None,
+    };
+    let hold = |subject: Option<&str>| Body::HoldPlaced {
+        hold_id: "hld_1".to_owned(),
+        subject: subject.map(str::to_owned),
+        reason_sha256: "00".to_owned(),
+        by: actor(),
+    };
+    let lifted = || Body::HoldLifted { hold_id: "hld_1".to_owned(), by: actor() };
+    let in_force = (Some(3), "forgotten-in-force");
+    assert_eq!(fault_of(vec![objection("s1"), forgotten(&["obj_1"], &[])]), in_force);
+    assert_eq!(fault_of(vec![objection("s1"), forgotten(&[], &["s1"])]), in_force);
+    let under_hold = (Some(3), "forgotten-under-hold");
+    assert_eq!(fault_of(vec![hold(None), forgotten(&["con_1"], &[])]), under_hold);
+    assert_eq!(fault_of(vec![hold(Some("s1")), forgotten(&[], &["s1"])]), under_hold);
+    let seen = closure("e", vec!["s7".to_owned(), "s1".to_owned()]);
+    let linked = vec![Body::Refusal(decided("e", "s1")), seen, hold(Some("s7")), forgotten(&[], &["s1"])];
+    assert_eq!(fault_of(linked), (Some(5), "forgotten-under-hold"));
+    let in_order = vec![
+        opened(),
+        policies(1, "active", 2 * DAY_US),
+        hold(None),
+        lifted(),
+        objection("s2"),
+        hold(Some("s2")),
+        forgotten(&["con_1"], &["s1"]),
+    ];
+    let leaves = leaves(in_order);
+    assert!(verified(&leaves, &checkpoint(&leaves)).is_ok());
+}

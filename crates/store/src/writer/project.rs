@@ -9,8 +9,10 @@ use crate::{
     error::{CommitError, StoreError},
     opt_out::OptOutBatch,
     row::{ConsentRow, ObjectionRow, to_list, to_word},
+    sealing::WrappingKeys,
 };
 
+mod privacy;
 mod queue;
 
 type Tx = Transaction<'static, Sqlite>;
@@ -145,7 +147,25 @@ async fn applicable(tx: &mut Tx, change: &Change) -> Result<Result<(), CommitErr
         | Change::RecordFact(_)
         | Change::OpenReferral(_)
         | Change::RaiseAlert(_)
+        | Change::PlaceHold(_)
+        | Change::AskErasure(_)
+        | Change::ReplaceLookupKey(_)
+        | Change::RewrapKeys
         | Change::ImportOptOuts(_) => return Ok(Ok(())),
+        Change::Forget(cutoffs, what) => {
+            let may = privacy::may_forget(tx, cutoffs, what).await?;
+            return Ok(if may { Ok(()) } else { Err(CommitError::Changed) });
+        }
+        Change::EndErasure { id, .. } => {
+            let open = sqlx::query_scalar("SELECT 1 FROM erasure WHERE id = $1 AND done_us IS NULL");
+            let open: Option<i64> = open.bind(id).fetch_optional(&mut **tx).await?;
+            return Ok(open.map(drop).ok_or(CommitError::NotFound));
+        }
+        Change::LiftHold { id, .. } => {
+            let held = sqlx::query_scalar("SELECT 1 FROM legal_hold WHERE id = $1 AND lifted_us IS NULL");
+            let held: Option<i64> = held.bind(id).fetch_optional(&mut **tx).await?;
+            return Ok(held.map(drop).ok_or(CommitError::NotFound));
+        }
     };
     Ok(wanted.fetch_optional(&mut **tx).await?.map(drop).ok_or(CommitError::NotFound))
 }
@@ -170,9 +190,14 @@ async fn use_up(tx: &mut Tx, guard: &ReplayGuard, at: Timestamp) -> Result<bool,
 /// A minute longer than any leeway in checking expiry.
 const FORGET_AFTER_US: i64 = 60_000_000;
 
-pub(super) async fn apply(tx: &mut Tx, change: &Change, at: Timestamp) -> Result<(), StoreError> {
+pub(super) async fn apply(
+    tx: &mut Tx,
+    keys: &WrappingKeys,
+    change: &Change,
+    at: Timestamp,
+) -> Result<(), StoreError> {
     match change {
-        Change::KnowSubject(resolved) => know(tx, &resolved.pseudonym, &resolved.lookup_hash).await,
+        Change::KnowSubject(resolved) => know(tx, &resolved.pseudonym, &resolved.lookup_hash, at).await,
         Change::OpenIntent(decision_id) => {
             let insert = sqlx::query("INSERT INTO open_intent (decision_id, at_us) VALUES ($1, $2)");
             execute(tx, insert.bind(decision_id).bind(at.as_microsecond())).await
@@ -189,7 +214,7 @@ pub(super) async fn apply(tx: &mut Tx, change: &Change, at: Timestamp) -> Result
             let update = "UPDATE subject SET deceased = 1, deceased_us = $2, revision = revision + 1 WHERE pseudonym = $1 AND deceased = 0";
             execute(tx, sqlx::query(update).bind(name.as_str()).bind(at.as_microsecond())).await
         }
-        Change::RecordConsent(row) => record_consent(tx, row).await,
+        Change::RecordConsent(row) => record_consent(tx, keys, row).await,
         Change::ChangeConsent { id, status, ended_at, expires_at, reason } => {
             let (id, at_us) = (id.as_str(), at.as_microsecond());
             let keep = "INSERT INTO consent_change (consent, recorded_us, status_before, ended_before, expires_before, reason_before)
@@ -197,17 +222,21 @@ pub(super) async fn apply(tx: &mut Tx, change: &Change, at: Timestamp) -> Result
             execute(tx, sqlx::query(keep).bind(id).bind(at_us)).await?;
             let update = "UPDATE consent SET status = $1, withdrawn_us = $2, ended_us = $3,
                 expires_us = coalesce($4, expires_us), status_reason = $5 WHERE id = $6";
+            let subject = sqlx::query_scalar("SELECT subject FROM consent WHERE id = $1").bind(id);
+            let reason = sealed(tx, keys, subject, reason.as_deref()).await?;
             let update = sqlx::query(update).bind(to_word(status)).bind(at_us);
             let update = update.bind(ended_at.map(Timestamp::as_microsecond));
             execute(tx, update.bind(expires_at.map(Timestamp::as_microsecond)).bind(reason).bind(id)).await?;
             let revise = "UPDATE subject SET revision = revision + 1 WHERE pseudonym = (SELECT subject FROM consent WHERE id = $1)";
             execute(tx, sqlx::query(revise).bind(id)).await
         }
-        Change::RecordObjection(row) => record_objection(tx, row).await,
+        Change::RecordObjection(row) => record_objection(tx, keys, row).await,
         Change::ChangeObjection { id, status, reason } => {
             let keep = "INSERT INTO objection_change (objection, recorded_us, status_before, reason_before)
                 SELECT id, $2, status, status_reason FROM objection WHERE id = $1 ON CONFLICT DO NOTHING";
             execute(tx, sqlx::query(keep).bind(id.as_str()).bind(at.as_microsecond())).await?;
+            let subject = sqlx::query_scalar("SELECT subject FROM objection WHERE id = $1").bind(id.as_str());
+            let reason = sealed(tx, keys, subject, reason.as_deref()).await?;
             let update = sqlx::query("UPDATE objection SET status = $1, status_reason = $2 WHERE id = $3");
             execute(tx, update.bind(to_word(status)).bind(reason).bind(id.as_str())).await?;
             let revise = "UPDATE subject SET revision = revision + 1 WHERE pseudonym = (SELECT subject FROM objection WHERE id = $1)";
@@ -215,12 +244,13 @@ pub(super) async fn apply(tx: &mut Tx, change: &Change, at: Timestamp) -> Result
         }
         Change::RecordFact(row) => {
             let insert =
-                "INSERT INTO subject_fact (id, subject, kind, body, details, recorded_by, recorded_us)
-                VALUES ($1, $2, $3, $4, $5, $6, $7)";
+                "INSERT INTO subject_fact (id, subject, kind, body, details, recorded_by, recorded_us, ends_us)
+                VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
             let insert = sqlx::query(insert).bind(row.fact.id()).bind(row.subject.as_str());
-            let insert = insert.bind(row.fact.kind()).bind(row.fact.body()).bind(&row.details);
+            let details = keys.seal(tx, row.subject.as_str(), &row.details).await?;
+            let insert = insert.bind(row.fact.kind()).bind(row.fact.body()).bind(details);
             let insert = insert.bind(row.recorded_by.as_str()).bind(row.recorded_at.as_microsecond());
-            execute(tx, insert).await?;
+            execute(tx, insert.bind(row.fact.ends_at().map(Timestamp::as_microsecond))).await?;
             revise(tx, &row.subject).await
         }
         Change::EndFact(id) => {
@@ -229,11 +259,18 @@ pub(super) async fn apply(tx: &mut Tx, change: &Change, at: Timestamp) -> Result
             let revise = "UPDATE subject SET revision = revision + 1 WHERE pseudonym = (SELECT subject FROM subject_fact WHERE id = $1)";
             execute(tx, sqlx::query(revise).bind(id)).await
         }
-        Change::OpenReferral(row) => queue::open_referral(tx, row).await,
-        Change::MoveReferral(step) => queue::move_referral(tx, step, at).await,
+        Change::OpenReferral(row) => queue::open_referral(tx, keys, row).await,
+        Change::MoveReferral(step) => queue::move_referral(tx, keys, step, at).await,
         Change::RaiseAlert(row) => queue::raise_alert(tx, row).await,
         Change::HandleAlert(step) => queue::handle_alert(tx, step, at).await,
         Change::ImportOptOuts(batch) => import_opt_outs(tx, batch, at).await,
+        Change::Forget(_, what) => privacy::forget(tx, what).await,
+        Change::PlaceHold(row) => privacy::place_hold(tx, keys, row).await,
+        Change::LiftHold { id, by } => privacy::lift_hold(tx, id, by, at).await,
+        Change::AskErasure(row) => privacy::ask_erasure(tx, row).await,
+        Change::EndErasure { id, by } => privacy::end_erasure(tx, id, by, at).await,
+        Change::ReplaceLookupKey(new) => privacy::replace_lookup_key(tx, new).await,
+        Change::RewrapKeys => keys.rewrap(tx).await.map(drop),
         Change::ActivatePolicies { revision, digest, agreements, files } => {
             let keep =
                 "INSERT INTO policy_archive (revision, digest, activated_us, files) VALUES ($1, $2, $3, $4)";
@@ -260,10 +297,34 @@ async fn execute(tx: &mut Tx, query: Query<'_>) -> Result<(), StoreError> {
     Ok(())
 }
 
-async fn know(tx: &mut Tx, pseudonym: &Pseudonym, lookup_hash: &[u8]) -> Result<(), StoreError> {
-    let subject = "INSERT INTO subject (pseudonym, person_group, revision, restricted, deceased)
-        VALUES ($1, $1, 0, 0, 0) ON CONFLICT DO NOTHING";
-    execute(tx, sqlx::query(subject).bind(pseudonym.as_str())).await?;
+/// Seals what was said about the person of a row, if anything was.
+async fn sealed(
+    tx: &mut Tx,
+    keys: &WrappingKeys,
+    subject: sqlx::query::QueryScalar<'_, Sqlite, String, sqlx::sqlite::SqliteArguments>,
+    said: Option<&str>,
+) -> Result<Option<String>, StoreError> {
+    let Some(said) = said else { return Ok(None) };
+    let subject = subject.fetch_one(&mut **tx).await?;
+    keys.seal(tx, &subject, said).await.map(Some)
+}
+
+/// How exactly it is kept when somebody last had to do with a person, in microseconds: a day. More often nothing is
+/// written.
+const SEEN_TO_US: i64 = 86_400_000_000;
+
+async fn know(
+    tx: &mut Tx,
+    pseudonym: &Pseudonym,
+    lookup_hash: &[u8],
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    let at_us = at.as_microsecond();
+    let subject = "INSERT INTO subject (pseudonym, person_group, revision, restricted, deceased, seen_us)
+        VALUES ($1, $1, 0, 0, 0, $2) ON CONFLICT (pseudonym) DO UPDATE SET seen_us = excluded.seen_us
+        WHERE coalesce(subject.seen_us, 0) < $3";
+    let subject = sqlx::query(subject).bind(pseudonym.as_str()).bind(at_us).bind(at_us - SEEN_TO_US);
+    execute(tx, subject).await?;
     let identifier =
         "INSERT INTO subject_identifier (lookup_hash, pseudonym) VALUES ($1, $2) ON CONFLICT DO NOTHING";
     execute(tx, sqlx::query(identifier).bind(lookup_hash).bind(pseudonym.as_str())).await
@@ -295,7 +356,8 @@ async fn import_opt_outs(tx: &mut Tx, batch: &OptOutBatch, at: Timestamp) -> Res
     Ok(())
 }
 
-async fn record_consent(tx: &mut Tx, row: &ConsentRow) -> Result<(), StoreError> {
+async fn record_consent(tx: &mut Tx, keys: &WrappingKeys, row: &ConsentRow) -> Result<(), StoreError> {
+    let details = keys.seal(tx, row.subject.as_str(), &row.details).await?;
     let insert =
         "INSERT INTO consent (id, subject, consent_type, status, controller, recipients, purposes, given_us,
             expires_us, recorded_by, recorded_us, withdrawn_us, details, given_by, ended_us)
@@ -314,14 +376,15 @@ async fn record_consent(tx: &mut Tx, row: &ConsentRow) -> Result<(), StoreError>
         .bind(row.recorded_by.as_str())
         .bind(row.recorded_at.as_microsecond())
         .bind(row.withdrawn_at.map(Timestamp::as_microsecond))
-        .bind(&row.details)
+        .bind(details)
         .bind(serde_json::to_string(&record.given_by).unwrap_or_default())
         .bind(record.ended_at.map(Timestamp::as_microsecond));
     execute(tx, query).await?;
     revise(tx, &row.subject).await
 }
 
-async fn record_objection(tx: &mut Tx, row: &ObjectionRow) -> Result<(), StoreError> {
+async fn record_objection(tx: &mut Tx, keys: &WrappingKeys, row: &ObjectionRow) -> Result<(), StoreError> {
+    let details = keys.seal(tx, row.subject.as_str(), &row.details).await?;
     let insert = "INSERT INTO objection (id, subject, purposes, recipients, status, recorded_by, recorded_us,
             answer_due_us, details, objection_kind, controller)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
@@ -334,7 +397,7 @@ async fn record_objection(tx: &mut Tx, row: &ObjectionRow) -> Result<(), StoreEr
         .bind(row.recorded_by.as_str())
         .bind(row.recorded_at.as_microsecond())
         .bind(row.answer_due.as_microsecond())
-        .bind(&row.details)
+        .bind(details)
         .bind(to_word(&row.record.kind))
         .bind(row.controller.as_str());
     execute(tx, query).await?;

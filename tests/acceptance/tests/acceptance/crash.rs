@@ -107,7 +107,7 @@ async fn an_objection_and_a_suspension_on_the_way_stop_it_too() {
 /// that a client received is in the ledger as released, and every question ends.
 #[tokio::test]
 async fn a_killed_process_releases_nothing_unrecorded() {
-    let program = program();
+    let program = acceptance::program();
     let state = tempfile::tempdir().unwrap();
     let port = free_run_of_ports().await;
     let mut received = Vec::new();
@@ -167,13 +167,6 @@ async fn a_killed_process_releases_nothing_unrecorded() {
             "{decision_id} was received and is not in the ledger"
         );
     }
-}
-
-fn program() -> std::path::PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let program = test.parent().and_then(std::path::Path::parent).unwrap().join("concordat");
-    assert!(program.exists(), "build the program first, as ./test does");
-    program
 }
 
 async fn free_run_of_ports() -> u16 {

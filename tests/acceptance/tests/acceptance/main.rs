@@ -21,6 +21,7 @@ mod fhir_consents;
 mod key_sets;
 mod ledger_checks;
 mod looking_back;
+mod privacy;
 mod records_of_wishes;
 mod restrictions;
 mod surface;

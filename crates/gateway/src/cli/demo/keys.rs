@@ -110,7 +110,7 @@ pub fn prepare(state: &Path, policies: &Path, ports: Ports) -> anyhow::Result<Pa
     if !state.join("ca.pem").exists() || !has_all {
         make_certificates(state)?;
     }
-    for name in ["ledger-signing.key", "lookup.key"] {
+    for name in ["ledger-signing.key", "lookup.key", "wrapping.key"] {
         if !state.join(name).exists() {
             let mut bytes = zeroize::Zeroizing::new([0; 32]);
             clock::fill(&mut *bytes);
@@ -216,7 +216,7 @@ fn settings(state: &Path, policies: &Path, ports: Ports, public_url: &str) -> an
          listen = \"127.0.0.1:{}\"\npublic_url = \"{public_url}\"\naudience = \"{AUDIENCE}\"\npolicies = {:?}\n\n\
          [tls]\ncertificate = \"gateway.pem\"\nkey = \"gateway.key\"\nclient_ca = \"ca.pem\"\n\n\
          [ledger]\norigin = \"{ORIGIN}\"\ndatabase = \"concordat.db\"\ncheckpoint_copy = \"checkpoint.txt\"\n\
-         signing_key = \"ledger-signing.key\"\nlookup_key = \"lookup.key\"\n\n",
+         signing_key = \"ledger-signing.key\"\nlookup_key = \"lookup.key\"\nwrapping_key = \"wrapping.key\"\n\n",
         ports.gateway,
         policies.display().to_string(),
     );

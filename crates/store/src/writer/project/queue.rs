@@ -2,13 +2,19 @@
 
 use jiff::Timestamp;
 
-use super::{Tx, execute};
+use super::{Tx, execute, sealed};
 use crate::{
     error::StoreError,
     queue::{AlertMove, AlertRow, ReferralMove, ReferralRow},
+    sealing::WrappingKeys,
 };
 
-pub(super) async fn open_referral(tx: &mut Tx, row: &ReferralRow) -> Result<(), StoreError> {
+pub(super) async fn open_referral(
+    tx: &mut Tx,
+    keys: &WrappingKeys,
+    row: &ReferralRow,
+) -> Result<(), StoreError> {
+    let form = keys.seal(tx, &row.subject, &row.form).await?;
     let insert =
         "INSERT INTO referral (decision_id, subject, recipient, practitioner, provider, holder, purpose,
             asked, state, opened_us, due_us, form)
@@ -16,17 +22,27 @@ pub(super) async fn open_referral(tx: &mut Tx, row: &ReferralRow) -> Result<(), 
     let insert = sqlx::query(insert).bind(&row.decision_id).bind(&row.subject).bind(&row.recipient);
     let insert = insert.bind(&row.practitioner).bind(&row.provider).bind(&row.holder).bind(&row.purpose);
     let insert = insert.bind(&row.asked).bind(&row.state).bind(row.opened_us).bind(row.due_us);
-    execute(tx, insert.bind(&row.form)).await
+    execute(tx, insert.bind(form)).await
 }
 
-pub(super) async fn move_referral(tx: &mut Tx, step: &ReferralMove, at: Timestamp) -> Result<(), StoreError> {
+pub(super) async fn move_referral(
+    tx: &mut Tx,
+    keys: &WrappingKeys,
+    step: &ReferralMove,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    let of =
+        || sqlx::query_scalar("SELECT subject FROM referral WHERE decision_id = $1").bind(&step.decision_id);
+    let form = sealed(tx, keys, of(), step.form.as_deref()).await?;
+    let outcome = sealed(tx, keys, of(), step.outcome.as_deref()).await?;
     let update =
         "UPDATE referral SET state = $1, due_us = coalesce($2, due_us), taken_by = coalesce($3, taken_by),
             form = coalesce($4, form), outcome = coalesce($5, outcome) WHERE decision_id = $6";
     let update = sqlx::query(update).bind(step.to).bind(step.due.map(Timestamp::as_microsecond));
-    let update = update.bind(&step.taken_by).bind(&step.form).bind(&step.outcome).bind(&step.decision_id);
+    let update = update.bind(&step.taken_by).bind(form).bind(outcome).bind(&step.decision_id);
     execute(tx, update).await?;
     let Some((organisation, author, text)) = &step.message else { return Ok(()) };
+    let text = sealed(tx, keys, of(), Some(text)).await?;
     let insert = "INSERT INTO referral_message (decision_id, position, organisation, author, at_us, text)
         SELECT $1, count(*), $2, $3, $4, $5 FROM referral_message WHERE decision_id = $1";
     let insert = sqlx::query(insert).bind(&step.decision_id).bind(organisation.as_str()).bind(author);

@@ -1,0 +1,150 @@
+//! What is due to be forgotten, and keys that are replaced.
+
+use std::{
+    io::Write as _,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use clap::Subcommand;
+use ledger::{entry::Body, tree::hexadecimal};
+use store::{Archive, Change, Store, Submission, privacy::Scope};
+use zeroize::Zeroizing;
+
+use super::{ConfigArguments, output};
+use crate::{
+    clock::{self, Clock as _, SystemClock},
+    config::{self, Settings},
+    policies, retention, serve,
+};
+
+/// Forgetting and keys.
+#[derive(clap::Args)]
+pub struct PrivacyArguments {
+    #[command(subcommand)]
+    verb: PrivacyVerb,
+}
+
+#[derive(Subcommand)]
+enum PrivacyVerb {
+    /// Print what the retention schedule lets go now. The gateway forgets it by the hour.
+    Due(ConfigArguments),
+    /// Replace the key by which people are looked up. The gateway must not be running.
+    ReplaceLookupKey(ConfigArguments),
+    /// Replace the key that wraps people's keys. The gateway must not be running.
+    ReplaceWrappingKey(ConfigArguments),
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// What is wrong and what to do.
+pub async fn run(arguments: PrivacyArguments) -> anyhow::Result<()> {
+    match arguments.verb {
+        PrivacyVerb::Due(arguments) => due(&config::load(&arguments.path())?).await,
+        PrivacyVerb::ReplaceLookupKey(arguments) => replace_lookup(&config::load(&arguments.path())?).await,
+        PrivacyVerb::ReplaceWrappingKey(arguments) => {
+            replace_wrapping(&config::load(&arguments.path())?).await
+        }
+    }
+}
+
+async fn due(settings: &Settings) -> anyhow::Result<()> {
+    let set = policies::load(&settings.policies)?;
+    let Some(schedule) = set.retention() else {
+        output::line("the policies have no retention.toml, so nothing is ever forgotten");
+        return Ok(());
+    };
+    let archive = Archive::open(&settings.ledger.database).await?;
+    let cutoffs = retention::cutoffs(schedule, &SystemClock);
+    let what = archive.forgettable(&cutoffs, &Scope::default()).await?;
+    let counts = [
+        what.consents.len(),
+        what.objections.len(),
+        what.exceptions.len(),
+        what.referrals.len(),
+        what.alerts.len(),
+        what.people.len(),
+    ];
+    for ((name, keep), count) in schedule.all().into_iter().zip(counts) {
+        let more = if count >= usize::try_from(store::privacy::FORGET_MAX)? { " or more" } else { "" };
+        output::line(&format!("{name}: {count}{more} kept {} years or longer ({})", keep.years, keep.why));
+    }
+    Ok(())
+}
+
+async fn replace_lookup(settings: &Settings) -> anyhow::Result<()> {
+    let path = &settings.ledger.lookup_key;
+    let mut keys = config::read_keys(path)?;
+    let store = open(settings).await?;
+    let key = fresh();
+    let identifiers = store.identifiers().await?;
+    keys.push(*key);
+    // The new file is safe before the database needs it, and takes the old one's place after.
+    let next = write_next(path, &keys)?;
+    let mut submission = Submission::of(SystemClock.now(), vec![Body::LookupKeyReplaced { identifiers }]);
+    submission.changes.push(Change::ReplaceLookupKey(store.next_lookup_key(*key)));
+    store.commit(submission).await.context("nothing was replaced")?;
+    store.scrub().await?;
+    store.close().await;
+    put_in_place(&next, path)?;
+    output::line(&format!(
+        "{identifiers} identifiers are looked up by a new key; {} holds it on top of those before. Copy the file to where its backup is",
+        path.display()
+    ));
+    Ok(())
+}
+
+async fn replace_wrapping(settings: &Settings) -> anyhow::Result<()> {
+    let path = &settings.ledger.wrapping_key;
+    let mut keys = config::read_keys(path)?;
+    let key = fresh();
+    keys.push(*key);
+    // Both keys are in the file while people's keys move from one to the other.
+    put_in_place(&write_next(path, &keys)?, path)?;
+    let store = open(settings).await?;
+    let count = store.keys_to_rewrap().await?;
+    let mut submission = Submission::of(SystemClock.now(), vec![Body::WrappingKeyReplaced { keys: count }]);
+    submission.changes.push(Change::RewrapKeys);
+    store.commit(submission).await.context("the old key and the new one are both in use")?;
+    store.scrub().await?;
+    store.close().await;
+    put_in_place(&write_next(path, &[*key])?, path)?;
+    output::line(&format!(
+        "{count} people's keys are wrapped with a new key; {} holds it alone. Backups of the database from before need the old one",
+        path.display()
+    ));
+    Ok(())
+}
+
+async fn open(settings: &Settings) -> anyhow::Result<Store> {
+    Ok(Store::open(serve::store_settings(settings)?, SystemClock.now()).await?)
+}
+
+fn fresh() -> Zeroizing<[u8; 32]> {
+    let mut key = Zeroizing::new([0; 32]);
+    clock::fill(&mut *key);
+    key
+}
+
+/// Writes a key file beside the one in use, readable by its owner alone.
+fn write_next(path: &Path, keys: &[[u8; 32]]) -> anyhow::Result<PathBuf> {
+    let mut next = path.as_os_str().to_owned();
+    next.push(".next");
+    let next = PathBuf::from(next);
+    let lines: Vec<String> = keys.iter().map(|key| hexadecimal(key)).collect();
+    let text = Zeroizing::new(lines.join("\n") + "\n");
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.create(true).truncate(true).write(true).mode(0o600).open(&next);
+    let mut file = file.with_context(|| next.display().to_string())?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    Ok(next)
+}
+
+fn put_in_place(next: &Path, path: &Path) -> anyhow::Result<()> {
+    std::fs::rename(next, path).with_context(|| path.display().to_string())?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok(std::fs::File::open(folder)?.sync_all()?)
+}

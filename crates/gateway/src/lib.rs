@@ -26,6 +26,7 @@ pub mod replay;
 pub mod retention;
 pub mod routes;
 pub mod serve;
+pub mod subject_access;
 pub mod telemetry;
 pub mod tls;
 pub mod witness;

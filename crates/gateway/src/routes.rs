@@ -30,6 +30,7 @@ pub mod objections;
 pub mod referrals;
 pub mod relationships;
 pub mod subject;
+pub mod subject_access;
 pub mod trail;
 
 /// The description of the API.
@@ -52,6 +53,7 @@ pub mod trail;
         (name = "decisions", description = "How a decision came about"),
         (name = "authzen", description = "The same decisions for OpenID AuthZEN enforcement points"),
         (name = "audit", description = "The ledger for those who verify it and search it"),
+        (name = "subject-access", description = "Who asked about a person, and why, for that person (UK GDPR Art 15)"),
         (name = "privacy", description = "Holds, and erasure (UK GDPR Art 17)"),
         (name = "health", description = "Whether the process lives and can work")
     )
@@ -107,6 +109,10 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(audit_log::consistency))
         .routes(routes!(trail::search))
         .routes(routes!(trail::disclosed))
+        .routes(routes!(subject_access::answer))
+        .routes(routes!(subject_access::find_usage))
+        .routes(routes!(subject_access::events))
+        .routes(routes!(subject_access::decide))
         .routes(routes!(holds::place))
         .routes(routes!(holds::list))
         .routes(routes!(holds::lift))

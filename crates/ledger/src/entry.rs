@@ -183,6 +183,17 @@ pub enum Body {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<Actor>,
     },
+    /// An officer decided whether a person is told of an event when they ask: `visible`, or `withheld` until a time on
+    /// a ground of the Data Protection Act 2018.
+    VisibilityDecided {
+        of: String,
+        visibility: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until_us: Option<i64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ground: Option<String>,
+        by: Actor,
+    },
     /// The key by which people are looked up was replaced.
     LookupKeyReplaced { identifiers: u64 },
     /// The key that wraps people's keys was replaced.
@@ -397,6 +408,7 @@ impl Body {
             Self::HoldLifted { .. } => "hold_lifted",
             Self::ErasureAsked { .. } => "erasure_asked",
             Self::RecordsForgotten { .. } => "records_forgotten",
+            Self::VisibilityDecided { .. } => "visibility_decided",
             Self::LookupKeyReplaced { .. } => "lookup_key_replaced",
             Self::WrappingKeyReplaced { .. } => "wrapping_key_replaced",
             Self::DecisionRead { .. } => "decision_read",

@@ -240,6 +240,13 @@ impl Row {
             Body::ErasureAsked { subject, ground, by, .. } => {
                 Self { subject: subject.clone(), reasons: ground.clone(), by: actor(by), ..none }
             }
+            Body::VisibilityDecided { of, visibility, ground, by, .. } => Self {
+                decision: of.clone(),
+                outcome: visibility.clone(),
+                reasons: ground.clone().unwrap_or_default(),
+                by: actor(by),
+                ..none
+            },
             Body::RecordsForgotten { ground, records, people, by, .. } => Self {
                 subject: people.join(" "),
                 items: records.join(" "),

@@ -262,6 +262,11 @@ impl Terms {
                 self.about(erasure_id, subject, by);
                 self.add(Field::Reason, ground);
             }
+            Body::VisibilityDecided { of, ground, by, .. } => {
+                self.add(Field::Reference, of);
+                ground.iter().for_each(|ground| self.add(Field::Reason, ground));
+                self.actor(by);
+            }
             Body::RecordsForgotten { ground, records, people, request, by } => {
                 self.add(Field::Reason, ground);
                 self.all(Field::Reference, records);

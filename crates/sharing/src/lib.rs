@@ -21,6 +21,7 @@ pub mod restriction;
 pub mod retention;
 pub mod selector;
 pub mod subject;
+pub mod visibility;
 
 pub use agreement::{Agreement, DataFlow};
 pub use catalogue::{Catalogue, Provider};

@@ -14,6 +14,7 @@ use crate::{
     privacy::{Cutoffs, ErasureRow, Forgettable, HoldRow, NewLookupKey},
     queue::{AlertMove, AlertRow, ReferralMove, ReferralRow},
     row::{ConsentRow, ObjectionRow},
+    visibility::VisibilityRow,
 };
 
 /// One atomic submission: every part of it is committed, or none is.
@@ -147,6 +148,8 @@ pub enum Change {
         /// By whom.
         by: String,
     },
+    /// An officer decided whether a person is told of an event.
+    DecideVisibility(Box<VisibilityRow>),
     /// A look-up key is put on top of those before.
     ReplaceLookupKey(NewLookupKey),
     /// Every person's key is wrapped with the newest wrapping key.

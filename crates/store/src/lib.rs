@@ -18,6 +18,7 @@ mod sealing;
 mod subjects;
 mod tiles;
 pub mod trail;
+pub mod visibility;
 mod writer;
 
 pub use audit::{Archive, Head, StoredLeaf};

@@ -41,6 +41,8 @@ pub enum Action {
     Review,
     /// Search the trail.
     Audit,
+    /// Answer people who ask who asked about them.
+    SubjectAccess,
 }
 
 impl Action {
@@ -52,11 +54,12 @@ impl Action {
             Self::Record => "record",
             Self::Review => "review",
             Self::Audit => "audit",
+            Self::SubjectAccess => "subject-access",
         }
     }
 
     fn parse(text: &str) -> Option<Self> {
-        [Self::Read, Self::Decide, Self::Record, Self::Review, Self::Audit]
+        [Self::Read, Self::Decide, Self::Record, Self::Review, Self::Audit, Self::SubjectAccess]
             .into_iter()
             .find(|action| action.as_str() == text)
     }

@@ -47,6 +47,9 @@ pub enum Capability {
     Review,
     /// Search the trail, and read the entries of the ledger whole. For auditors' systems.
     Audit,
+    /// Answer people who ask who asked about them. For the desk that has found out who they are, or a portal that they
+    /// are logged in to.
+    SubjectAccess,
     /// Run unattended jobs, with a named owner in place of a practitioner.
     Unattended,
 }

@@ -423,6 +423,11 @@ fn names_others(entry: &Entry, mine: &OrganisationId) -> bool {
         | Body::RelationshipRecorded { by, .. }
         | Body::RelationshipEnded { by, .. }
         | Body::BreakGlassDeclared { by, .. }
+        | Body::HoldPlaced { by, .. }
+        | Body::HoldLifted { by, .. }
+        | Body::ErasureAsked { by, .. }
+        | Body::RecordsForgotten { by: Some(by), .. }
+        | Body::VisibilityDecided { by, .. }
         | Body::DecisionRead { by, .. }
         | Body::SubjectRecordRead { by, .. } => Some(by),
         _ => None,

@@ -213,6 +213,7 @@ impl Order {
             | Body::ReferralMoved { .. }
             | Body::OptOutsImported { .. }
             | Body::ErasureAsked { .. }
+            | Body::VisibilityDecided { .. }
             | Body::LookupKeyReplaced { .. }
             | Body::WrappingKeyReplaced { .. }
             | Body::DecisionRead { .. }

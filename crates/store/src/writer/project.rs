@@ -149,6 +149,7 @@ async fn applicable(tx: &mut Tx, change: &Change) -> Result<Result<(), CommitErr
         | Change::RaiseAlert(_)
         | Change::PlaceHold(_)
         | Change::AskErasure(_)
+        | Change::DecideVisibility(_)
         | Change::ReplaceLookupKey(_)
         | Change::RewrapKeys
         | Change::ImportOptOuts(_) => return Ok(Ok(())),
@@ -268,6 +269,7 @@ pub(super) async fn apply(
         Change::PlaceHold(row) => privacy::place_hold(tx, keys, row).await,
         Change::LiftHold { id, by } => privacy::lift_hold(tx, id, by, at).await,
         Change::AskErasure(row) => privacy::ask_erasure(tx, row).await,
+        Change::DecideVisibility(row) => privacy::decide_visibility(tx, row).await,
         Change::EndErasure { id, by } => privacy::end_erasure(tx, id, by, at).await,
         Change::ReplaceLookupKey(new) => privacy::replace_lookup_key(tx, new).await,
         Change::RewrapKeys => keys.rewrap(tx).await.map(drop),

@@ -24,6 +24,7 @@ mod looking_back;
 mod privacy;
 mod records_of_wishes;
 mod restrictions;
+mod subject_access;
 mod surface;
 mod timing;
 mod tls;

@@ -46,7 +46,7 @@ struct PartnerRow {
     may: &'static str,
 }
 
-const PARTNERS: [PartnerRow; 4] = [
+const PARTNERS: [PartnerRow; 5] = [
     PartnerRow {
         name: "fire",
         organisation: "gmca",
@@ -92,6 +92,15 @@ const PARTNERS: [PartnerRow; 4] = [
         role: "auditor",
         purposes: &["service-improvement"],
         may: "[\"audit\"]",
+    },
+    PartnerRow {
+        name: "desk",
+        organisation: "trafford-council",
+        client_id: "trafford-rights-desk",
+        practitioner: "TRF-RD-5",
+        role: "information-rights-officer",
+        purposes: &["subject-access"],
+        may: "[\"subject-access\"]",
     },
 ];
 

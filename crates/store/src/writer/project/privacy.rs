@@ -8,6 +8,7 @@ use crate::{
     lookup::keyed,
     privacy::{Cutoffs, ErasureRow, Forgettable, HoldRow, Kind, NewLookupKey},
     sealing::WrappingKeys,
+    visibility::VisibilityRow,
 };
 
 /// Whether all of it may still be forgotten.
@@ -103,6 +104,16 @@ pub(super) async fn ask_erasure(tx: &mut Tx, row: &ErasureRow) -> Result<(), Sto
 pub(super) async fn end_erasure(tx: &mut Tx, id: &str, by: &str, at: Timestamp) -> Result<(), StoreError> {
     let update = sqlx::query("UPDATE erasure SET done_by = $1, done_us = $2 WHERE id = $3");
     execute(tx, update.bind(by).bind(at.as_microsecond()).bind(id)).await
+}
+
+pub(super) async fn decide_visibility(tx: &mut Tx, row: &VisibilityRow) -> Result<(), StoreError> {
+    let insert = "INSERT INTO event_visibility (decision_id, organisation, state, until_us, ground, decided_by, decided_us)
+        VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (decision_id, organisation) DO UPDATE SET
+            state = excluded.state, until_us = excluded.until_us, ground = excluded.ground,
+            decided_by = excluded.decided_by, decided_us = excluded.decided_us";
+    let insert = sqlx::query(insert).bind(&row.decision_id).bind(&row.organisation).bind(&row.state);
+    let insert = insert.bind(row.until_us).bind(&row.ground).bind(&row.decided_by);
+    execute(tx, insert.bind(row.decided_us)).await
 }
 
 /// Hashes every hash again, a page at a time.

@@ -1,0 +1,91 @@
+//! Events in words that whoever they are about can read.
+
+use jiff::{Timestamp, tz::TimeZone};
+use serde::Serialize;
+use sharing::PolicySet;
+use utoipa::ToSchema;
+
+use super::{Event, Outcome};
+
+/// An event as the person is told of it. It names no staff: that takes a review.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Told {
+    /// When, as an RFC 3339 time.
+    pub at: String,
+    /// When, in words, in London.
+    pub when: String,
+    /// Who asked: the organisation.
+    pub organisation: String,
+    /// In which role.
+    pub role: String,
+    /// What for, in words.
+    pub purpose: String,
+    /// Whose record.
+    pub record_holder: String,
+    /// What was given, in words.
+    pub items: Vec<String>,
+    /// What came of it, in words.
+    pub outcome: &'static str,
+    /// The name under which to ask about it.
+    pub reference: String,
+    /// All of it in one sentence.
+    pub in_words: String,
+}
+
+/// The event in words.
+pub fn told(set: &PolicySet, event: &Event) -> Told {
+    let decided = &event.decided;
+    let organisation = decided.recipient.parse().ok().and_then(|id| set.organisation(&id));
+    let organisation = organisation.map_or_else(|| decided.recipient.clone(), |found| found.name.clone());
+    let provider = decided.provider.parse().ok().and_then(|id| set.provider(&id));
+    let record_holder =
+        provider.map_or_else(|| decided.provider.clone(), |found| found.provider.name.clone());
+    let title = |released: &String| {
+        let (item, form) = released.split_once(':').unwrap_or((released, "as-is"));
+        let known = item.parse().ok().and_then(|id| provider?.item(&id));
+        let title = known.map_or_else(|| item.to_owned(), |item| item.title.clone());
+        // What left may be less than the item's name says.
+        if form == "as-is" { title } else { format!("{title} (only as {})", form.replace('-', " ")) }
+    };
+    let items: Vec<_> = event.items.iter().map(title).collect();
+    let role = match (&decided.by.role, &decided.by.unattended_owner) {
+        (Some(role), _) => role.replace('-', " "),
+        (None, Some(_)) => "an automatic check".to_owned(),
+        (None, None) => "not stated".to_owned(),
+    };
+    let purpose = decided.purpose.replace('-', " ");
+    let outcome = match event.outcome {
+        Outcome::Given => "given",
+        Outcome::NotGiven => "nothing was given",
+        Outcome::AskedOnly => "only asked whether it could be given",
+        Outcome::Unknown => "not finished",
+    };
+    let came_of_it = match event.outcome {
+        Outcome::Given => format!("It was given: {}.", items.join("; ")),
+        Outcome::NotGiven => "Nothing was given.".to_owned(),
+        Outcome::AskedOnly => "It asked only whether it could be given; nothing was.".to_owned(),
+        Outcome::Unknown => "The request was not finished.".to_owned(),
+    };
+    let when = in_london(event.at);
+    let in_words = format!(
+        "On {when}, {organisation} ({role}) asked {record_holder} about you for {purpose}. {came_of_it}"
+    );
+    Told {
+        at: event.at.to_string(),
+        when,
+        organisation,
+        role,
+        purpose,
+        record_holder,
+        items,
+        outcome,
+        reference: decided.decision_id.clone(),
+        in_words,
+    }
+}
+
+/// A time as people write it.
+pub(crate) fn in_london(at: Timestamp) -> String {
+    let zone = TimeZone::get("Europe/London").unwrap_or(TimeZone::UTC);
+    at.to_zoned(zone).strftime("%-d %B %Y at %H:%M").to_string()
+}

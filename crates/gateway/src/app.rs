@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use crate::{
     caller::Authenticator,
     clock::{Clock, Entropy},
+    witnessed::Witnessing,
 };
 
 /// Policies in force, and the revision under which the ledger announced them.
@@ -65,6 +66,8 @@ pub struct App {
     pub limits: RequestLimits,
     /// The index for searching the trail.
     pub trail: TrailIndex,
+    /// Who cosigns the ledger, where anybody is asked to.
+    pub witnessing: Option<Witnessing>,
     policies: ArcSwap<InForce>,
     pub(crate) places: Arc<Semaphore>,
 }
@@ -79,15 +82,16 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
     pub limits: RequestLimits,
+    pub witnessing: Option<Witnessing>,
 }
 
 impl App {
     /// Brings everything together.
     pub fn new(parts: Parts, policies: InForce) -> Self {
-        let Parts { store, trail, connectors, authenticator, clock, entropy, limits } = parts;
+        let Parts { store, trail, connectors, authenticator, clock, entropy, limits, witnessing } = parts;
         let places = Arc::new(Semaphore::new(limits.requests_max));
         let policies = ArcSwap::from_pointee(policies);
-        Self { store, connectors, authenticator, clock, entropy, limits, trail, policies, places }
+        Self { store, connectors, authenticator, clock, entropy, limits, trail, witnessing, policies, places }
     }
 
     /// The policies in force.

@@ -15,6 +15,7 @@ use crate::{
     app::RequestLimits,
     caller::{IssuerSettings, SystemSettings, keys::KeySource},
     listener::Limits,
+    witnessed::WitnessingSettings,
 };
 
 /// Everything that a deployment sets. `deploy/concordat.example.toml` describes each.
@@ -62,6 +63,8 @@ pub struct LedgerSettings {
     pub signing_key: PathBuf,
     pub lookup_key: PathBuf,
     pub wrapping_key: PathBuf,
+    #[serde(default)]
+    pub witnessing: Option<WitnessingSettings>,
 }
 
 /// Bounds.
@@ -218,6 +221,10 @@ pub fn load(path: &Path) -> Result<Settings, ConfigError> {
         .into_iter()
         .for_each(anchor);
     anchor(&mut ledger.wrapping_key);
+    for witness in ledger.witnessing.iter_mut().flat_map(|witnessing| &mut witnessing.witnesses) {
+        let files = [&mut witness.trusted, &mut witness.certificate, &mut witness.key_file];
+        files.into_iter().flatten().for_each(anchor);
+    }
     for provider in settings.providers.values_mut() {
         [&mut provider.trusted, &mut provider.certificate, &mut provider.key].into_iter().for_each(anchor);
     }

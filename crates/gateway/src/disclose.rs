@@ -25,7 +25,7 @@ use crate::{
     alerts, answer_time,
     app::{App, InForce},
     caller::{Caller, Context},
-    clock, kept,
+    clock, edge, kept,
     problem::{Problem, Refusal},
     receipt::Receipt,
     referrals,
@@ -76,6 +76,11 @@ const ATTEMPTS_MAX: usize = 4;
 /// # Errors
 /// The [`Refusal`] to answer with. It has been recorded, unless the ledger itself cannot be written.
 pub async fn disclose(app: &App, ask: Ask) -> Result<Answer, Refusal> {
+    // Before anything is looked up: whoever the person is, the answer is this one.
+    if app.witnessing.as_ref().is_some_and(|witnessing| witnessing.stops(app.clock.now())) {
+        let problem = Problem::LedgerUnwitnessed;
+        return Err(edge::refuse_undecided(app, &ask.caller, problem, ask.request_id.clone()).await);
+    }
     let asked = Instant::now();
     let outcome = Box::pin(walk(app, ask)).await;
     if matches!(&outcome, Err(refusal) if matches!(refusal.problem, Problem::NoRecordAvailable)) {

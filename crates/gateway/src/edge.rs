@@ -252,6 +252,21 @@ async fn record_refusal(
     }
 }
 
+/// Records a refusal of a question that was read, before any decision about it.
+pub async fn refuse_undecided(
+    app: &App,
+    caller: &Caller,
+    problem: Problem,
+    request_id: Option<String>,
+) -> Refusal {
+    let who = (
+        Some(caller.certificate.clone()),
+        Some(caller.system.to_string()),
+        Some(caller.organisation.to_string()),
+    );
+    record_refusal(app, problem, "disclosure", who, request_id).await
+}
+
 impl Received {
     /// Records a refusal of this request before any decision.
     pub async fn refuse(&self, app: &App, problem: Problem, route: &str) -> Refusal {

@@ -30,3 +30,4 @@ pub mod subject_access;
 pub mod telemetry;
 pub mod tls;
 pub mod witness;
+pub mod witnessed;

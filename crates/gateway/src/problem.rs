@@ -67,6 +67,8 @@ pub enum Problem {
     ProviderAnswerRefused,
     /// The ledger cannot be written, so nothing is asked or released.
     LedgerUnavailable,
+    /// Too few witnesses have seen the ledger lately, and the operator wants nothing released then.
+    LedgerUnwitnessed,
     /// Too many requests are being worked on.
     Overloaded,
     /// The deadline passed.
@@ -262,6 +264,12 @@ impl Problem {
                 "The audit ledger cannot be written",
                 "nothing was asked and nothing was released; try again in a minute",
             ),
+            Self::LedgerUnwitnessed => say(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "ledger-unwitnessed",
+                "The audit ledger has not been witnessed for too long",
+                "nothing was asked and nothing was released; the operator is alarmed; try again in a few minutes",
+            ),
             Self::Overloaded => say(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "overloaded",
@@ -296,7 +304,7 @@ impl Problem {
 
     fn retry_after_s(&self) -> Option<u16> {
         match self {
-            Self::LedgerUnavailable => Some(60),
+            Self::LedgerUnavailable | Self::LedgerUnwitnessed => Some(60),
             Self::Overloaded | Self::Unsettled => Some(5),
             Self::ProviderUnavailable => Some(30),
             _ => None,

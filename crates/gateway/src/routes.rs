@@ -105,6 +105,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(authzen::request_access))
         .routes(routes!(authzen::access_request))
         .routes(routes!(audit_log::checkpoint))
+        .routes(routes!(audit_log::witnessed))
         .routes(routes!(audit_log::proof))
         .routes(routes!(audit_log::consistency))
         .routes(routes!(trail::search))

@@ -18,6 +18,7 @@ use crate::{
     config::{self, Settings, TlsSettings},
     listener::{self, HandshakeRefusal},
     opt_outs, policies, retention, routes, tls,
+    witnessed::{self, Witnessing},
 };
 
 /// Brings everything up that requests need.
@@ -66,7 +67,11 @@ pub async fn build(
     let limits = settings.limits.requests();
     let trail = TrailIndex::open(&trail_file(&settings.ledger.database)).await?;
     let connectors = connectors(settings)?;
-    let parts = Parts { store, trail, connectors, authenticator, clock, entropy, limits };
+    let witnessing = settings.ledger.witnessing.as_ref();
+    let witnessing = witnessing
+        .map(|witnessing| Witnessing::new(witnessing, &settings.ledger.database, &store, clock.now()))
+        .transpose()?;
+    let parts = Parts { store, trail, connectors, authenticator, clock, entropy, limits, witnessing };
     Ok(Arc::new(App::new(parts, in_force)))
 }
 
@@ -148,6 +153,7 @@ pub async fn serve_on(
         shutdown.clone(),
     ));
     let forgetter = tokio::spawn(retention::watch(app.clone(), shutdown.clone()));
+    let witnesses = tokio::spawn(witnessed::watch(app.clone(), shutdown.clone()));
     let indexer = tokio::spawn(keep_trail(app.clone(), shutdown.clone()));
     let probes = settings.probe_listen.map(|address| probe(address, app.clone(), shutdown.clone()));
     let probes = probes.map(tokio::spawn);
@@ -161,6 +167,7 @@ pub async fn serve_on(
     watcher.await?;
     importer.await?;
     forgetter.await?;
+    witnesses.await?;
     indexer.await?;
     if let Some(probes) = probes {
         probes.await??;

@@ -6,7 +6,6 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File, TryLockError},
-    io::Write as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
@@ -27,6 +26,7 @@ use ledger::{
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use store::durable;
 
 use crate::clock::Clock;
 
@@ -204,18 +204,8 @@ async fn latest_checkpoint(
     }
 }
 
-/// Writes beside, syncs, renames, and syncs the folder: after a crash there is the old state or the new one whole.
 fn write_durably(path: &Path, state: &StateFile) -> anyhow::Result<()> {
-    let write = || -> std::io::Result<()> {
-        let new = beside(path, ".new");
-        let mut file = File::create(&new)?;
-        file.write_all(&serde_json::to_vec_pretty(state)?)?;
-        file.sync_all()?;
-        fs::rename(&new, path)?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(folder)?.sync_all()
-    };
-    write().with_context(|| path.display().to_string())
+    durable::write(path, &serde_json::to_vec_pretty(state)?).with_context(|| path.display().to_string())
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {

@@ -6,6 +6,7 @@
 
 mod audit;
 mod change;
+pub mod durable;
 mod error;
 mod fact;
 mod lookup;

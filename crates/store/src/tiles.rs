@@ -60,6 +60,18 @@ impl Store {
         Ok(Some(TlogProof { extra: None, index, hashes, checkpoint: head.checkpoint }))
     }
 
+    /// That the first `new` entries extend the first `old`, as RFC 6962 proves it; nothing to prove for 0.
+    ///
+    /// # Errors
+    /// [`StoreError`] when there are not as many or the database fails.
+    pub async fn consistency_between(&self, old: u64, new: u64) -> Result<Vec<Hash>, StoreError> {
+        if old == 0 {
+            return Ok(Vec::new());
+        }
+        let plan = consistency_plan(old, new).map_err(|error| StoreError::Ledger(error.to_string()))?;
+        audit::folded(&self.readers, &plan).await
+    }
+
     /// That the ledger extends what it was when it had so many entries, with its newest checkpoint; `None` where it
     /// never had.
     ///

@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context as _;
 use clap::Subcommand;
 use ledger::{entry::Body, tree::hexadecimal};
-use store::{Archive, Change, Store, Submission, privacy::Scope};
+use store::{Archive, Change, Store, Submission, durable, privacy::Scope};
 use zeroize::Zeroizing;
 
 use super::{ConfigArguments, output};
@@ -88,7 +88,7 @@ async fn replace_lookup(settings: &Settings) -> anyhow::Result<()> {
     store.commit(submission).await.context("nothing was replaced")?;
     store.scrub().await?;
     store.close().await;
-    put_in_place(&next, path)?;
+    durable::put_in_place(&next, path)?;
     output::line(&format!(
         "{identifiers} identifiers are looked up by a new key; {} holds it on top of those before. Copy the file to where its backup is",
         path.display()
@@ -102,7 +102,7 @@ async fn replace_wrapping(settings: &Settings) -> anyhow::Result<()> {
     let key = fresh();
     keys.push(*key);
     // Both keys are in the file while people's keys move from one to the other.
-    put_in_place(&write_next(path, &keys)?, path)?;
+    durable::put_in_place(&write_next(path, &keys)?, path)?;
     let store = open(settings).await?;
     let count = store.keys_to_rewrap().await?;
     let mut submission = Submission::of(SystemClock.now(), vec![Body::WrappingKeyReplaced { keys: count }]);
@@ -110,7 +110,7 @@ async fn replace_wrapping(settings: &Settings) -> anyhow::Result<()> {
     store.commit(submission).await.context("the old key and the new one are both in use")?;
     store.scrub().await?;
     store.close().await;
-    put_in_place(&write_next(path, &[*key])?, path)?;
+    durable::put_in_place(&write_next(path, &[*key])?, path)?;
     output::line(&format!(
         "{count} people's keys are wrapped with a new key; {} holds it alone. Backups of the database from before need the old one",
         path.display()
@@ -141,10 +141,4 @@ fn write_next(path: &Path, keys: &[[u8; 32]]) -> anyhow::Result<PathBuf> {
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     Ok(next)
-}
-
-fn put_in_place(next: &Path, path: &Path) -> anyhow::Result<()> {
-    std::fs::rename(next, path).with_context(|| path.display().to_string())?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    Ok(std::fs::File::open(folder)?.sync_all()?)
 }

@@ -24,11 +24,12 @@ use crate::{
     disclose::{commit_problem, internal},
     edge::{Shown, known_system, request_id},
     problem::{Face, Problem, Refusal},
+    witnessed::Witnessing,
 };
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// The newest checkpoint, a signed note.
+/// The newest checkpoint, a signed note. It has the witnesses' cosignatures as soon as there are enough.
 #[utoipa::path(get, path = "/.well-known/audit/checkpoint", tag = "audit",
     responses((status = 200, description = "A C2SP tlog-checkpoint", content_type = "text/plain"), (status = 403, description = "The certificate is not registered")))]
 pub async fn checkpoint(State(app): State<Arc<App>>, request: Request) -> Response {
@@ -36,7 +37,23 @@ pub async fn checkpoint(State(app): State<Arc<App>>, request: Request) -> Respon
     respond(id, async {
         known_system(&app, shown).await?;
         let head = app.store.head().await.map_err(|error| Refusal::from(internal(&error)))?;
-        Ok(([(header::CONTENT_TYPE, TEXT)], head.checkpoint).into_response())
+        let witnessed = app.witnessing.as_ref().and_then(Witnessing::newest);
+        let note = witnessed.filter(|note| note.starts_with(&head.checkpoint)).unwrap_or(head.checkpoint);
+        Ok(([(header::CONTENT_TYPE, TEXT)], note).into_response())
+    })
+    .await
+}
+
+/// The newest checkpoint that enough witnesses have cosigned.
+#[utoipa::path(get, path = "/.well-known/audit/checkpoint/witnessed", tag = "audit",
+    responses((status = 200, description = "A C2SP tlog-checkpoint with cosignatures", content_type = "text/plain"), (status = 403, description = "The certificate is not registered"),
+        (status = 404, description = "No witnesses are asked, or not enough have cosigned yet")))]
+pub async fn witnessed(State(app): State<Arc<App>>, request: Request) -> Response {
+    let (id, shown) = (request_id(request.headers()), Shown::by(&request));
+    respond(id, async {
+        known_system(&app, shown).await?;
+        let note = app.witnessing.as_ref().and_then(Witnessing::newest).ok_or(Problem::NoSuchEntry)?;
+        Ok(([(header::CONTENT_TYPE, TEXT)], note).into_response())
     })
     .await
 }

@@ -613,6 +613,7 @@ fn is_about_the_caller(problem: &Problem) -> bool {
             | Problem::CapabilityMissing
             | Problem::ContextReplayed
             | Problem::LedgerUnavailable
+            | Problem::LedgerUnwitnessed
     )
 }
 

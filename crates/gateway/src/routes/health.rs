@@ -37,11 +37,15 @@ pub async fn healthz() -> Json<Health> {
     responses((status = 200, description = "It can work", body = Health), (status = 503, description = "It cannot", body = Health)))]
 pub async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Json<Health>) {
     let database = app.store.head().await.is_ok();
-    let checks = vec![
+    let mut checks = vec![
         Check { name: "ledger-writable", passed: app.store.is_writable() },
         Check { name: "database-readable", passed: database },
         Check { name: "policies-in-force", passed: app.policies().revision > 0 },
     ];
+    if let Some(witnessing) = &app.witnessing {
+        let passed = witnessing.is_in_order(app.clock.now());
+        checks.push(Check { name: "ledger-witnessed", passed });
+    }
     let passed = checks.iter().all(|check| check.passed);
     let (status, word) =
         if passed { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "failing") };

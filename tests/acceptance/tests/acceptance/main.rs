@@ -29,3 +29,4 @@ mod surface;
 mod timing;
 mod tls;
 mod trail;
+mod witnesses;

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     caller::Authenticator,
-    clock::{Clock, Entropy},
+    clock::{Clock, Entropy, SET_MAX},
     witnessed::Witnessing,
 };
 
@@ -92,6 +92,11 @@ impl App {
         let places = Arc::new(Semaphore::new(limits.requests_max));
         let policies = ArcSwap::from_pointee(policies);
         Self { store, connectors, authenticator, clock, entropy, limits, trail, witnessing, policies, places }
+    }
+
+    /// Whether the time can be believed: the clock was not set while the process ran, and is not behind the ledger's.
+    pub fn is_clock_steady(&self) -> bool {
+        self.clock.is_steady() && self.store.latest().duration_since(self.clock.now()) <= SET_MAX
     }
 
     /// The policies in force.

@@ -1,12 +1,22 @@
 //! The only two impurities: the time, and random bits. Both become arguments from here on.
 
-use jiff::Timestamp;
+use std::{sync::OnceLock, time::Instant};
+
+use jiff::{SignedDuration, Timestamp};
 
 /// Where the time comes from. Microseconds are the finest unit: the ledger and the database keep no more.
 pub trait Clock: Send + Sync {
     /// The time now, truncated to microseconds.
     fn now(&self) -> Timestamp;
+
+    /// Whether the time can be believed: it has not been set by more than [`SET_MAX`] since the process began.
+    fn is_steady(&self) -> bool {
+        true
+    }
 }
+
+/// By how much the clock may be set before nothing is decided by it. Consents, agreements and tokens end by the clock.
+pub const SET_MAX: SignedDuration = SignedDuration::from_mins(5);
 
 /// Where random bits come from.
 pub trait Entropy: Send + Sync {
@@ -24,6 +34,19 @@ impl Clock for SystemClock {
         let now = Timestamp::now();
         Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
     }
+
+    fn is_steady(&self) -> bool {
+        static BEGUN: OnceLock<(Timestamp, Instant)> = OnceLock::new();
+        let now = self.now();
+        let (wall, begun) = BEGUN.get_or_init(|| (now, Instant::now()));
+        let passed = SignedDuration::try_from(begun.elapsed()).unwrap_or(SignedDuration::MAX);
+        is_steady(now.duration_since(*wall), passed)
+    }
+}
+
+/// Whether the wall clock went as far as the clock that nobody can set.
+fn is_steady(by_wall: SignedDuration, passed: SignedDuration) -> bool {
+    by_wall.saturating_sub(passed).unsigned_abs() <= SET_MAX.unsigned_abs()
 }
 
 /// The operating system's random source.
@@ -50,4 +73,19 @@ pub fn fill(bytes: &mut [u8]) {
 /// A random UUID (version 4) from fresh bits, for request ids.
 pub fn uuid(entropy: &dyn Entropy) -> String {
     uuid::Builder::from_random_bytes(entropy.bits().to_be_bytes()).into_uuid().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_is_not_steady_either_way() {
+        let s = SignedDuration::from_secs;
+        assert!(is_steady(s(1_000), s(1_000)));
+        assert!(is_steady(s(1_300), s(1_000)) && is_steady(s(700), s(1_000)));
+        assert!(!is_steady(s(1_301), s(1_000)) && !is_steady(s(699), s(1_000)));
+        assert!(!is_steady(s(-3_600), s(0)) && !is_steady(SignedDuration::MIN, s(0)));
+        assert!(SystemClock.is_steady());
+    }
 }

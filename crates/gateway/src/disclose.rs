@@ -19,7 +19,9 @@ use sharing::{
     restriction::Marking,
     subject::RecordFacts,
 };
-use store::{About, Ceiling, Change, CommitError, Committed, Recheck, ReplayGuard, Resolved, Submission};
+use store::{
+    About, Ceiling, Change, CommitError, Committed, Recheck, ReplayGuard, Resolved, Submission, failpoint,
+};
 
 use crate::{
     alerts, answer_time,
@@ -77,8 +79,7 @@ const ATTEMPTS_MAX: usize = 4;
 /// The [`Refusal`] to answer with. It has been recorded, unless the ledger itself cannot be written.
 pub async fn disclose(app: &App, ask: Ask) -> Result<Answer, Refusal> {
     // Before anything is looked up: whoever the person is, the answer is this one.
-    if app.witnessing.as_ref().is_some_and(|witnessing| witnessing.stops(app.clock.now())) {
-        let problem = Problem::LedgerUnwitnessed;
+    if let Some(problem) = stopped(app) {
         return Err(edge::refuse_undecided(app, &ask.caller, problem, ask.request_id.clone()).await);
     }
     let asked = Instant::now();
@@ -88,6 +89,15 @@ pub async fn disclose(app: &App, ask: Ask) -> Result<Answer, Refusal> {
         tokio::time::sleep(at.saturating_sub(asked.elapsed())).await;
     }
     outcome
+}
+
+/// Why nothing at all may be released now.
+fn stopped(app: &App) -> Option<Problem> {
+    if !app.is_clock_steady() {
+        return Some(Problem::ClockNotSteady);
+    }
+    let witnessing = app.witnessing.as_ref()?;
+    witnessing.stops(app.clock.now()).then_some(Problem::LedgerUnwitnessed)
 }
 
 async fn walk(app: &App, ask: Ask) -> Result<Answer, Refusal> {
@@ -297,7 +307,10 @@ impl Walk<'_> {
             return Err(internal(&"a permit names a record holder that is not in the catalogue").into());
         };
         let request_id = clock::uuid(self.app.entropy.as_ref());
-        let outcome = match self.app.connectors.fetch(provider, &permit, &request_id).await {
+        failpoint::at("intent-recorded");
+        let fetched = self.app.connectors.fetch(provider, &permit, &request_id).await;
+        failpoint::at("record-fetched");
+        let outcome = match fetched {
             Ok(fetched) => match permit.examine(provider, &fetched.body) {
                 Ok(examined) => match self.check_restriction(&permit, provider, examined).await {
                     Ok(examined) => self.release(&permit, provider, &examined, subject).await,
@@ -403,8 +416,10 @@ impl Walk<'_> {
             };
             let record = confirmed.minimise(provider, examined, at);
             let salt = kept::salt(self.app.entropy.as_ref());
+            failpoint::at("before-release");
             match self.record_release(&confirmed, (&record, &salt), &state, learned, at).await {
                 Ok(committed) => {
+                    failpoint::at("release-recorded");
                     let record_salt = (!self.ask.answer_only).then_some(salt);
                     let receipt = Receipt { record_salt, ..Receipt::of(self.decision_id, &committed) };
                     return Ok(self.answer(&confirmed, record, examined, receipt));

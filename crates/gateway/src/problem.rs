@@ -69,6 +69,8 @@ pub enum Problem {
     LedgerUnavailable,
     /// Too few witnesses have seen the ledger lately, and the operator wants nothing released then.
     LedgerUnwitnessed,
+    /// The machine's clock was set while the process ran.
+    ClockNotSteady,
     /// Too many requests are being worked on.
     Overloaded,
     /// The deadline passed.
@@ -270,6 +272,12 @@ impl Problem {
                 "The audit ledger has not been witnessed for too long",
                 "nothing was asked and nothing was released; the operator is alarmed; try again in a few minutes",
             ),
+            Self::ClockNotSteady => say(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "clock-not-steady",
+                "The gateway's clock cannot be believed",
+                "nothing was asked and nothing was released; the operator is alarmed; try again in a few minutes",
+            ),
             Self::Overloaded => say(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "overloaded",
@@ -304,7 +312,7 @@ impl Problem {
 
     fn retry_after_s(&self) -> Option<u16> {
         match self {
-            Self::LedgerUnavailable | Self::LedgerUnwitnessed => Some(60),
+            Self::LedgerUnavailable | Self::LedgerUnwitnessed | Self::ClockNotSteady => Some(60),
             Self::Overloaded | Self::Unsettled => Some(5),
             Self::ProviderUnavailable => Some(30),
             _ => None,

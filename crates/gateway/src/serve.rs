@@ -54,6 +54,7 @@ pub async fn build(
         );
     }
     let registry = Registry::load(settings.systems.clone(), settings.issuers.clone()).await?;
+    anyhow::ensure!(clock.is_steady(), "the clock was set while the gateway came up; start it again");
     let store = Store::open(store_settings(settings)?, clock.now()).await?;
     if store.closed_at_start() > 0 {
         tracing::warn!(count = store.closed_at_start(), "questions that a crash had left open were closed");

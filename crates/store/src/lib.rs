@@ -9,6 +9,7 @@ mod change;
 pub mod durable;
 mod error;
 mod fact;
+pub mod failpoint;
 mod lookup;
 mod open;
 mod opt_out;
@@ -20,6 +21,7 @@ mod subjects;
 mod tiles;
 pub mod trail;
 pub mod visibility;
+mod watch;
 mod writer;
 
 pub use audit::{Archive, Head, StoredLeaf};

@@ -4,7 +4,10 @@
 use std::{
     fs::{File, OpenOptions},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
 };
 
 use jiff::Timestamp;
@@ -25,6 +28,7 @@ use crate::{
     error::{CommitError, StoreError},
     lookup::{self, LookupKey},
     sealing::WrappingKeys,
+    watch::Files,
     writer::{Command, Committed, Writer},
 };
 
@@ -59,6 +63,7 @@ pub struct Store {
     commands: mpsc::Sender<Command>,
     healthy: watch::Receiver<bool>,
     closed_at_start: usize,
+    last_at_us: Arc<AtomicI64>,
     // Held for as long as any clone lives: one process writes to one database.
     _lock: Arc<File>,
 }
@@ -103,7 +108,7 @@ impl Store {
         let (commands, queue) = mpsc::channel(settings.queue_max);
         let (health, healthy) = watch::channel(true);
         let empty = frontier.size() == 0;
-        let last_at_us = audit::last_at(&readers).await?;
+        let last_at_us = Arc::new(AtomicI64::new(audit::last_at(&readers).await?));
         lookup::check(&writing, &settings.lookup_key).await?;
         let wrapping_keys = Arc::new(settings.wrapping_keys);
         wrapping_keys.check(&readers).await?;
@@ -113,8 +118,7 @@ impl Store {
             signer,
             settings.checkpoint_copy,
             health,
-            last_at_us,
-            wrapping_keys.clone(),
+            (last_at_us.clone(), wrapping_keys.clone(), Files::of(&settings.database)),
         );
         let opened = Body::LogOpened { origin: settings.origin, public_key: writer.verifier_key() };
         tokio::spawn(writer.run(queue));
@@ -127,6 +131,7 @@ impl Store {
             commands,
             healthy,
             closed_at_start: 0,
+            last_at_us,
             _lock: Arc::new(lock),
         };
         if empty {
@@ -173,6 +178,11 @@ impl Store {
     pub async fn close(&self) {
         self.readers.close().await;
         self.writing.close().await;
+    }
+
+    /// When the newest entry was written, by the clock of then. The ledger's time never goes back.
+    pub fn latest(&self) -> Timestamp {
+        Timestamp::from_microsecond(self.last_at_us.load(Ordering::Relaxed)).unwrap_or(Timestamp::MIN)
     }
 
     /// How many questions a crash had left open, closed as indeterminate when the database was opened.

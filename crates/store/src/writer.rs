@@ -4,7 +4,14 @@
 //! A failed commit is never retried by appending again. The head is read back, and if the commit did not
 //! happen, or it cannot be told, the writer stops for good: the process has to be restarted, which checks all.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 use ledger::{
@@ -19,8 +26,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::{
     audit::{self, to_i64},
     change::Submission,
+    durable,
     error::{CommitError, StoreError},
+    failpoint,
     sealing::WrappingKeys,
+    watch::Files,
 };
 
 mod project;
@@ -50,9 +60,24 @@ pub(crate) struct Writer {
     signer: NoteSigner,
     checkpoint_copy: PathBuf,
     health: watch::Sender<bool>,
-    last_at_us: i64,
+    last_at_us: Arc<AtomicI64>,
     wrapping_keys: Arc<WrappingKeys>,
+    files: Files,
+    copies: Copies,
 }
+
+/// How the copies of the checkpoint go.
+#[derive(Default)]
+struct Copies {
+    synced: Option<Instant>,
+    failing_since: Option<Instant>,
+}
+
+/// The copy is forced to the disk at most so often: an older one than the last commit is as good against a database that
+/// is put back, but for this long.
+const COPY_SYNCED_EVERY: Duration = Duration::from_secs(1);
+/// For how long the copy may fail before the writer stops.
+const COPY_FAILING_MAX: Duration = Duration::from_mins(1);
 
 /// What one batch appends.
 #[derive(Default)]
@@ -68,10 +93,10 @@ impl Writer {
         signer: NoteSigner,
         checkpoint_copy: PathBuf,
         health: watch::Sender<bool>,
-        last_at_us: i64,
-        wrapping_keys: Arc<WrappingKeys>,
+        (last_at_us, wrapping_keys, files): (Arc<AtomicI64>, Arc<WrappingKeys>, Files),
     ) -> Self {
-        Self { pool, frontier, signer, checkpoint_copy, health, last_at_us, wrapping_keys }
+        let copies = Copies::default();
+        Self { pool, frontier, signer, checkpoint_copy, health, last_at_us, wrapping_keys, files, copies }
     }
 
     pub(crate) fn verifier_key(&self) -> String {
@@ -97,38 +122,39 @@ impl Writer {
 
     /// Commits one batch. An error means that the writer must not go on.
     async fn commit(&mut self, batch: &mut Vec<Command>) -> Result<(), StoreError> {
+        if let Some(replaced) = self.files.replaced() {
+            let name = replaced.display().to_string();
+            tracing::error!(
+                file = name,
+                "a file of the database was removed or replaced while it was in use"
+            );
+            batch.drain(..).for_each(|command| answer(command.reply, Err(CommitError::Unavailable)));
+            return Err(StoreError::Unsafe(format!("{name} is not the file that was opened")));
+        }
         let mut frontier = self.frontier.clone();
         let mut replies = Vec::with_capacity(batch.len());
         match self.write(batch, &mut frontier, &mut replies).await {
             Ok(Some((transaction, checkpoint))) => {
-                let committed = match transaction.commit().await {
-                    Ok(()) => true,
-                    Err(error) => {
-                        tracing::error!(%error, "a commit failed");
-                        let head = audit::head(&self.pool).await?;
-                        if head.size != frontier.size() || head.root != frontier.root() {
-                            replies
-                                .drain(..)
-                                .for_each(|(reply, _)| answer(reply, Err(CommitError::Unavailable)));
-                            return Err(StoreError::Ledger("a commit failed".to_owned()));
-                        }
-                        false
-                    }
-                };
+                failpoint::at("before-commit");
+                if let Err(error) = transaction.commit().await {
+                    // Whether it is in the file, and whether it would be after a crash, cannot be told here: nobody is
+                    // told that it is. The next start reads the head and checks all.
+                    tracing::error!(%error, "a commit failed");
+                    replies.drain(..).for_each(|(reply, _)| answer(reply, Err(CommitError::Unavailable)));
+                    return Err(StoreError::Ledger("a commit failed".to_owned()));
+                }
+                failpoint::at("committed");
                 self.frontier = frontier;
                 let size = self.frontier.size();
                 let checkpoint: std::sync::Arc<str> = checkpoint.into();
-                self.copy_checkpoint(&checkpoint);
+                let copying = self.copy_checkpoint(&checkpoint);
+                failpoint::at("copied");
                 for (reply, outcome) in replies {
                     let outcome =
                         outcome.map(|entries| Committed { entries, checkpoint: checkpoint.clone(), size });
                     answer(reply, outcome);
                 }
-                if committed {
-                    Ok(())
-                } else {
-                    Err(StoreError::Ledger("a commit reported an error".to_owned()))
-                }
+                copying
             }
             Ok(None) => {
                 for (reply, outcome) in replies {
@@ -176,7 +202,9 @@ impl Writer {
             transaction.rollback().await?;
             return Ok(None);
         }
+        failpoint::at("before-entries");
         insert(&mut transaction, &appended).await?;
+        failpoint::at("entries-inserted");
         let head = Checkpoint {
             origin: self.signer.name().to_owned(),
             size: frontier.size(),
@@ -197,8 +225,9 @@ impl Writer {
         let mut places = Vec::with_capacity(bodies.len());
         for body in bodies {
             // The order of the ledger is the order of time: a request that waited is recorded when it was taken.
-            self.last_at_us = self.last_at_us.max(at.as_microsecond());
-            let entry = Entry { v: 1, seq: frontier.size(), at_us: self.last_at_us, body };
+            let at_us =
+                self.last_at_us.fetch_max(at.as_microsecond(), Ordering::Relaxed).max(at.as_microsecond());
+            let entry = Entry { v: 1, seq: frontier.size(), at_us, body };
             let bytes = entry.encode()?;
             let hash = leaf_hash(&bytes);
             places.push((entry.seq, hash));
@@ -208,14 +237,32 @@ impl Writer {
         Ok(places)
     }
 
-    /// A copy that survives the database: written whole beside the old one and renamed over it.
-    fn copy_checkpoint(&self, checkpoint: &str) {
-        let next = self.checkpoint_copy.with_extension("next");
-        let written =
-            std::fs::write(&next, checkpoint).and_then(|()| std::fs::rename(&next, &self.checkpoint_copy));
-        if let Err(error) = written {
-            tracing::error!(%error, "the copy of the checkpoint could not be written");
+    /// A copy that survives the database: written whole beside the old one and renamed over it. Without it a database
+    /// that is put back would not be noticed, so that one which cannot be written for long is an error.
+    fn copy_checkpoint(&mut self, checkpoint: &str) -> Result<(), StoreError> {
+        let is_synced = self.copies.synced.is_some_and(|last| last.elapsed() < COPY_SYNCED_EVERY);
+        let written = if is_synced {
+            let next = self.checkpoint_copy.with_extension("next");
+            let written = std::fs::write(&next, checkpoint);
+            failpoint::at("copy-written");
+            written.and_then(|()| std::fs::rename(&next, &self.checkpoint_copy))
+        } else {
+            durable::write(&self.checkpoint_copy, checkpoint.as_bytes())
+        };
+        let Err(error) = written else {
+            self.copies.failing_since = None;
+            if !is_synced {
+                self.copies.synced = Some(Instant::now());
+            }
+            return Ok(());
+        };
+        let since = *self.copies.failing_since.get_or_insert_with(Instant::now);
+        let path = self.checkpoint_copy.display().to_string();
+        tracing::error!(%error, path, "the copy of the checkpoint could not be written");
+        if since.elapsed() < COPY_FAILING_MAX {
+            return Ok(());
         }
+        Err(StoreError::Unsafe(format!("{path} could not be written for {} s", COPY_FAILING_MAX.as_secs())))
     }
 }
 

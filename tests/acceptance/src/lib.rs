@@ -8,7 +8,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -39,9 +39,19 @@ pub const NOW: &str = "2026-11-23T12:00:00Z";
 
 /// A clock that stands still.
 #[derive(Clone)]
-pub struct StoppedClock(Arc<AtomicU64>);
+pub struct StoppedClock(Arc<AtomicU64>, Arc<AtomicBool>);
 
 impl StoppedClock {
+    /// As if somebody had set the machine's clock, or set it right again.
+    pub fn be_steady(&self, is_steady: bool) {
+        self.1.store(is_steady, Ordering::Relaxed);
+    }
+
+    /// As if somebody had set it back before the process began.
+    pub fn go_back_s(&self, seconds: u64) {
+        self.0.fetch_sub(seconds * 1_000_000, Ordering::Relaxed);
+    }
+
     /// Moves the clock.
     pub fn advance_s(&self, seconds: u64) {
         self.0.fetch_add(seconds * 1_000_000, Ordering::SeqCst);
@@ -51,6 +61,10 @@ impl StoppedClock {
 impl Clock for StoppedClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_microsecond(i64::try_from(self.0.load(Ordering::SeqCst)).unwrap()).unwrap()
+    }
+
+    fn is_steady(&self) -> bool {
+        self.1.load(Ordering::Relaxed)
     }
 }
 
@@ -254,7 +268,8 @@ impl World {
             });
         }
         let start: Timestamp = NOW.parse().unwrap();
-        let clock = StoppedClock(Arc::new(AtomicU64::new(start.as_microsecond().unsigned_abs())));
+        let start = AtomicU64::new(start.as_microsecond().unsigned_abs());
+        let clock = StoppedClock(Arc::new(start), Arc::new(AtomicBool::new(true)));
         let entropy = Arc::new(Counting(AtomicU64::new(seed)));
         let app = serve::build(&settings, Arc::new(clock.clone()), entropy).await.unwrap();
         let serving = tokio::spawn({

@@ -614,6 +614,7 @@ fn is_about_the_caller(problem: &Problem) -> bool {
             | Problem::ContextReplayed
             | Problem::LedgerUnavailable
             | Problem::LedgerUnwitnessed
+            | Problem::ClockNotSteady
     )
 }
 

@@ -192,6 +192,13 @@ pub fn default_path() -> PathBuf {
         .map_or_else(|| PathBuf::from("/etc/concordat/concordat.toml"), PathBuf::from)
 }
 
+/// Who runs a command, as the operating system's session says: `LOGNAME`, or `USER`.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub fn operator() -> String {
+    let said = ["LOGNAME", "USER"].into_iter().find_map(|name| std::env::var(name).ok());
+    said.filter(|name| !name.is_empty()).unwrap_or_else(|| "unknown".to_owned())
+}
+
 /// The log filter, if the settings do not say: `RUST_LOG`, or `info`.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 pub fn default_log_filter() -> String {

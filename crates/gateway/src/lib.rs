@@ -6,6 +6,7 @@
 pub mod alerts;
 pub mod answer_time;
 pub mod app;
+pub mod audit_reads;
 pub mod caller;
 pub mod cli;
 pub mod clock;

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     alerts,
     app::{App, Parts},
+    audit_reads,
     caller::{Authenticator, Registry},
     clock::{Clock, Entropy, SystemClock, SystemEntropy},
     config::{self, Settings, TlsSettings},
@@ -154,6 +155,8 @@ pub async fn serve_on(
         shutdown.clone(),
     ));
     let forgetter = tokio::spawn(retention::watch(app.clone(), shutdown.clone()));
+    let reads = audit_reads::folder(&settings.ledger.database);
+    let reads = tokio::spawn(audit_reads::watch(app.clone(), reads, shutdown.clone()));
     let witnesses = tokio::spawn(witnessed::watch(app.clone(), shutdown.clone()));
     let indexer = tokio::spawn(keep_trail(app.clone(), shutdown.clone()));
     let probes = settings.probe_listen.map(|address| probe(address, app.clone(), shutdown.clone()));
@@ -168,6 +171,7 @@ pub async fn serve_on(
     watcher.await?;
     importer.await?;
     forgetter.await?;
+    reads.await?;
     witnesses.await?;
     indexer.await?;
     if let Some(probes) = probes {

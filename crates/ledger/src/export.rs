@@ -32,6 +32,32 @@ pub struct Manifest {
     pub checkpoint: String,
     /// The leaves' schema.
     pub schema_version: u8,
+    /// How many entries are withheld: their lines have the leaf's hash alone.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub withheld: u64,
+    /// How many entries the format has nothing for.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub left_out: u64,
+    /// By what the entries were chosen, in words.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub filter: String,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// What the line of an entry that is withheld begins with; the leaf's RFC 6962 hash in hexadecimal and `"}` follow.
+pub(crate) const WITHHELD: &str = "{\"withheld\":\"";
+
+/// Writes a line in place of a leaf that is withheld: its hash, so that the whole tree can still be computed, and how many
+/// entries there are, and where.
+///
+/// # Errors
+/// Whatever the writer answers.
+pub fn write_withheld(out: &mut impl Write, leaf: &[u8]) -> io::Result<()> {
+    writeln!(out, "{WITHHELD}{}\"}}", hexadecimal(&leaf_hash(leaf)))
 }
 
 /// Counts and hashes what is written through it.
@@ -132,6 +158,11 @@ impl<W: Write> CsvWriter<W> {
     pub fn finish(self) -> io::Result<W> {
         self.rows.into_inner().map_err(csv::IntoInnerError::into_error)
     }
+}
+
+/// What an entry says in the columns between its kind and its hash, in order; lists are words with spaces between.
+pub fn cells(body: &Body) -> Vec<String> {
+    Row::of(body).cells().collect()
 }
 
 /// What an entry puts in the columns between its kind and its hash.

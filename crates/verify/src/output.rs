@@ -21,6 +21,12 @@ pub(crate) fn words(verified: &Verified) -> String {
     let mut lines = vec![format!("{} entries of {} verify", report.entries, report.origin)];
     lines.extend(report.kinds.iter().map(|(kind, count)| format!("  {count:>8}  {kind}")));
     lines.push(format!("  root {}", report.root));
+    if report.withheld > 0 {
+        lines.push(format!(
+            "  {} entries are withheld: they are in their places, and what they say was not seen. Whether the entries together obey the ledger's rules cannot be told",
+            report.withheld
+        ));
+    }
     if report.older_checkpoints > 0 {
         lines.push(format!("  {} older checkpoints are prefixes", report.older_checkpoints));
     }

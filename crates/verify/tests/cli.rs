@@ -72,6 +72,9 @@ fn folder() -> TempDir {
         file_sha256: hexadecimal(&Sha256::digest(&file)),
         checkpoint: checkpoint(&leaves),
         schema_version: 1,
+        withheld: 0,
+        left_out: 0,
+        filter: String::new(),
     };
     fs::write(folder.path().join("ledger.ndjson"), file).unwrap();
     let manifest = serde_json::to_string(&manifest).unwrap();

@@ -1,28 +1,26 @@
 //! `concordat audit verify|export|prove|ask-witness|checkpoint`: read-only, also while the gateway runs.
 
-use std::{
-    fs::File,
-    io::{BufWriter, Write as _},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 use ledger::{
-    entry::Entry,
-    export::{CsvWriter, Hashed, Manifest, tiles::TilesExport, write_ndjson},
+    export::tiles::TilesExport,
     note::NoteSigner,
     proof::TlogProof,
     verify::{Report, Verifier},
     witness::AddCheckpoint,
 };
 use store::Archive;
-use verify::{Request, manifest_path};
+use verify::Request;
 
 use super::output;
-use crate::config;
+use crate::{audit_reads, clock::SystemEntropy, config};
 
 mod directory;
+mod files;
+
+use files::Filter;
 
 const PAGE: u32 = 1_000;
 
@@ -59,12 +57,14 @@ enum AuditVerb {
         /// The format.
         #[arg(long, default_value = "ndjson")]
         format: Format,
-        /// The file, for NDJSON and CSV.
+        /// The file, for every format but tiles.
         #[arg(long, conflicts_with = "to")]
         out: Option<PathBuf>,
         /// The directory, new or empty, for tiles.
         #[arg(long)]
         to: Option<PathBuf>,
+        #[command(flatten)]
+        filter: Filter,
     },
     /// Write a proof that an entry is in the ledger (C2SP tlog-proof), for whoever holds the entry.
     Prove {
@@ -104,6 +104,25 @@ enum Format {
     Csv,
     /// A C2SP tlog-tiles directory, which other programs verify too.
     Tiles,
+    /// For DuckDB, pandas and the like.
+    Parquet,
+    /// FHIR R4 AuditEvents, one a line; entries that are not about a person's record are left out.
+    FhirAuditEvent,
+    /// OCSF 1.6 API Activity events, one a line, for security monitoring.
+    Ocsf,
+}
+
+impl Format {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ndjson => "ndjson",
+            Self::Csv => "csv",
+            Self::Tiles => "tiles",
+            Self::Parquet => "parquet",
+            Self::FhirAuditEvent => "fhir-audit-event",
+            Self::Ocsf => "ocsf",
+        }
+    }
 }
 
 /// Runs the verb.
@@ -119,11 +138,15 @@ pub async fn run(arguments: AuditArguments) -> anyhow::Result<()> {
             say(&verify::verify(&request, &mut |_, _| ())?.report);
             Ok(())
         }
-        AuditVerb::Export { config, format: Format::Tiles, to, .. } => {
+        AuditVerb::Export { config, format: Format::Tiles, to, filter, .. } => {
+            anyhow::ensure!(
+                filter.is_empty(),
+                "a filter needs --format ndjson; tiles are of the whole ledger"
+            );
             export_tiles(&config, &to.context("say where the tiles go: --to")?).await
         }
-        AuditVerb::Export { config, format, out, .. } => {
-            export(&config, format, &out.context("say where the file goes: --out")?).await
+        AuditVerb::Export { config, format, out, filter, .. } => {
+            export(&config, format, &out.context("say where the file goes: --out")?, filter).await
         }
         AuditVerb::Prove { config, entry, out } => prove(&config, entry, &out).await,
         AuditVerb::AskWitness { config, old } => ask_witness(&config, old).await,
@@ -179,39 +202,34 @@ fn say(report: &Report) {
     }
 }
 
-async fn export(config: &Path, format: Format, out: &Path) -> anyhow::Result<()> {
+async fn export(config: &Path, format: Format, out: &Path, filter: Filter) -> anyhow::Result<()> {
+    files::check(format, &filter)?;
     let (settings, archive, public_key) = open(config).await?;
-    let head = archive.head().await?;
-    let file = File::create(out).with_context(|| out.display().to_string())?;
-    let mut hashed = Hashed::new(BufWriter::new(file));
-    if format == Format::Csv {
-        let mut rows = CsvWriter::new(&mut hashed)?;
-        each_leaf(&archive, head.size, |leaf| Ok(rows.write(&Entry::decode(leaf)?, leaf)?)).await?;
-        rows.finish()?;
-    } else {
-        each_leaf(&archive, head.size, |leaf| Ok(write_ndjson(&mut hashed, leaf)?)).await?;
-    }
-    let (mut writer, file_sha256) = hashed.finish();
-    writer.flush()?;
-    let manifest = Manifest {
-        origin: settings.ledger.origin,
-        public_key,
+    let what = format!("export {} {}", format.name(), filter.words());
+    note_read(&settings, &archive, what.trim()).await?;
+    let origin = settings.ledger.origin;
+    files::write(files::Export { archive: &archive, origin, public_key, format, filter, out }).await
+}
+
+/// Reading the ledger out is an entry. The gateway writes it, since it alone writes.
+async fn note_read(settings: &config::Settings, archive: &Archive, what: &str) -> anyhow::Result<()> {
+    let note = audit_reads::Note {
+        what: what.to_owned(),
+        by_operator: config::operator(),
         from: 0,
-        until: head.size,
-        format: format!("{format:?}").to_lowercase(),
-        file_sha256,
-        checkpoint: head.checkpoint,
-        schema_version: ledger::entry::SCHEMA_VERSION,
+        until: archive.head().await?.size,
     };
-    let beside = manifest_path(out);
-    std::fs::write(&beside, format!("{}\n", serde_json::to_string_pretty(&manifest)?))
-        .with_context(|| beside.display().to_string())?;
-    output::line(&format!("{} entries in {}, manifest in {}", head.size, out.display(), beside.display()));
-    Ok(())
+    audit_reads::leave(&settings.ledger.database, &SystemEntropy, &note).with_context(|| {
+        format!(
+            "{}: nothing is exported unless that is recorded",
+            audit_reads::folder(&settings.ledger.database).display()
+        )
+    })
 }
 
 async fn export_tiles(config: &Path, to: &Path) -> anyhow::Result<()> {
-    let (_, archive, public_key) = open(config).await?;
+    let (settings, archive, public_key) = open(config).await?;
+    note_read(&settings, &archive, "export tiles").await?;
     let head = archive.head().await?;
     let mut export = TilesExport::new(directory::Directory::new_or_empty(to)?);
     each_leaf(&archive, head.size, |leaf| Ok(export.entry(leaf)?)).await?;

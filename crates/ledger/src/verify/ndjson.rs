@@ -5,7 +5,11 @@ use std::io::{self, BufRead, Read as _};
 use sha2::{Digest, Sha256};
 
 use super::{Fault, Report, Unverified, Verifier};
-use crate::{entry::LEAF_BYTES_MAX, export::Manifest, tree::hexadecimal};
+use crate::{
+    entry::LEAF_BYTES_MAX,
+    export::{Manifest, WITHHELD},
+    tree::{Hash, hexadecimal},
+};
 
 /// Verifies every line, the checkpoint in the manifest, and the manifest itself. `progress` is told how many
 /// entries were read and how many there should be.
@@ -18,6 +22,9 @@ pub fn verify_ndjson(
     mut file: impl BufRead,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Report, Unverified<io::Error>> {
+    if manifest.withheld > 0 {
+        verifier.expect_in_part();
+    }
     let mut hasher = Sha256::new();
     let mut line = Vec::new();
     let mut count = 0;
@@ -34,16 +41,34 @@ pub fn verify_ndjson(
             let detail = "its line does not end within 16 KiB: the file was cut off or changed here";
             return Err(Fault::at(count, "line", detail).into());
         };
-        verifier.entry(leaf)?;
+        if let Some(spelled) = leaf.strip_prefix(WITHHELD.as_bytes()) {
+            let hash = withheld(spelled).ok_or_else(|| Fault::at(count, "line", "its hash is not one"))?;
+            verifier.withheld(hash)?;
+        } else {
+            verifier.entry(leaf)?;
+        }
         count += 1;
         progress(count, manifest.until);
     }
     let report = verifier.finish(&manifest.checkpoint)?;
-    if manifest.from != 0 || manifest.until != report.entries || manifest.origin != report.origin {
+    let as_said = manifest.until == report.entries && manifest.withheld == report.withheld;
+    if manifest.from != 0 || !as_said || manifest.origin != report.origin {
         return Err(Fault::of_log("manifest", "the manifest is of another file than this").into());
     }
     if manifest.file_sha256 != hexadecimal(&hasher.finalize()) {
         return Err(Fault::of_log("manifest", "the manifest has another digest than the file's").into());
     }
     Ok(report)
+}
+
+/// The hash in a line that stands for an entry that is withheld, from where it begins.
+fn withheld(spelled: &[u8]) -> Option<Hash> {
+    let digits = spelled.strip_suffix(b"\"}").filter(|digits| digits.len() == 64)?;
+    let mut hash = [0; 32];
+    for (byte, pair) in hash.iter_mut().zip(digits.chunks(2)) {
+        let is_lower = pair.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+        let text = std::str::from_utf8(pair).ok().filter(|_| is_lower)?;
+        *byte = u8::from_str_radix(text, 16).ok()?;
+    }
+    Some(hash)
 }

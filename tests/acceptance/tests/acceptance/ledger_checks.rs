@@ -182,3 +182,71 @@ async fn no_leaf_and_no_table_names_anybody() {
     let found: Vec<_> = values.iter().filter(|value| text.contains(value.as_str())).collect();
     assert!(found.is_empty(), "{found:?}");
 }
+
+#[tokio::test]
+async fn an_export_from_the_command_line_is_an_entry_and_one_in_part_verifies() {
+    let world = with_a_few_entries().await;
+    let folder = world.stop().await;
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let config = at("concordat.toml");
+    let export = async |arguments: &[&str]| {
+        let verb = ["concordat", "audit", "export", "--config", config.as_str()];
+        cli::run(cli::Arguments::parse_from(verb.iter().chain(arguments)))
+            .await
+            .map_err(|error| format!("{error:#}"))
+    };
+    for format in ["csv", "parquet", "fhir-audit-event", "ocsf"] {
+        let out = at(format);
+        export(&["--format", format, "--out", &out]).await.unwrap();
+        assert!(std::fs::metadata(&out).unwrap().len() > 100, "{format}");
+        let filtered = export(&["--format", format, "--kind", "release", "--out", &out]).await.unwrap_err();
+        assert!(filtered.contains("needs --format ndjson"), "{filtered}");
+    }
+    let part = at("part");
+    let asked =
+        ["--organisation", "gmca", "--from", "2026-11-01T00:00:00Z", "--kind", "release", "--out", &part];
+    export(&asked).await.unwrap();
+    let request = verify::Request { path: part.into(), ..verify::Request::default() };
+    let report = verify::verify(&request, &mut |_, _| ()).unwrap().report;
+    assert_eq!(report.kinds.keys().copied().collect::<Vec<_>>(), ["release"]);
+    assert!(report.withheld > 0 && !report.order_checked);
+    // Where that it was read cannot be noted, nothing is exported.
+    let notes = folder.path().join("concordat.reads");
+    let count = std::fs::read_dir(&notes).unwrap().count();
+    std::fs::rename(&notes, folder.path().join("kept")).unwrap();
+    std::fs::write(&notes, "in the way").unwrap();
+    let unnoted = export(&["--out", &at("unnoted")]).await.unwrap_err();
+    assert!(unnoted.contains("nothing is exported unless that is recorded"), "{unnoted}");
+    assert!(!folder.path().join("unnoted").exists());
+    std::fs::remove_file(&notes).unwrap();
+    std::fs::rename(folder.path().join("kept"), &notes).unwrap();
+    std::fs::write(notes.join("broken.json"), "{}").unwrap();
+    // The gateway takes the notes in.
+    let world = World::start(folder, 1_000).await;
+    let folder = gateway::audit_reads::folder(&world.settings.ledger.database);
+    let reads = async || {
+        let entries = world.entries().await.into_iter();
+        entries
+            .filter_map(|entry| match entry.body {
+                ledger::entry::Body::AuditRead { what, by_operator, .. } => Some((what, by_operator)),
+                _ => None,
+            })
+            .collect::<Vec<_>>()
+    };
+    for _ in 0..200 {
+        if reads().await.len() >= count && folder.join("broken.refused").exists() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let reads = reads().await;
+    assert_eq!(reads.len(), count, "{reads:?}");
+    assert!(
+        reads
+            .iter()
+            .any(|(what, _)| what
+                == "export ndjson organisation gmca, kind release, from 2026-11-01T00:00:00Z")
+    );
+    assert!(reads.iter().all(|(_, by)| !by.is_empty()));
+    assert!(folder.join("broken.refused").exists());
+}

@@ -126,6 +126,9 @@ fn manifest(file: &[u8], leaves: &[Vec<u8>]) -> Manifest {
         file_sha256: hexadecimal(&Sha256::digest(file)),
         checkpoint: checkpoint(leaves),
         schema_version: 1,
+        withheld: 0,
+        left_out: 0,
+        filter: String::new(),
     }
 }
 
@@ -209,4 +212,93 @@ fn people_who_are_linked_in_chains_stay_one_person() {
     bodies.extend(seen("e4", ["a2", "b1"]));
     bodies.extend([objection("a1"), Body::Intent(decided("d", "s1")), release("d", "s1")]);
     assert_eq!(fault_of(bodies), (Some(12), "release-after-objection"));
+}
+
+/// Lines of which some are withheld, with their manifest.
+fn in_part(whole: &[Vec<u8>], shown: impl Fn(usize) -> bool) -> (Vec<u8>, Manifest) {
+    let mut file = Vec::new();
+    for (place, leaf) in whole.iter().enumerate() {
+        if shown(place) {
+            crate::export::write_ndjson(&mut file, leaf).unwrap();
+        } else {
+            crate::export::write_withheld(&mut file, leaf).unwrap();
+        }
+    }
+    let withheld = (0..whole.len()).filter(|place| !shown(*place)).count() as u64;
+    let manifest = Manifest {
+        origin: "ledger.example/test".to_owned(),
+        public_key: signer().verifier_key(),
+        from: 0,
+        until: whole.len() as u64,
+        format: "ndjson".to_owned(),
+        file_sha256: hexadecimal(&Sha256::digest(&file)),
+        checkpoint: checkpoint(whole),
+        schema_version: 1,
+        withheld,
+        left_out: 0,
+        filter: "kind release".to_owned(),
+    };
+    (file, manifest)
+}
+
+fn verified_in_part(file: &[u8], manifest: &Manifest) -> Result<Report, &'static str> {
+    let verifier = Verifier::new(&signer().verifier_key()).unwrap();
+    verify_ndjson(verifier, manifest, file, &mut |_, _| ()).map_err(|error| match error {
+        Unverified::Fault(fault) => fault.code,
+        Unverified::Unreadable(_) => "unreadable",
+    })
+}
+
+#[test]
+fn what_is_withheld_is_counted_in_its_place_and_nothing_can_be_hidden_behind_it() {
+    let whole = leaves(good());
+    let (file, manifest) = in_part(&whole, |place| place % 3 == 0);
+    let report = verified_in_part(&file, &manifest).unwrap();
+    assert_eq!((report.entries, report.withheld), (whole.len() as u64, manifest.withheld));
+    assert!(!report.order_checked && report.withheld > 0);
+    let digest =
+        |file: &[u8]| Manifest { file_sha256: hexadecimal(&Sha256::digest(file)), ..manifest.clone() };
+    let lines: Vec<&[u8]> = file.split_inclusive(|byte| *byte == b'\n').collect();
+    let joined = |lines: &[&[u8]]| lines.concat();
+    // A withheld hash changed, one removed, two swapped, an entry passed off as withheld, and the other way round.
+    let mut changed = lines.clone();
+    let other = String::from_utf8(lines[1].to_vec()).unwrap().replace(['0', '1'], "2");
+    changed[1] = other.as_bytes();
+    let mut removed = lines.clone();
+    removed.remove(1);
+    let mut swapped = lines.clone();
+    swapped.swap(1, 2);
+    let mut hidden = Vec::new();
+    crate::export::write_withheld(&mut hidden, b"something else").unwrap();
+    let mut replaced = lines.clone();
+    replaced[3] = &hidden;
+    let mut appended = lines.clone();
+    appended.push(&hidden);
+    for (what, lines) in [
+        ("changed", changed),
+        ("removed", removed),
+        ("swapped", swapped),
+        ("replaced", replaced),
+        ("appended", appended),
+    ] {
+        let file = joined(&lines);
+        assert!(verified_in_part(&file, &digest(&file)).is_err(), "{what}");
+    }
+    // A manifest that does not say so, or says another number.
+    for withheld in [0, 1, manifest.withheld + 1] {
+        let manifest = Manifest { withheld, ..manifest.clone() };
+        assert!(verified_in_part(&file, &manifest).is_err(), "{withheld}");
+    }
+    for spelled in ["{\"withheld\":\"00\"}\n", "{\"withheld\":\"\"}\n"] {
+        let mut lines = lines.clone();
+        lines[1] = spelled.as_bytes();
+        let file = joined(&lines);
+        assert_eq!(verified_in_part(&file, &digest(&file)), Err("line"), "{spelled}");
+    }
+    let upper = String::from_utf8(lines[1].to_vec()).unwrap().replace("withheld", "\u{0}").to_uppercase();
+    let upper = upper.replace('\u{0}', "withheld");
+    let mut lines = lines;
+    lines[1] = upper.as_bytes();
+    let file = joined(&lines);
+    assert_eq!(verified_in_part(&file, &digest(&file)), Err("line"), "a hash has one spelling");
 }

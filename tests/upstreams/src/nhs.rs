@@ -22,7 +22,7 @@ use crate::{
 pub const BASE_PATH: &str = "/personal-demographics/FHIR/R4";
 
 /// How much longer it takes to answer with a record than that there is none, for [`Crowd::Fetched`].
-const FETCHING: Duration = Duration::from_millis(5);
+const FETCHING: Duration = Duration::from_millis(20);
 
 /// A number whose record was marked invalid.
 pub const INVALIDATED: &str = "9990000174";
@@ -83,7 +83,7 @@ pub enum Crowd {
     Dead,
     /// They are young. Numbers from 9993.
     Young,
-    /// They are young, and their records take 5 ms to find. Numbers from 9994.
+    /// They are young, and their records take 20 ms to find. Numbers from 9994.
     Fetched,
     /// Nobody has these numbers, from 9996.
     Nobody,

@@ -10,7 +10,7 @@
 //! distributions fail a round with a chance of about 1 in 2,000, and three rounds in a row never; a machine that is
 //! busy for a while disturbs neighbours in the random order alike. What can be missed: an effect inside the band, which
 //! is a shift of about a third of a standard deviation. Every round therefore also shows that the same statistic finds a
-//! refusal that is answered at once; and a record holder that needs 5 ms longer for a record than for none is found
+//! refusal that is answered at once; and a record holder that needs 20 ms longer for a record than for none is found
 //! where answers are not held until fixed times, and is not where they are.
 
 use std::{collections::BTreeMap, time::Instant};

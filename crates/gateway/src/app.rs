@@ -6,9 +6,10 @@ use arc_swap::ArcSwap;
 use connectors::Connectors;
 use sharing::PolicySet;
 use store::{Store, trail::TrailIndex};
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 
 use crate::{
+    alerts::{deliver::Notifier, evaluate::Evaluator},
     caller::Authenticator,
     clock::{Clock, Entropy},
 };
@@ -65,6 +66,11 @@ pub struct App {
     pub limits: RequestLimits,
     /// The index for searching the trail.
     pub trail: TrailIndex,
+    /// What counts for alerts, beside the requests.
+    pub evaluator: Evaluator,
+    /// How people are told of alerts.
+    pub notifier: Notifier,
+    pub(crate) delivering: Mutex<()>,
     policies: ArcSwap<InForce>,
     pub(crate) places: Arc<Semaphore>,
 }
@@ -79,15 +85,30 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
     pub limits: RequestLimits,
+    pub notifier: Notifier,
 }
 
 impl App {
     /// Brings everything together.
     pub fn new(parts: Parts, policies: InForce) -> Self {
-        let Parts { store, trail, connectors, authenticator, clock, entropy, limits } = parts;
+        let Parts { store, trail, connectors, authenticator, clock, entropy, limits, notifier } = parts;
         let places = Arc::new(Semaphore::new(limits.requests_max));
         let policies = ArcSwap::from_pointee(policies);
-        Self { store, connectors, authenticator, clock, entropy, limits, trail, policies, places }
+        let (evaluator, delivering) = (Evaluator::default(), Mutex::new(()));
+        Self {
+            store,
+            connectors,
+            authenticator,
+            clock,
+            entropy,
+            limits,
+            trail,
+            evaluator,
+            notifier,
+            delivering,
+            policies,
+            places,
+        }
     }
 
     /// The policies in force.

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use sharing::{
     BreakGlassId, SubjectIdentifier,
+    alerting::Kind,
     decide::may_break_glass,
     policy::hexadecimal,
     subject::{BreakGlass, BreakGlassReason},
@@ -92,8 +93,8 @@ pub async fn declare(State(app): State<Arc<App>>, request: Request) -> Response 
             Ok(parsed) => parsed,
             Err(problem) => return Err(received.refuse(&app, problem, "/v1/break-glass").await),
         };
-        let rule = alerts::Rule::BreakGlassDeclared;
-        let review_due = rule.review_due(now);
+        let kind = Kind::BreakGlassDeclared;
+        let review_due = app.policies().set.alerts().review_due(kind, now);
         let subject = resolve(&app, &identifier).await?;
         let entry = Body::BreakGlassDeclared {
             break_glass_id: declared.id.to_string(),
@@ -117,7 +118,8 @@ pub async fn declare(State(app): State<Arc<App>>, request: Request) -> Response 
             recorded_at: now,
             ended_at: None,
         };
-        let alert = alerts::raise(&app, rule, &declared.organisation, declared.id.as_str(), now);
+        let about = Some(&received.caller);
+        let alert = alerts::raise(&app, kind, &declared.organisation, declared.id.as_str(), about, now);
         let changes = vec![Change::KnowSubject(subject), Change::RecordFact(Box::new(row)), alert];
         let committed = commit(&app, &received, entry, changes).await?;
         let body = BreakGlassBody {

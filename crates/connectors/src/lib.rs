@@ -5,6 +5,8 @@
 //! the identifier. Redirects are never followed, proxies never used, answers capped while they arrive, and
 //! whatever a record holder says when it fails is thrown away unread. This crate cannot see the store.
 
+pub mod notify;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use reqwest::{Certificate, Client, Identity, StatusCode, header};

@@ -6,9 +6,10 @@ use arc_swap::ArcSwap;
 use connectors::Connectors;
 use sharing::PolicySet;
 use store::{Store, trail::TrailIndex};
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 
 use crate::{
+    alerts::{deliver::Notifier, evaluate::Evaluator},
     caller::Authenticator,
     clock::{Clock, Entropy, SET_MAX},
     witnessed::Witnessing,
@@ -68,6 +69,11 @@ pub struct App {
     pub trail: TrailIndex,
     /// Who cosigns the ledger, where anybody is asked to.
     pub witnessing: Option<Witnessing>,
+    /// What counts for alerts, beside the requests.
+    pub evaluator: Evaluator,
+    /// How people are told of alerts.
+    pub notifier: Notifier,
+    pub(crate) delivering: Mutex<()>,
     policies: ArcSwap<InForce>,
     pub(crate) places: Arc<Semaphore>,
 }
@@ -83,15 +89,31 @@ pub struct Parts {
     pub entropy: Arc<dyn Entropy>,
     pub limits: RequestLimits,
     pub witnessing: Option<Witnessing>,
+    pub notifier: Notifier,
 }
 
 impl App {
     /// Brings everything together.
     pub fn new(parts: Parts, policies: InForce) -> Self {
-        let Parts { store, trail, connectors, authenticator, clock, entropy, limits, witnessing } = parts;
+        let Parts { store, trail, connectors, authenticator, clock, entropy, limits, witnessing, notifier } = parts;
         let places = Arc::new(Semaphore::new(limits.requests_max));
         let policies = ArcSwap::from_pointee(policies);
-        Self { store, connectors, authenticator, clock, entropy, limits, trail, witnessing, policies, places }
+        let (evaluator, delivering) = (Evaluator::default(), Mutex::new(()));
+        Self {
+            store,
+            connectors,
+            authenticator,
+            clock,
+            entropy,
+            limits,
+            trail,
+            witnessing,
+            evaluator,
+            notifier,
+            delivering,
+            policies,
+            places,
+        }
     }
 
     /// Whether the time can be believed: the clock was not set while the process ran, and is not behind the ledger's.

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{config, serve, telemetry};
 
+pub mod alerts;
 pub mod audit;
 pub mod decision;
 #[cfg(feature = "demo")]
@@ -44,6 +45,8 @@ enum Verb {
     Simulate(demo::SimulateArguments),
     /// Check, test and print the policies.
     Policy(policy::PolicyArguments),
+    /// Try out changed rules of alerts over the past.
+    Alerts(alerts::AlertsArguments),
     /// Verify and export the ledger.
     Audit(audit::AuditArguments),
     /// Check the receipts that a partner keeps.
@@ -102,6 +105,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Decision(arguments) => decision::run(arguments).await,
         Verb::Ndo(arguments) => ndo::run(&arguments),
         Verb::Privacy(arguments) => privacy::run(arguments).await,
+        Verb::Alerts(arguments) => alerts::run(arguments).await,
         Verb::Audit(arguments) => audit::run(arguments).await,
         Verb::Receipt(arguments) => receipt::run(arguments).await,
         Verb::Witness(arguments) => witness::run(arguments).await,
@@ -115,7 +119,8 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
 
 async fn check_config(path: &std::path::Path) -> anyhow::Result<()> {
     let settings = config::load(path)?;
-    crate::policies::load(&settings.policies)?;
+    let set = crate::policies::load(&settings.policies)?;
+    serve::notifier(&settings, &set)?;
     crate::caller::Registry::load(settings.systems.clone(), settings.issuers.clone()).await?;
     config::read_key(&settings.ledger.signing_key)?;
     config::read_keys(&settings.ledger.lookup_key)?;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde::Deserialize;
-use sharing::identifier::ProviderId;
+use sharing::{OrganisationId, identifier::ProviderId};
 
 use crate::{
     app::RequestLimits,
@@ -36,6 +36,8 @@ pub struct Settings {
     #[serde(default)]
     pub telemetry: TelemetrySettings,
     pub providers: BTreeMap<ProviderId, ProviderSettings>,
+    #[serde(default)]
+    pub alerts: AlertSettings,
     pub issuers: Vec<IssuerSettings>,
     pub systems: Vec<SystemSettings>,
 }
@@ -131,6 +133,65 @@ impl LimitSettings {
 pub struct TelemetrySettings {
     pub otlp_endpoint: Option<String>,
     pub log_filter: Option<String>,
+}
+
+/// How people are told of alerts.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "described in deploy/concordat.example.toml")]
+pub struct AlertSettings {
+    pub smtp: Option<SmtpSettings>,
+    pub organisations: BTreeMap<OrganisationId, TellSettings>,
+}
+
+/// The mail server.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "described in deploy/concordat.example.toml")]
+pub struct SmtpSettings {
+    pub host: String,
+    pub port: u16,
+    pub security: SmtpSecurity,
+    pub from: String,
+    #[serde(default)]
+    pub trusted: Option<PathBuf>,
+    #[serde(default)]
+    pub user: Option<String>,
+    #[serde(default)]
+    pub password: Option<PathBuf>,
+}
+
+/// How the mail server is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "described in deploy/concordat.example.toml")]
+pub enum SmtpSecurity {
+    StartTls,
+    Tls,
+    Loopback,
+}
+
+/// How an organisation's privacy officers are told.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "described in deploy/concordat.example.toml")]
+pub struct TellSettings {
+    #[serde(default)]
+    pub webhook: Option<WebhookSettings>,
+    #[serde(default)]
+    pub email: Vec<String>,
+    #[serde(default)]
+    pub escalation_email: Vec<String>,
+}
+
+/// A receiver of webhooks.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "described in deploy/concordat.example.toml")]
+pub struct WebhookSettings {
+    pub url: String,
+    pub secret: PathBuf,
+    pub trusted: PathBuf,
 }
 
 /// How this deployment reaches a record holder.
@@ -234,6 +295,12 @@ pub fn load(path: &Path) -> Result<Settings, ConfigError> {
     }
     for provider in settings.providers.values_mut() {
         [&mut provider.trusted, &mut provider.certificate, &mut provider.key].into_iter().for_each(anchor);
+    }
+    if let Some(smtp) = &mut settings.alerts.smtp {
+        smtp.trusted.iter_mut().chain(&mut smtp.password).for_each(anchor);
+    }
+    for webhook in settings.alerts.organisations.values_mut().filter_map(|tell| tell.webhook.as_mut()) {
+        [&mut webhook.secret, &mut webhook.trusted].into_iter().for_each(anchor);
     }
     for issuer in &mut settings.issuers {
         match &mut issuer.keys {

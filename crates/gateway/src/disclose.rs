@@ -10,12 +10,13 @@ use ledger::entry::{AgreementRef, Body, Decided};
 use sharing::{
     Decision, Denial, Permit, Provider, Pseudonym, Question, Reason, SubjectIdentifier, SubjectState,
     agreement::london_day,
+    alerting::Kind,
     decide::{
         AgreementReference, Asked, Authority, ConfirmedPermit, Obligations, Referral, Step, Withheld, decide,
         decide_with_facts,
     },
     identifier::{BreakGlassId, DecisionId, ItemId, ProviderId},
-    minimise::{ExamineFault, Examined, MinimisedRecord},
+    minimise::{ExamineFault, Examined, Familiar, MinimisedRecord},
     restriction::Marking,
     subject::RecordFacts,
 };
@@ -24,7 +25,11 @@ use store::{
 };
 
 use crate::{
-    alerts, answer_time,
+    alerts::{
+        self,
+        familiar::{self, Known},
+    },
+    answer_time,
     app::{App, InForce},
     caller::{Caller, Context},
     clock, edge, kept,
@@ -110,7 +115,8 @@ async fn walk(app: &App, ask: Ask) -> Result<Answer, Refusal> {
             .state(std::slice::from_ref(&subject.pseudonym), std::slice::from_ref(&ask.question.subject), at)
             .await?;
         let decision = decide(&ask.question, &walk.policies.set, &state, at);
-        match walk.record_decision(&decision, subject.clone(), at).await {
+        let familiar = walk.familiar(std::slice::from_ref(&ask.question.subject), at).await?;
+        match walk.record_decision(&decision, subject.clone(), &familiar, at).await {
             Err(CommitError::Changed) => {}
             Err(error) => return Err(commit_problem(error).into()),
             Ok(committed) => {
@@ -155,6 +161,7 @@ impl Walk<'_> {
         &self,
         decision: &Decision,
         subject: Resolved,
+        familiar: &Known,
         at: Timestamp,
     ) -> Result<Committed, CommitError> {
         let (entry, opens) = match decision {
@@ -177,6 +184,8 @@ impl Walk<'_> {
         });
         let name = subject.pseudonym.clone();
         submission.changes.push(Change::KnowSubject(subject));
+        let found = familiar.kinds(&self.ask.caller);
+        submission.changes.extend(familiar::alerts(self.app, &self.ask.caller, &found, self.decision_id, at));
         if matches!(decision, Decision::Refer(_)) {
             submission.changes.extend(referrals::opened(
                 self.app,
@@ -278,7 +287,7 @@ impl Walk<'_> {
         };
         let mut learned = Learned::default();
         if denial.reasons.contains(&Reason::Restricted) {
-            learned.changes = self.alert_holder(alerts::Rule::RestrictedAttempt, self.app.clock.now());
+            learned.changes = self.alert_holder(Kind::RestrictedAttempt, self.app.clock.now());
         }
         learned.changes.push(Change::CloseIntent(self.decision_id.to_owned()));
         let reasons = denial.reasons.iter().map(|reason| reason.as_str().to_owned()).collect();
@@ -296,6 +305,7 @@ impl Walk<'_> {
         else {
             return;
         };
+        let Ok(_) = self.familiar(std::slice::from_ref(&question.subject), at).await else { return };
         let (policies, facts) = (self.app.policies(), RecordFacts::default());
         std::hint::black_box(decide_with_facts(question, &policies.set, &state, &facts, at));
     }
@@ -407,7 +417,7 @@ impl Walk<'_> {
             let state = self.state(&names, &identifiers, at).await?;
             let mut learned = Learned::of(examined, &state, &known, provider);
             if state.restricted || examined.facts().restricted {
-                learned.changes.extend(self.alert_holder(alerts::Rule::RestrictedAttempt, at));
+                learned.changes.extend(self.alert_holder(Kind::RestrictedAttempt, at));
             }
             let question = &self.ask.question;
             let confirmed = match permit.confirm(question, &self.app.policies().set, &state, examined, at) {
@@ -415,6 +425,7 @@ impl Walk<'_> {
                 Err(denial) => return Err(self.refuse_after_all(&denial, learned).await),
             };
             let record = confirmed.minimise(provider, examined, at);
+            learned.changes.extend(self.alerts_of_record(provider, examined, &state, at).await?);
             let salt = kept::salt(self.app.entropy.as_ref());
             failpoint::at("before-release");
             match self.record_release(&confirmed, (&record, &salt), &state, learned, at).await {
@@ -515,14 +526,47 @@ impl Walk<'_> {
         if permit.break_glass().is_none() {
             return Vec::new();
         }
-        self.alert_holder(alerts::Rule::BreakGlassUsed, at)
+        self.alert_holder(Kind::BreakGlassUsed, at)
     }
 
     /// Raises an alert with the organisation that answers for the record holder. Never with the one that asks:
     /// an alert says something about the person.
-    fn alert_holder(&self, rule: alerts::Rule, at: Timestamp) -> Vec<Change> {
+    fn alert_holder(&self, kind: Kind, at: Timestamp) -> Vec<Change> {
         let Some(holder) = self.policies.set.provider(&self.ask.question.provider) else { return Vec::new() };
-        vec![alerts::raise(self.app, rule, holder.organisation(), self.decision_id, at)]
+        let about = Some(&self.ask.caller);
+        vec![alerts::raise(self.app, kind, holder.organisation(), self.decision_id, about, at)]
+    }
+
+    /// What is registered that bears on these identifiers.
+    async fn familiar(&self, identifiers: &[SubjectIdentifier], at: Timestamp) -> Result<Known, Refusal> {
+        let holder = self.policies.set.provider(&self.ask.question.provider);
+        let holder = holder.map(Provider::organisation);
+        let known = familiar::known(self.app, &self.ask.caller, holder, identifiers, at).await;
+        known.map_err(|error| internal(&error).into())
+    }
+
+    /// What a record that is about to be told shows of practitioner and person.
+    async fn alerts_of_record(
+        &self,
+        provider: &Provider,
+        examined: &Examined,
+        state: &SubjectState,
+        at: Timestamp,
+    ) -> Result<Vec<Change>, Refusal> {
+        let (caller, facts) = (&self.ask.caller, examined.facts());
+        let known = self.familiar(&facts.identifiers, at).await?;
+        let mut found = known.kinds(caller);
+        let is_own = |which, value: &str| known.is_own(self.app, &caller.organisation, which, value);
+        let hidden = state.restricted || facts.restricted || facts.unconfirmed;
+        for which in examined.resembles(provider, is_own) {
+            match which {
+                Familiar::Surname => found.push((Kind::SameSurname, caller.organisation.clone())),
+                // Where a restricted person lives is not to be said, nor that it is where somebody else does.
+                Familiar::Uprn if hidden => {}
+                Familiar::Uprn => found.push((Kind::SameUprn, caller.organisation.clone())),
+            }
+        }
+        Ok(familiar::alerts(self.app, caller, &found, self.decision_id, at))
     }
 
     fn answer(

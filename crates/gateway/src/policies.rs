@@ -31,10 +31,12 @@ pub enum PoliciesError {
 }
 
 /// Folders, what their files end with, and whether a set can do without.
-const FOLDERS: [(&str, &str, bool); 7] = [
+const FOLDERS: [(&str, &str, bool); 9] = [
     ("access", "cedar", true),
     ("access", "json", true),
     ("agreements", "toml", false),
+    ("alert-cases", "toml", true),
+    ("alerts", "toml", true),
     ("cases", "toml", true),
     ("catalogue", "toml", false),
     ("guardrails", "cedar", true),

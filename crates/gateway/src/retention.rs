@@ -39,6 +39,9 @@ pub fn entry(ground: &str, what: &Forgettable, request: Option<String>, by: Opti
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn apply(app: &App) -> Result<usize, StoreError> {
+    let mut ended = Submission::of(app.clock.now(), Vec::new());
+    ended.changes.push(Change::ForgetEndedMarks); // their end was in the entry that registered them
+    app.store.commit(ended).await.map_err(|error| StoreError::Ledger(error.to_string()))?;
     let Some(retention) = app.policies().set.retention().cloned() else { return Ok(0) };
     let (cutoffs, scope) = (cutoffs(&retention, app.clock.as_ref()), Scope::default());
     let mut forgotten = 0;

@@ -13,6 +13,8 @@ use crate::{
     problem::{Problem, Refusal},
 };
 
+pub mod alert_marks;
+pub mod alert_rules;
 pub mod alerts;
 pub mod audit_log;
 pub mod authzen;
@@ -78,6 +80,13 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(alerts::list))
         .routes(routes!(alerts::acknowledge))
         .routes(routes!(alerts::review))
+        .routes(routes!(alerts::show))
+        .routes(routes!(alert_rules::rules))
+        .routes(routes!(alert_rules::deliveries))
+        .routes(routes!(alert_rules::retry))
+        .routes(routes!(alert_marks::practitioner))
+        .routes(routes!(alert_marks::watch))
+        .routes(routes!(alert_marks::unwatch))
         .routes(routes!(referrals::list))
         .routes(routes!(referrals::show))
         .routes(routes!(referrals::request))

@@ -4,19 +4,26 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
-use connectors::{Connectors, Route};
+use connectors::{
+    Connectors, Route,
+    notify::{self, MailSecurity, MailServer, Mailer, Webhook},
+};
 use ledger::entry::Body;
+use sharing::PolicySet;
 use store::{Store, Submission, trail::TrailIndex};
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    alerts,
+    alerts::{
+        self,
+        deliver::{Channels, Notifier},
+    },
     app::{App, Parts},
     audit_reads,
     caller::{Authenticator, Registry},
     clock::{Clock, Entropy, SystemClock, SystemEntropy},
-    config::{self, Settings, TlsSettings},
+    config::{self, Settings, SmtpSecurity, SmtpSettings, TlsSettings},
     listener::{self, HandshakeRefusal},
     opt_outs, policies, retention, routes, tls,
     witnessed::{self, Witnessing},
@@ -73,7 +80,8 @@ pub async fn build(
     let witnessing = witnessing
         .map(|witnessing| Witnessing::new(witnessing, &settings.ledger.database, &store, clock.now()))
         .transpose()?;
-    let parts = Parts { store, trail, connectors, authenticator, clock, entropy, limits, witnessing };
+    let notifier = notifier(settings, &in_force.set)?;
+    let parts = Parts { store, trail, connectors, authenticator, clock, entropy, limits, witnessing, notifier };
     Ok(Arc::new(App::new(parts, in_force)))
 }
 
@@ -118,6 +126,55 @@ fn connectors(settings: &Settings) -> anyhow::Result<Connectors> {
     Ok(Connectors::new(all)?)
 }
 
+/// How people are told of alerts.
+///
+/// # Errors
+/// Which setting cannot be used, and why.
+pub fn notifier(settings: &Settings, set: &PolicySet) -> anyhow::Result<Notifier> {
+    let mut channels = std::collections::BTreeMap::new();
+    for (id, tell) in &settings.alerts.organisations {
+        let section = || format!("settings: [alerts.organisations.{id}]");
+        anyhow::ensure!(set.organisation(id).is_some(), "{}: no policy file defines it", section());
+        let mails = !tell.email.is_empty() || !tell.escalation_email.is_empty();
+        anyhow::ensure!(
+            !mails || settings.alerts.smtp.is_some(),
+            "{}: e-mail needs [alerts.smtp]",
+            section()
+        );
+        let boxes = |of: &[String]| of.iter().map(|one| notify::mailbox(one)).collect::<Result<Vec<_>, _>>();
+        let webhook = tell.webhook.as_ref().map(|webhook| {
+            let (secret, trusted) = (config::read(&webhook.secret)?, config::read(&webhook.trusted)?);
+            anyhow::Ok(Webhook::new(&webhook.url, &secret, &trusted)?)
+        });
+        let of = Channels {
+            webhook: webhook.transpose().with_context(section)?,
+            mail: boxes(&tell.email).with_context(section)?,
+            escalation: boxes(&tell.escalation_email).with_context(section)?,
+        };
+        channels.insert(id.clone(), of);
+    }
+    let mailer = settings.alerts.smtp.as_ref().map(mailer).transpose().context("settings: [alerts.smtp]")?;
+    let public_url = settings.public_url.trim_end_matches('/').to_owned();
+    Ok(Notifier { channels, mailer, public_url })
+}
+
+fn mailer(smtp: &SmtpSettings) -> anyhow::Result<Mailer> {
+    let trusted = smtp.trusted.as_deref().map(config::read).transpose()?.unwrap_or_default();
+    let password = smtp.password.as_deref().map(config::read).transpose()?.map(zeroize::Zeroizing::new);
+    let login = match (&smtp.user, &password) {
+        (Some(user), Some(password)) => Some((user.as_str(), password.trim())),
+        (None, None) => None,
+        _ => anyhow::bail!("`user` and `password` come together"),
+    };
+    let security = match smtp.security {
+        SmtpSecurity::StartTls => MailSecurity::StartTls,
+        SmtpSecurity::Tls => MailSecurity::Tls,
+        SmtpSecurity::Loopback => MailSecurity::Loopback,
+    };
+    let (host, port, from) = (smtp.host.as_str(), smtp.port, smtp.from.as_str());
+    Ok(Mailer::new(&MailServer { host, port, security, trusted_pem: &trusted, login, from })?)
+}
+
 /// Serves until told to stop, then lets requests finish.
 ///
 /// # Errors
@@ -149,6 +206,8 @@ pub async fn serve_on(
     let reloader =
         tokio::spawn(reload_on_hangup(app.clone(), settings.clone(), current.clone(), shutdown.clone()));
     let watcher = tokio::spawn(alerts::watch(app.clone(), shutdown.clone()));
+    let evaluator = tokio::spawn(alerts::evaluate::follow(app.clone(), shutdown.clone()));
+    let messenger = tokio::spawn(alerts::deliver::follow(app.clone(), shutdown.clone()));
     let importer = tokio::spawn(opt_outs::watch(
         app.clone(),
         opt_outs::folder(&settings.ledger.database),
@@ -169,6 +228,8 @@ pub async fn serve_on(
     recorder.await?;
     reloader.await?;
     watcher.await?;
+    evaluator.await?;
+    messenger.await?;
     importer.await?;
     forgetter.await?;
     reads.await?;

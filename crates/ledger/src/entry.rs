@@ -130,7 +130,10 @@ pub enum Body {
         review_due_us: i64,
         by: Actor,
     },
-    /// An alert was acknowledged, reviewed or escalated. Nobody's hand is on an escalation: the time did it.
+    /// What alerts compare with was registered: a practitioner's own identifiers, surnames and homes, or a person to
+    /// watch; `marks` of them, 0 when it ended. What was registered is a keyed hash, and not here.
+    AlertMarksRecorded { of: String, reference: String, marks: u64, by: Actor },
+    /// An alert was triaged (in older entries acknowledged), reviewed or escalated. Nobody's hand is on an escalation: the time did it.
     AlertHandled {
         alert_id: String,
         action: String,
@@ -399,6 +402,7 @@ impl Body {
             Self::RelationshipRecorded { .. } => "relationship_recorded",
             Self::RelationshipEnded { .. } => "relationship_ended",
             Self::BreakGlassDeclared { .. } => "break_glass_declared",
+            Self::AlertMarksRecorded { .. } => "alert_marks_recorded",
             Self::AlertHandled { .. } => "alert_handled",
             Self::ReferralMoved { .. } => "referral_moved",
             Self::GrantMade { .. } => "grant_made",

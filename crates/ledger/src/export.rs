@@ -243,6 +243,7 @@ impl Row {
                 by: actor(by),
                 ..none
             },
+            Body::AlertMarksRecorded { of, by, .. } => Self { items: of.clone(), by: actor(by), ..none },
             Body::AlertHandled { action, outcome, by, .. } => Self {
                 items: action.clone(),
                 outcome: outcome.clone(),

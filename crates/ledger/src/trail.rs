@@ -199,6 +199,10 @@ impl Terms {
                 self.add(Field::Purpose, purpose);
                 self.add(Field::Reason, reason);
             }
+            Body::AlertMarksRecorded { reference, by, .. } => {
+                self.add(Field::Reference, reference);
+                self.actor(by);
+            }
             Body::AlertHandled { alert_id, by, .. } => {
                 self.add(Field::Reference, alert_id);
                 by.iter().for_each(|by| self.actor(by));

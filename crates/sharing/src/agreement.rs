@@ -547,6 +547,11 @@ pub(crate) fn london_hour(at: Timestamp) -> u8 {
     u8::try_from(LONDON.to_datetime(at).hour()).unwrap_or(0)
 }
 
+/// The time of day in Europe/London at this instant.
+pub(crate) fn london_time(at: Timestamp) -> jiff::civil::Time {
+    LONDON.to_datetime(at).time()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -109,6 +109,12 @@ pub struct SubjectPlaces {
     /// When the source last changed the record.
     #[serde(default)]
     pub source_time: Option<Selector>,
+    /// Surnames, to be held against the practitioner's own and nothing else.
+    #[serde(default)]
+    pub surname: Option<Selector>,
+    /// UPRNs of homes, to be held against the practitioner's own and nothing else.
+    #[serde(default)]
+    pub uprn: Option<Selector>,
 }
 
 /// A place that identifies the person.

@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod agreement;
+pub mod alerting;
 pub mod cases;
 pub mod catalogue;
 pub mod decide;

@@ -15,6 +15,7 @@ use crate::{
     json::{Json, JsonError, Limits, parse},
     policy::hexadecimal,
     restriction::{Marking, RestrictionCheck},
+    selector::Selector,
     subject::RecordFacts,
 };
 
@@ -55,10 +56,33 @@ impl Examined {
         self
     }
 
+    /// Whether a surname or a UPRN in the record is the practitioner's own, as `is_own` tells. A value is lent to
+    /// it and kept nowhere: what comes out is yes or no.
+    pub fn resembles(&self, provider: &Provider, is_own: impl Fn(Familiar, &str) -> bool) -> Vec<Familiar> {
+        let places = [
+            (Familiar::Surname, provider.subject.surname.as_ref()),
+            (Familiar::Uprn, provider.subject.uprn.as_ref()),
+        ];
+        let found = |(which, place): &(Familiar, Option<&Selector>)| {
+            let values = place.iter().flat_map(|place| place.select(&self.record));
+            values.filter_map(Json::as_str).any(|value| is_own(*which, value))
+        };
+        places.into_iter().filter(found).map(|(which, _)| which).collect()
+    }
+
     /// Who marked it restricted, where another record holder did.
     pub fn marked_by(&self) -> Option<&ProviderId> {
         self.marked_by.as_ref()
     }
+}
+
+/// What a practitioner can have in common with the person of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Familiar {
+    /// The surname.
+    Surname,
+    /// The home.
+    Uprn,
 }
 
 /// Why a record holder's answer was not used.

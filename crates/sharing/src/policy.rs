@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use crate::{
     access::AccessPolicies,
     agreement::{Agreement, Confidentiality, DataFlow, Status},
+    alerting::AlertRules,
     catalogue::{Catalogue, Category, Provider},
     guardrail::Guardrails,
     identifier::{AgreementId, OrganisationId, ProviderId},
@@ -99,6 +100,7 @@ pub struct PolicySet {
     guardrails: Guardrails,
     access: AccessPolicies,
     retention: Option<Retention>,
+    alerts: AlertRules,
 }
 
 impl PolicySet {
@@ -122,10 +124,11 @@ impl PolicySet {
             agreements: Vec::new(),
             index: Index::default(),
             digest: digest_of(files),
-            files: files.iter().filter(|file| !file.path.starts_with("cases/")).cloned().collect(),
+            files: files.iter().filter(|file| !is_case(file)).cloned().collect(),
             guardrails: Guardrails::none(),
             access: AccessPolicies::default(),
             retention: None,
+            alerts: AlertRules::default(),
         };
         for (file, schedule) in read::<Retention>(files, "retention", &mut problems) {
             problems.extend(schedule.problems().into_iter().map(|text| file.problem(0, text)));
@@ -172,6 +175,10 @@ impl PolicySet {
             Ok(access) => set.access = access,
             Err(found) => problems.extend(found),
         }
+        match AlertRules::load(files) {
+            Ok(alerts) => set.alerts = alerts,
+            Err(found) => problems.extend(found),
+        }
         if problems.is_empty() { Ok(set) } else { Err(sorted(problems)) }
     }
 
@@ -188,6 +195,11 @@ impl PolicySet {
     /// What decides about things that are not people's records.
     pub fn access(&self) -> &AccessPolicies {
         &self.access
+    }
+
+    /// What raises an alert.
+    pub fn alerts(&self) -> &AlertRules {
+        &self.alerts
     }
 
     /// The flows that an agreement in force gives this organisation for a purpose and a role. That a flow is
@@ -440,14 +452,19 @@ impl PolicySet {
     }
 }
 
+/// Cases say what the policies are expected to do, and are none of them.
+fn is_case(file: &PolicyFile) -> bool {
+    file.path.starts_with("cases/") || file.path.starts_with("alert-cases/")
+}
+
 impl PolicyFile {
-    fn problem(&self, offset_bytes: usize, message: String) -> PolicyProblem {
+    pub(crate) fn problem(&self, offset_bytes: usize, message: String) -> PolicyProblem {
         let before = self.text.get(..offset_bytes).unwrap_or("");
         PolicyProblem { path: self.path.clone(), line: before.matches('\n').count() + 1, message }
     }
 }
 
-fn read<'a, T: DeserializeOwned>(
+pub(crate) fn read<'a, T: DeserializeOwned>(
     files: &'a [PolicyFile],
     folder: &str,
     problems: &mut Vec<PolicyProblem>,

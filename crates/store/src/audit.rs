@@ -127,6 +127,14 @@ impl Archive {
         Ok(revision.fetch_optional(&self.pool).await?)
     }
 
+    /// The place of the first entry written at this instant or later.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn first_since(&self, at: jiff::Timestamp) -> Result<u64, StoreError> {
+        crate::alerting::first_since(&self.pool, at).await
+    }
+
     /// Up to `limit` entries from `from` on, in order.
     ///
     /// # Errors

@@ -3,11 +3,12 @@
 use jiff::Timestamp;
 use ledger::entry::Body;
 use sharing::{
-    AgreementId, ConsentId, ObjectionId, Pseudonym,
+    AgreementId, ConsentId, ObjectionId, OrganisationId, Pseudonym,
     subject::{ConsentStatus, ObjectionStatus},
 };
 
 use crate::{
+    alerting::{DeliveryRow, MarkRow},
     fact::FactRow,
     lookup::Resolved,
     opt_out::OptOutBatch,
@@ -124,8 +125,31 @@ pub enum Change {
     MoveReferral(Box<ReferralMove>),
     /// An organisation's privacy officers are alerted.
     RaiseAlert(AlertRow),
-    /// An alert was acknowledged, closed or escalated.
+    /// As [`Self::RaiseAlert`], unless one of its series was caused after this instant.
+    RaiseUnlessQuiet(Box<AlertRow>, Timestamp),
+    /// An alert was triaged, closed or escalated.
     HandleAlert(Box<AlertMove>),
+    /// The ledger has been held against the alerts' rules up to this entry, which is the next.
+    EvaluatedUntil(u64),
+    /// What is registered of a practitioner, in place of what was.
+    SetMarks {
+        /// Their organisation.
+        organisation: String,
+        /// Who.
+        practitioner: String,
+        /// What.
+        marks: Vec<MarkRow>,
+    },
+    /// A person is watched from now on.
+    AddMark(Box<MarkRow>),
+    /// A person is watched no more.
+    EndMark(String),
+    /// What is registered to be compared with and has run out is forgotten.
+    ForgetEndedMarks,
+    /// A message was delivered, put off or given up.
+    MoveDelivery(Box<DeliveryRow>),
+    /// An organisation's messages that were given up are tried again.
+    RetryDeliveries(OrganisationId),
     /// The answers of a national data opt-out check.
     ImportOptOuts(Box<OptOutBatch>),
     /// What has ended is forgotten.

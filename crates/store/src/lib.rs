@@ -4,6 +4,7 @@
 //! re-checks what a release rests on, and updates the projections, all or nothing. Reads are separate and never
 //! cached. Only this crate names sqlx; it never calls out and never sees a record.
 
+mod alerting;
 mod audit;
 mod change;
 pub mod durable;
@@ -24,6 +25,7 @@ pub mod visibility;
 mod watch;
 mod writer;
 
+pub use alerting::{AlertCount, DeliveryRow, MarkRow};
 pub use audit::{Archive, Head, StoredLeaf};
 pub use change::{AgreementRow, Ceiling, Change, Recheck, ReplayGuard, Submission};
 pub use error::{CommitError, StoreError};

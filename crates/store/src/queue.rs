@@ -83,7 +83,7 @@ pub struct AlertRow {
     pub organisation: String,
     /// The decision, emergency or relationship that it is about.
     pub reference: String,
-    /// `open`, `acknowledged`, `escalated` or `closed`.
+    /// `open`, `triaged`, `escalated` or `closed`.
     pub state: String,
     /// When it was raised.
     pub raised_us: i64,
@@ -99,6 +99,16 @@ pub struct AlertRow {
     pub outcome: Option<String>,
     /// Why.
     pub note: Option<String>,
+    /// How much it matters: `low`, `medium` or `high`.
+    pub severity: String,
+    /// The organisation of whoever caused it.
+    pub about_organisation: Option<String>,
+    /// Whoever caused it, by their organisation's identifier: they neither see it nor handle it.
+    pub about_human: Option<String>,
+    /// What makes another one the same again, as a keyed hash.
+    pub series: Option<Vec<u8>>,
+    /// When what caused it was recorded.
+    pub cause_us: Option<i64>,
 }
 
 /// A step of an alert. It is taken only from one of the states named.
@@ -202,7 +212,7 @@ impl Store {
     /// [`StoreError`] when the database fails.
     pub async fn overdue_alerts(&self, at: Timestamp) -> Result<Vec<AlertRow>, StoreError> {
         let rows = sqlx::query_as(
-            "SELECT * FROM alert WHERE state IN ('open', 'acknowledged') AND due_us <= $1 ORDER BY due_us LIMIT $2",
+            "SELECT * FROM alert WHERE state IN ('open', 'triaged') AND escalated_us IS NULL AND due_us <= $1 ORDER BY due_us LIMIT $2",
         );
         Ok(rows.bind(at.as_microsecond()).bind(LIST_MAX).fetch_all(&self.readers).await?)
     }

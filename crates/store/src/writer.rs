@@ -174,7 +174,7 @@ impl Writer {
     }
 
     /// Writes a batch inside a transaction that is not committed yet, with the checkpoint over it. `None` when
-    /// no submission had anything to append.
+    /// no submission had anything to append or to change.
     async fn write(
         &mut self,
         batch: &mut Vec<Command>,
@@ -184,6 +184,7 @@ impl Writer {
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
         let size_before = frontier.size();
         let mut appended = Appended::default();
+        let mut changed = false;
         for Command { submission, reply } in batch.drain(..) {
             if let Err(refused) = project::admit(&mut transaction, &submission).await? {
                 replies.push((reply, Err(refused)));
@@ -195,12 +196,20 @@ impl Writer {
             if let Some(ceiling) = submission.recheck.as_ref().and_then(|recheck| recheck.ceiling.as_ref()) {
                 project::count_release(&mut transaction, ceiling).await?;
             }
+            changed |= !submission.changes.is_empty();
             let places = self.append(submission.at, submission.entries, frontier, &mut appended)?;
             replies.push((reply, Ok(places)));
         }
         if appended.entries.is_empty() {
-            transaction.rollback().await?;
-            return Ok(None);
+            if !changed {
+                transaction.rollback().await?;
+                return Ok(None);
+            }
+            // What is no fact of the ledger: alerts raised beside it, messages. The head stays where it is.
+            let checkpoint = sqlx::query_scalar("SELECT checkpoint FROM ledger_head WHERE id = 1")
+                .fetch_one(&mut *transaction)
+                .await?;
+            return Ok(Some((transaction, checkpoint)));
         }
         failpoint::at("before-entries");
         insert(&mut transaction, &appended).await?;

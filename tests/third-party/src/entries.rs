@@ -200,6 +200,12 @@ fn every_kind(public_key: &str) -> Vec<Body> {
             review_due_us: until_us,
             by: by.clone(),
         },
+        Body::AlertMarksRecorded {
+            of: text("practitioner"),
+            reference: text("P-1"),
+            marks: 3,
+            by: by.clone(),
+        },
         Body::AlertHandled {
             alert_id: text("alr_1"),
             action: text("escalated"),

@@ -67,7 +67,14 @@ enum PolicyVerb {
 
 /// A number of days or hours, written `90d` or `36h`.
 #[derive(Debug, Clone, Copy)]
-struct Period(SignedDuration);
+pub struct Period(SignedDuration);
+
+impl Period {
+    /// How long.
+    pub fn duration(self) -> SignedDuration {
+        self.0
+    }
+}
 
 impl FromStr for Period {
     type Err = &'static str;
@@ -103,7 +110,8 @@ pub async fn run(arguments: &PolicyArguments) -> anyhow::Result<()> {
             Ok(())
         }
         PolicyVerb::Test => {
-            let results = sharing::cases::run(&files);
+            let mut results = sharing::cases::run(&files);
+            results.extend(sharing::alerting::run_scenarios(&files));
             let failed: Vec<_> = results.iter().filter(|result| result.outcome.is_err()).collect();
             for result in &failed {
                 let said = result.outcome.as_ref().err().map_or("", String::as_str);

@@ -1,5 +1,5 @@
-//! Alerts, for an organisation's own privacy officers: listed, acknowledged, reviewed. Who declared an emergency
-//! does not review it.
+//! Alerts, for an organisation's own privacy officers: listed, triaged, closed. Nobody handles an alert about
+//! themselves, and whoever caused one does not see that there is one, unless the gateway has told them.
 
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ use utoipa::ToSchema;
 
 use super::consents::{commit, respond};
 use crate::{
+    alerts::{is_about, may_know},
     app::App,
     caller::{Action, Capability, Named},
     disclose::internal,
@@ -28,12 +29,16 @@ use crate::{
 pub struct AlertBody {
     /// Its identifier.
     id: String,
-    /// What raised it: `break-glass-declared`, `break-glass-used`, `relationship-self-claimed`,
-    /// `restricted-attempt`.
+    /// The rule that raised it: see `/v1/alerts/rules`.
     rule: String,
+    /// How much it matters: `low`, `medium` or `high`.
+    severity: String,
+    /// What it means, in plain English.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    officer: String,
     /// The decision, emergency or relationship that it is about.
     reference: String,
-    /// `open`, `acknowledged`, `escalated` or `closed`.
+    /// `open`, `triaged`, `escalated` or `closed`.
     state: String,
     /// When it was raised.
     raised_at: String,
@@ -61,7 +66,7 @@ pub struct AlertsBody {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReviewRequest {
-    /// `justified`, `not-justified` or `no-further-action`.
+    /// `justified`, `not-justified`, `no-further-action`, or `false-positive`: the rule spoke of nothing.
     #[schema(value_type = String, example = "justified")]
     outcome: ReviewOutcome,
     /// Why, in 10 to 2,000 characters.
@@ -78,6 +83,8 @@ pub enum ReviewOutcome {
     NotJustified,
     /// It was looked at, and nothing follows.
     NoFurtherAction,
+    /// There was nothing to look at: the rule is to be mended.
+    FalsePositive,
 }
 
 impl ReviewOutcome {
@@ -86,6 +93,7 @@ impl ReviewOutcome {
             Self::Justified => "justified",
             Self::NotJustified => "not-justified",
             Self::NoFurtherAction => "no-further-action",
+            Self::FalsePositive => "false-positive",
         }
     }
 }
@@ -105,16 +113,47 @@ pub async fn list(State(app): State<Arc<App>>, request: Request) -> Response {
         commit(&app, &received, entry, Vec::new()).await?;
         let rows = app.store.alerts(&received.caller.organisation).await;
         let rows = rows.map_err(|error| Refusal::from(internal(&error)))?;
-        let alerts = rows.iter().map(|row| body(row, None)).collect();
+        let rows = rows.iter().filter(|row| may_know(&app, row, &received.caller));
+        let alerts = rows.map(|row| body(&app, row, None)).collect();
         Ok(Json(AlertsBody { alerts }).into_response())
     })
     .await
 }
 
-/// Acknowledge an alert: somebody is looking.
+/// Read one alert: what a message about it leads to.
+#[utoipa::path(get, path = "/v1/alerts/{id}", tag = "alerts", params(("id" = String, Path, description = "The alert")),
+    responses((status = 200, description = "The alert", body = AlertBody), (status = 401, description = "The caller was not accepted"),
+        (status = 403, description = "Not registered or not granted"), (status = 404, description = "There is none")))]
+pub async fn show(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request) -> Response {
+    respond(request_id(request.headers()), async {
+        let received = receive(&app, request, Capability::Review, Action::Review).await?;
+        let alert = found(&app, &received, &id, "/v1/alerts/{id}").await?;
+        let entry = Body::DecisionRead {
+            of: alert.id.clone(),
+            what: "alert".to_owned(),
+            by: received.caller.actor(),
+        };
+        commit(&app, &received, entry, Vec::new()).await?;
+        Ok(Json(body(&app, &alert, None)).into_response())
+    })
+    .await
+}
+
+/// The alert, if it is the caller's organisation's and the caller may know of it.
+async fn found(app: &App, received: &Received, id: &str, route: &'static str) -> Result<AlertRow, Refusal> {
+    let found = app.store.alert(id).await.map_err(|error| Refusal::from(internal(&error)))?;
+    let caller = &received.caller;
+    let of_theirs = found.filter(|alert| alert.organisation == caller.organisation.as_str());
+    match of_theirs.filter(|alert| may_know(app, alert, caller)) {
+        Some(alert) => Ok(alert),
+        None => Err(received.refuse(app, Problem::NoSuchEntry, route).await),
+    }
+}
+
+/// Triage an alert: somebody is looking.
 #[utoipa::path(post, path = "/v1/alerts/{id}/acknowledge", tag = "alerts", params(("id" = String, Path, description = "The alert")),
-    responses((status = 200, description = "Acknowledged", body = AlertBody), (status = 401, description = "The caller was not accepted"),
-        (status = 404, description = "There is none"), (status = 409, description = "It was closed")))]
+    responses((status = 200, description = "Triaged", body = AlertBody), (status = 401, description = "The caller was not accepted"),
+        (status = 403, description = "It is about you"), (status = 404, description = "There is none"), (status = 409, description = "It was closed")))]
 pub async fn acknowledge(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request) -> Response {
     respond(request_id(request.headers()), async {
         let received = receive(&app, request, Capability::Review, Action::Review).await?;
@@ -127,7 +166,7 @@ pub async fn acknowledge(State(app): State<Arc<App>>, Path(id): Path<String>, re
 #[utoipa::path(post, path = "/v1/alerts/{id}/review", tag = "alerts", request_body = ReviewRequest,
     params(("id" = String, Path, description = "The alert")),
     responses((status = 200, description = "Closed", body = AlertBody), (status = 400, description = "The request cannot be read"),
-        (status = 401, description = "The caller was not accepted"), (status = 403, description = "It is your own emergency"),
+        (status = 401, description = "The caller was not accepted"), (status = 403, description = "It is about you"),
         (status = 404, description = "There is none"), (status = 409, description = "It was closed")))]
 pub async fn review(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request) -> Response {
     respond(request_id(request.headers()), async {
@@ -158,30 +197,26 @@ async fn handle(
         let problem = Problem::NotAllowed("an alert is handled by a named person");
         return Err(received.refuse(app, problem, route).await);
     };
-    let found = app.store.alert(id).await.map_err(|error| Refusal::from(internal(&error)))?;
-    let Some(alert) = found.filter(|alert| alert.organisation == received.caller.organisation.as_str())
-    else {
-        return Err(received.refuse(app, Problem::NoSuchEntry, route).await);
-    };
+    let alert = found(app, received, id, route).await?;
     let about = app.store.fact(&alert.reference).await.map_err(|error| Refusal::from(internal(&error)))?;
-    let own = about.as_ref().is_some_and(|row| match &row.fact {
-        Fact::BreakGlass(declared) => declared.practitioner == *who,
-        Fact::Relationship(held) => held.practitioner.as_deref() == Some(who.as_str()),
-        Fact::Grant(_) => false,
-    });
-    if own && review.is_some() {
-        let problem = Problem::NotAllowed("nobody reviews their own emergency or claim; ask a colleague");
+    let own = is_about(&alert, &received.caller)
+        || about.as_ref().is_some_and(|row| match &row.fact {
+            Fact::BreakGlass(declared) => declared.practitioner == *who,
+            Fact::Relationship(held) => held.practitioner.as_deref() == Some(who.as_str()),
+            Fact::Grant(_) => false,
+        });
+    if own {
+        let problem = Problem::NotAllowed("nobody handles an alert about themselves; ask a colleague");
         return Err(received.refuse(app, problem, route).await);
     }
     let closed = alert.state == "closed";
-    if closed || (review.is_none() && alert.state != "open") {
-        let problem =
-            Problem::WrongState(if closed { "it was closed" } else { "it was acknowledged before" });
+    if closed || (review.is_none() && alert.state == "triaged") {
+        let problem = Problem::WrongState(if closed { "it was closed" } else { "it was triaged before" });
         return Err(received.refuse(app, problem, route).await);
     }
     let (action, to, from): (_, _, &[&str]) = match &review {
-        None => ("acknowledged", "acknowledged", &["open"]),
-        Some(_) => ("reviewed", "closed", &["open", "acknowledged", "escalated"]),
+        None => ("triaged", "triaged", &["open", "escalated"]),
+        Some(_) => ("reviewed", "closed", &["open", "triaged", "escalated"]),
     };
     let outcome = review.as_ref().map_or("", |review| review.outcome.as_str());
     let entry = Body::AlertHandled {
@@ -201,11 +236,14 @@ async fn handle(
     let stored = app.store.alert(id).await.map_err(|error| Refusal::from(internal(&error)))?;
     let statement = about.and_then(|row| serde_json::from_str::<serde_json::Value>(&row.details).ok());
     let statement = statement.and_then(|details| details.get("statement")?.as_str().map(str::to_owned));
-    Ok(Json(body(&stored.unwrap_or(alert), statement)).into_response())
+    Ok(Json(body(app, &stored.unwrap_or(alert), statement)).into_response())
 }
 
-fn body(row: &AlertRow, statement: Option<String>) -> AlertBody {
+fn body(app: &App, row: &AlertRow, statement: Option<String>) -> AlertBody {
+    let set = app.policies().set;
     AlertBody {
+        severity: row.severity.clone(),
+        officer: set.alerts().named(&row.rule).map(|rule| rule.officer.clone()).unwrap_or_default(),
         id: row.id.clone(),
         rule: row.rule.clone(),
         reference: row.reference.clone(),

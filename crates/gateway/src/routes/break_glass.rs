@@ -14,6 +14,7 @@ use ledger::entry::Body;
 use serde::{Deserialize, Serialize};
 use sharing::{
     BreakGlassId, SubjectIdentifier,
+    alerting::Kind,
     decide::may_break_glass,
     subject::{BreakGlass, BreakGlassReason},
 };
@@ -91,8 +92,8 @@ pub async fn declare(State(app): State<Arc<App>>, request: Request) -> Response 
             Ok(parsed) => parsed,
             Err(problem) => return Err(received.refuse(&app, problem, "/v1/break-glass").await),
         };
-        let rule = alerts::Rule::BreakGlassDeclared;
-        let review_due = rule.review_due(now);
+        let kind = Kind::BreakGlassDeclared;
+        let review_due = app.policies().set.alerts().review_due(kind, now);
         let subject = resolve(&app, &identifier).await?;
         let salt = kept::salt(app.entropy.as_ref());
         let details = serde_json::json!({ "statement": statement, "salt": salt }).to_string();
@@ -118,7 +119,8 @@ pub async fn declare(State(app): State<Arc<App>>, request: Request) -> Response 
             recorded_at: now,
             ended_at: None,
         };
-        let alert = alerts::raise(&app, rule, &declared.organisation, declared.id.as_str(), now);
+        let about = Some(&received.caller);
+        let alert = alerts::raise(&app, kind, &declared.organisation, declared.id.as_str(), about, now);
         let changes = vec![Change::KnowSubject(subject), Change::RecordFact(Box::new(row)), alert];
         let committed = commit(&app, &received, entry, changes).await?;
         let body = BreakGlassBody {

@@ -14,6 +14,7 @@ use ledger::entry::Body;
 use serde::{Deserialize, Serialize};
 use sharing::{
     ObjectionId, OrganisationId, PurposeClass,
+    alerting::Kind,
     subject::{Objection, ObjectionKind, ObjectionStatus},
 };
 use store::{Change, ObjectionRow};
@@ -126,9 +127,10 @@ pub async fn record(State(app): State<Arc<App>>, request: Request) -> Response {
         if controller != received.caller.organisation && row.record.kind == ObjectionKind::Objection {
             changes.push(alerts::raise(
                 &app,
-                alerts::Rule::ObjectionReceived,
+                Kind::ObjectionReceived,
                 &controller,
                 row.record.id.as_str(),
+                None,
                 now,
             ));
         }

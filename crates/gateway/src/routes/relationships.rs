@@ -13,6 +13,7 @@ use ledger::entry::Body;
 use serde::{Deserialize, Serialize};
 use sharing::{
     OrganisationId, RelationshipId, SubjectIdentifier,
+    alerting::Kind,
     subject::{LegitimateRelationship, RelationshipKind},
 };
 use store::{Change, Fact, FactRow};
@@ -119,8 +120,9 @@ pub async fn record(State(app): State<Arc<App>>, request: Request) -> Response {
         };
         let mut changes = vec![Change::KnowSubject(subject), Change::RecordFact(Box::new(row))];
         if relationship.kind == RelationshipKind::SelfClaimed {
-            let (rule, of) = (alerts::Rule::RelationshipSelfClaimed, &relationship.organisation);
-            changes.push(alerts::raise(&app, rule, of, relationship.id.as_str(), now));
+            let (kind, of) = (Kind::RelationshipSelfClaimed, &relationship.organisation);
+            let about = Some(&received.caller);
+            changes.push(alerts::raise(&app, kind, of, relationship.id.as_str(), about, now));
         }
         let committed = commit(&app, &received, entry, changes).await?;
         let receipt = Receipt::of(relationship.id.as_str(), &committed);

@@ -209,6 +209,7 @@ impl Order {
             | Body::SubjectRecordRead { .. }
             | Body::RelationshipRecorded { .. }
             | Body::RelationshipEnded { .. }
+            | Body::AlertMarksRecorded { .. }
             | Body::AlertHandled { .. }
             | Body::ReferralMoved { .. }
             | Body::OptOutsImported { .. }

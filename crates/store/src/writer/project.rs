@@ -12,6 +12,7 @@ use crate::{
     sealing::WrappingKeys,
 };
 
+mod alerting;
 mod privacy;
 mod queue;
 
@@ -114,6 +115,7 @@ async fn applicable(tx: &mut Tx, change: &Change) -> Result<Result<(), CommitErr
         Change::EndFact(id) => {
             sqlx::query_scalar("SELECT 1 FROM subject_fact WHERE id = $1 AND ended_us IS NULL").bind(id)
         }
+        Change::EndMark(id) => sqlx::query_scalar("SELECT 1 FROM alert_mark WHERE id = $1").bind(id),
         Change::MoveReferral(step) => {
             let state: Option<String> =
                 sqlx::query_scalar("SELECT state FROM referral WHERE decision_id = $1")
@@ -152,6 +154,13 @@ async fn applicable(tx: &mut Tx, change: &Change) -> Result<Result<(), CommitErr
         | Change::DecideVisibility(_)
         | Change::ReplaceLookupKey(_)
         | Change::RewrapKeys
+        | Change::RaiseUnlessQuiet(..)
+        | Change::EvaluatedUntil(_)
+        | Change::SetMarks { .. }
+        | Change::AddMark(_)
+        | Change::ForgetEndedMarks
+        | Change::MoveDelivery(_)
+        | Change::RetryDeliveries(_)
         | Change::ImportOptOuts(_) => return Ok(Ok(())),
         Change::Forget(cutoffs, what) => {
             let may = privacy::may_forget(tx, cutoffs, what).await?;
@@ -262,7 +271,17 @@ pub(super) async fn apply(
         }
         Change::OpenReferral(row) => queue::open_referral(tx, keys, row).await,
         Change::MoveReferral(step) => queue::move_referral(tx, keys, step, at).await,
-        Change::RaiseAlert(row) => queue::raise_alert(tx, row).await,
+        Change::RaiseAlert(row) => alerting::raise(tx, row, None).await,
+        Change::RaiseUnlessQuiet(row, from) => alerting::raise(tx, row, Some(*from)).await,
+        Change::EvaluatedUntil(next) => alerting::evaluated(tx, crate::audit::to_i64(*next)).await,
+        Change::SetMarks { organisation, practitioner, marks } => {
+            alerting::set_marks(tx, (organisation, practitioner), marks).await
+        }
+        Change::AddMark(mark) => alerting::add_mark(tx, mark).await,
+        Change::EndMark(id) => alerting::end_mark(tx, id).await,
+        Change::ForgetEndedMarks => alerting::forget_ended_marks(tx, at).await,
+        Change::MoveDelivery(row) => alerting::move_delivery(tx, row).await,
+        Change::RetryDeliveries(of) => alerting::retry_deliveries(tx, of.as_str(), at).await,
         Change::HandleAlert(step) => queue::handle_alert(tx, step, at).await,
         Change::ImportOptOuts(batch) => import_opt_outs(tx, batch, at).await,
         Change::Forget(_, what) => privacy::forget(tx, what).await,

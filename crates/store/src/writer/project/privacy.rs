@@ -57,7 +57,10 @@ pub(super) async fn forget(tx: &mut Tx, what: &Forgettable) -> Result<(), StoreE
                 "DELETE FROM referral WHERE decision_id = $1",
             ],
         ),
-        (&what.alerts, &["DELETE FROM alert WHERE id = $1"]),
+        (
+            &what.alerts,
+            &["DELETE FROM alert_delivery WHERE alert = $1", "DELETE FROM alert WHERE id = $1"],
+        ),
         (
             &what.people,
             &[
@@ -146,6 +149,17 @@ pub(super) async fn replace_lookup_key(tx: &mut Tx, new: &NewLookupKey) -> Resul
         let update =
             sqlx::query("UPDATE opt_out_checked SET person_hash = $1 WHERE person_hash = $2 AND batch = $3");
         execute(tx, update.bind(keyed(new.key.as_ref(), &hash)).bind(hash).bind(batch)).await?;
+    }
+    // So are what alerts compare with, and what makes another alert the same again.
+    for (table, column, key) in [("alert_mark", "hash", "id"), ("alert", "series", "id")] {
+        let select = format!("SELECT {column}, {key} FROM {table} WHERE {column} IS NOT NULL");
+        let held: Vec<(Vec<u8>, String)> =
+            sqlx::query_as(sqlx::AssertSqlSafe(select)).fetch_all(&mut **tx).await?;
+        let update = format!("UPDATE {table} SET {column} = $1 WHERE {key} = $2");
+        for (hash, id) in held {
+            let update = sqlx::query(sqlx::AssertSqlSafe(update.clone()));
+            execute(tx, update.bind(keyed(new.key.as_ref(), &hash)).bind(id)).await?;
+        }
     }
     let check = sqlx::query("UPDATE key_check SET value = $1 WHERE name = 'lookup'");
     execute(tx, check.bind(&new.check_value)).await

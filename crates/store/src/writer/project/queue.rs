@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::{Tx, execute, sealed};
+use super::{Tx, alerting, execute, sealed};
 use crate::{
     error::StoreError,
-    queue::{AlertMove, AlertRow, ReferralMove, ReferralRow},
+    queue::{AlertMove, ReferralMove, ReferralRow},
     sealing::WrappingKeys,
 };
 
@@ -49,14 +49,6 @@ pub(super) async fn move_referral(
     execute(tx, insert.bind(at.as_microsecond()).bind(text)).await
 }
 
-pub(super) async fn raise_alert(tx: &mut Tx, row: &AlertRow) -> Result<(), StoreError> {
-    let insert = "INSERT INTO alert (id, rule, organisation, reference, state, raised_us, due_us)
-        VALUES ($1, $2, $3, $4, $5, $6, $7)";
-    let insert = sqlx::query(insert).bind(&row.id).bind(&row.rule).bind(&row.organisation);
-    let insert = insert.bind(&row.reference).bind(&row.state).bind(row.raised_us).bind(row.due_us);
-    execute(tx, insert).await
-}
-
 pub(super) async fn handle_alert(tx: &mut Tx, step: &AlertMove, at: Timestamp) -> Result<(), StoreError> {
     let at_us = at.as_microsecond();
     let escalated = (step.to == "escalated").then_some(at_us);
@@ -66,5 +58,6 @@ pub(super) async fn handle_alert(tx: &mut Tx, step: &AlertMove, at: Timestamp) -
             handled_by = coalesce($3, handled_by), handled_us = coalesce($4, handled_us),
             outcome = coalesce($5, outcome), note = coalesce($6, note) WHERE id = $7";
     let update = sqlx::query(update).bind(step.to).bind(escalated).bind(&step.by).bind(handled);
-    execute(tx, update.bind(outcome).bind(note).bind(&step.id)).await
+    execute(tx, update.bind(outcome).bind(note).bind(&step.id)).await?;
+    if escalated.is_some() { alerting::tell(tx, &step.id, "escalated", at_us).await } else { Ok(()) }
 }

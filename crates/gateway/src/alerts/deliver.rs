@@ -1,0 +1,216 @@
+//! Telling people about alerts: a signed webhook and an e-mail for each organisation that wants them.
+//!
+//! A message holds the alert's name, the rule, how much it matters, by when it is due and where to read more. It
+//! identifies nobody: no pseudonym, no practitioner, no identifier, no case, no decision. Messages wait in the
+//! database and are tried for three days; what is given up stays visible and can be put back.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use connectors::notify::{Mailbox, Mailer, NotifyFault, Webhook};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+use sharing::OrganisationId;
+use store::{AlertRow, Change, DeliveryRow, StoreError, Submission};
+use tokio::task::JoinSet;
+
+use crate::app::App;
+
+/// How long after each failure a message is tried again. After the last it is given up.
+const WAITS: [SignedDuration; 9] = [
+    SignedDuration::from_secs(5),
+    SignedDuration::from_mins(5),
+    SignedDuration::from_mins(30),
+    SignedDuration::from_hours(2),
+    SignedDuration::from_hours(5),
+    SignedDuration::from_hours(10),
+    SignedDuration::from_hours(14),
+    SignedDuration::from_hours(20),
+    SignedDuration::from_hours(24),
+];
+
+/// Most messages in one round.
+const ROUND: u32 = 200;
+
+/// How an organisation is told.
+#[derive(Debug, Default)]
+pub struct Channels {
+    /// Its receiver of webhooks.
+    pub webhook: Option<Webhook>,
+    /// Where its privacy officers read mail.
+    pub mail: Vec<Mailbox>,
+    /// Who is told when nobody has looked in time, besides.
+    pub escalation: Vec<Mailbox>,
+}
+
+/// How everybody is told.
+#[derive(Debug, Default)]
+pub struct Notifier {
+    /// Each organisation's channels.
+    pub channels: BTreeMap<OrganisationId, Channels>,
+    /// The mail server.
+    pub mailer: Option<Mailer>,
+    /// The gateway's own address, without a slash at its end.
+    pub public_url: String,
+}
+
+/// Delivers what is due, each organisation's messages beside the others'. Returns how many were taken.
+///
+/// # Errors
+/// [`StoreError`] when the database fails; nothing is lost by it, and a message may be sent twice under one id.
+pub async fn deliver_due(app: &Arc<App>) -> Result<usize, StoreError> {
+    let _one_at_a_time = app.delivering.lock().await;
+    let due = app.store.due_deliveries(app.clock.now(), ROUND).await?;
+    let mut by_organisation = BTreeMap::<String, Vec<DeliveryRow>>::new();
+    for row in due {
+        by_organisation.entry(row.organisation.clone()).or_default().push(row);
+    }
+    let mut working = JoinSet::new();
+    for rows in by_organisation.into_values() {
+        working.spawn(deliver_all(app.clone(), rows));
+    }
+    let mut taken = 0;
+    while let Some(done) = working.join_next().await {
+        taken += done.map_err(|error| StoreError::Ledger(error.to_string()))??;
+    }
+    Ok(taken)
+}
+
+async fn deliver_all(app: Arc<App>, rows: Vec<DeliveryRow>) -> Result<usize, StoreError> {
+    let mut taken = 0;
+    let mut failed: Vec<String> = Vec::new();
+    for mut row in rows {
+        // A receiver that has just failed is not asked again in the same round.
+        if failed.contains(&row.channel) {
+            continue;
+        }
+        let Some(alert) = app.store.alert(&row.alert).await? else { continue };
+        let sent = send(&app, &alert, &row).await;
+        let at = app.clock.now();
+        row.attempts += 1;
+        match sent {
+            Sent::Off => "off".clone_into(&mut row.state),
+            Sent::Taken => {
+                "delivered".clone_into(&mut row.state);
+                row.fault = None;
+                taken += 1;
+            }
+            Sent::Failed(fault) => {
+                failed.push(row.channel.clone());
+                put_off(&mut row, fault, at);
+            }
+        }
+        let mut submission = Submission::of(at, Vec::new());
+        submission.changes.push(Change::MoveDelivery(Box::new(row)));
+        app.store.commit(submission).await.map_err(|error| StoreError::Ledger(error.to_string()))?;
+    }
+    Ok(taken)
+}
+
+fn put_off(row: &mut DeliveryRow, fault: NotifyFault, at: Timestamp) {
+    row.fault = Some(fault.as_str().to_owned());
+    let wait = usize::try_from(row.attempts - 1).ok().and_then(|tries| WAITS.get(tries));
+    match wait.filter(|_| fault != NotifyFault::Gone) {
+        Some(wait) => row.next_us = at.checked_add(*wait).unwrap_or(at).as_microsecond(),
+        None => "dead".clone_into(&mut row.state),
+    }
+    tracing::warn!(
+        alert = row.alert,
+        channel = row.channel,
+        attempts = row.attempts,
+        state = row.state,
+        fault = fault.as_str(),
+        "an alert could not be delivered"
+    );
+}
+
+enum Sent {
+    Taken,
+    Off,
+    Failed(NotifyFault),
+}
+
+async fn send(app: &App, alert: &AlertRow, row: &DeliveryRow) -> Sent {
+    let notifier = &app.notifier;
+    let channels = row.organisation.parse().ok().and_then(|id: OrganisationId| notifier.channels.get(&id));
+    let Some(channels) = channels else { return Sent::Off };
+    // One name for a message, however often it is tried: the receiver can tell a second one.
+    let id = format!("msg_{}_{}", alert.id.replace('_', "-"), row.event);
+    let outcome = match (row.channel.as_str(), &channels.webhook, &notifier.mailer) {
+        ("webhook", Some(webhook), _) => {
+            webhook.send(&id, app.clock.now().as_second(), payload(notifier, alert, &row.event)).await
+        }
+        ("email", _, Some(mailer)) => {
+            let mut to = channels.mail.clone();
+            if row.event == "escalated" {
+                to.extend(channels.escalation.iter().cloned());
+            }
+            if to.is_empty() {
+                return Sent::Off;
+            }
+            let (subject, text) = letter(app, alert, &row.event);
+            mailer.send(&to, &id, &subject, text).await
+        }
+        _ => return Sent::Off,
+    };
+    outcome.map_or_else(Sent::Failed, |()| Sent::Taken)
+}
+
+fn time(at_us: i64) -> String {
+    Timestamp::from_microsecond(at_us).map(|at| at.to_string()).unwrap_or_default()
+}
+
+/// What a webhook says.
+fn payload(notifier: &Notifier, alert: &AlertRow, event: &str) -> String {
+    let escalated = alert.escalated_us.filter(|_| event == "escalated");
+    json!({
+        "type": format!("alert.{event}"),
+        "timestamp": time(escalated.unwrap_or(alert.raised_us)),
+        "data": {
+            "alert": alert.id,
+            "rule": alert.rule,
+            "severity": alert.severity,
+            "review_due": time(alert.due_us),
+            "url": format!("{}/v1/alerts/{}", notifier.public_url, alert.id),
+        },
+    })
+    .to_string()
+}
+
+/// What an e-mail says.
+fn letter(app: &App, alert: &AlertRow, event: &str) -> (String, String) {
+    let set = app.policies().set;
+    let officer = set.alerts().named(&alert.rule).map_or("", |rule| rule.officer.as_str());
+    let what = if event == "escalated" { "overdue" } else { "new" };
+    let subject = format!("Concordat: {what} alert {} ({}, {})", alert.id, alert.rule, alert.severity);
+    let text = format!(
+        "{officer}\n\nAlert:       {}\nRule:        {}\nSeverity:    {}\nReview due:  {}\n\n{}/v1/alerts/{}\n\n\
+         This message names nobody. Read the alert in the system you review with.\n",
+        alert.id,
+        alert.rule,
+        alert.severity,
+        time(alert.due_us),
+        app.notifier.public_url,
+        alert.id
+    );
+    (subject, text)
+}
+
+/// Delivers every second until the token is cancelled.
+pub async fn follow(app: Arc<App>, stop: tokio_util::sync::CancellationToken) {
+    let mut every = tokio::time::interval(Duration::from_secs(1));
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = every.tick() => {}
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            done = deliver_due(&app) => {
+                if let Err(error) = done {
+                    tracing::error!(%error, "messages about alerts could not be worked on");
+                }
+            }
+        }
+    }
+}

@@ -60,7 +60,7 @@ pub fn raise(
         about_human: about.map(|caller| caller.named.id().to_owned()),
         ..bare(id, organisation, reference, at)
     };
-    Change::RaiseAlert(row)
+    Change::RaiseAlert(Box::new(row))
 }
 
 /// The one alert of this rule, organisation and reference. Raised twice, it is there once.

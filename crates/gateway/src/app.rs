@@ -95,7 +95,8 @@ pub struct Parts {
 impl App {
     /// Brings everything together.
     pub fn new(parts: Parts, policies: InForce) -> Self {
-        let Parts { store, trail, connectors, authenticator, clock, entropy, limits, witnessing, notifier } = parts;
+        let Parts { store, trail, connectors, authenticator, clock, entropy, limits, witnessing, notifier } =
+            parts;
         let places = Arc::new(Semaphore::new(limits.requests_max));
         let policies = ArcSwap::from_pointee(policies);
         let (evaluator, delivering) = (Evaluator::default(), Mutex::new(()));

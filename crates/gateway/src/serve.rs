@@ -81,7 +81,8 @@ pub async fn build(
         .map(|witnessing| Witnessing::new(witnessing, &settings.ledger.database, &store, clock.now()))
         .transpose()?;
     let notifier = notifier(settings, &in_force.set)?;
-    let parts = Parts { store, trail, connectors, authenticator, clock, entropy, limits, witnessing, notifier };
+    let parts =
+        Parts { store, trail, connectors, authenticator, clock, entropy, limits, witnessing, notifier };
     Ok(Arc::new(App::new(parts, in_force)))
 }
 

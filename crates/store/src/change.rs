@@ -124,7 +124,7 @@ pub enum Change {
     /// A referral moved on.
     MoveReferral(Box<ReferralMove>),
     /// An organisation's privacy officers are alerted.
-    RaiseAlert(AlertRow),
+    RaiseAlert(Box<AlertRow>),
     /// As [`Self::RaiseAlert`], unless one of its series was caused after this instant.
     RaiseUnlessQuiet(Box<AlertRow>, Timestamp),
     /// An alert was triaged, closed or escalated.

@@ -143,7 +143,7 @@ pub fn alerts(
         if rule.exempts(&about, at) || !rule.tell.contains(&as_whom) {
             return None;
         }
-        Some(Change::RaiseAlert(once(app, rule, told, decision, &about, at)))
+        Some(Change::RaiseAlert(Box::new(once(app, rule, told, decision, &about, at))))
     });
     raised.collect()
 }

@@ -293,22 +293,32 @@ pub(super) async fn apply(
         Change::ReplaceLookupKey(new) => privacy::replace_lookup_key(tx, new).await,
         Change::RewrapKeys => keys.rewrap(tx).await.map(drop),
         Change::ActivatePolicies { revision, digest, agreements, files } => {
-            let keep =
-                "INSERT INTO policy_archive (revision, digest, activated_us, files) VALUES ($1, $2, $3, $4)";
-            let keep = sqlx::query(keep).bind(revision).bind(digest).bind(at.as_microsecond());
-            execute(tx, keep.bind(files)).await?;
-            let set = "INSERT INTO policy_set (id, revision, digest) VALUES (1, $1, $2)
-                ON CONFLICT (id) DO UPDATE SET revision = excluded.revision, digest = excluded.digest";
-            execute(tx, sqlx::query(set).bind(revision).bind(digest)).await?;
-            execute(tx, sqlx::query("DELETE FROM policy_agreement")).await?;
-            for row in agreements {
-                let insert = "INSERT INTO policy_agreement (agreement, version, digest, status) VALUES ($1, $2, $3, $4)";
-                let insert = sqlx::query(insert).bind(row.agreement.as_str()).bind(i64::from(row.version));
-                execute(tx, insert.bind(&row.digest).bind(&row.status)).await?;
-            }
-            Ok(())
+            activate(tx, (*revision, digest), agreements, files, at).await
         }
     }
+}
+
+async fn activate(
+    tx: &mut Tx,
+    (revision, digest): (i64, &str),
+    agreements: &[crate::change::AgreementRow],
+    files: &str,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    let keep = "INSERT INTO policy_archive (revision, digest, activated_us, files) VALUES ($1, $2, $3, $4)";
+    let keep = sqlx::query(keep).bind(revision).bind(digest).bind(at.as_microsecond());
+    execute(tx, keep.bind(files)).await?;
+    let set = "INSERT INTO policy_set (id, revision, digest) VALUES (1, $1, $2)
+        ON CONFLICT (id) DO UPDATE SET revision = excluded.revision, digest = excluded.digest";
+    execute(tx, sqlx::query(set).bind(revision).bind(digest)).await?;
+    execute(tx, sqlx::query("DELETE FROM policy_agreement")).await?;
+    for row in agreements {
+        let insert =
+            "INSERT INTO policy_agreement (agreement, version, digest, status) VALUES ($1, $2, $3, $4)";
+        let insert = sqlx::query(insert).bind(row.agreement.as_str()).bind(i64::from(row.version));
+        execute(tx, insert.bind(&row.digest).bind(&row.status)).await?;
+    }
+    Ok(())
 }
 
 type Query<'q> = sqlx::query::Query<'q, Sqlite, sqlx::sqlite::SqliteArguments>;

@@ -288,7 +288,7 @@ async fn rules_that_count_find_what_they_look_for_in_a_real_ledger() {
     assert_eq!(rules(&world, "fire").await, ["purpose-shopping"]);
     // Identifiers that lead nowhere, or to people of whom nothing is told: the rule cannot tell either.
     for number in 0..15 {
-        let number = (9_990_001_000_u64 + number * 20..)
+        let number = (9_990_001_000_u64 + number * 20..9_990_001_020 + number * 20)
             .find(|number| number.to_string().parse::<sharing::NhsNumber>().is_ok())
             .unwrap();
         world.send(world.prevention(&number.to_string())).await;
@@ -688,7 +688,8 @@ async fn what_is_registered_is_found_again_when_the_look_up_key_was_replaced() {
     let settings = world.folder.path().join("concordat.toml");
     let folder = world.stop().await;
     let mut replace = std::process::Command::new(acceptance::program());
-    let replaced = replace.args(["privacy", "replace-lookup-key", "--config"]).arg(settings).output().unwrap();
+    let replaced =
+        replace.args(["privacy", "replace-lookup-key", "--config"]).arg(settings).output().unwrap();
     assert!(replaced.status.success(), "{replaced:?}");
     let world = World::start(folder, 1_000_000).await;
     let behind = world.app.store.latest().duration_since(gateway::clock::Clock::now(&world.clock)).as_secs();

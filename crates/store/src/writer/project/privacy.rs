@@ -57,10 +57,7 @@ pub(super) async fn forget(tx: &mut Tx, what: &Forgettable) -> Result<(), StoreE
                 "DELETE FROM referral WHERE decision_id = $1",
             ],
         ),
-        (
-            &what.alerts,
-            &["DELETE FROM alert_delivery WHERE alert = $1", "DELETE FROM alert WHERE id = $1"],
-        ),
+        (&what.alerts, &["DELETE FROM alert_delivery WHERE alert = $1", "DELETE FROM alert WHERE id = $1"]),
         (
             &what.people,
             &[

@@ -12,11 +12,13 @@ pub mod audit;
 pub mod decision;
 #[cfg(feature = "demo")]
 pub mod demo;
+mod key_file;
 pub mod ndo;
 mod output;
 pub mod policy;
 pub mod privacy;
 pub mod receipt;
+pub mod signing_key;
 pub mod token;
 pub mod witness;
 
@@ -51,6 +53,8 @@ enum Verb {
     Audit(audit::AuditArguments),
     /// Check the receipts that a partner keeps.
     Receipt(receipt::ReceiptArguments),
+    /// The key that signs the ledger, and its successor.
+    SigningKey(signing_key::SigningKeyArguments),
     /// Cosign other organisations' ledgers.
     Witness(witness::WitnessArguments),
     /// Decide a recorded question again.
@@ -108,6 +112,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Alerts(arguments) => alerts::run(arguments).await,
         Verb::Audit(arguments) => audit::run(arguments).await,
         Verb::Receipt(arguments) => receipt::run(arguments).await,
+        Verb::SigningKey(arguments) => signing_key::run(arguments).await,
         Verb::Witness(arguments) => witness::run(arguments).await,
         Verb::Token(arguments) => token::run(&arguments),
         Verb::Openapi => {
@@ -122,7 +127,7 @@ async fn check_config(path: &std::path::Path) -> anyhow::Result<()> {
     let set = crate::policies::load(&settings.policies)?;
     serve::notifier(&settings, &set)?;
     crate::caller::Registry::load(settings.systems.clone(), settings.issuers.clone()).await?;
-    config::read_key(&settings.ledger.signing_key)?;
+    config::read_keys(&settings.ledger.signing_key)?;
     config::read_keys(&settings.ledger.lookup_key)?;
     config::read_keys(&settings.ledger.wrapping_key)?;
     output::line("the settings, keys and policies are in order");

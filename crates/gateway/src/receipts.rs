@@ -3,8 +3,9 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use ledger::{
-    checkpoint::Checkpoint,
-    note::NoteVerifier,
+    checkpoint::{Checkpoint, CheckpointError},
+    entry::{Body, Entry},
+    note::{NoteError, NoteVerifier},
     proof::TlogProof,
     tree::{Hash, hexadecimal, verify_consistency, verify_inclusion},
 };
@@ -32,6 +33,16 @@ pub struct Checked {
     pub decision_id: String,
     /// What is wrong; none where the ledger still says what it said.
     pub wrong: Option<String>,
+}
+
+/// How a check went.
+pub struct Outcome {
+    /// Each receipt.
+    pub checked: Vec<Checked>,
+    /// The ledger's newest checkpoint, to be kept.
+    pub newest: String,
+    /// The keys that were given, and those that took over from them.
+    pub keys: Vec<NoteVerifier>,
 }
 
 /// Every receipt in a JSON document: the document itself, or whatever in it has the members of one.
@@ -80,45 +91,80 @@ fn from_hexadecimal(text: &str) -> Option<Hash> {
 /// When the ledger cannot be asked, or its newest checkpoint is not its key's, or does not extend the kept one.
 pub async fn check(
     receipts: &[StoredReceipt],
-    key: &NoteVerifier,
+    keys: &[NoteVerifier],
     proofs: &impl Proofs,
     kept: Option<&str>,
-) -> anyhow::Result<(Vec<Checked>, String)> {
+) -> anyhow::Result<Outcome> {
     let newest_note = proofs.get("checkpoint").await?;
-    let newest = Checkpoint::open(&newest_note, key)
+    let keys = followed(keys, &newest_note, proofs).await?;
+    let keys = keys.as_slice();
+    let newest = Checkpoint::open(&newest_note, keys)
         .map_err(|error| anyhow::anyhow!("the ledger's newest checkpoint: {error}"))?;
     if let Some(kept) = kept {
-        let kept = Checkpoint::open(kept, key)
+        let kept = Checkpoint::open(kept, keys)
             .map_err(|error| anyhow::anyhow!("the checkpoint that was kept: {error}"))?;
-        if let Err(wrong) = extends(&kept, &newest, proofs, key).await {
+        if let Err(wrong) = extends(&kept, &newest, proofs, keys).await {
             anyhow::bail!("the ledger does not extend the checkpoint that was kept: {wrong}");
         }
     }
     let mut checked = Vec::new();
     for receipt in receipts {
-        let wrong = check_one(receipt, &newest, key, proofs).await.err().map(|error| format!("{error:#}"));
+        let wrong = check_one(receipt, &newest, keys, proofs).await.err().map(|error| format!("{error:#}"));
         checked.push(Checked { decision_id: receipt.decision_id.clone(), wrong });
     }
-    Ok((checked, newest_note))
+    Ok(Outcome { checked, newest: newest_note, keys: keys.to_vec() })
+}
+
+/// The keys, and those that took over from them, where the newest checkpoint is signed by none of these. Every step is
+/// vouched for by a key that is trusted already.
+async fn followed(
+    keys: &[NoteVerifier],
+    newest: &str,
+    proofs: &impl Proofs,
+) -> anyhow::Result<Vec<NoteVerifier>> {
+    let mut keys = keys.to_vec();
+    let is_signed = Checkpoint::open(newest, keys.as_slice());
+    if !matches!(is_signed, Err(CheckpointError::Note(NoteError::Unsigned))) {
+        return Ok(keys);
+    }
+    let said: Value = serde_json::from_str(&proofs.get("handovers").await?)?;
+    for one in said.get("handovers").and_then(Value::as_array).into_iter().flatten() {
+        let text = |name| one.get(name).and_then(Value::as_str);
+        let (Some(entry), Some(proof)) = (text("entry"), text("proof")) else { continue };
+        let vouched =
+            TlogProof::parse(proof).and_then(|proof| proof.verify(entry.as_bytes(), keys.as_slice(), &[]));
+        let Ok(Entry { body: Body::SigningKeyAnnounced { public_key }, .. }) =
+            Entry::decode(entry.as_bytes())
+        else {
+            continue;
+        };
+        if vouched.is_ok() {
+            let key = NoteVerifier::parse(&public_key)?;
+            if !keys.iter().any(|known| known.shares_secret_with(&key)) {
+                keys.push(key);
+            }
+        }
+    }
+    Ok(keys)
 }
 
 async fn check_one(
     receipt: &StoredReceipt,
     newest: &Checkpoint,
-    key: &NoteVerifier,
+    keys: &[NoteVerifier],
     proofs: &impl Proofs,
 ) -> anyhow::Result<()> {
-    let given = Checkpoint::open(&receipt.checkpoint, key)
+    let given = Checkpoint::open(&receipt.checkpoint, keys)
         .map_err(|error| anyhow::anyhow!("its checkpoint: {error}"))?;
     anyhow::ensure!(receipt.position < given.size, "its checkpoint does not cover its place");
-    extends(&given, newest, proofs, key).await?;
+    extends(&given, newest, proofs, keys).await?;
     let text = proofs.get(&format!("proof/{}", receipt.position)).await?;
     let proof = TlogProof::parse(&text)?;
-    let under = Checkpoint::open(&proof.checkpoint, key)?;
+    let under = Checkpoint::open(&proof.checkpoint, keys)?;
     anyhow::ensure!(proof.index == receipt.position, "the proof is of another entry");
     verify_inclusion(&receipt.leaf_hash, proof.index, under.size, &proof.hashes, &under.root)
         .map_err(|_| anyhow::anyhow!("the ledger has another entry in its place"))?;
-    extends(&given, &under, proofs, key).await
+    extends(&given, &under, proofs, keys).await
 }
 
 /// That one checkpoint's ledger is the beginning of the other's.
@@ -126,7 +172,7 @@ async fn extends(
     old: &Checkpoint,
     new: &Checkpoint,
     proofs: &impl Proofs,
-    key: &NoteVerifier,
+    keys: &[NoteVerifier],
 ) -> anyhow::Result<()> {
     anyhow::ensure!(
         old.size <= new.size,
@@ -147,7 +193,7 @@ async fn extends(
     let hashes: Option<Vec<Hash>> =
         hashes.lines().map(|line| BASE64.decode(line).ok()?.try_into().ok()).collect();
     let hashes = hashes.ok_or_else(|| anyhow::anyhow!("not a consistency proof"))?;
-    let shown = Checkpoint::open(note, key)?;
+    let shown = Checkpoint::open(note, keys)?;
     anyhow::ensure!(shown.size >= new.size, "the ledger shows an older checkpoint than before");
     verify_consistency(old.size, shown.size, &old.root, &shown.root, &hashes)
         .map_err(|_| anyhow::anyhow!(rewritten))

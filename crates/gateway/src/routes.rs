@@ -117,6 +117,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(audit_log::witnessed))
         .routes(routes!(audit_log::proof))
         .routes(routes!(audit_log::consistency))
+        .routes(routes!(audit_log::handovers))
         .routes(routes!(trail::search))
         .routes(routes!(trail::disclosed))
         .routes(routes!(subject_access::answer))

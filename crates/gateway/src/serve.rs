@@ -96,7 +96,7 @@ pub fn store_settings(settings: &Settings) -> anyhow::Result<store::Settings> {
         database: ledger.database.clone(),
         checkpoint_copy: ledger.checkpoint_copy.clone(),
         origin: ledger.origin.clone(),
-        signing_seed: config::read_key(&ledger.signing_key)?,
+        signing_seeds: config::read_keys(&ledger.signing_key)?,
         lookup_key: store::LookupKey::chain(config::read_keys(&ledger.lookup_key)?.to_vec()),
         wrapping_keys: store::WrappingKeys::new(config::read_keys(&ledger.wrapping_key)?.to_vec()),
         queue_max: 4_096,

@@ -35,8 +35,8 @@ const REQUEST_BYTES_MAX: usize = 64 * 1024;
 /// What a witness knows.
 pub struct Witness {
     cosigner: Cosigner,
-    /// By origin.
-    logs: BTreeMap<String, NoteVerifier>,
+    /// By origin; several keys while one takes over from another.
+    logs: BTreeMap<String, Vec<NoteVerifier>>,
     clock: Arc<dyn Clock>,
     kept: Mutex<Kept>,
 }
@@ -103,15 +103,15 @@ impl Witness {
         let state: StateFile = serde_json::from_str(&text)
             .with_context(|| format!("{}: not a witness's state", path.display()))?;
         anyhow::ensure!(state.witness == cosigner.verifier_key(), "{} is another witness's", path.display());
-        let mut logs = BTreeMap::new();
+        let mut logs = BTreeMap::<String, Vec<NoteVerifier>>::new();
         for text in log_keys {
             let key = NoteVerifier::parse(text).with_context(|| format!("--log {text}"))?;
-            logs.insert(key.name().to_owned(), key);
+            logs.entry(key.name().to_owned()).or_default().push(key);
         }
         let own = [NoteVerifier::parse(&cosigner.verifier_key())?];
         for (origin, note) in &state.checkpoints {
             let Some(log) = logs.get(origin) else { continue };
-            let by_this_witness = Checkpoint::open_witnessed(note, log, &own)
+            let by_this_witness = Checkpoint::open_witnessed(note, log.as_slice(), &own)
                 .is_ok_and(|opened| !opened.cosignatures.is_empty());
             anyhow::ensure!(
                 by_this_witness,
@@ -131,16 +131,18 @@ impl Witness {
     /// Decides, keeps, and only then cosigns.
     fn add(&self, body: &str) -> Result<String, Refused> {
         let asked = AddCheckpoint::parse(body).map_err(Refused::Protocol)?;
-        let log = asked.origin().and_then(|origin| self.logs.get(origin));
+        let log = asked.origin().and_then(|origin| self.logs.get_key_value(origin));
         let poisoned = || Refused::NotKept(anyhow::anyhow!("an earlier write failed"));
         let mut kept = self.kept.lock().map_err(|_| poisoned())?;
-        let last = match log.and_then(|log| Some((log, kept.state.checkpoints.get(log.name())?))) {
+        let last = match log.and_then(|(origin, log)| Some((log, kept.state.checkpoints.get(origin)?))) {
             Some((log, note)) => Some(
-                Checkpoint::open(note, log).map_err(|error| Refused::NotKept(anyhow::Error::new(error)))?,
+                Checkpoint::open(note, log.as_slice())
+                    .map_err(|error| Refused::NotKept(anyhow::Error::new(error)))?,
             ),
             None => None,
         };
-        let new = asked.decide(log, last.as_ref()).map_err(Refused::Protocol)?;
+        let new =
+            asked.decide(log.map(|(_, keys)| keys.as_slice()), last.as_ref()).map_err(Refused::Protocol)?;
         let time_s = u64::try_from(self.clock.now().as_second()).unwrap_or(0);
         // The cosignature covers the whole text, extension lines and all.
         let text = asked.checkpoint.rsplit_once("\n\n").map_or("", |(text, _)| text);

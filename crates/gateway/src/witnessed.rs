@@ -134,7 +134,7 @@ impl Witnessing {
             );
             let shared = witnesses.iter().find(|known: &&Witness| known.key.shares_secret_with(&key));
             anyhow::ensure!(
-                shared.is_none() && !store.verifier().shares_secret_with(&key),
+                shared.is_none() && !store.verifiers().iter().any(|own| own.shares_secret_with(&key)),
                 "{}: its key is another witness's, or the ledger's own; each must have one of its own",
                 of()
             );
@@ -189,7 +189,8 @@ impl Witnessing {
         };
         let kept: Kept = serde_json::from_str(&text).with_context(what)?;
         // Witnesses may have been exchanged since: then nothing is witnessed yet.
-        if self.organisations(&kept.note, store)? >= self.needed {
+        // The ledger's key too: what only a retired one signed is witnessed anew.
+        if self.organisations(&kept.note, store).is_ok_and(|organisations| organisations >= self.needed) {
             self.since_us.store(kept.at.as_microsecond().unsigned_abs(), Ordering::Relaxed);
             *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
         }
@@ -199,7 +200,7 @@ impl Witnessing {
     /// How many different organisations cosigned this note.
     fn organisations(&self, note: &str, store: &Store) -> anyhow::Result<usize> {
         let keys: Vec<_> = self.witnesses.iter().map(|witness| witness.key.clone()).collect();
-        let opened = Checkpoint::open_witnessed(note, store.verifier(), &keys)?;
+        let opened = Checkpoint::open_witnessed(note, store.verifiers(), &keys)?;
         let by = |witness: &&Witness| opened.cosignatures.iter().any(|one| one.is_by(&witness.key));
         let mut organisations: Vec<_> =
             self.witnesses.iter().filter(by).map(|witness| &witness.organisation).collect();
@@ -237,7 +238,7 @@ impl Witnessing {
     /// When the database cannot be read or the answer cannot be kept.
     pub async fn ask(&self, store: &Store, clock: &dyn Clock) -> anyhow::Result<bool> {
         let head = store.head().await?;
-        let known = self.newest().and_then(|note| Checkpoint::open(&note, store.verifier()).ok());
+        let known = self.newest().and_then(|note| Checkpoint::open(&note, store.verifiers()).ok());
         let is_new = known.is_none_or(|known| known.size != head.size || known.root != head.root);
         if is_new && !self.collect(store, &head, clock.now()).await? {
             return Ok(false);
@@ -321,7 +322,7 @@ impl Witness {
 
     fn accept(&self, store: &Store, head: &Head, lines: &str) -> Answer {
         let note = format!("{}{lines}", head.checkpoint);
-        let opened = Checkpoint::open_witnessed(&note, store.verifier(), std::slice::from_ref(&self.key));
+        let opened = Checkpoint::open_witnessed(&note, store.verifiers(), std::slice::from_ref(&self.key));
         match opened {
             Ok(opened) if opened.cosignatures.len() == 1 && opened.checkpoint.size == head.size => {
                 self.last.store(head.size, Ordering::Relaxed);

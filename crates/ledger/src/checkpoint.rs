@@ -5,7 +5,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 
 use crate::{
-    note::{NoteError, NoteSigner, NoteVerifier, VerifiedSignature, open},
+    note::{LogKeys, NoteError, NoteSigner, NoteVerifier, VerifiedSignature, open},
     tree::{Frontier, Hash, TreeError, verify_consistency},
 };
 
@@ -76,12 +76,18 @@ impl Checkpoint {
         signer.sign(&self.to_text())
     }
 
-    /// Opens a signed checkpoint of the ledger that the key is named after.
+    /// The note, signed by several keys of the ledger's.
+    pub fn sign_with(&self, signers: &[NoteSigner]) -> String {
+        let text = self.to_text();
+        signers.iter().fold(format!("{text}\n"), |note, signer| note + &signer.line(&text))
+    }
+
+    /// Opens a signed checkpoint of the ledger that the key, or the keys, are named after.
     ///
     /// # Errors
     /// [`CheckpointError`] when it is not signed by that key or is not a checkpoint of that ledger.
-    pub fn open(note: &str, verifier: &NoteVerifier) -> Result<Self, CheckpointError> {
-        Ok(Self::open_witnessed(note, verifier, &[])?.checkpoint)
+    pub fn open<L: LogKeys + ?Sized>(note: &str, log: &L) -> Result<Self, CheckpointError> {
+        Ok(Self::open_witnessed(note, log, &[])?.checkpoint)
     }
 
     /// Opens a signed checkpoint, with the cosignatures of these witnesses. One of theirs that is wrong refuses
@@ -89,20 +95,20 @@ impl Checkpoint {
     ///
     /// # Errors
     /// [`CheckpointError`] as for [`Checkpoint::open`].
-    pub fn open_witnessed(
+    pub fn open_witnessed<L: LogKeys + ?Sized>(
         note: &str,
-        log: &NoteVerifier,
+        log: &L,
         witnesses: &[NoteVerifier],
     ) -> Result<Witnessed, CheckpointError> {
-        let keys: Vec<_> = std::iter::once(log).chain(witnesses).cloned().collect();
+        let keys: Vec<_> = log.keys().iter().chain(witnesses).cloned().collect();
         let opened = open(note, &keys)?;
-        let (by_log, cosignatures): (Vec<_>, Vec<_>) =
-            opened.signatures.into_iter().partition(|signature| signature.is_by(log));
+        let is_by_log = |signature: &VerifiedSignature| log.keys().iter().any(|key| signature.is_by(key));
+        let (by_log, cosignatures): (Vec<_>, Vec<_>) = opened.signatures.into_iter().partition(is_by_log);
         if by_log.is_empty() {
             return Err(NoteError::Unsigned.into());
         }
         let checkpoint = Self::parse(&opened.text)?;
-        if checkpoint.origin != log.name() {
+        if log.keys().iter().any(|key| checkpoint.origin != key.name()) {
             return Err(CheckpointError::Origin);
         }
         Ok(Witnessed { checkpoint, cosignatures })

@@ -197,6 +197,11 @@ pub enum Body {
         ground: Option<String>,
         by: Actor,
     },
+    /// From here on checkpoints are signed by this key too, `name+hash+key`.
+    SigningKeyAnnounced { public_key: String },
+    /// From here on checkpoints are not signed by this key any more. `handover` is the checkpoint over all entries before
+    /// this one, signed by this key and by those that stay.
+    SigningKeyRetired { public_key: String, reason: String, handover: String },
     /// The key by which people are looked up was replaced.
     LookupKeyReplaced { identifiers: u64 },
     /// The key that wraps people's keys was replaced.
@@ -413,6 +418,8 @@ impl Body {
             Self::ErasureAsked { .. } => "erasure_asked",
             Self::RecordsForgotten { .. } => "records_forgotten",
             Self::VisibilityDecided { .. } => "visibility_decided",
+            Self::SigningKeyAnnounced { .. } => "signing_key_announced",
+            Self::SigningKeyRetired { .. } => "signing_key_retired",
             Self::LookupKeyReplaced { .. } => "lookup_key_replaced",
             Self::WrappingKeyReplaced { .. } => "wrapping_key_replaced",
             Self::DecisionRead { .. } => "decision_read",

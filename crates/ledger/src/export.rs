@@ -304,11 +304,14 @@ impl Row {
                 ],
                 ..none
             },
-            Body::HandshakeRefused { reason, .. } => Self { reasons: reason.clone(), ..none },
+            Body::HandshakeRefused { reason, .. } | Body::SigningKeyRetired { reason, .. } => {
+                Self { reasons: reason.clone(), ..none }
+            }
             Body::PolicySetRejected { code, .. } => Self { reasons: code.clone(), ..none },
             Body::AuditRead { what, .. } => Self { items: what.clone(), ..none },
             Body::LogOpened { .. }
             | Body::PolicySetActivated { .. }
+            | Body::SigningKeyAnnounced { .. }
             | Body::LookupKeyReplaced { .. }
             | Body::WrappingKeyReplaced { .. } => none,
         }

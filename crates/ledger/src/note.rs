@@ -72,6 +72,25 @@ enum PublicKey {
     Cosignature(VerifyingKey),
 }
 
+/// The keys that a ledger's checkpoints verify with: one, or several while one takes over from another. A signature of
+/// any of them is enough, and none of them may be wrong.
+pub trait LogKeys {
+    /// The keys, which have one name.
+    fn keys(&self) -> &[NoteVerifier];
+}
+
+impl LogKeys for NoteVerifier {
+    fn keys(&self) -> &[NoteVerifier] {
+        std::slice::from_ref(self)
+    }
+}
+
+impl LogKeys for [NoteVerifier] {
+    fn keys(&self) -> &[NoteVerifier] {
+        self
+    }
+}
+
 /// A signature that was verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedSignature {
@@ -136,6 +155,13 @@ impl std::fmt::Debug for NoteVerifier {
     }
 }
 
+impl std::fmt::Display for NoteVerifier {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (PublicKey::Ed25519(key) | PublicKey::Cosignature(key)) = &self.key;
+        formatter.write_str(&spelled(&self.name, self.key_id, self.kind(), key))
+    }
+}
+
 impl NoteSigner {
     /// The signer of this name from 32 secret bytes.
     pub fn from_seed(name: &str, seed: &[u8; 32]) -> Self {
@@ -156,9 +182,14 @@ impl NoteSigner {
 
     /// The whole note: the text, an empty line, the signature. The text must end in a newline.
     pub fn sign(&self, text: &str) -> String {
+        format!("{text}\n{}", self.line(text))
+    }
+
+    /// The signature line alone, for the end of a note that another key signed too.
+    pub fn line(&self, text: &str) -> String {
         let mut signature = self.key_id.to_vec();
         signature.extend_from_slice(&self.key.sign(text.as_bytes()).to_bytes());
-        format!("{text}\n{}", signature_line(&self.name, &signature))
+        signature_line(&self.name, &signature)
     }
 }
 

@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 
 use crate::{
     checkpoint::{Checkpoint, CheckpointError, Witnessed},
-    note::NoteVerifier,
+    note::{LogKeys, NoteVerifier},
     tree::{Hash, TreeError, leaf_hash, verify_inclusion},
 };
 
@@ -82,10 +82,10 @@ impl TlogProof {
     ///
     /// # Errors
     /// [`ProofError`] when it is not shown to be.
-    pub fn verify(
+    pub fn verify<L: LogKeys + ?Sized>(
         &self,
         entry: &[u8],
-        log: &NoteVerifier,
+        log: &L,
         witnesses: &[NoteVerifier],
     ) -> Result<Witnessed, ProofError> {
         let opened = Checkpoint::open_witnessed(&self.checkpoint, log, witnesses)?;

@@ -280,6 +280,8 @@ impl Terms {
             }
             Body::LogOpened { .. }
             | Body::AuditRead { .. }
+            | Body::SigningKeyAnnounced { .. }
+            | Body::SigningKeyRetired { .. }
             | Body::LookupKeyReplaced { .. }
             | Body::WrappingKeyReplaced { .. } => {}
         }

@@ -10,12 +10,13 @@ use std::{collections::BTreeMap, fmt};
 use serde::Serialize;
 
 use crate::{
-    checkpoint::{Checkpoint, Witnessed},
+    checkpoint::{Checkpoint, CheckpointError, Witnessed},
     entry::{Body, Entry},
-    note::{KeyKind, NoteVerifier},
+    note::{KeyKind, NoteError, NoteVerifier},
     tree::{Frontier, Hash, hexadecimal, leaf_hash},
 };
 
+mod keys;
 mod ndjson;
 mod order;
 mod tiles;
@@ -98,6 +99,9 @@ pub struct Report {
     pub cosigned_by: Vec<Cosigned>,
     /// How many older checkpoints were prefixes.
     pub older_checkpoints: usize,
+    /// How often the key that was given, or its successor, handed over to another key in the entries.
+    #[serde(skip_serializing_if = "is_none_of")]
+    pub handovers: usize,
     /// How many entries are dated before the one in front of them.
     pub clock_steps_back: u64,
     /// How many entries were withheld, as bare hashes: they are in their places, and what they say was not seen.
@@ -112,12 +116,13 @@ pub struct Report {
 
 /// Checks a ledger entry by entry, with memory for what is still open and in force alone.
 pub struct Verifier {
-    key: NoteVerifier,
-    public_key: String,
+    keys: keys::Keys,
     witnesses: Vec<NoteVerifier>,
     quorum: usize,
     frontier: Frontier,
     prefixes: BTreeMap<u64, (Hash, String)>,
+    /// Older checkpoints that no key that was given signed: told when the ledger's keys are known.
+    others: Vec<Other>,
     order: order::Order,
     kinds: BTreeMap<&'static str, u64>,
     first_at_us: Option<i64>,
@@ -125,6 +130,20 @@ pub struct Verifier {
     clock_steps_back: u64,
     withheld: u64,
     in_part: bool,
+}
+
+/// An older checkpoint, signed by a key that is not known yet.
+struct Other {
+    checkpoint: Checkpoint,
+    note: String,
+    label: String,
+    /// Whether the entries up to there are those that it is over.
+    holds: Option<bool>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+fn is_none_of(count: &usize) -> bool {
+    *count == 0
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
@@ -138,14 +157,13 @@ impl Verifier {
     /// # Errors
     /// [`Fault`] when the key cannot be read.
     pub fn new(public_key: &str) -> Result<Self, Fault> {
-        let key = NoteVerifier::parse(public_key).map_err(|error| Fault::of_log("key", error.to_string()))?;
         Ok(Self {
-            key,
-            public_key: public_key.to_owned(),
+            keys: keys::Keys::new(public_key)?,
             witnesses: Vec::new(),
             quorum: 0,
             frontier: Frontier::empty(),
             prefixes: BTreeMap::new(),
+            others: Vec::new(),
             order: order::Order::default(),
             kinds: BTreeMap::new(),
             first_at_us: None,
@@ -189,7 +207,7 @@ impl Verifier {
                     format!("{} is a log's key; a witness's is of the kind for cosignatures", key.name());
                 return Err(Fault::of_log("witness-key", detail));
             }
-            let mut known = self.witnesses.iter().chain(std::iter::once(&self.key));
+            let mut known = self.witnesses.iter().chain(self.keys.trusted());
             if let Some(same) = known.find(|known| known.shares_secret_with(&key)) {
                 let detail =
                     format!("{} and {} are one key, so they are no two parties", same.name(), key.name());
@@ -211,8 +229,20 @@ impl Verifier {
     /// # Errors
     /// [`Fault`] when the checkpoint is not one of this ledger.
     pub fn expect_checkpoint(&mut self, note: &str, label: &str) -> Result<(), Fault> {
-        let checkpoint = Checkpoint::open(note, &self.key)
-            .map_err(|error| Fault::of_log("checkpoint", format!("{label}: {error}")))?;
+        let not_in_order = |error: CheckpointError| Fault::of_log("checkpoint", format!("{label}: {error}"));
+        let checkpoint = match Checkpoint::open(note, self.keys.trusted()) {
+            Ok(checkpoint) => checkpoint,
+            // The ledger may have had another key.
+            Err(CheckpointError::Note(NoteError::Unsigned)) => {
+                let text = note.rsplit_once("\n\n").map_or("", |(text, _)| text);
+                let checkpoint = Checkpoint::parse(&format!("{text}\n")).map_err(not_in_order)?;
+                let (note, label) = (note.to_owned(), label.to_owned());
+                let holds = (checkpoint.size == 0).then_some(checkpoint.root == Frontier::empty().root());
+                self.others.push(Other { checkpoint, note, label, holds });
+                return Ok(());
+            }
+            Err(error) => return Err(not_in_order(error)),
+        };
         if checkpoint.size == 0 && checkpoint.root != Frontier::empty().root() {
             return Err(Fault::of_log("prefix", format!("{label} is over no entries and says otherwise")));
         }
@@ -228,12 +258,25 @@ impl Verifier {
         }
     }
 
-    /// Opens the newest checkpoint: signed by the ledger's key, and by enough witnesses.
+    /// How many entries there are to be read. The newest checkpoint may be signed by a key that only the entries name:
+    /// whether it can be believed is seen at the end.
+    fn expected(&self, checkpoint_note: &str) -> Result<Checkpoint, Fault> {
+        match Checkpoint::open(checkpoint_note, self.keys.trusted()) {
+            Err(CheckpointError::Note(NoteError::Unsigned)) => {
+                let text = checkpoint_note.rsplit_once("\n\n").map_or("", |(text, _)| text);
+                Checkpoint::parse(&format!("{text}\n"))
+                    .map_err(|error| Fault::of_log("checkpoint", error.to_string()))
+            }
+            _ => Ok(self.open(checkpoint_note)?.checkpoint),
+        }
+    }
+
+    /// Opens the newest checkpoint: signed by a key of the ledger's that is trusted, and by enough witnesses.
     ///
     /// # Errors
     /// [`Fault`] when it is not.
     pub fn open(&self, checkpoint_note: &str) -> Result<Witnessed, Fault> {
-        let opened = Checkpoint::open_witnessed(checkpoint_note, &self.key, &self.witnesses)
+        let opened = Checkpoint::open_witnessed(checkpoint_note, self.keys.trusted(), &self.witnesses)
             .map_err(|error| Fault::of_log("checkpoint", error.to_string()))?;
         let cosigned = opened.cosignatures.len();
         if cosigned < self.quorum {
@@ -257,9 +300,7 @@ impl Verifier {
         if entry.seq != index {
             return Err(Fault::at(index, "sequence", format!("it says that it is entry {}", entry.seq)));
         }
-        if index == 0 {
-            self.check_opening(&entry.body)?;
-        }
+        self.check_keys(index, &entry.body)?;
         if !self.in_part {
             self.order.check(&entry).map_err(|(code, detail)| Fault::at(index, code, detail))?;
         }
@@ -278,6 +319,14 @@ impl Verifier {
     /// [`Fault`] when it is not.
     pub fn finish(self, checkpoint_note: &str) -> Result<Report, Fault> {
         let Witnessed { checkpoint, cosignatures } = self.open(checkpoint_note)?;
+        self.keys.check_given()?;
+        let own =
+            self.keys.known().iter().find(|key| self.witnesses.iter().any(|one| one.shares_secret_with(key)));
+        if let Some(own) = own {
+            let detail =
+                format!("a witness's key is one of {}'s own, so they are no two parties", own.name());
+            return Err(Fault::of_log("witness-key", detail));
+        }
         let size = self.frontier.size();
         if checkpoint.size != size {
             let detail = format!("the checkpoint covers {} entries and there are {size}", checkpoint.size);
@@ -292,6 +341,7 @@ impl Verifier {
                 format!("{label} covers {missing} entries and there are {size}: the end was cut off");
             return Err(Fault::of_log("truncated", detail));
         }
+        self.check_others()?;
         Ok(Report {
             origin: checkpoint.origin,
             entries: size,
@@ -303,7 +353,8 @@ impl Verifier {
                 .into_iter()
                 .map(|signature| Cosigned { witness: signature.name, at_s: signature.time_s })
                 .collect(),
-            older_checkpoints: self.prefixes.len(),
+            older_checkpoints: self.prefixes.len() + self.others.len(),
+            handovers: self.keys.handovers(),
             clock_steps_back: self.clock_steps_back,
             withheld: self.withheld,
             order_checked: !self.in_part,
@@ -311,17 +362,59 @@ impl Verifier {
         })
     }
 
-    fn check_opening(&self, body: &Body) -> Result<(), Fault> {
+    /// Takes the keys that an entry names. It is not in the tree yet.
+    fn check_keys(&mut self, index: u64, body: &Body) -> Result<(), Fault> {
         match body {
-            Body::LogOpened { public_key, .. } if *public_key == self.public_key => Ok(()),
-            Body::LogOpened { .. } => {
-                Err(Fault::at(0, "opening-key", "the ledger was opened with another key"))
+            Body::LogOpened { public_key, .. } if index == 0 => {
+                self.keys.announce(public_key).map_err(|_| {
+                    Fault::at(0, "opening-key", "it opens the ledger with a key that cannot be read")
+                })
             }
-            _ => Err(Fault::at(0, "opening", "the first entry does not open the ledger")),
+            _ if index == 0 => Err(Fault::at(0, "opening", "the first entry does not open the ledger")),
+            Body::SigningKeyAnnounced { public_key } => {
+                self.keys.announce(public_key).map_err(|why| Fault::at(index, "signing-key", why))
+            }
+            Body::SigningKeyRetired { public_key, handover, .. } => {
+                let root = self.frontier.root();
+                let retired = self.keys.retire(public_key, handover, (index, &root));
+                retired.map_err(|why| Fault::at(index, "signing-key", why))
+            }
+            _ => Ok(()),
         }
     }
 
-    fn check_prefix(&self) -> Result<(), Fault> {
+    /// Older checkpoints that the key that was given did not sign: one of the ledger's keys did, and over these entries.
+    fn check_others(&self) -> Result<(), Fault> {
+        let size = self.frontier.size();
+        for Other { checkpoint, note, label, holds } in &self.others {
+            Checkpoint::open(note, self.keys.known())
+                .map_err(|error| Fault::of_log("checkpoint", format!("{label}: {error}")))?;
+            match holds {
+                Some(true) => {}
+                Some(false) => {
+                    let detail = format!("{label} was signed over other entries up to here");
+                    return Err(match checkpoint.size.checked_sub(1) {
+                        Some(last) => Fault::at(last, "prefix", detail),
+                        None => Fault::of_log("prefix", detail),
+                    });
+                }
+                None => {
+                    let detail = format!(
+                        "{label} covers {} entries and there are {size}: the end was cut off",
+                        checkpoint.size
+                    );
+                    return Err(Fault::of_log("truncated", detail));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_prefix(&mut self) -> Result<(), Fault> {
+        let size = self.frontier.size();
+        for other in self.others.iter_mut().filter(|other| other.checkpoint.size == size) {
+            other.holds = Some(other.checkpoint.root == self.frontier.root());
+        }
         match self.prefixes.get(&self.frontier.size()) {
             Some((root, label)) if *root != self.frontier.root() => {
                 let detail = format!("{label} was signed over other entries up to here");

@@ -5,7 +5,7 @@
 
 use crate::{
     checkpoint::{Checkpoint, CheckpointError},
-    note::NoteVerifier,
+    note::LogKeys,
     proof::{hash_lines, read_hash_lines},
     tree::{Frontier, Hash},
 };
@@ -85,14 +85,14 @@ impl AddCheckpoint {
         self.checkpoint.split_once('\n').map(|(origin, _)| origin)
     }
 
-    /// Decides whether to cosign, given the log's key and the checkpoint that was cosigned last. Whoever asks must
+    /// Decides whether to cosign, given the log's key or keys and the checkpoint that was cosigned last. Whoever asks must
     /// keep the answer durably before they sign, and let nobody else decide in between.
     ///
     /// # Errors
     /// [`WitnessRefusal`] saying why not.
-    pub fn decide(
+    pub fn decide<L: LogKeys + ?Sized>(
         &self,
-        log: Option<&NoteVerifier>,
+        log: Option<&L>,
         last: Option<&Checkpoint>,
     ) -> Result<Checkpoint, WitnessRefusal> {
         let log = log.ok_or(WitnessRefusal::UnknownLog)?;
@@ -118,7 +118,7 @@ impl AddCheckpoint {
 mod tests {
     use super::*;
     use crate::{
-        note::NoteSigner,
+        note::{NoteSigner, NoteVerifier},
         tree::{Frontier, leaf_hash, node_hash},
     };
 
@@ -163,7 +163,10 @@ mod tests {
         let stranger = NoteSigner::from_seed("log.example", &[9; 32]);
         let unsigned = AddCheckpoint { checkpoint: at(2).sign(&stranger), ..ask(0, Vec::new(), &at(2)) };
         assert_eq!(decide(&unsigned, None), Err(WitnessRefusal::Unsigned));
-        assert_eq!(ask(0, Vec::new(), &at(2)).decide(None, None), Err(WitnessRefusal::UnknownLog));
+        assert_eq!(
+            ask(0, Vec::new(), &at(2)).decide(None::<&NoteVerifier>, None),
+            Err(WitnessRefusal::UnknownLog)
+        );
     }
 
     #[test]

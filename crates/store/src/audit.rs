@@ -179,9 +179,9 @@ impl Store {
         decision(&self.readers, decision_id).await
     }
 
-    /// The key that checkpoints verify with.
-    pub fn verifier(&self) -> &NoteVerifier {
-        &self.verifier
+    /// The keys that checkpoints verify with: one, or two while one takes over from the other.
+    pub fn verifiers(&self) -> &[NoteVerifier] {
+        &self.verifiers
     }
 }
 
@@ -213,7 +213,10 @@ pub(crate) async fn last_at(pool: &SqlitePool) -> Result<i64, StoreError> {
 }
 
 /// The head, checked: its signature, its root against the tree, its size against the entries.
-pub(crate) async fn check_head(pool: &SqlitePool, verifier: &NoteVerifier) -> Result<Frontier, StoreError> {
+pub(crate) async fn check_head(
+    pool: &SqlitePool,
+    verifiers: &[NoteVerifier],
+) -> Result<Frontier, StoreError> {
     let head = head(pool).await?;
     let entries: i64 = sqlx::query_scalar("SELECT count(*) FROM ledger_entry").fetch_one(pool).await?;
     if to_u64(entries) != head.size {
@@ -224,7 +227,7 @@ pub(crate) async fn check_head(pool: &SqlitePool, verifier: &NoteVerifier) -> Re
     }
     let frontier = frontier_at(pool, head.size).await?;
     if head.size > 0 {
-        let checkpoint = Checkpoint::open(&head.checkpoint, verifier).map_err(|error| {
+        let checkpoint = Checkpoint::open(&head.checkpoint, verifiers).map_err(|error| {
             StoreError::Ledger(format!("the ledger's checkpoint is not signed by this key: {error}; use the key that the ledger was opened with"))
         })?;
         if checkpoint.size != head.size || checkpoint.root != head.root || frontier.root() != head.root {
@@ -286,6 +289,6 @@ pub(crate) fn to_i64(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-fn to_u64(value: i64) -> u64 {
+pub(crate) fn to_u64(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
 }

@@ -18,6 +18,7 @@ pub mod privacy;
 mod queue;
 mod row;
 mod sealing;
+mod signing_keys;
 mod subjects;
 mod tiles;
 pub mod trail;
@@ -36,6 +37,7 @@ pub use opt_out::{OptOutBatch, OptOutHash};
 pub use queue::{AlertMove, AlertRow, ReferralMessage, ReferralMove, ReferralRow};
 pub use row::{ConsentRow, ObjectionRow};
 pub use sealing::WrappingKeys;
+pub use signing_keys::{Handover, SigningKeyRow};
 pub use subjects::About;
 pub use writer::Committed;
 

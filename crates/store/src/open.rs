@@ -28,6 +28,7 @@ use crate::{
     error::{CommitError, StoreError},
     lookup::{self, LookupKey},
     sealing::WrappingKeys,
+    signing_keys,
     watch::Files,
     writer::{Command, Committed, Writer},
 };
@@ -40,8 +41,8 @@ pub struct Settings {
     pub checkpoint_copy: PathBuf,
     /// The ledger's name, also the name of its key (C2SP signed-note).
     pub origin: String,
-    /// The Ed25519 seed that signs checkpoints.
-    pub signing_seed: zeroize::Zeroizing<[u8; 32]>,
+    /// The Ed25519 seeds that sign checkpoints: one, or two while one takes over from the other.
+    pub signing_seeds: zeroize::Zeroizing<Vec<[u8; 32]>>,
     /// The key for looking people up.
     pub lookup_key: LookupKey,
     /// The keys that wrap people's keys.
@@ -59,7 +60,7 @@ pub struct Store {
     writing: SqlitePool,
     pub(crate) lookup_key: Arc<LookupKey>,
     pub(crate) wrapping_keys: Arc<WrappingKeys>,
-    pub(crate) verifier: Arc<NoteVerifier>,
+    pub(crate) verifiers: Arc<[NoteVerifier]>,
     commands: mpsc::Sender<Command>,
     healthy: watch::Receiver<bool>,
     closed_at_start: usize,
@@ -100,11 +101,12 @@ impl Store {
             .max_connections(settings.readers_max)
             .connect_with(options.pragma("query_only", "on"))
             .await?;
-        let signer = NoteSigner::from_seed(&settings.origin, &settings.signing_seed);
-        let verifier = NoteVerifier::parse(&signer.verifier_key())
-            .map_err(|error| StoreError::Ledger(format!("the signing key cannot be used: {error}")))?;
-        let frontier = audit::check_head(&readers, &verifier).await?;
-        check_copy(&settings.checkpoint_copy, &readers, &verifier, frontier.size()).await?;
+        let signers: Vec<_> =
+            settings.signing_seeds.iter().map(|seed| NoteSigner::from_seed(&settings.origin, seed)).collect();
+        let verifiers = signing_keys::check(&readers, &signers).await?;
+        let frontier = audit::check_head(&readers, &verifiers).await?;
+        check_copy(&settings.checkpoint_copy, &readers, &verifiers, frontier.size()).await?;
+        signing_keys::sign_head(&writing, &signers).await?;
         let (commands, queue) = mpsc::channel(settings.queue_max);
         let (health, healthy) = watch::channel(true);
         let empty = frontier.size() == 0;
@@ -115,19 +117,19 @@ impl Store {
         let writer = Writer::new(
             writing.clone(),
             frontier,
-            signer,
+            signers,
             settings.checkpoint_copy,
             health,
             (last_at_us.clone(), wrapping_keys.clone(), Files::of(&settings.database)),
         );
-        let opened = Body::LogOpened { origin: settings.origin, public_key: writer.verifier_key() };
+        let opened = Body::LogOpened { origin: settings.origin, public_key: writer.opening_key() };
         tokio::spawn(writer.run(queue));
         let mut store = Self {
             readers,
             writing,
             lookup_key: Arc::new(settings.lookup_key),
             wrapping_keys,
-            verifier: Arc::new(verifier),
+            verifiers: verifiers.into(),
             commands,
             healthy,
             closed_at_start: 0,
@@ -255,7 +257,7 @@ async fn assert_durable(pool: &SqlitePool) -> Result<(), StoreError> {
 async fn check_copy(
     path: &Path,
     readers: &SqlitePool,
-    verifier: &NoteVerifier,
+    verifiers: &[NoteVerifier],
     size: u64,
 ) -> Result<(), StoreError> {
     let note = match std::fs::read_to_string(path) {
@@ -275,7 +277,7 @@ async fn check_copy(
             path.display()
         ))
     };
-    let copy = Checkpoint::open(&note, verifier).map_err(|error| unreadable(error.to_string()))?;
+    let copy = Checkpoint::open(&note, verifiers).map_err(|error| unreadable(error.to_string()))?;
     if copy.size > size {
         return Err(StoreError::Ledger(format!(
             "the database holds {size} ledger entries but {} were checkpointed: it was truncated or is an older copy; restore the newest backup and do not start from this one",

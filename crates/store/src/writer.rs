@@ -57,7 +57,7 @@ pub(crate) struct Command {
 pub(crate) struct Writer {
     pool: SqlitePool,
     frontier: Frontier,
-    signer: NoteSigner,
+    signers: Vec<NoteSigner>,
     checkpoint_copy: PathBuf,
     health: watch::Sender<bool>,
     last_at_us: Arc<AtomicI64>,
@@ -90,17 +90,18 @@ impl Writer {
     pub(crate) fn new(
         pool: SqlitePool,
         frontier: Frontier,
-        signer: NoteSigner,
+        signers: Vec<NoteSigner>,
         checkpoint_copy: PathBuf,
         health: watch::Sender<bool>,
         (last_at_us, wrapping_keys, files): (Arc<AtomicI64>, Arc<WrappingKeys>, Files),
     ) -> Self {
         let copies = Copies::default();
-        Self { pool, frontier, signer, checkpoint_copy, health, last_at_us, wrapping_keys, files, copies }
+        Self { pool, frontier, signers, checkpoint_copy, health, last_at_us, wrapping_keys, files, copies }
     }
 
-    pub(crate) fn verifier_key(&self) -> String {
-        self.signer.verifier_key()
+    /// The key that a ledger is opened with.
+    pub(crate) fn opening_key(&self) -> String {
+        self.signers.first().map(NoteSigner::verifier_key).unwrap_or_default()
     }
 
     /// Runs until every [`crate::Store`] is gone.
@@ -215,11 +216,11 @@ impl Writer {
         insert(&mut transaction, &appended).await?;
         failpoint::at("entries-inserted");
         let head = Checkpoint {
-            origin: self.signer.name().to_owned(),
+            origin: self.signers.first().map(NoteSigner::name).unwrap_or_default().to_owned(),
             size: frontier.size(),
             root: frontier.root(),
         };
-        let checkpoint = head.sign(&self.signer);
+        let checkpoint = head.sign_with(&self.signers);
         move_head(&mut transaction, size_before, &head, &checkpoint).await?;
         Ok(Some((transaction, checkpoint)))
     }

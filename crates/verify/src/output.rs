@@ -30,6 +30,12 @@ pub(crate) fn words(verified: &Verified) -> String {
     if report.older_checkpoints > 0 {
         lines.push(format!("  {} older checkpoints are prefixes", report.older_checkpoints));
     }
+    if report.handovers > 0 {
+        lines.push(format!(
+            "  the ledger's key handed over {} times since the key that was given",
+            report.handovers
+        ));
+    }
     lines.extend(report.cosigned_by.iter().map(|cosigned| match cosigned.at_s {
         Some(at_s) => format!("  cosigned by {} at {at_s} seconds since 1970", cosigned.witness),
         None => format!("  cosigned by {}", cosigned.witness),

@@ -15,7 +15,7 @@ use std::{
 
 use ledger::{
     checkpoint::Checkpoint,
-    entry::Entry,
+    entry::{Body, Entry},
     export::tiles::{TileSink, TilesExport},
     note::{Cosigner, NoteSigner},
     proof::TlogProof,
@@ -47,8 +47,23 @@ pub fn leaves(count: usize) -> Vec<Vec<u8>> {
     encoded(entries::bodies(&signer().verifier_key()).take(count))
 }
 
+/// What signs for the ledger after [`signer`] handed over.
+pub fn successor() -> NoteSigner {
+    NoteSigner::from_seed(ORIGIN, &[14; 32])
+}
+
+/// Leaves of a ledger whose key handed over to its successor.
+pub fn handed_over() -> Vec<Vec<u8>> {
+    let mut bodies: Vec<_> = entries::bodies(&signer().verifier_key()).take(300).collect();
+    bodies.push(Body::SigningKeyAnnounced { public_key: successor().verifier_key() });
+    let handover = signed(&encoded(bodies.iter().cloned()), &[signer(), successor()]);
+    let (public_key, reason) = (signer().verifier_key(), "scheduled".to_owned());
+    bodies.push(Body::SigningKeyRetired { public_key, reason, handover });
+    encoded(bodies.into_iter())
+}
+
 /// The leaves that say these things, in this order.
-pub fn encoded(bodies: impl Iterator<Item = ledger::entry::Body>) -> Vec<Vec<u8>> {
+pub fn encoded(bodies: impl Iterator<Item = Body>) -> Vec<Vec<u8>> {
     let entry =
         |(seq, body)| Entry { v: 1, seq, at_us: entries::BEGIN_US + i64::try_from(seq).unwrap(), body };
     (0..).zip(bodies).map(|numbered| entry(numbered).encode().unwrap()).collect()
@@ -56,11 +71,16 @@ pub fn encoded(bodies: impl Iterator<Item = ledger::entry::Body>) -> Vec<Vec<u8>
 
 /// The checkpoint over these leaves, signed and cosigned.
 pub fn checkpoint(leaves: &[Vec<u8>]) -> String {
+    signed(leaves, &[signer()])
+}
+
+/// The checkpoint over these leaves, signed by these and cosigned.
+pub fn signed(leaves: &[Vec<u8>], signers: &[NoteSigner]) -> String {
     let mut tree = Frontier::empty();
     leaves.iter().for_each(|leaf| drop(tree.push(leaf_hash(leaf))));
     let checkpoint = Checkpoint { origin: ORIGIN.to_owned(), size: tree.size(), root: tree.root() };
     let cosigned = witnesses().map(|witness| witness.cosign(&checkpoint.to_text(), 1_795_000_000));
-    checkpoint.sign(&signer()) + &cosigned.concat()
+    checkpoint.sign_with(signers) + &cosigned.concat()
 }
 
 struct Written<'a>(&'a Path);
@@ -102,6 +122,14 @@ pub struct Case {
     pub older: Vec<PathBuf>,
     /// Proofs of entries.
     pub proofs: Vec<PathBuf>,
+    /// The ledger's key; else [`signer`]'s.
+    pub key: Option<String>,
+}
+
+impl Case {
+    fn key(&self) -> String {
+        self.key.clone().unwrap_or_else(|| signer().verifier_key())
+    }
 }
 
 /// Somebody who verifies, and what they say: `Ok` when it is in order, `Err` with the fault that they found.
@@ -116,7 +144,7 @@ pub fn everybody(case: &Case) -> Verdicts {
 pub fn ours(case: &Case) -> Result<String, String> {
     let request = Request {
         path: case.tiles.clone(),
-        key: Some(signer().verifier_key()),
+        key: Some(case.key()),
         witnesses: witnesses().iter().map(Cosigner::verifier_key).collect(),
         quorum: None,
         older: case.older.clone(),
@@ -131,7 +159,7 @@ pub fn ours(case: &Case) -> Result<String, String> {
 /// What the reference implementation says.
 pub fn go(case: &Case) -> Result<String, String> {
     let mut command = Command::new(built("tlog"));
-    command.args(["-key", &signer().verifier_key()]);
+    command.args(["-key", &case.key()]);
     for witness in witnesses() {
         command.args(["-witness", &witness.verifier_key()]);
     }

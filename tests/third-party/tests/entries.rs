@@ -6,7 +6,7 @@ use std::{fs::File, io::Write as _, process::Command};
 
 use ledger::entry::Entry;
 use serde_json::{Value, json};
-use third_party::{built, leaves, ran, script};
+use third_party::{built, handed_over, leaves, ran, script};
 
 fn checked(leaves: &[Vec<u8>], how: &[&str]) -> Result<String, String> {
     let mut lines = tempfile::NamedTempFile::new().unwrap();
@@ -19,6 +19,7 @@ fn checked(leaves: &[Vec<u8>], how: &[&str]) -> Result<String, String> {
 #[test]
 fn every_kind_fits_the_schema_and_is_canonical() {
     assert_eq!(checked(&leaves(120), &[]), Ok("ok: 120 entries".to_owned()));
+    assert_eq!(checked(&handed_over(), &[]), Ok("ok: 302 entries".to_owned()));
 }
 
 /// Whatever our decoder refuses about a leaf's shape, the schema refuses too, in every kind.

@@ -10,7 +10,8 @@ use ledger::{
 };
 use tempfile::TempDir;
 use third_party::{
-    Case, checkpoint, encoded, entries, everybody, go, leaves, ours, signer, write, write_proof,
+    Case, checkpoint, encoded, entries, everybody, go, handed_over, leaves, ours, signed, signer, successor,
+    write, write_proof,
 };
 
 /// Everybody verifies a ledger of this size, older checkpoints of it, and proofs of entries in it.
@@ -55,6 +56,32 @@ fn entries_around_a_tile_verify_by_everybody() {
 #[test]
 fn seventy_thousand_entries_verify_by_everybody() {
     verifies(70_000, &[1, 257, 65_536, 69_999], &[0, 65_535, 65_536, 69_999]);
+}
+
+#[test]
+fn a_ledger_whose_key_handed_over_verifies_by_everybody() {
+    let folder = TempDir::new().unwrap();
+    let leaves = handed_over();
+    let keyed = |name: &str, key: String, count: usize, by: &[ledger::note::NoteSigner]| {
+        let tiles = folder.path().join(name);
+        write(&tiles, &leaves[..count], &signed(&leaves[..count], by));
+        Case { tiles, key: Some(key), ..Case::default() }
+    };
+    let (old, new, size) = (signer().verifier_key(), successor().verifier_key(), leaves.len());
+    for key in [&old, &new] {
+        // A signature of a key that a verifier does not know is passed over.
+        let both = keyed("both", key.clone(), size - 1, &[signer(), successor()]);
+        for (who, said) in everybody(&both) {
+            assert_eq!(said, Ok(format!("ok: {} entries", size - 1)), "{who}");
+        }
+    }
+    for (who, said) in everybody(&keyed("new", new, size, &[successor()])) {
+        assert_eq!(said, Ok(format!("ok: {size} entries")), "{who}");
+    }
+    // The note alone does not lead from the old key to the new one; the entries do.
+    let with_old = keyed("old", old, size, &[successor()]);
+    assert!(go(&with_old).is_err());
+    assert_eq!(ours(&with_old), Ok(format!("ok: {size} entries")));
 }
 
 /// A way to tamper, and who must notice.
@@ -210,7 +237,7 @@ fn prepared(folder: &TempDir) -> Case {
     let leaves = leaves(SIZE);
     write(&tiles, &leaves, &checkpoint(&leaves));
     fs::write(&older, checkpoint(&leaves[..KEPT])).unwrap();
-    Case { tiles, older: vec![older], proofs: Vec::new() }
+    Case { tiles, older: vec![older], ..Case::default() }
 }
 
 #[test]
@@ -288,7 +315,7 @@ fn the_ledger_has_every_kind_of_entry() {
     let (_, names) = source.split_once("pub fn kind(&self)").unwrap();
     let (names, _) = names.split_once("\n    }\n").unwrap();
     let mut listed: Vec<_> = names.split('"').skip(1).step_by(2).collect();
-    let decoded = leaves(40).into_iter().map(|leaf| Entry::decode(&leaf).unwrap());
+    let decoded = leaves(40).into_iter().chain(handed_over()).map(|leaf| Entry::decode(&leaf).unwrap());
     let mut written: Vec<_> = decoded.map(|entry| entry.body.kind()).collect();
     written.sort_unstable();
     written.dedup();

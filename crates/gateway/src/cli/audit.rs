@@ -159,8 +159,9 @@ async fn open(config: &Path) -> anyhow::Result<(config::Settings, Archive, Strin
     let archive = Archive::open(&settings.ledger.database)
         .await
         .with_context(|| settings.ledger.database.display().to_string())?;
-    let seed = config::read_key(&settings.ledger.signing_key)?;
-    let public_key = NoteSigner::from_seed(&settings.ledger.origin, &seed).verifier_key();
+    let seeds = config::read_keys(&settings.ledger.signing_key)?;
+    let newest = seeds.last().map(|seed| NoteSigner::from_seed(&settings.ledger.origin, seed).verifier_key());
+    let public_key = newest.unwrap_or_default();
     Ok((settings, archive, public_key))
 }
 

@@ -1,20 +1,17 @@
 //! What is due to be forgotten, and keys that are replaced.
 
-use std::{
-    io::Write as _,
-    os::unix::fs::OpenOptionsExt as _,
-    path::{Path, PathBuf},
-};
-
 use anyhow::Context as _;
 use clap::Subcommand;
-use ledger::{entry::Body, tree::hexadecimal};
+use ledger::entry::Body;
 use store::{Archive, Change, Store, Submission, durable, privacy::Scope};
-use zeroize::Zeroizing;
 
-use super::{ConfigArguments, output};
+use super::{
+    ConfigArguments,
+    key_file::{fresh, write_next},
+    output,
+};
 use crate::{
-    clock::{self, Clock as _, SystemClock},
+    clock::{Clock as _, SystemClock},
     config::{self, Settings},
     policies, retention, serve,
 };
@@ -120,25 +117,4 @@ async fn replace_wrapping(settings: &Settings) -> anyhow::Result<()> {
 
 async fn open(settings: &Settings) -> anyhow::Result<Store> {
     Ok(Store::open(serve::store_settings(settings)?, SystemClock.now()).await?)
-}
-
-fn fresh() -> Zeroizing<[u8; 32]> {
-    let mut key = Zeroizing::new([0; 32]);
-    clock::fill(&mut *key);
-    key
-}
-
-/// Writes a key file beside the one in use, readable by its owner alone.
-fn write_next(path: &Path, keys: &[[u8; 32]]) -> anyhow::Result<PathBuf> {
-    let mut next = path.as_os_str().to_owned();
-    next.push(".next");
-    let next = PathBuf::from(next);
-    let lines: Vec<String> = keys.iter().map(|key| hexadecimal(key)).collect();
-    let text = Zeroizing::new(lines.join("\n") + "\n");
-    let mut options = std::fs::OpenOptions::new();
-    let file = options.create(true).truncate(true).write(true).mode(0o600).open(&next);
-    let mut file = file.with_context(|| next.display().to_string())?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    Ok(next)
 }

@@ -9,7 +9,7 @@ use ledger::note::NoteVerifier;
 use super::output;
 use crate::{
     config,
-    receipts::{self, Proofs},
+    receipts::{self, Outcome, Proofs},
 };
 
 /// Work on receipts.
@@ -27,8 +27,9 @@ enum ReceiptVerb {
         #[arg(long)]
         url: String,
         /// The ledger's key, `name+hash+key`, as you were given it when you joined. Never one that the gateway tells.
-        #[arg(long)]
-        key: String,
+        /// Given again for a key that took over from it; otherwise the ledger's own handover is followed.
+        #[arg(long, required = true)]
+        key: Vec<String>,
         /// Your client certificate, PEM.
         #[arg(long)]
         certificate: PathBuf,
@@ -67,7 +68,8 @@ impl Proofs for Gateway {
 /// What is not in order.
 pub async fn run(arguments: ReceiptArguments) -> anyhow::Result<()> {
     let ReceiptVerb::Check { url, key, certificate, certificate_key, trusted, state, files } = arguments.verb;
-    let key = NoteVerifier::parse(&key).context("--key")?;
+    let keys: Vec<_> =
+        key.iter().map(|key| NoteVerifier::parse(key).context("--key")).collect::<Result<_, _>>()?;
     let mut stored = Vec::new();
     for file in &files {
         let text = config::read(file)?;
@@ -91,7 +93,11 @@ pub async fn run(arguments: ReceiptArguments) -> anyhow::Result<()> {
         Some(path) if path.exists() => Some(config::read(path)?),
         _ => None,
     };
-    let (checked, newest) = receipts::check(&stored, &key, &gateway, kept.as_deref()).await?;
+    let Outcome { checked, newest, keys: followed } =
+        receipts::check(&stored, &keys, &gateway, kept.as_deref()).await?;
+    for key in followed.iter().skip(keys.len()) {
+        output::line(&format!("the ledger's key has handed over to {key}: give it with --key from now on"));
+    }
     let wrong: Vec<_> = checked.iter().filter(|one| one.wrong.is_some()).collect();
     for one in &wrong {
         output::line(&format!("{}: {}", one.decision_id, one.wrong.as_deref().unwrap_or_default()));

@@ -28,7 +28,7 @@ enum WitnessVerb {
     Serve {
         #[command(flatten)]
         identity: Identity,
-        /// A ledger's key, `name+hash+key`; may be repeated.
+        /// A ledger's key, `name+hash+key`; may be repeated, for several ledgers and for the next key of one.
         #[arg(long, required = true)]
         log: Vec<String>,
         /// Where to listen.

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use axum::{
+    Json,
     extract::{Path, Request, State},
     http::header,
     response::{IntoResponse, Response},
@@ -16,7 +17,9 @@ use ledger::{
     entry::Body,
     tile::{TileOf, TileRef},
 };
+use serde::Serialize;
 use store::Submission;
+use utoipa::ToSchema;
 
 use crate::{
     app::App,
@@ -129,6 +132,40 @@ pub async fn consistency(
         text.push('\n');
         text.push_str(&checkpoint);
         Ok(([(header::CONTENT_TYPE, TEXT)], text).into_response())
+    })
+    .await
+}
+
+/// A key that took over from another.
+#[derive(Serialize, ToSchema)]
+pub struct HandoverBody {
+    /// The entry that announced the key, as it was signed.
+    entry: String,
+    /// A C2SP tlog-proof of it under the last checkpoint that the key before it signed.
+    proof: String,
+}
+
+/// The keys that took over from one another.
+#[derive(Serialize, ToSchema)]
+pub struct HandoversBody {
+    /// In their order.
+    handovers: Vec<HandoverBody>,
+}
+
+/// How the ledger's signing keys took over from one another. Who has any of them can follow to the newest, and asks
+/// another source for it where a key was compromised.
+#[utoipa::path(get, path = "/.well-known/audit/handovers", tag = "audit",
+    responses((status = 200, description = "The handovers", body = HandoversBody), (status = 403, description = "The certificate is not registered")))]
+pub async fn handovers(State(app): State<Arc<App>>, request: Request) -> Response {
+    let (id, shown) = (request_id(request.headers()), Shown::by(&request));
+    respond(id, async {
+        known_system(&app, shown).await?;
+        let handovers = app.store.handovers().await.map_err(|error| Refusal::from(internal(&error)))?;
+        let handovers = handovers.into_iter().map(|one| HandoverBody {
+            entry: String::from_utf8_lossy(&one.entry).into_owned(),
+            proof: one.proof,
+        });
+        Ok(Json(HandoversBody { handovers: handovers.collect() }).into_response())
     })
     .await
 }

@@ -215,6 +215,8 @@ impl Order {
             | Body::OptOutsImported { .. }
             | Body::ErasureAsked { .. }
             | Body::VisibilityDecided { .. }
+            | Body::SigningKeyAnnounced { .. }
+            | Body::SigningKeyRetired { .. }
             | Body::LookupKeyReplaced { .. }
             | Body::WrappingKeyReplaced { .. }
             | Body::DecisionRead { .. }

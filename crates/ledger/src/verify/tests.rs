@@ -7,6 +7,7 @@ use crate::{
 };
 
 mod exports;
+mod keys;
 
 const DAY_US: i64 = 86_400_000_000;
 
@@ -211,7 +212,11 @@ fn the_wrong_key_is_noticed() {
     let whole = leaves(good());
     let other = NoteSigner::from_seed("ledger.example/test", &[4; 32]);
     let mut verifier = Verifier::new(&other.verifier_key()).unwrap();
-    assert_eq!(verifier.entry(&whole[0]).unwrap_err().code, "opening-key");
+    whole.iter().for_each(|leaf| verifier.entry(leaf).unwrap());
+    let by_other =
+        Checkpoint::open(&checkpoint(&whole), &NoteVerifier::parse(&signer().verifier_key()).unwrap());
+    let fault = verifier.finish(&by_other.unwrap().sign(&other)).unwrap_err();
+    assert_eq!((fault.index, fault.code), (Some(0), "opening-key"));
 }
 
 #[test]

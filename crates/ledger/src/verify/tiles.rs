@@ -23,7 +23,7 @@ pub fn verify_tiles<S: TileSource>(
         read(source, "checkpoint")?.and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(|| {
             Fault::of_log("checkpoint", "the directory has no checkpoint, so nothing is signed")
         })?;
-    let signed = verifier.open(&checkpoint)?.checkpoint;
+    let signed = verifier.expected(&checkpoint)?;
     let reader = TileReader::new(source, signed.size);
     let mut builder = TileBuilder::default();
     for bundle in bundles_of(signed.size) {

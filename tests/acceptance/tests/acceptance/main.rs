@@ -25,6 +25,7 @@ mod looking_back;
 mod privacy;
 mod records_of_wishes;
 mod restrictions;
+mod signing_keys;
 mod subject_access;
 mod surface;
 mod timing;

@@ -1,6 +1,7 @@
 //! The ledger as it is served to those who verify it, and as it is searched.
 
 use acceptance::{Answer, Request, World};
+use gateway::receipts::{Outcome, check};
 use ledger::{
     checkpoint::Checkpoint,
     entry::{Body, Entry},
@@ -21,7 +22,7 @@ async fn fetched(world: &World, certificate_of: &str, path: &str) -> (StatusCode
 }
 
 fn key(world: &World) -> NoteVerifier {
-    world.app.store.verifier().clone()
+    world.app.store.verifiers()[0].clone()
 }
 
 fn search(world: &World, partner: &'static str, body: Value) -> Request {
@@ -103,7 +104,7 @@ async fn a_receipt_is_proved_against_a_later_checkpoint() {
 }
 
 /// The gateway as a partner's tool asks it.
-struct Over<'a>(&'a World);
+pub(crate) struct Over<'a>(pub(crate) &'a World);
 
 impl gateway::receipts::Proofs for Over<'_> {
     async fn get(&self, path: &str) -> anyhow::Result<String> {
@@ -122,18 +123,18 @@ async fn partners_receipts_catch_a_history_that_was_rewritten() {
     }
     let receipts = gateway::receipts::receipts_in(&json!(stored));
     assert_eq!(receipts.len(), 3);
-    let key = key(&world);
-    let (checked, kept) = gateway::receipts::check(&receipts, &key, &Over(&world), None).await.unwrap();
+    let keys = [key(&world)];
+    let Outcome { checked, newest: kept, .. } = check(&receipts, &keys, &Over(&world), None).await.unwrap();
     assert!(checked.iter().all(|one| one.wrong.is_none()), "{checked:?}");
     world.send(world.prevention(NUMBER)).await;
-    let (checked, _) = gateway::receipts::check(&receipts, &key, &Over(&world), Some(&kept)).await.unwrap();
+    let Outcome { checked, .. } = check(&receipts, &keys, &Over(&world), Some(&kept)).await.unwrap();
     assert!(checked.iter().all(|one| one.wrong.is_none()), "{checked:?}");
     // A receipt that was altered; one of another ledger.
     let mut altered = stored.clone();
     altered[0]["receipt"]["leaf_hash"] = json!("00".repeat(32));
     altered[1]["receipt"]["log_position"] = json!(1);
     let altered = gateway::receipts::receipts_in(&json!(altered));
-    let (checked, _) = gateway::receipts::check(&altered, &key, &Over(&world), None).await.unwrap();
+    let Outcome { checked, .. } = check(&altered, &keys, &Over(&world), None).await.unwrap();
     assert_eq!(checked.iter().filter(|one| one.wrong.is_some()).count(), 2, "{checked:?}");
     // The same keys, the same questions, another history: whoever holds a receipt of the first notices.
     let folder = world.stop().await;
@@ -146,10 +147,10 @@ async fn partners_receipts_catch_a_history_that_was_rewritten() {
     for number in [NUMBER, "9736363023", NUMBER, NUMBER, NUMBER, NUMBER] {
         rewritten.send(rewritten.prevention(number)).await;
     }
-    assert_eq!(rewritten.app.store.verifier().name(), key.name());
-    let (checked, _) = gateway::receipts::check(&receipts, &key, &Over(&rewritten), None).await.unwrap();
+    assert_eq!(self::key(&rewritten).name(), keys[0].name());
+    let Outcome { checked, .. } = check(&receipts, &keys, &Over(&rewritten), None).await.unwrap();
     assert!(checked.iter().all(|one| one.wrong.is_some()), "{checked:?}");
-    let kept = gateway::receipts::check(&receipts, &key, &Over(&rewritten), Some(&kept)).await;
+    let kept = check(&receipts, &keys, &Over(&rewritten), Some(&kept)).await.map(drop);
     assert!(kept.unwrap_err().to_string().contains("does not extend the checkpoint that was kept"));
 }
 

@@ -17,7 +17,7 @@ use ledger::{
 use reqwest::StatusCode;
 
 /// A witness that runs until it is dropped.
-struct Running(Child);
+pub(crate) struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -26,13 +26,13 @@ impl Drop for Running {
     }
 }
 
-fn log_key(settings: &Settings) -> String {
+pub(crate) fn log_key(settings: &Settings) -> String {
     let seed = gateway::config::read_key(&settings.ledger.signing_key).unwrap();
     NoteSigner::from_seed(&settings.ledger.origin, &seed).verifier_key()
 }
 
 /// Keys and state of a witness, and its public key.
-fn begin(folder: &Path, name: &str, seed: u8) -> String {
+pub(crate) fn begin(folder: &Path, name: &str, seed: u8) -> String {
     let (key, state) = (folder.join(format!("{name}.wkey")), folder.join(format!("{name}.wstate")));
     std::fs::write(&key, format!("{}\n", format!("{seed:02x}").repeat(32))).unwrap();
     let begun = std::process::Command::new(acceptance::program())
@@ -46,17 +46,18 @@ fn begin(folder: &Path, name: &str, seed: u8) -> String {
     String::from_utf8(begun.stdout).unwrap().trim().to_owned()
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
-async fn serve(folder: &Path, name: &str, log: &str, port: u16) -> Running {
+pub(crate) async fn serve(folder: &Path, name: &str, logs: &str, port: u16) -> Running {
     let started = std::process::Command::new(acceptance::program())
         .args(["witness", "serve", "--name", &format!("{name}.example/ledgers"), "--key"])
         .arg(folder.join(format!("{name}.wkey")))
         .arg("--state")
         .arg(folder.join(format!("{name}.wstate")))
-        .args(["--log", log, "--listen", &format!("127.0.0.1:{port}")])
+        .args(logs.split(' ').flat_map(|log| ["--log", log]))
+        .args(["--listen", &format!("127.0.0.1:{port}")])
         .stdout(std::process::Stdio::null())
         .spawn();
     let running = Running(started.unwrap());
@@ -69,7 +70,7 @@ async fn serve(folder: &Path, name: &str, log: &str, port: u16) -> Running {
     panic!("the witness does not come up");
 }
 
-fn one(organisation: &str, key: &str, port: u16) -> WitnessSettings {
+pub(crate) fn one(organisation: &str, key: &str, port: u16) -> WitnessSettings {
     WitnessSettings {
         organisation: organisation.parse().unwrap(),
         key: key.to_owned(),
@@ -80,11 +81,11 @@ fn one(organisation: &str, key: &str, port: u16) -> WitnessSettings {
     }
 }
 
-fn asked_seldom(needed: usize, witnesses: Vec<WitnessSettings>) -> WitnessingSettings {
+pub(crate) fn asked_seldom(needed: usize, witnesses: Vec<WitnessSettings>) -> WitnessingSettings {
     WitnessingSettings { needed, every_s: 3_600, alarm_after_s: 300, stop_after_s: Some(600), witnesses }
 }
 
-async fn ask(world: &World) -> bool {
+pub(crate) async fn ask(world: &World) -> bool {
     world.app.witnessing.as_ref().unwrap().ask(&world.app.store, &world.clock).await.unwrap()
 }
 

@@ -18,6 +18,7 @@ mod output;
 pub mod policy;
 pub mod privacy;
 pub mod receipt;
+mod remote;
 pub mod signing_key;
 pub mod token;
 pub mod witness;

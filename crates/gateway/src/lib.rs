@@ -17,6 +17,7 @@ pub mod fhir;
 pub mod kept;
 pub mod listener;
 pub mod mint;
+pub mod mirror;
 pub mod opt_outs;
 pub mod policies;
 pub mod problem;

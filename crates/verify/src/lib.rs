@@ -16,6 +16,8 @@ use ledger::{
 };
 use serde::Serialize;
 
+pub mod progress;
+
 /// Largest checkpoint, key or manifest, in bytes.
 const TEXT_BYTES_MAX: u64 = 1 << 20;
 
@@ -24,6 +26,8 @@ const TEXT_BYTES_MAX: u64 = 1 << 20;
 pub struct Request {
     /// The NDJSON file or the tlog-tiles directory.
     pub path: PathBuf,
+    /// A directory's checkpoint, where it is not in its place.
+    pub checkpoint: Option<PathBuf>,
     /// The ledger's key, `name+hash+key`; else the one that the export itself names.
     pub key: Option<String>,
     /// The witnesses' keys.
@@ -70,7 +74,7 @@ pub fn verify(request: &Request, progress: &mut dyn FnMut(u64, u64)) -> Result<V
     let path = &request.path;
     let unreadable = |error| VerifyError::Unreadable(path.clone(), error);
     if std::fs::metadata(path).map_err(unreadable)?.is_dir() {
-        let directory = Directory { path: path.clone() };
+        let directory = Directory { path: path.clone(), checkpoint: request.checkpoint.clone() };
         if directory.read("checkpoint").map_err(unreadable)?.is_none() {
             return Err(VerifyError::Usage(format!(
                 "{}: no tlog-tiles directory: it has no checkpoint",
@@ -138,12 +142,13 @@ fn text(path: &Path) -> Result<String, VerifyError> {
 #[derive(Debug, Clone)]
 pub struct Directory {
     path: PathBuf,
+    checkpoint: Option<PathBuf>,
 }
 
 impl Directory {
     /// The directory at a path.
     pub fn new(path: &Path) -> Self {
-        Self { path: path.to_owned() }
+        Self { path: path.to_owned(), checkpoint: None }
     }
 }
 
@@ -151,7 +156,11 @@ impl TileSource for Directory {
     type Error = io::Error;
 
     fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
-        let file = match File::open(self.path.join(name)) {
+        let path = match &self.checkpoint {
+            Some(checkpoint) if name == "checkpoint" => checkpoint.clone(),
+            _ => self.path.join(name),
+        };
+        let file = match File::open(path) {
             Ok(file) => file,
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 return Ok(None);

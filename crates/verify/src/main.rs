@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use verify::{Request, VerifyError, verify};
+use verify::{Request, VerifyError, progress::Progress, verify};
 
 mod arguments;
 mod output;
@@ -23,8 +23,8 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let mut progress = output::Progress::new(arguments.quiet);
-    let outcome = verify(&arguments.request, &mut |read, all| progress.show(read, all));
+    let mut progress = Progress::new(arguments.quiet);
+    let outcome = verify(&arguments.request, &mut |read, all| progress.show(read, all, "entries"));
     progress.clear();
     match (&outcome, arguments.json) {
         (_, true) => output::say(&output::json(&outcome)),

@@ -1,6 +1,6 @@
 //! What the program says: the one module that prints.
 
-use std::io::{IsTerminal as _, Write as _, stderr, stdout};
+use std::io::{Write as _, stderr, stdout};
 
 use serde_json::{Value, json};
 use verify::{Verified, VerifyError};
@@ -72,34 +72,4 @@ pub(crate) fn json(outcome: &Result<Verified, VerifyError>) -> String {
         Err(error) => json!({"verified": null, "message": error.to_string()}),
     };
     format!("{value:#}")
-}
-
-/// One line on standard error that says how far it is, where that is a terminal.
-pub(crate) struct Progress {
-    shown: bool,
-    percent: Option<u64>,
-}
-
-impl Progress {
-    pub(crate) fn new(quiet: bool) -> Self {
-        Self { shown: !quiet && stderr().is_terminal(), percent: None }
-    }
-
-    pub(crate) fn show(&mut self, read: u64, all: u64) {
-        let percent = (read.saturating_mul(100) / all.max(1)).min(100);
-        if !self.shown || self.percent == Some(percent) {
-            return;
-        }
-        self.percent = Some(percent);
-        let done = usize::try_from(percent / 4).unwrap_or(0);
-        let bar = format!("{}{}", "#".repeat(done), ".".repeat(25_usize.saturating_sub(done)));
-        // A terminal that went away is no reason to stop verifying.
-        let _ = write!(stderr(), "\r[{bar}] {percent:>3}%  {read} of {all} entries");
-    }
-
-    pub(crate) fn clear(&self) {
-        if self.percent.is_some() {
-            let _ = write!(stderr(), "\r{:70}\r", "");
-        }
-    }
 }

@@ -146,8 +146,8 @@ pub fn ours(case: &Case) -> Result<String, String> {
         path: case.tiles.clone(),
         key: Some(case.key()),
         witnesses: witnesses().iter().map(Cosigner::verifier_key).collect(),
-        quorum: None,
         older: case.older.clone(),
+        ..Request::default()
     };
     match verify::verify(&request, &mut |_, _| ()) {
         Ok(verified) => Ok(format!("ok: {} entries", verified.report.entries)),

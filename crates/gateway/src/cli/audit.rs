@@ -14,8 +14,17 @@ use ledger::{
 use store::Archive;
 use verify::Request;
 
-use super::output;
-use crate::{audit_reads, clock::SystemEntropy, config};
+use super::{
+    output,
+    remote::{Remote, RemoteArguments},
+};
+use crate::{
+    audit_reads,
+    clock::SystemEntropy,
+    config,
+    mirror::{self, Expected, Outcome, Progress},
+    serve,
+};
 
 mod directory;
 mod files;
@@ -65,6 +74,29 @@ enum AuditVerb {
         to: Option<PathBuf>,
         #[command(flatten)]
         filter: Filter,
+    },
+    /// Keep a verified copy of a ledger that is live, as tiles: fetch what is new, verify all of it, again and again.
+    Mirror {
+        #[command(flatten)]
+        gateway: RemoteArguments,
+        /// The ledger's key, `name+hash+key`, as you got it from somebody other than the ledger's keeper.
+        #[arg(long)]
+        key: String,
+        /// A witness whose cosignature to look for; may be repeated.
+        #[arg(long)]
+        witness: Vec<String>,
+        /// How many of the witnesses must have cosigned; else all of them.
+        #[arg(long)]
+        quorum: Option<usize>,
+        /// An older checkpoint, such as a receipt's, that must be a prefix; may be repeated.
+        #[arg(long)]
+        checkpoint: Vec<PathBuf>,
+        /// The directory.
+        #[arg(long)]
+        to: PathBuf,
+        /// Do so every so many seconds, until stopped or until something is wrong.
+        #[arg(long)]
+        every: Option<u64>,
     },
     /// Write a proof that an entry is in the ledger (C2SP tlog-proof), for whoever holds the entry.
     Prove {
@@ -148,6 +180,10 @@ pub async fn run(arguments: AuditArguments) -> anyhow::Result<()> {
         AuditVerb::Export { config, format, out, filter, .. } => {
             export(&config, format, &out.context("say where the file goes: --out")?, filter).await
         }
+        AuditVerb::Mirror { gateway, key, witness, quorum, checkpoint, to, every } => {
+            let expected = Expected { key, witnesses: witness, quorum, older: checkpoint };
+            follow(&gateway.remote()?, &to, &expected, every).await
+        }
         AuditVerb::Prove { config, entry, out } => prove(&config, entry, &out).await,
         AuditVerb::AskWitness { config, old } => ask_witness(&config, old).await,
         AuditVerb::Checkpoint { config, write } => checkpoint(&config, write).await,
@@ -163,6 +199,36 @@ async fn open(config: &Path) -> anyhow::Result<(config::Settings, Archive, Strin
     let newest = seeds.last().map(|seed| NoteSigner::from_seed(&settings.ledger.origin, seed).verifier_key());
     let public_key = newest.unwrap_or_default();
     Ok((settings, archive, public_key))
+}
+
+async fn follow(gateway: &Remote, to: &Path, expected: &Expected, every: Option<u64>) -> anyhow::Result<()> {
+    loop {
+        let mut bar = verify::progress::Progress::new(false);
+        let outcome = mirror::bring_up_to_date(gateway, to, expected, &mut |progress| match progress {
+            Progress::Fetched(done, all) => bar.show(done, all, "files"),
+            Progress::Verified(done, all) => bar.show(done, all, "entries"),
+        })
+        .await;
+        bar.clear();
+        match outcome? {
+            Outcome::Verified(verified) => {
+                say(&verified.report);
+                for cosigned in &verified.report.cosigned_by {
+                    output::line(&format!("cosigned by {}", cosigned.witness));
+                }
+            }
+            Outcome::Refused(error, aside) => anyhow::bail!(
+                "what the ledger says now does not verify: {error}. The copy in {} is as it was; what was said is in {}: keep both, and tell the partners",
+                to.display(),
+                aside.display()
+            ),
+        }
+        let Some(seconds) = every else { return Ok(()) };
+        tokio::select! {
+            () = tokio::time::sleep(std::time::Duration::from_secs(seconds.max(1))) => {}
+            () = serve::stop_signal() => return Ok(()),
+        }
+    }
 }
 
 async fn verify_database(config: &Path, older: &[PathBuf]) -> anyhow::Result<()> {

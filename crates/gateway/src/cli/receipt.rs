@@ -6,10 +6,10 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use ledger::note::NoteVerifier;
 
-use super::output;
+use super::{output, remote::RemoteArguments};
 use crate::{
     config,
-    receipts::{self, Outcome, Proofs},
+    receipts::{self, Outcome},
 };
 
 /// Work on receipts.
@@ -23,22 +23,12 @@ pub struct ReceiptArguments {
 enum ReceiptVerb {
     /// Check stored receipts against the ledger's newest checkpoint, so that a rewritten history is noticed.
     Check {
-        /// The gateway, as `https://host:port`.
-        #[arg(long)]
-        url: String,
+        #[command(flatten)]
+        gateway: RemoteArguments,
         /// The ledger's key, `name+hash+key`, as you were given it when you joined. Never one that the gateway tells.
         /// Given again for a key that took over from it; otherwise the ledger's own handover is followed.
         #[arg(long, required = true)]
         key: Vec<String>,
-        /// Your client certificate, PEM.
-        #[arg(long)]
-        certificate: PathBuf,
-        /// Its key, PEM.
-        #[arg(long)]
-        certificate_key: PathBuf,
-        /// Whom the gateway's certificate is from, PEM.
-        #[arg(long)]
-        trusted: PathBuf,
         /// Where the newest checkpoint is kept from one check to the next.
         #[arg(long)]
         state: Option<PathBuf>,
@@ -47,27 +37,12 @@ enum ReceiptVerb {
     },
 }
 
-/// The gateway, over TLS.
-struct Gateway {
-    client: reqwest::Client,
-    url: String,
-}
-
-impl Proofs for Gateway {
-    async fn get(&self, path: &str) -> anyhow::Result<String> {
-        let url = format!("{}/.well-known/audit/{path}", self.url);
-        let answer = self.client.get(url).send().await.context("the gateway cannot be reached")?;
-        anyhow::ensure!(answer.status().is_success(), "the gateway answered {} for {path}", answer.status());
-        Ok(answer.text().await?)
-    }
-}
-
 /// Runs the verb.
 ///
 /// # Errors
 /// What is not in order.
 pub async fn run(arguments: ReceiptArguments) -> anyhow::Result<()> {
-    let ReceiptVerb::Check { url, key, certificate, certificate_key, trusted, state, files } = arguments.verb;
+    let ReceiptVerb::Check { gateway, key, state, files } = arguments.verb;
     let keys: Vec<_> =
         key.iter().map(|key| NoteVerifier::parse(key).context("--key")).collect::<Result<_, _>>()?;
     let mut stored = Vec::new();
@@ -81,14 +56,7 @@ pub async fn run(arguments: ReceiptArguments) -> anyhow::Result<()> {
         }
         anyhow::ensure!(stored.len() > before, "{}: there is no receipt in it", file.display());
     }
-    let identity = format!("{}\n{}", config::read(&certificate)?, config::read(&certificate_key)?);
-    let client = reqwest::Client::builder()
-        .tls_certs_only(reqwest::Certificate::from_pem_bundle(config::read(&trusted)?.as_bytes())?)
-        .identity(reqwest::Identity::from_pem(identity.as_bytes())?)
-        .https_only(true)
-        .no_proxy()
-        .build()?;
-    let gateway = Gateway { client, url: url.trim_end_matches('/').to_owned() };
+    let gateway = gateway.remote()?;
     let kept = match &state {
         Some(path) if path.exists() => Some(config::read(path)?),
         _ => None,

@@ -208,7 +208,7 @@ async fn an_export_from_the_command_line_is_an_entry_and_one_in_part_verifies() 
     export(&asked).await.unwrap();
     let request = verify::Request { path: part.into(), ..verify::Request::default() };
     let report = verify::verify(&request, &mut |_, _| ()).unwrap().report;
-    assert_eq!(report.kinds.keys().copied().collect::<Vec<_>>(), ["release"]);
+    assert_eq!(report.kinds.keys().copied().collect::<Vec<_>>(), ["log_opened", "release"]);
     assert!(report.withheld > 0 && !report.order_checked);
     // Where that it was read cannot be noted, nothing is exported.
     let notes = folder.path().join("concordat.reads");

@@ -22,6 +22,7 @@ mod fhir_consents;
 mod key_sets;
 mod ledger_checks;
 mod looking_back;
+mod mirror;
 mod privacy;
 mod records_of_wishes;
 mod restrictions;

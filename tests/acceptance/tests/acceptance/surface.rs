@@ -17,6 +17,7 @@ async fn nothing_in_the_document_works_without_authentication() {
         "/.well-known/audit/checkpoint",
         "/.well-known/audit/proof/{index}",
         "/.well-known/audit/consistency/{size}",
+        "/.well-known/audit/handovers",
         "/.well-known/authzen-configuration",
         "/fhir/metadata",
         "/healthz",

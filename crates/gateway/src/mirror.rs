@@ -160,7 +160,7 @@ fn size_of(checkpoint: &Path) -> anyhow::Result<u64> {
 
 /// Puts whatever was not verified before into a folder of its own, so that the copy is what it was.
 fn set_aside(folder: &Path, candidate: &Path, before: u64, size: u64) -> anyhow::Result<PathBuf> {
-    let aside = (1_u32..)
+    let aside = (1_u32..10_000)
         .map(|number| folder.join(format!("refused-{number}")))
         .find(|path| !path.exists())
         .context("no name is free for what was refused")?;

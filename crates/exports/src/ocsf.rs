@@ -81,7 +81,8 @@ fn activity(body: &Body) -> u32 {
         | Body::BreakGlassDeclared { .. }
         | Body::GrantMade { .. }
         | Body::HoldPlaced { .. }
-        | Body::ErasureAsked { .. } => 1,
+        | Body::ErasureAsked { .. }
+        | Body::ExportRequested { .. } => 1,
         Body::Intent(_)
         | Body::Refusal(_)
         | Body::Referral(_)
@@ -99,6 +100,7 @@ fn activity(body: &Body) -> u32 {
         | Body::HoldLifted { .. }
         | Body::VisibilityDecided { .. }
         | Body::AlertHandled { .. }
+        | Body::ExportMoved { .. }
         | Body::ReferralMoved { .. } => 3,
         Body::RecordsForgotten { .. } => 4,
         _ => 99,

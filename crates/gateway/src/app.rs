@@ -12,6 +12,7 @@ use crate::{
     alerts::{deliver::Notifier, evaluate::Evaluator},
     caller::Authenticator,
     clock::{Clock, Entropy, SET_MAX},
+    exporting::asked::Exports,
     witnessed::Witnessing,
 };
 
@@ -73,6 +74,8 @@ pub struct App {
     pub evaluator: Evaluator,
     /// How people are told of alerts.
     pub notifier: Notifier,
+    /// What is taken away.
+    pub exports: Exports,
     pub(crate) delivering: Mutex<()>,
     policies: ArcSwap<InForce>,
     pub(crate) places: Arc<Semaphore>,
@@ -90,13 +93,24 @@ pub struct Parts {
     pub limits: RequestLimits,
     pub witnessing: Option<Witnessing>,
     pub notifier: Notifier,
+    pub exports: Exports,
 }
 
 impl App {
     /// Brings everything together.
     pub fn new(parts: Parts, policies: InForce) -> Self {
-        let Parts { store, trail, connectors, authenticator, clock, entropy, limits, witnessing, notifier } =
-            parts;
+        let Parts {
+            store,
+            trail,
+            connectors,
+            authenticator,
+            clock,
+            entropy,
+            limits,
+            witnessing,
+            notifier,
+            exports,
+        } = parts;
         let places = Arc::new(Semaphore::new(limits.requests_max));
         let policies = ArcSwap::from_pointee(policies);
         let (evaluator, delivering) = (Evaluator::default(), Mutex::new(()));
@@ -111,6 +125,7 @@ impl App {
             witnessing,
             evaluator,
             notifier,
+            exports,
             delivering,
             policies,
             places,

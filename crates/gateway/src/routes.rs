@@ -24,6 +24,7 @@ pub mod consents;
 pub mod decisions;
 pub mod disclosures;
 pub mod erasures;
+pub mod exports;
 pub mod fhir;
 pub mod fhir_consents;
 pub mod health;
@@ -120,6 +121,12 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(audit_log::handovers))
         .routes(routes!(trail::search))
         .routes(routes!(trail::disclosed))
+        .routes(routes!(exports::request, exports::list))
+        .routes(routes!(exports::show))
+        .routes(routes!(exports::approve))
+        .routes(routes!(exports::refuse))
+        .routes(routes!(exports::file))
+        .routes(routes!(exports::manifest))
         .routes(routes!(subject_access::answer))
         .routes(routes!(subject_access::find_usage))
         .routes(routes!(subject_access::events))

@@ -24,6 +24,7 @@ use crate::{
     caller::{Authenticator, Registry},
     clock::{Clock, Entropy, SystemClock, SystemEntropy},
     config::{self, Settings, SmtpSecurity, SmtpSettings, TlsSettings},
+    exporting::asked::{self, Exports},
     listener::{self, HandshakeRefusal},
     opt_outs, policies, retention, routes, tls,
     witnessed::{self, Witnessing},
@@ -81,8 +82,19 @@ pub async fn build(
         .map(|witnessing| Witnessing::new(witnessing, &settings.ledger.database, &store, clock.now()))
         .transpose()?;
     let notifier = notifier(settings, &in_force.set)?;
-    let parts =
-        Parts { store, trail, connectors, authenticator, clock, entropy, limits, witnessing, notifier };
+    let exports = Exports::new(settings.ledger.database.clone());
+    let parts = Parts {
+        store,
+        trail,
+        connectors,
+        authenticator,
+        clock,
+        entropy,
+        limits,
+        witnessing,
+        notifier,
+        exports,
+    };
     Ok(Arc::new(App::new(parts, in_force)))
 }
 
@@ -209,6 +221,7 @@ pub async fn serve_on(
     let watcher = tokio::spawn(alerts::watch(app.clone(), shutdown.clone()));
     let evaluator = tokio::spawn(alerts::evaluate::follow(app.clone(), shutdown.clone()));
     let messenger = tokio::spawn(alerts::deliver::follow(app.clone(), shutdown.clone()));
+    let exporter = tokio::spawn(asked::follow(app.clone(), shutdown.clone()));
     let importer = tokio::spawn(opt_outs::watch(
         app.clone(),
         opt_outs::folder(&settings.ledger.database),
@@ -231,6 +244,7 @@ pub async fn serve_on(
     watcher.await?;
     evaluator.await?;
     messenger.await?;
+    exporter.await?;
     importer.await?;
     forgetter.await?;
     reads.await?;

@@ -197,6 +197,32 @@ pub enum Body {
         ground: Option<String>,
         by: Actor,
     },
+    /// Somebody asks to take entries away, and needs a second person for it. The selection is kept beside the ledger; its
+    /// digest is here, and the people in it by pseudonym.
+    ExportRequested {
+        export_id: String,
+        format: String,
+        selected_by: Vec<String>,
+        filter_sha256: String,
+        subjects: Vec<String>,
+        purpose: String,
+        case_reference: String,
+        by: Actor,
+    },
+    /// An export moved on: `approved`, `refused`, `ready` (over so many entries, with the file's digest), `failed`,
+    /// `downloaded` (from which byte on) or `expired`.
+    ExportMoved {
+        export_id: String,
+        action: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        file_sha256: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from_byte: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<Actor>,
+    },
     /// From here on checkpoints are signed by this key too, `name+hash+key`.
     SigningKeyAnnounced { public_key: String },
     /// From here on checkpoints are not signed by this key any more. `handover` is the checkpoint over all entries before
@@ -418,6 +444,8 @@ impl Body {
             Self::ErasureAsked { .. } => "erasure_asked",
             Self::RecordsForgotten { .. } => "records_forgotten",
             Self::VisibilityDecided { .. } => "visibility_decided",
+            Self::ExportRequested { .. } => "export_requested",
+            Self::ExportMoved { .. } => "export_moved",
             Self::SigningKeyAnnounced { .. } => "signing_key_announced",
             Self::SigningKeyRetired { .. } => "signing_key_retired",
             Self::LookupKeyReplaced { .. } => "lookup_key_replaced",

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     entry::{Body, Decided, Entry},
-    tree::{hexadecimal, leaf_hash},
+    tree::{Hash, hexadecimal, leaf_hash},
 };
 
 pub mod tiles;
@@ -60,6 +60,20 @@ pub fn write_withheld(out: &mut impl Write, leaf: &[u8]) -> io::Result<()> {
     writeln!(out, "{WITHHELD}{}\"}}", hexadecimal(&leaf_hash(leaf)))
 }
 
+/// The hash that a line stands for, without its end: of the leaf that it is, or the one that it withholds, and whether it
+/// withholds it. `None` where it withholds something that is no hash.
+pub fn line_hash(line: &[u8]) -> Option<(Hash, bool)> {
+    let Some(spelled) = line.strip_prefix(WITHHELD.as_bytes()) else { return Some((leaf_hash(line), false)) };
+    let digits = spelled.strip_suffix(b"\"}").filter(|digits| digits.len() == 64)?;
+    let mut hash = [0; 32];
+    for (byte, pair) in hash.iter_mut().zip(digits.chunks(2)) {
+        let is_lower = pair.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+        let text = std::str::from_utf8(pair).ok().filter(|_| is_lower)?;
+        *byte = u8::from_str_radix(text, 16).ok()?;
+    }
+    Some((hash, true))
+}
+
 /// Counts and hashes what is written through it.
 pub struct Hashed<W> {
     inner: W,
@@ -70,6 +84,11 @@ impl<W: Write> Hashed<W> {
     /// Wraps a writer.
     pub fn new(inner: W) -> Self {
         Self { inner, hasher: Sha256::new() }
+    }
+
+    /// Counts what was written before, by an export that broke off.
+    pub fn already(&mut self, bytes: &[u8]) {
+        self.hasher.update(bytes);
     }
 
     /// The writer, and SHA-256 of everything written, in hexadecimal.
@@ -308,6 +327,16 @@ impl Row {
                 Self { reasons: reason.clone(), ..none }
             }
             Body::PolicySetRejected { code, .. } => Self { reasons: code.clone(), ..none },
+            Body::ExportRequested { subjects, purpose, format, by, .. } => Self {
+                subject: subjects.join(" "),
+                purpose: purpose.clone(),
+                items: format.clone(),
+                by: actor(by),
+                ..none
+            },
+            Body::ExportMoved { action, by, .. } => {
+                Self { outcome: action.clone(), by: by.as_ref().map(actor).unwrap_or_default(), ..none }
+            }
             Body::AuditRead { what, .. } => Self { items: what.clone(), ..none },
             Body::LogOpened { .. }
             | Body::PolicySetActivated { .. }

@@ -278,6 +278,17 @@ impl Terms {
                 request.iter().for_each(|request| self.add(Field::Reference, request));
                 by.iter().for_each(|by| self.actor(by));
             }
+            Body::ExportRequested { export_id, subjects, purpose, case_reference, by, .. } => {
+                self.add(Field::Reference, export_id);
+                self.all(Field::Subject, subjects);
+                self.add(Field::Purpose, purpose);
+                self.add(Field::Case, case_reference);
+                self.actor(by);
+            }
+            Body::ExportMoved { export_id, by, .. } => {
+                self.add(Field::Reference, export_id);
+                by.iter().for_each(|by| self.actor(by));
+            }
             Body::LogOpened { .. }
             | Body::AuditRead { .. }
             | Body::SigningKeyAnnounced { .. }

@@ -9,6 +9,7 @@ use sharing::{
 
 use crate::{
     alerting::{DeliveryRow, MarkRow},
+    exported::{ExportMove, ExportRow},
     fact::FactRow,
     lookup::Resolved,
     opt_out::OptOutBatch,
@@ -144,6 +145,10 @@ pub enum Change {
     AddMark(Box<MarkRow>),
     /// A person is watched no more.
     EndMark(String),
+    /// Somebody asks to take entries away.
+    OpenExport(Box<ExportRow>),
+    /// A request to take entries away moves on.
+    MoveExport(Box<ExportMove>),
     /// What is registered to be compared with and has run out is forgotten.
     ForgetEndedMarks,
     /// A message was delivered, put off or given up.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use ledger::{
     export::tiles::TilesExport,
     note::NoteSigner,
@@ -22,14 +22,12 @@ use crate::{
     audit_reads,
     clock::SystemEntropy,
     config,
+    exporting::{self, Export, Filter, Format},
     mirror::{self, Expected, Outcome, Progress},
     serve,
 };
 
 mod directory;
-mod files;
-
-use files::Filter;
 
 const PAGE: u32 = 1_000;
 
@@ -128,33 +126,6 @@ enum AuditVerb {
         #[arg(long)]
         write: bool,
     },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Ndjson,
-    Csv,
-    /// A C2SP tlog-tiles directory, which other programs verify too.
-    Tiles,
-    /// For DuckDB, pandas and the like.
-    Parquet,
-    /// FHIR R4 AuditEvents, one a line; entries that are not about a person's record are left out.
-    FhirAuditEvent,
-    /// OCSF 1.6 API Activity events, one a line, for security monitoring.
-    Ocsf,
-}
-
-impl Format {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Ndjson => "ndjson",
-            Self::Csv => "csv",
-            Self::Tiles => "tiles",
-            Self::Parquet => "parquet",
-            Self::FhirAuditEvent => "fhir-audit-event",
-            Self::Ocsf => "ocsf",
-        }
-    }
 }
 
 /// Runs the verb.
@@ -270,12 +241,29 @@ fn say(report: &Report) {
 }
 
 async fn export(config: &Path, format: Format, out: &Path, filter: Filter) -> anyhow::Result<()> {
-    files::check(format, &filter)?;
+    exporting::check(format, &filter)?;
     let (settings, archive, public_key) = open(config).await?;
     let what = format!("export {} {}", format.name(), filter.words());
     note_read(&settings, &archive, what.trim()).await?;
     let origin = settings.ledger.origin;
-    files::write(files::Export { archive: &archive, origin, public_key, format, filter, out }).await
+    let mut bar = verify::progress::Progress::new(false);
+    let export = Export { archive: &archive, origin, public_key, format, filter, may_see: None, out };
+    let written = exporting::write(export, &mut |done, all| bar.show(done, all, "entries")).await;
+    bar.clear();
+    let manifest =
+        written.with_context(|| "the export broke off; the same command goes on with an ndjson file")?;
+    let beside = verify::manifest_path(out);
+    let mut said =
+        format!("{} entries in {}, manifest in {}", manifest.until, out.display(), beside.display());
+    if manifest.withheld > 0 {
+        said = format!("{said}; {} of them withheld, as bare hashes", manifest.withheld);
+    }
+    if manifest.left_out > 0 {
+        said =
+            format!("{said}; {} of them are not about a person's record and are left out", manifest.left_out);
+    }
+    output::line(&said);
+    Ok(())
 }
 
 /// Reading the ledger out is an entry. The gateway writes it, since it alone writes.

@@ -20,7 +20,6 @@ use ledger::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use sharing::OrganisationId;
 use store::trail::{TrailQuery, first_of};
 use utoipa::ToSchema;
 
@@ -36,6 +35,7 @@ use crate::{
     edge::{Received, receive_any, request_id},
     problem::{Problem, Refusal},
     receipt::Receipt,
+    sight::sees,
 };
 
 /// Most entries in one answer.
@@ -283,16 +283,7 @@ async fn query_of(
             Ok(identifier) => identifier,
             Err(problem) => return Ok(Err(problem)),
         };
-        let name = resolve(app, &identifier).await?.pseudonym;
-        let about = store::About {
-            purpose: received.context.purpose,
-            identifiers: std::slice::from_ref(&identifier),
-            at: app.clock.now(),
-        };
-        let state = app.store.subject_state_about(std::slice::from_ref(&name), about).await;
-        let state = state.map_err(|error| Refusal::from(internal(&error)))?;
-        let mut names: BTreeSet<String> = state.names.iter().map(|(name, _)| name.to_string()).collect();
-        names.insert(name.to_string());
+        let names = names_of(app, received, &identifier).await?;
         all_of.push(names.into_iter().map(|name| Term::new(Field::Subject, name)).collect());
     }
     if all_of.is_empty() && time.from_us.is_none() {
@@ -300,6 +291,25 @@ async fn query_of(
         return Ok(Err(Problem::InvalidRequest(said.to_owned())));
     }
     Ok(Ok(TrailQuery { all_of, ..time }))
+}
+
+/// Every pseudonym that the ledger has for a person.
+pub(super) async fn names_of(
+    app: &App,
+    received: &Received,
+    identifier: &sharing::SubjectIdentifier,
+) -> Result<BTreeSet<String>, Refusal> {
+    let name = resolve(app, identifier).await?.pseudonym;
+    let about = store::About {
+        purpose: received.context.purpose,
+        identifiers: std::slice::from_ref(identifier),
+        at: app.clock.now(),
+    };
+    let state = app.store.subject_state_about(std::slice::from_ref(&name), about).await;
+    let state = state.map_err(|error| Refusal::from(internal(&error)))?;
+    let mut names: BTreeSet<String> = state.names.iter().map(|(name, _)| name.to_string()).collect();
+    names.insert(name.to_string());
+    Ok(names)
 }
 
 fn times(from: Option<&str>, until: Option<&str>, cursor: Option<&str>) -> Result<TrailQuery, Problem> {
@@ -389,50 +399,7 @@ fn is_asked_for(query: &TrailQuery, entry: &Entry, first: Option<&Decided>) -> b
 }
 
 fn may_see(app: &App, received: &Received, entry: &Entry, first: Option<&Decided>) -> bool {
-    if received.caller.may(Capability::Audit) {
-        return true;
-    }
-    let mine = &received.caller.organisation;
-    match first.or_else(|| trail::decided(&entry.body)) {
-        Some(decided) => holds(app, &decided.provider, mine),
-        None => {
-            trail::terms(entry, None).contains(&Term::new(Field::Organisation, mine.as_str()))
-                && !names_others(entry, mine)
-        }
-    }
-}
-
-fn holds(app: &App, provider: &str, organisation: &OrganisationId) -> bool {
-    let set = app.policies().set;
-    provider
-        .parse()
-        .ok()
-        .and_then(|id| set.provider(&id).map(|found| found.organisation() == organisation))
-        .unwrap_or(false)
-}
-
-/// An entry that somebody else's hand wrote is theirs to see.
-fn names_others(entry: &Entry, mine: &OrganisationId) -> bool {
-    let by = match &entry.body {
-        Body::ConsentRecorded { by, .. }
-        | Body::ConsentWithdrawn { by, .. }
-        | Body::ConsentStatusChanged { by, .. }
-        | Body::ObjectionRecorded { by, .. }
-        | Body::ObjectionEnded { by, .. }
-        | Body::ObjectionAnswered { by, .. }
-        | Body::RelationshipRecorded { by, .. }
-        | Body::RelationshipEnded { by, .. }
-        | Body::BreakGlassDeclared { by, .. }
-        | Body::HoldPlaced { by, .. }
-        | Body::HoldLifted { by, .. }
-        | Body::ErasureAsked { by, .. }
-        | Body::RecordsForgotten { by: Some(by), .. }
-        | Body::VisibilityDecided { by, .. }
-        | Body::DecisionRead { by, .. }
-        | Body::SubjectRecordRead { by, .. } => Some(by),
-        _ => None,
-    };
-    by.is_none_or(|by| by.organisation != mine.as_str())
+    received.caller.may(Capability::Audit) || sees(app, &received.caller.organisation, entry, first)
 }
 
 fn written(entry: &Entry, leaf: &[u8]) -> Option<TrailEntry> {

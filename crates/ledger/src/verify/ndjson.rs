@@ -7,8 +7,8 @@ use sha2::{Digest, Sha256};
 use super::{Fault, Report, Unverified, Verifier};
 use crate::{
     entry::LEAF_BYTES_MAX,
-    export::{Manifest, WITHHELD},
-    tree::{Hash, hexadecimal},
+    export::{Manifest, line_hash},
+    tree::hexadecimal,
 };
 
 /// Verifies every line, the checkpoint in the manifest, and the manifest itself. `progress` is told how many
@@ -41,11 +41,10 @@ pub fn verify_ndjson(
             let detail = "its line does not end within 16 KiB: the file was cut off or changed here";
             return Err(Fault::at(count, "line", detail).into());
         };
-        if let Some(spelled) = leaf.strip_prefix(WITHHELD.as_bytes()) {
-            let hash = withheld(spelled).ok_or_else(|| Fault::at(count, "line", "its hash is not one"))?;
-            verifier.withheld(hash)?;
-        } else {
-            verifier.entry(leaf)?;
+        match line_hash(leaf) {
+            Some((_, false)) => verifier.entry(leaf)?,
+            Some((hash, true)) => verifier.withheld(hash)?,
+            None => return Err(Fault::at(count, "line", "its hash is not one").into()),
         }
         count += 1;
         progress(count, manifest.until);
@@ -59,16 +58,4 @@ pub fn verify_ndjson(
         return Err(Fault::of_log("manifest", "the manifest has another digest than the file's").into());
     }
     Ok(report)
-}
-
-/// The hash in a line that stands for an entry that is withheld, from where it begins.
-fn withheld(spelled: &[u8]) -> Option<Hash> {
-    let digits = spelled.strip_suffix(b"\"}").filter(|digits| digits.len() == 64)?;
-    let mut hash = [0; 32];
-    for (byte, pair) in hash.iter_mut().zip(digits.chunks(2)) {
-        let is_lower = pair.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
-        let text = std::str::from_utf8(pair).ok().filter(|_| is_lower)?;
-        *byte = u8::from_str_radix(text, 16).ok()?;
-    }
-    Some(hash)
 }

@@ -215,6 +215,8 @@ impl Order {
             | Body::OptOutsImported { .. }
             | Body::ErasureAsked { .. }
             | Body::VisibilityDecided { .. }
+            | Body::ExportRequested { .. }
+            | Body::ExportMoved { .. }
             | Body::SigningKeyAnnounced { .. }
             | Body::SigningKeyRetired { .. }
             | Body::LookupKeyReplaced { .. }

@@ -13,6 +13,7 @@ use crate::{
 };
 
 mod alerting;
+mod exported;
 mod privacy;
 mod queue;
 
@@ -159,9 +160,14 @@ async fn applicable(tx: &mut Tx, change: &Change) -> Result<Result<(), CommitErr
         | Change::SetMarks { .. }
         | Change::AddMark(_)
         | Change::ForgetEndedMarks
+        | Change::OpenExport(_)
         | Change::MoveDelivery(_)
         | Change::RetryDeliveries(_)
         | Change::ImportOptOuts(_) => return Ok(Ok(())),
+        Change::MoveExport(step) => {
+            let may = exported::may_move(tx, step).await?;
+            return Ok(if may { Ok(()) } else { Err(CommitError::NotFound) });
+        }
         Change::Forget(cutoffs, what) => {
             let may = privacy::may_forget(tx, cutoffs, what).await?;
             return Ok(if may { Ok(()) } else { Err(CommitError::Changed) });
@@ -279,6 +285,8 @@ pub(super) async fn apply(
         }
         Change::AddMark(mark) => alerting::add_mark(tx, mark).await,
         Change::EndMark(id) => alerting::end_mark(tx, id).await,
+        Change::OpenExport(row) => exported::open_export(tx, row).await,
+        Change::MoveExport(step) => exported::move_export(tx, step).await,
         Change::ForgetEndedMarks => alerting::forget_ended_marks(tx, at).await,
         Change::MoveDelivery(row) => alerting::move_delivery(tx, row).await,
         Change::RetryDeliveries(of) => alerting::retry_deliveries(tx, of.as_str(), at).await,

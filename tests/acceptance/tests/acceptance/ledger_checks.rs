@@ -200,7 +200,7 @@ async fn an_export_from_the_command_line_is_an_entry_and_one_in_part_verifies() 
         export(&["--format", format, "--out", &out]).await.unwrap();
         assert!(std::fs::metadata(&out).unwrap().len() > 100, "{format}");
         let filtered = export(&["--format", format, "--kind", "release", "--out", &out]).await.unwrap_err();
-        assert!(filtered.contains("needs --format ndjson"), "{filtered}");
+        assert!(filtered.contains("needs the format ndjson"), "{filtered}");
     }
     let part = at("part");
     let asked =

@@ -17,6 +17,7 @@ mod callers;
 mod crash;
 mod disclosures;
 mod exceptions;
+mod exports;
 mod fhir;
 mod fhir_consents;
 mod key_sets;

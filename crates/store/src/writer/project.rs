@@ -173,14 +173,10 @@ async fn applicable(tx: &mut Tx, change: &Change) -> Result<Result<(), CommitErr
             return Ok(if may { Ok(()) } else { Err(CommitError::Changed) });
         }
         Change::EndErasure { id, .. } => {
-            let open = sqlx::query_scalar("SELECT 1 FROM erasure WHERE id = $1 AND done_us IS NULL");
-            let open: Option<i64> = open.bind(id).fetch_optional(&mut **tx).await?;
-            return Ok(open.map(drop).ok_or(CommitError::NotFound));
+            sqlx::query_scalar("SELECT 1 FROM erasure WHERE id = $1 AND done_us IS NULL").bind(id)
         }
         Change::LiftHold { id, .. } => {
-            let held = sqlx::query_scalar("SELECT 1 FROM legal_hold WHERE id = $1 AND lifted_us IS NULL");
-            let held: Option<i64> = held.bind(id).fetch_optional(&mut **tx).await?;
-            return Ok(held.map(drop).ok_or(CommitError::NotFound));
+            sqlx::query_scalar("SELECT 1 FROM legal_hold WHERE id = $1 AND lifted_us IS NULL").bind(id)
         }
     };
     Ok(wanted.fetch_optional(&mut **tx).await?.map(drop).ok_or(CommitError::NotFound))

@@ -389,17 +389,17 @@ async fn filter_of(
     received: &Received,
     asked: &ExportRequest,
 ) -> Result<Result<Filter, Problem>, Refusal> {
-    let invalid = |what: String| Ok(Err(Problem::InvalidRequest(what)));
+    let invalid = |what: String| Err(Problem::InvalidRequest(what));
     let Some(format) = asked::format(&asked.format) else {
-        return invalid("format: ndjson, csv, parquet, fhir-audit-event or ocsf".to_owned());
+        return Ok(invalid("format: ndjson, csv, parquet, fhir-audit-event or ocsf".to_owned()));
     };
     if asked.kinds.len() > KINDS_MAX {
-        return invalid(format!("kinds: at most {KINDS_MAX}"));
+        return Ok(invalid(format!("kinds: at most {KINDS_MAX}")));
     }
     let mut times = [None, None];
     for ((name, text), at) in [("from", &asked.from), ("until", &asked.until)].into_iter().zip(&mut times) {
         let Some(text) = text else { continue };
-        let Some(read) = instant(text) else { return invalid(format!("{name}: an rfc 3339 time")) };
+        let Some(read) = instant(text) else { return Ok(invalid(format!("{name}: an rfc 3339 time"))) };
         *at = Some(read);
     }
     let mut subjects = Vec::new();
@@ -425,7 +425,7 @@ async fn filter_of(
     };
     if exporting::check(format, &filter).is_err() {
         let said = "format: what is not everything needs ndjson, where what is withheld is shown as hashes; privacy officers take what concerns their own organisation";
-        return invalid(said.to_owned());
+        return Ok(invalid(said.to_owned()));
     }
     Ok(Ok(filter))
 }

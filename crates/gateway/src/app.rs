@@ -10,6 +10,7 @@ use tokio::sync::{Mutex, Semaphore};
 
 use crate::{
     alerts::{deliver::Notifier, evaluate::Evaluator},
+    blocks::Archiving,
     caller::Authenticator,
     clock::{Clock, Entropy, SET_MAX},
     exporting::asked::Exports,
@@ -76,6 +77,8 @@ pub struct App {
     pub notifier: Notifier,
     /// What is taken away.
     pub exports: Exports,
+    /// Where closed ranges are archived, where they are.
+    pub archiving: Option<Archiving>,
     pub(crate) delivering: Mutex<()>,
     policies: ArcSwap<InForce>,
     pub(crate) places: Arc<Semaphore>,
@@ -94,6 +97,7 @@ pub struct Parts {
     pub witnessing: Option<Witnessing>,
     pub notifier: Notifier,
     pub exports: Exports,
+    pub archiving: Option<Archiving>,
 }
 
 impl App {
@@ -110,6 +114,7 @@ impl App {
             witnessing,
             notifier,
             exports,
+            archiving,
         } = parts;
         let places = Arc::new(Semaphore::new(limits.requests_max));
         let policies = ArcSwap::from_pointee(policies);
@@ -126,6 +131,7 @@ impl App {
             evaluator,
             notifier,
             exports,
+            archiving,
             delivering,
             policies,
             places,

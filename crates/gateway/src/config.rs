@@ -13,6 +13,7 @@ use sharing::{OrganisationId, identifier::ProviderId};
 
 use crate::{
     app::RequestLimits,
+    blocks::{BlockSettings, Place::Folder},
     caller::{IssuerSettings, SystemSettings, keys::KeySource},
     listener::Limits,
     witnessed::WitnessingSettings,
@@ -67,6 +68,8 @@ pub struct LedgerSettings {
     pub wrapping_key: PathBuf,
     #[serde(default)]
     pub witnessing: Option<WitnessingSettings>,
+    #[serde(default)]
+    pub blocks: Option<BlockSettings>,
 }
 
 /// Bounds.
@@ -292,6 +295,13 @@ pub fn load(path: &Path) -> Result<Settings, ConfigError> {
     for witness in ledger.witnessing.iter_mut().flat_map(|witnessing| &mut witnessing.witnesses) {
         let files = [&mut witness.trusted, &mut witness.certificate, &mut witness.key_file];
         files.into_iter().flatten().for_each(anchor);
+    }
+    if let Some(blocks) = &mut ledger.blocks {
+        let files = [&mut blocks.access_key, &mut blocks.secret_key, &mut blocks.trusted];
+        files.into_iter().flatten().for_each(anchor);
+        if let Folder(folder) = &mut blocks.to {
+            anchor(folder);
+        }
     }
     for provider in settings.providers.values_mut() {
         [&mut provider.trusted, &mut provider.certificate, &mut provider.key].into_iter().for_each(anchor);

@@ -21,6 +21,7 @@ use crate::{
     },
     app::{App, Parts},
     audit_reads,
+    blocks::{self, Archiving},
     caller::{Authenticator, Registry},
     clock::{Clock, Entropy, SystemClock, SystemEntropy},
     config::{self, Settings, SmtpSecurity, SmtpSettings, TlsSettings},
@@ -82,7 +83,11 @@ pub async fn build(
         .map(|witnessing| Witnessing::new(witnessing, &settings.ledger.database, &store, clock.now()))
         .transpose()?;
     let notifier = notifier(settings, &in_force.set)?;
-    let exports = Exports::new(settings.ledger.database.clone());
+    let archived = blocks::source(settings)?;
+    let exports = Exports::new(settings.ledger.database.clone(), archived);
+    let archiving = settings.ledger.blocks.as_ref();
+    let archiving =
+        archiving.map(|blocks| anyhow::Ok(Archiving::new(blocks, blocks::open(blocks)?))).transpose()?;
     let parts = Parts {
         store,
         trail,
@@ -94,6 +99,7 @@ pub async fn build(
         witnessing,
         notifier,
         exports,
+        archiving,
     };
     Ok(Arc::new(App::new(parts, in_force)))
 }
@@ -111,6 +117,7 @@ pub fn store_settings(settings: &Settings) -> anyhow::Result<store::Settings> {
         signing_seeds: config::read_keys(&ledger.signing_key)?,
         lookup_key: store::LookupKey::chain(config::read_keys(&ledger.lookup_key)?.to_vec()),
         wrapping_keys: store::WrappingKeys::new(config::read_keys(&ledger.wrapping_key)?.to_vec()),
+        archived: blocks::source(settings)?,
         queue_max: 4_096,
         readers_max: 4,
     })
@@ -222,6 +229,7 @@ pub async fn serve_on(
     let evaluator = tokio::spawn(alerts::evaluate::follow(app.clone(), shutdown.clone()));
     let messenger = tokio::spawn(alerts::deliver::follow(app.clone(), shutdown.clone()));
     let exporter = tokio::spawn(asked::follow(app.clone(), shutdown.clone()));
+    let archiver = tokio::spawn(blocks::follow(app.clone(), shutdown.clone()));
     let importer = tokio::spawn(opt_outs::watch(
         app.clone(),
         opt_outs::folder(&settings.ledger.database),
@@ -245,6 +253,7 @@ pub async fn serve_on(
     evaluator.await?;
     messenger.await?;
     exporter.await?;
+    archiver.await?;
     importer.await?;
     forgetter.await?;
     reads.await?;

@@ -350,7 +350,7 @@ fn client(settings: &WitnessSettings) -> anyhow::Result<Client> {
     Ok(builder.build()?)
 }
 
-fn is_loopback(url: &str) -> bool {
+pub(crate) fn is_loopback(url: &str) -> bool {
     let Some(rest) = url.strip_prefix("http://") else { return false };
     let authority = rest.split('/').next().unwrap_or("");
     let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);

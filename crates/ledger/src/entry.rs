@@ -228,6 +228,9 @@ pub enum Body {
     /// From here on checkpoints are not signed by this key any more. `handover` is the checkpoint over all entries before
     /// this one, signed by this key and by those that stay.
     SigningKeyRetired { public_key: String, reason: String, handover: String },
+    /// A closed range of entries was `archived` outside the database and read back, or `detached` from it after that. The
+    /// archive's manifest of the range has this digest.
+    BlockMoved { action: String, from: u64, until: u64, range_root: String, manifest_sha256: String },
     /// The key by which people are looked up was replaced.
     LookupKeyReplaced { identifiers: u64 },
     /// The key that wraps people's keys was replaced.
@@ -448,6 +451,7 @@ impl Body {
             Self::ExportMoved { .. } => "export_moved",
             Self::SigningKeyAnnounced { .. } => "signing_key_announced",
             Self::SigningKeyRetired { .. } => "signing_key_retired",
+            Self::BlockMoved { .. } => "block_moved",
             Self::LookupKeyReplaced { .. } => "lookup_key_replaced",
             Self::WrappingKeyReplaced { .. } => "wrapping_key_replaced",
             Self::DecisionRead { .. } => "decision_read",

@@ -341,6 +341,7 @@ impl Row {
             Body::LogOpened { .. }
             | Body::PolicySetActivated { .. }
             | Body::SigningKeyAnnounced { .. }
+            | Body::BlockMoved { .. }
             | Body::LookupKeyReplaced { .. }
             | Body::WrappingKeyReplaced { .. } => none,
         }

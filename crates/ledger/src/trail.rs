@@ -292,6 +292,7 @@ impl Terms {
             Body::LogOpened { .. }
             | Body::AuditRead { .. }
             | Body::SigningKeyAnnounced { .. }
+            | Body::BlockMoved { .. }
             | Body::SigningKeyRetired { .. }
             | Body::LookupKeyReplaced { .. }
             | Body::WrappingKeyReplaced { .. } => {}

@@ -5,14 +5,18 @@ use ledger::{
     note::NoteVerifier,
     tree::{Frontier, Hash, NodeRef, consistency_plan, fold_right, inclusion_plan},
 };
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use sqlx::{
     SqlitePool,
     sqlite::{SqliteConnectOptions, SqlitePoolOptions},
 };
 
-use crate::{error::StoreError, open::Store};
+use crate::{
+    blocks::{Detached, LeafSource},
+    error::StoreError,
+    open::Store,
+};
 
 /// The ledger's head.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,17 +42,18 @@ pub struct StoredLeaf {
 #[derive(Debug, Clone)]
 pub struct Archive {
     pub(crate) pool: SqlitePool,
+    detached: Detached,
 }
 
 impl Archive {
-    /// Opens a database for reading.
+    /// Opens a database for reading, with what is kept outside of it.
     ///
     /// # Errors
     /// [`StoreError`] when there is none, or it cannot be read.
-    pub async fn open(database: &Path) -> Result<Self, StoreError> {
+    pub async fn open(database: &Path, archived: Option<Arc<dyn LeafSource>>) -> Result<Self, StoreError> {
         let options = SqliteConnectOptions::new().filename(database).read_only(true);
         let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
-        Ok(Self { pool })
+        Ok(Self { pool, detached: Detached::new(archived) })
     }
 
     /// The ledger's head.
@@ -85,7 +90,7 @@ impl Archive {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub async fn decision(&self, decision_id: &str) -> Result<Vec<StoredLeaf>, StoreError> {
-        decision(&self.pool, decision_id).await
+        self.detached.fill(&self.pool, decision(&self.pool, decision_id).await?).await
     }
 
     /// Questions that were decided in `[from, until)`, in order: intents, refusals and referrals.
@@ -105,7 +110,8 @@ impl Archive {
         .bind(until.as_microsecond())
         .fetch_all(&self.pool)
         .await?;
-        Ok(rows.into_iter().map(|(seq, bytes)| StoredLeaf { seq: to_u64(seq), bytes }).collect())
+        let leaves = rows.into_iter().map(|(seq, bytes)| StoredLeaf { seq: to_u64(seq), bytes }).collect();
+        self.detached.fill(&self.pool, leaves).await
     }
 
     /// The files of a policy set as they were when it came into force, as JSON; `None` for a revision that was
@@ -140,7 +146,7 @@ impl Archive {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub async fn leaves(&self, from: u64, limit: u32) -> Result<Vec<StoredLeaf>, StoreError> {
-        leaves(&self.pool, from, limit).await
+        self.detached.fill(&self.pool, leaves(&self.pool, from, limit).await?).await
     }
 }
 
@@ -168,7 +174,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub async fn leaves(&self, from: u64, limit: u32) -> Result<Vec<StoredLeaf>, StoreError> {
-        leaves(&self.readers, from, limit).await
+        self.detached.fill(&self.readers, leaves(&self.readers, from, limit).await?).await
     }
 
     /// Every entry of one decision, in order.
@@ -176,7 +182,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub async fn decision(&self, decision_id: &str) -> Result<Vec<StoredLeaf>, StoreError> {
-        decision(&self.readers, decision_id).await
+        self.detached.fill(&self.readers, decision(&self.readers, decision_id).await?).await
     }
 
     /// The keys that checkpoints verify with: one, or two while one takes over from the other.
@@ -268,7 +274,7 @@ pub(crate) async fn folded(pool: &SqlitePool, plan: &[Vec<NodeRef>]) -> Result<V
 }
 
 /// A complete node of the tree.
-async fn node_hash(pool: &SqlitePool, level: u32, position: u64) -> Result<Hash, StoreError> {
+pub(crate) async fn node_hash(pool: &SqlitePool, level: u32, position: u64) -> Result<Hash, StoreError> {
     let hash: Option<Vec<u8>> =
         sqlx::query_scalar("SELECT hash FROM ledger_node WHERE level = $1 AND position = $2")
             .bind(i64::from(level))

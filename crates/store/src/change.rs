@@ -9,6 +9,7 @@ use sharing::{
 
 use crate::{
     alerting::{DeliveryRow, MarkRow},
+    blocks::BlockRow,
     exported::{ExportMove, ExportRow},
     fact::FactRow,
     lookup::Resolved,
@@ -145,6 +146,17 @@ pub enum Change {
     AddMark(Box<MarkRow>),
     /// A person is watched no more.
     EndMark(String),
+    /// A closed range is kept outside the database too.
+    AddBlock(Box<BlockRow>),
+    /// Leaves of an archived range are removed from the database.
+    DetachLeaves {
+        /// The first.
+        from: u64,
+        /// One past the last.
+        until: u64,
+    },
+    /// All leaves of the archived range that begins here were removed.
+    BlockDetached(u64),
     /// Somebody asks to take entries away.
     OpenExport(Box<ExportRow>),
     /// A request to take entries away moves on.

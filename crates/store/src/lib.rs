@@ -6,6 +6,7 @@
 
 mod alerting;
 mod audit;
+mod blocks;
 mod change;
 pub mod durable;
 mod error;
@@ -29,6 +30,7 @@ mod writer;
 
 pub use alerting::{AlertCount, DeliveryRow, MarkRow};
 pub use audit::{Archive, Head, StoredLeaf};
+pub use blocks::{BlockRow, LeafSource};
 pub use change::{AgreementRow, Ceiling, Change, Recheck, ReplayGuard, Submission};
 pub use error::{CommitError, StoreError};
 pub use exported::{ExportMove, ExportRow};

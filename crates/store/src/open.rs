@@ -24,6 +24,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     audit,
+    blocks::{Detached, LeafSource},
     change::{Change, Submission},
     error::{CommitError, StoreError},
     lookup::{self, LookupKey},
@@ -47,6 +48,8 @@ pub struct Settings {
     pub lookup_key: LookupKey,
     /// The keys that wrap people's keys.
     pub wrapping_keys: WrappingKeys,
+    /// Where leaves are that are not in the database.
+    pub archived: Option<Arc<dyn LeafSource>>,
     /// How many submissions may wait for the writer.
     pub queue_max: usize,
     /// How many connections read.
@@ -61,6 +64,7 @@ pub struct Store {
     pub(crate) lookup_key: Arc<LookupKey>,
     pub(crate) wrapping_keys: Arc<WrappingKeys>,
     pub(crate) verifiers: Arc<[NoteVerifier]>,
+    pub(crate) detached: Detached,
     commands: mpsc::Sender<Command>,
     healthy: watch::Receiver<bool>,
     closed_at_start: usize,
@@ -130,6 +134,7 @@ impl Store {
             lookup_key: Arc::new(settings.lookup_key),
             wrapping_keys,
             verifiers: verifiers.into(),
+            detached: Detached::new(settings.archived),
             commands,
             healthy,
             closed_at_start: 0,

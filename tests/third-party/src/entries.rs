@@ -313,6 +313,13 @@ fn every_kind(public_key: &str) -> Vec<Body> {
             from_byte: None,
             by: None,
         },
+        Body::BlockMoved {
+            action: text("archived"),
+            from: 0,
+            until: 256,
+            range_root: digest('9'),
+            manifest_sha256: digest('a'),
+        },
         Body::LookupKeyReplaced { identifiers: 3 },
         Body::WrappingKeyReplaced { keys: 2 },
         Body::DecisionRead { of: text("dec_a"), what: text("explanation"), by: by.clone() },

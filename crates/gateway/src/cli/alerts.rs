@@ -58,7 +58,7 @@ pub async fn run(arguments: AlertsArguments) -> anyhow::Result<()> {
     let settings = config::load(&config.unwrap_or_else(config::default_path))?;
     let set = policies::load(&settings.policies)?;
     let proposed = read(&rules)?;
-    let archive = Archive::open(&settings.ledger.database).await?;
+    let archive = crate::blocks::reader(&settings).await?;
     let now = SystemClock.now();
     let from = now.checked_sub(over.duration())?;
     let in_force = tried(&archive, &set, set.alerts(), (from, now)).await?;

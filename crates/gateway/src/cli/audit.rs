@@ -163,7 +163,7 @@ pub async fn run(arguments: AuditArguments) -> anyhow::Result<()> {
 
 async fn open(config: &Path) -> anyhow::Result<(config::Settings, Archive, String)> {
     let settings = config::load(config)?;
-    let archive = Archive::open(&settings.ledger.database)
+    let archive = crate::blocks::reader(&settings)
         .await
         .with_context(|| settings.ledger.database.display().to_string())?;
     let seeds = config::read_keys(&settings.ledger.signing_key)?;

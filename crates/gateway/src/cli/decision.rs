@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use store::Archive;
 
 use super::output;
 use crate::{
@@ -41,7 +40,7 @@ enum DecisionVerb {
 pub async fn run(arguments: DecisionArguments) -> anyhow::Result<()> {
     let DecisionVerb::Replay { decision_id, config, json } = arguments.verb;
     let settings = config::load(&config)?;
-    let archive = Archive::open(&settings.ledger.database).await?;
+    let archive = crate::blocks::reader(&settings).await?;
     let replay = replay::replay(&archive, &decision_id, SystemClock.now()).await?;
     if json {
         output::line(&serde_json::to_string_pretty(&replay)?);

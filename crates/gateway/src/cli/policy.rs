@@ -9,7 +9,6 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use jiff::SignedDuration;
 use sharing::PolicySet;
-use store::Archive;
 
 use super::output;
 use crate::{
@@ -145,7 +144,7 @@ async fn lint(set: &PolicySet, config: Option<&Path>, over: Period, strict: bool
         None => None,
         Some(config) => {
             let settings = config::load(config)?;
-            let archive = Archive::open(&settings.ledger.database).await?;
+            let archive = crate::blocks::reader(&settings).await?;
             Some(replay::usage(&archive, now.checked_sub(over.0)?, now).await?)
         }
     };
@@ -164,7 +163,7 @@ async fn lint(set: &PolicySet, config: Option<&Path>, over: Period, strict: bool
 async fn simulate(proposed: &Path, config: &Path, over: Period, json: bool) -> anyhow::Result<()> {
     let proposed = policies::load(proposed)?;
     let settings = config::load(config)?;
-    let archive = Archive::open(&settings.ledger.database).await?;
+    let archive = crate::blocks::reader(&settings).await?;
     let now = SystemClock.now();
     let simulation = replay::simulate(&archive, &proposed, (now.checked_sub(over.0)?, now)).await?;
     if json {

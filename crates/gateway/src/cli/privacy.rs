@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use clap::Subcommand;
 use ledger::entry::Body;
-use store::{Archive, Change, Store, Submission, durable, privacy::Scope};
+use store::{Change, Store, Submission, durable, privacy::Scope};
 
 use super::{
     ConfigArguments,
@@ -53,7 +53,7 @@ async fn due(settings: &Settings) -> anyhow::Result<()> {
         output::line("the policies have no retention.toml, so nothing is ever forgotten");
         return Ok(());
     };
-    let archive = Archive::open(&settings.ledger.database).await?;
+    let archive = crate::blocks::reader(settings).await?;
     let cutoffs = retention::cutoffs(schedule, &SystemClock);
     let what = archive.forgettable(&cutoffs, &Scope::default()).await?;
     let counts = [

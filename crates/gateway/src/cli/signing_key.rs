@@ -75,7 +75,7 @@ pub async fn run(arguments: SigningKeyArguments) -> anyhow::Result<()> {
 }
 
 async fn list(settings: &Settings) -> anyhow::Result<()> {
-    for key in store::Archive::open(&settings.ledger.database).await?.signing_keys().await? {
+    for key in crate::blocks::reader(settings).await?.signing_keys().await? {
         let (seq, at_us) = key.announced;
         let since = Timestamp::from_microsecond(at_us)?;
         let until =

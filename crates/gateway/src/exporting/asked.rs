@@ -15,7 +15,7 @@ use ledger::{
     export::Manifest,
 };
 use sharing::OrganisationId;
-use store::{Archive, Change, ExportMove, ExportRow, StoreError, Submission};
+use store::{Archive, Change, ExportMove, ExportRow, LeafSource, StoreError, Submission};
 
 use super::{Export, Filter, Format, beside, write};
 use crate::{app::App, sight::sees};
@@ -27,13 +27,14 @@ const KEPT_FOR: SignedDuration = SignedDuration::from_hours(24);
 #[derive(Debug)]
 pub struct Exports {
     database: PathBuf,
+    archived: Option<Arc<dyn LeafSource>>,
     progress: Mutex<BTreeMap<String, (u64, u64)>>,
 }
 
 impl Exports {
-    /// Of the ledger in this database, into a folder beside it.
-    pub fn new(database: PathBuf) -> Self {
-        Self { database, progress: Mutex::default() }
+    /// Of the ledger in this database and its archive, into a folder beside it.
+    pub fn new(database: PathBuf, archived: Option<Arc<dyn LeafSource>>) -> Self {
+        Self { database, archived, progress: Mutex::default() }
     }
 
     /// Where an export's file is once it is ready.
@@ -100,7 +101,7 @@ async fn make(app: &Arc<App>, row: &ExportRow) -> anyhow::Result<Manifest> {
     let may_see = |entry: &Entry, first: Option<&Decided>| {
         seen_by.as_ref().is_none_or(|organisation| sees(app, organisation, entry, first))
     };
-    let archive = Archive::open(&app.exports.database).await?;
+    let archive = Archive::open(&app.exports.database, app.exports.archived.clone()).await?;
     let newest = app.store.verifiers().last().context("the ledger has no key")?;
     let export = Export {
         archive: &archive,

@@ -218,6 +218,7 @@ impl Order {
             | Body::ExportRequested { .. }
             | Body::ExportMoved { .. }
             | Body::SigningKeyAnnounced { .. }
+            | Body::BlockMoved { .. }
             | Body::SigningKeyRetired { .. }
             | Body::LookupKeyReplaced { .. }
             | Body::WrappingKeyReplaced { .. }

@@ -5,6 +5,7 @@ use sharing::{Pseudonym, subject::ObjectionStatus};
 use sqlx::{Sqlite, Transaction};
 
 use crate::{
+    audit::to_i64,
     change::{Ceiling, Change, Recheck, ReplayGuard, Submission},
     error::{CommitError, StoreError},
     opt_out::OptOutBatch,
@@ -13,6 +14,7 @@ use crate::{
 };
 
 mod alerting;
+mod blocks;
 mod exported;
 mod privacy;
 mod queue;
@@ -118,21 +120,12 @@ async fn applicable(tx: &mut Tx, change: &Change) -> Result<Result<(), CommitErr
         }
         Change::EndMark(id) => sqlx::query_scalar("SELECT 1 FROM alert_mark WHERE id = $1").bind(id),
         Change::MoveReferral(step) => {
-            let state: Option<String> =
-                sqlx::query_scalar("SELECT state FROM referral WHERE decision_id = $1")
-                    .bind(&step.decision_id)
-                    .fetch_optional(&mut **tx)
-                    .await?;
-            let allowed = state.is_some_and(|state| step.from.contains(&state.as_str()));
-            return Ok(if allowed { Ok(()) } else { Err(CommitError::NotFound) });
+            let state = sqlx::query_scalar("SELECT state FROM referral WHERE decision_id = $1");
+            return from_state(tx, state.bind(&step.decision_id), step.from).await;
         }
         Change::HandleAlert(step) => {
-            let state: Option<String> = sqlx::query_scalar("SELECT state FROM alert WHERE id = $1")
-                .bind(&step.id)
-                .fetch_optional(&mut **tx)
-                .await?;
-            let allowed = state.is_some_and(|state| step.from.contains(&state.as_str()));
-            return Ok(if allowed { Ok(()) } else { Err(CommitError::NotFound) });
+            let state = sqlx::query_scalar("SELECT state FROM alert WHERE id = $1");
+            return from_state(tx, state.bind(&step.id), step.from).await;
         }
         Change::ActivatePolicies { revision, .. } => {
             let current: Option<i64> = sqlx::query_scalar("SELECT revision FROM policy_set WHERE id = 1")
@@ -161,12 +154,15 @@ async fn applicable(tx: &mut Tx, change: &Change) -> Result<Result<(), CommitErr
         | Change::AddMark(_)
         | Change::ForgetEndedMarks
         | Change::OpenExport(_)
+        | Change::AddBlock(_)
+        | Change::DetachLeaves { .. }
+        | Change::BlockDetached(_)
         | Change::MoveDelivery(_)
         | Change::RetryDeliveries(_)
         | Change::ImportOptOuts(_) => return Ok(Ok(())),
         Change::MoveExport(step) => {
-            let may = exported::may_move(tx, step).await?;
-            return Ok(if may { Ok(()) } else { Err(CommitError::NotFound) });
+            let state = sqlx::query_scalar("SELECT state FROM export_request WHERE id = $1");
+            return from_state(tx, state.bind(&step.id), &[step.from]).await;
         }
         Change::Forget(cutoffs, what) => {
             let may = privacy::may_forget(tx, cutoffs, what).await?;
@@ -180,6 +176,17 @@ async fn applicable(tx: &mut Tx, change: &Change) -> Result<Result<(), CommitErr
         }
     };
     Ok(wanted.fetch_optional(&mut **tx).await?.map(drop).ok_or(CommitError::NotFound))
+}
+
+/// Whether something is in a state from which it may move.
+async fn from_state(
+    tx: &mut Tx,
+    state: sqlx::query::QueryScalar<'_, Sqlite, String, sqlx::sqlite::SqliteArguments>,
+    from: &[&str],
+) -> Result<Result<(), CommitError>, StoreError> {
+    let state = state.fetch_optional(&mut **tx).await?;
+    let allowed = state.is_some_and(|state| from.contains(&state.as_str()));
+    Ok(if allowed { Ok(()) } else { Err(CommitError::NotFound) })
 }
 
 /// Remembers a context until it expires. `false` when it was used before.
@@ -275,12 +282,15 @@ pub(super) async fn apply(
         Change::MoveReferral(step) => queue::move_referral(tx, keys, step, at).await,
         Change::RaiseAlert(row) => alerting::raise(tx, row, None).await,
         Change::RaiseUnlessQuiet(row, from) => alerting::raise(tx, row, Some(*from)).await,
-        Change::EvaluatedUntil(next) => alerting::evaluated(tx, crate::audit::to_i64(*next)).await,
+        Change::EvaluatedUntil(next) => alerting::evaluated(tx, to_i64(*next)).await,
         Change::SetMarks { organisation, practitioner, marks } => {
             alerting::set_marks(tx, (organisation, practitioner), marks).await
         }
         Change::AddMark(mark) => alerting::add_mark(tx, mark).await,
         Change::EndMark(id) => alerting::end_mark(tx, id).await,
+        Change::AddBlock(row) => blocks::add(tx, row).await,
+        Change::DetachLeaves { from, until } => blocks::detach(tx, to_i64(*from), to_i64(*until)).await,
+        Change::BlockDetached(from) => blocks::detached(tx, to_i64(*from), at.as_microsecond()).await,
         Change::OpenExport(row) => exported::open_export(tx, row).await,
         Change::MoveExport(step) => exported::move_export(tx, step).await,
         Change::ForgetEndedMarks => alerting::forget_ended_marks(tx, at).await,

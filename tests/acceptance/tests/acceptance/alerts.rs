@@ -306,7 +306,7 @@ async fn rules_that_count_find_what_they_look_for_in_a_real_ledger() {
     );
     assert!(rules(&world, "nhs").await.is_empty());
     // What other thresholds would have raised, over the same ledger.
-    let archive = store::Archive::open(&world.settings.ledger.database).await.unwrap();
+    let archive = store::Archive::open(&world.settings.ledger.database, None).await.unwrap();
     let set = world.app.policies().set;
     let shipped = std::fs::read_to_string(world.folder.path().join("policies/alerts/rules.toml")).unwrap();
     let lower = shipped.replace("at_least = 8", "at_least = 2").replace("at_least = 15", "at_least = 16");

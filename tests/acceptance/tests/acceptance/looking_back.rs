@@ -8,7 +8,7 @@ use serde_json::json;
 use store::{Archive, LookupKey};
 
 async fn archive(world: &World) -> Archive {
-    Archive::open(&world.settings.ledger.database).await.unwrap()
+    Archive::open(&world.settings.ledger.database, None).await.unwrap()
 }
 
 fn now(world: &World) -> jiff::Timestamp {

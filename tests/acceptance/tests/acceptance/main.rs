@@ -13,6 +13,7 @@
 mod alerts;
 mod authzen;
 mod bad_input;
+mod blocks;
 mod callers;
 mod crash;
 mod disclosures;

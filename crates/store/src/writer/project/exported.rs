@@ -16,14 +16,6 @@ pub(super) async fn open_export(tx: &mut Tx, row: &ExportRow) -> Result<(), Stor
     execute(tx, insert.bind(row.requested_us).bind(row.expires_us)).await
 }
 
-pub(super) async fn may_move(tx: &mut Tx, step: &ExportMove) -> Result<bool, StoreError> {
-    let state: Option<String> = sqlx::query_scalar("SELECT state FROM export_request WHERE id = $1")
-        .bind(&step.id)
-        .fetch_optional(&mut **tx)
-        .await?;
-    Ok(state.is_some_and(|state| state == step.from))
-}
-
 pub(super) async fn move_export(tx: &mut Tx, step: &ExportMove) -> Result<(), StoreError> {
     let (organisation, person) = step.decided_by.clone().unzip();
     let update = "UPDATE export_request SET state = $1,

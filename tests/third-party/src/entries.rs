@@ -70,6 +70,12 @@ fn decided(decision_id: &str, subject: &str) -> Decided {
 }
 
 /// A question that is released and one that is refused.
+/// A refusal of its own.
+pub fn refusal(number: u64) -> Body {
+    let [.., refused] = round(number);
+    refused
+}
+
 fn round(number: u64) -> [Body; 3] {
     let decision_id = format!("dec_{number}");
     let subject = format!("sub_{}", number % 977);

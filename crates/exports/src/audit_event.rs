@@ -34,7 +34,9 @@ pub fn event(entry: &Entry, leaf: &[u8], first: Option<&Decided>) -> Option<Valu
             let failed = if outcome == "decision_only" { "0" } else { "4" };
             Some(about.decision(first, failed, outcome))
         }
-        (Body::SubjectRecordRead { subject, what, by }, _) => Some(about.read(subject, what, by)),
+        (Body::SubjectRecordRead { subject, what, purpose, by }, _) => {
+            Some(about.read(subject, what, purpose.as_deref(), by))
+        }
         _ => None,
     }
 }
@@ -130,9 +132,10 @@ impl Common<'_> {
         event
     }
 
-    fn read(&self, subject: &str, what: &str, by: &Actor) -> Value {
+    fn read(&self, subject: &str, what: &str, purpose: Option<&str>, by: &Actor) -> Value {
         let mut event = self.event(None, ("110110", "Patient Record"), "R", ("0", what));
-        fill(&mut event, "", None, vec![person(by)], vec![patient(subject), self.leaf()]);
+        let purpose = purpose.unwrap_or_default();
+        fill(&mut event, purpose, None, vec![person(by)], vec![patient(subject), self.leaf()]);
         event
     }
 

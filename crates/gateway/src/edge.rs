@@ -268,6 +268,16 @@ pub async fn refuse_undecided(
 }
 
 impl Received {
+    /// That what is held about a person was read, for the entry that every such read is.
+    pub fn read_of(&self, subject: &str, what: impl Into<String>) -> ledger::entry::Body {
+        ledger::entry::Body::SubjectRecordRead {
+            subject: subject.to_string(),
+            what: what.into(),
+            purpose: Some(self.context.purpose.as_str().to_owned()),
+            by: self.caller.actor(),
+        }
+    }
+
     /// Records a refusal of this request before any decision.
     pub async fn refuse(&self, app: &App, problem: Problem, route: &str) -> Refusal {
         let who = (

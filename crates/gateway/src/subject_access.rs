@@ -14,12 +14,14 @@ use store::{StoreError, trail::TrailQuery, visibility::VisibilityRow};
 
 use crate::app::App;
 
+mod looks;
 mod words;
 
+pub use looks::{Look, ToldLook, look_of, look_reference, told_look};
 pub(crate) use words::in_london;
 pub use words::{Told, told};
 
-/// Most events in one answer. Whoever has more asks by years.
+/// Most events and looks in one answer. Whoever has more asks by years.
 pub const EVENTS_MAX: usize = 2_000;
 
 /// How many places of the index are read at a time.
@@ -68,6 +70,8 @@ pub struct Window {
 pub struct Events {
     /// The newest first.
     pub events: Vec<Event>,
+    /// Looks without a record being asked for, the newest first.
+    pub looks: Vec<Look>,
     /// There are older ones in the window that are not here.
     pub more: bool,
 }
@@ -90,19 +94,20 @@ pub async fn events(
         until_us: window.until.map(Timestamp::as_microsecond),
         before: None,
     };
-    let mut events = Vec::new();
+    let (mut events, mut looks) = (Vec::new(), Vec::new());
     loop {
         let places = app.trail.find(&query, PAGE).await?;
         if places.is_empty() {
-            return Ok(Events { events, more: false });
+            return Ok(Events { events, looks, more: false });
         }
         for place in places {
             query.before = Some(place);
-            if events.len() >= EVENTS_MAX {
-                return Ok(Events { events, more: true });
+            if events.len() + looks.len() >= EVENTS_MAX {
+                return Ok(Events { events, looks, more: true });
             }
             let Some(leaf) = app.store.leaves(place, 1).await?.into_iter().next() else { continue };
             let entry = decode(&leaf.bytes)?;
+            looks.extend(looks::look(app, viewer, &entry).await?);
             // A decision is one event, found where it began; a release may name it under another name.
             let first = match (trail::decided(&entry.body), &entry.body) {
                 (Some(decided), _) => Some((decided.clone(), entry.at_us)),

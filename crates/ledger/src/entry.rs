@@ -238,7 +238,13 @@ pub enum Body {
     /// Somebody read how a decision came about.
     DecisionRead { of: String, what: String, by: Actor },
     /// Somebody read what is held about a person.
-    SubjectRecordRead { subject: String, what: String, by: Actor },
+    SubjectRecordRead {
+        subject: String,
+        what: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        purpose: Option<String>,
+        by: Actor,
+    },
     /// A request was refused before any decision.
     RequestRefused {
         code: String,

@@ -309,9 +309,13 @@ impl Row {
             Body::DecisionRead { of, what, by } => {
                 Self { decision: of.clone(), items: what.clone(), by: actor(by), ..none }
             }
-            Body::SubjectRecordRead { subject, what, by } => {
-                Self { subject: subject.clone(), items: what.clone(), by: actor(by), ..none }
-            }
+            Body::SubjectRecordRead { subject, what, purpose, by } => Self {
+                subject: subject.clone(),
+                items: what.clone(),
+                purpose: purpose.clone().unwrap_or_default(),
+                by: actor(by),
+                ..none
+            },
             Body::RequestRefused { code, system, organisation, .. } => Self {
                 outcome: "refused".to_owned(),
                 reasons: code.clone(),

@@ -240,8 +240,9 @@ impl Terms {
                 self.add(Field::Reference, of);
                 self.actor(by);
             }
-            Body::SubjectRecordRead { subject, by, .. } => {
+            Body::SubjectRecordRead { subject, purpose, by, .. } => {
                 self.add(Field::Subject, subject);
+                purpose.iter().for_each(|purpose| self.add(Field::Purpose, purpose));
                 self.actor(by);
             }
             Body::RequestRefused { code, organisation, .. } => {

@@ -45,7 +45,12 @@ fn actor() -> Actor {
 }
 
 fn read_of(name: &Pseudonym) -> Body {
-    Body::SubjectRecordRead { subject: name.to_string(), what: "consent".to_owned(), by: actor() }
+    Body::SubjectRecordRead {
+        subject: name.to_string(),
+        what: "consent".to_owned(),
+        purpose: None,
+        by: actor(),
+    }
 }
 
 fn withdrawal(number: u128) -> Change {

@@ -329,7 +329,7 @@ fn every_kind(public_key: &str) -> Vec<Body> {
         Body::LookupKeyReplaced { identifiers: 3 },
         Body::WrappingKeyReplaced { keys: 2 },
         Body::DecisionRead { of: text("dec_a"), what: text("explanation"), by: by.clone() },
-        Body::SubjectRecordRead { subject, what: text("consents"), by },
+        Body::SubjectRecordRead { subject, what: text("consents"), purpose: Some(text("direct-care")), by },
         Body::RequestRefused {
             code: text("context-missing"),
             route: text("/v1/disclosures"),

@@ -11,7 +11,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use jiff::Timestamp;
-use ledger::entry::Body;
 use serde_json::{Map, Value, json};
 use sharing::subject::{ConsentStatus, ConsentType, GivenBy, ProxyAuthority};
 use store::ConsentRow;
@@ -35,11 +34,7 @@ pub async fn read(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
     respond(request_id(request.headers()), async {
         let received = receive(&app, request, Capability::Record, Action::Record).await?;
         let row = visible(&app, &received, &id).await?;
-        let entry = Body::SubjectRecordRead {
-            subject: row.subject.to_string(),
-            what: "consent receipt".to_owned(),
-            by: received.caller.actor(),
-        };
+        let entry = received.read_of(row.subject.as_str(), "consent receipt");
         let committed = commit(&app, &received, entry, Vec::new()).await?;
         let receipt = Receipt::of(&id, &committed);
         let body = receipt_of(&row, &receipt, app.clock.now()).to_string();

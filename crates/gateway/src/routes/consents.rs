@@ -215,11 +215,7 @@ pub async fn read(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
     respond(request_id(request.headers()), async {
         let received = receive(&app, request, Capability::Record, Action::Record).await?;
         let row = visible(&app, &received, &id).await?;
-        let entry = Body::SubjectRecordRead {
-            subject: row.subject.to_string(),
-            what: "consent".to_owned(),
-            by: received.caller.actor(),
-        };
+        let entry = received.read_of(row.subject.as_str(), "consent");
         let committed = commit(&app, &received, entry, Vec::new()).await?;
         Ok(Json(body(&row, Some(Receipt::of(row.record.id.as_str(), &committed)))).into_response())
     })
@@ -370,11 +366,7 @@ pub async fn search(State(app): State<Arc<App>>, request: Request) -> Response {
             Err(problem) => return Err(received.refuse(&app, problem, "/v1/consents/search").await),
         };
         let subject = resolve(&app, &identifier).await?;
-        let entry = Body::SubjectRecordRead {
-            subject: subject.pseudonym.to_string(),
-            what: "consents and objections".to_owned(),
-            by: received.caller.actor(),
-        };
+        let entry = received.read_of(subject.pseudonym.as_str(), "consents and objections");
         let name = subject.pseudonym.clone();
         commit(&app, &received, entry, vec![Change::KnowSubject(subject)]).await?;
         let held =

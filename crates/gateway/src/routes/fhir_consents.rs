@@ -13,7 +13,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use jiff::Timestamp;
-use ledger::entry::Body;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use sharing::{
@@ -81,11 +80,7 @@ pub async fn read(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
     respond(request_id(request.headers()), async {
         let received = receive(&app, request, Capability::Record, Action::Record).await?;
         let row = visible(&app, &received, &id).await?;
-        let entry = Body::SubjectRecordRead {
-            subject: row.subject.to_string(),
-            what: "consent".to_owned(),
-            by: received.caller.actor(),
-        };
+        let entry = received.read_of(row.subject.as_str(), "consent");
         let committed = commit(&app, &received, entry, Vec::new()).await?;
         let receipt = Receipt::of(&id, &committed);
         Ok(answer(StatusCode::OK, &row, pseudonym(&row), &receipt, app.clock.now()))
@@ -341,11 +336,7 @@ async fn held(
 ) -> Result<(Vec<ConsentRow>, Receipt), Refusal> {
     let subject = resolve(app, identifier).await?;
     let name = subject.pseudonym.clone();
-    let entry = Body::SubjectRecordRead {
-        subject: name.to_string(),
-        what: "consents".to_owned(),
-        by: received.caller.actor(),
-    };
+    let entry = received.read_of(name.as_str(), "consents");
     let committed = commit(app, received, entry, vec![Change::KnowSubject(subject)]).await?;
     let (mut rows, ..) =
         app.store.held_about(&name, None).await.map_err(|error| Refusal::from(internal(&error)))?;

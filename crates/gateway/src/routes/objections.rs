@@ -149,11 +149,7 @@ pub async fn read(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
     respond(request_id(request.headers()), async {
         let received = receive(&app, request, Capability::Record, Action::Record).await?;
         let row = visible(&app, &received, &id).await?;
-        let entry = Body::SubjectRecordRead {
-            subject: row.subject.to_string(),
-            what: "objection".to_owned(),
-            by: received.caller.actor(),
-        };
+        let entry = received.read_of(row.subject.as_str(), "objection");
         let committed = commit(&app, &received, entry, Vec::new()).await?;
         Ok(Json(body(&row, Some(Receipt::of(&id, &committed)))).into_response())
     })

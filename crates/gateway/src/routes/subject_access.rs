@@ -10,10 +10,10 @@ use axum::{
     response::{Html, IntoResponse, Response},
 };
 use jiff::{SignedDuration, Timestamp};
-use ledger::entry::Body;
+use ledger::entry::{Actor, Body};
 use serde::{Deserialize, Serialize};
 use sharing::{
-    Pseudonym,
+    OrganisationId, Pseudonym,
     visibility::{ExemptionGround, Visibility},
 };
 use store::{Change, visibility::VisibilityRow};
@@ -32,7 +32,7 @@ use crate::{
     edge::{Received, receive, request_id},
     problem::{Problem, Refusal},
     receipt::Receipt,
-    subject_access::{self as access, Event, Events, Told, Window, told},
+    subject_access::{self as access, Event, Events, Look, Told, ToldLook, Window, told, told_look},
 };
 
 mod pack;
@@ -76,6 +76,8 @@ pub struct SubjectAccessBody {
     made_at: String,
     /// Who asked about the person, the newest first.
     events: Vec<Told>,
+    /// Who looked at what is held or recorded about the person, or declared an emergency for them, the newest first.
+    looks: Vec<ToldLook>,
     /// There are older events; ask again with `until`.
     more: bool,
     /// What is held about the person here.
@@ -139,6 +141,8 @@ pub struct EventsRequest {
 pub struct EventsBody {
     /// The newest first.
     events: Vec<EventBody>,
+    /// Looks without a record being asked for, the newest first.
+    looks: Vec<LookBody>,
     /// There are older events; ask again with `until`.
     more: bool,
 }
@@ -158,11 +162,36 @@ pub struct EventBody {
     withheld_until: Option<String>,
 }
 
-/// An officer decides whether a person is told of an event.
+/// A look for an officer.
+#[derive(Serialize, ToSchema)]
+pub struct LookBody {
+    /// As the person would be told.
+    told: ToldLook,
+    /// Who looked: the practitioner, or the owner of an unattended job.
+    looked: Option<String>,
+    /// Whether the person is told.
+    #[schema(value_type = String, example = "needs-review")]
+    visibility: Visibility,
+    /// Until when it is withheld.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    withheld_until: Option<String>,
+}
+
+/// What was decided about.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum DecidedBody {
+    /// An event.
+    Event(EventBody),
+    /// A look.
+    Look(LookBody),
+}
+
+/// An officer decides whether a person is told of an event or a look.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VisibilityRequest {
-    /// The event: its `reference`.
+    /// The event or the look: its `reference`.
     decision_id: String,
     /// `visible` or `withheld`.
     #[schema(value_type = String, example = "withheld")]
@@ -207,13 +236,21 @@ pub async fn answer(State(app): State<Arc<App>>, request: Request) -> Response {
         let (name, names, receipt) = open(&app, &received, &subject, check, route).await?;
         let failed = |error: store::StoreError| Refusal::from(internal(&error));
         let mine = &received.caller.organisation;
-        let Events { events, more } = access::events(&app, mine, &names, window).await.map_err(failed)?;
+        let Events { events, looks, more } =
+            access::events(&app, mine, &names, window).await.map_err(failed)?;
         let set = app.policies().set;
+        let own = access::look_reference(receipt.log_position);
         let visible = events.iter().filter(|event| event.visibility == Visibility::Visible);
         let body = SubjectAccessBody {
             organisation: set.organisation(mine).map_or_else(|| mine.to_string(), |found| found.name.clone()),
             made_at: access::in_london(app.clock.now()),
             events: visible.map(|event| told(&set, event)).collect(),
+            looks: looks
+                .iter()
+                // This answer itself has its receipt below.
+                .filter(|look| look.visibility == Visibility::Visible && look.reference != own)
+                .map(|look| told_look(&set, look))
+                .collect(),
             more,
             held: held(&app, mine, &name).await?,
             notes: NOTES.to_vec(),
@@ -251,22 +288,32 @@ pub async fn find_usage(State(app): State<Arc<App>>, request: Request) -> Respon
             return Err(received.refuse(&app, Problem::InvalidRequest(what), route).await);
         }
         let (_, names, _) = open(&app, &received, &asked.subject, asked.identity_check, route).await?;
-        let events = access::events(&app, &received.caller.organisation, &names, Window::default()).await;
-        let events = events.map_err(|error| Refusal::from(internal(&error)))?.events;
-        let set = app.policies().set;
-        let visible = events.iter().filter(|event| event.visibility == Visibility::Visible);
-        let page = visible.skip(offset as usize - 1).take(limit as usize);
-        let usage = page.map(|event| {
-            let told = told(&set, event);
-            Usage {
-                logtime: told.at,
-                action: format!("{}: {}", told.purpose, told.outcome),
-                receiver: event.decided.recipient.clone(),
-            }
-        });
-        Ok(Json(FindUsageBody { usage: usage.collect() }).into_response())
+        let found = access::events(&app, &received.caller.organisation, &names, Window::default()).await;
+        let found = found.map_err(|error| Refusal::from(internal(&error)))?;
+        let usage = uses(&app.policies().set, &found);
+        let page = usage.into_iter().skip(offset as usize - 1).take(limit as usize);
+        Ok(Json(FindUsageBody { usage: page.collect() }).into_response())
     })
     .await
+}
+
+/// Everything that the person is told, as uses, the newest first. Answers to requests in the person's own name are not
+/// uses: each page of this list is one.
+fn uses(set: &sharing::PolicySet, found: &Events) -> Vec<Usage> {
+    let events = found.events.iter().filter(|event| event.visibility == Visibility::Visible).map(|event| {
+        let told = told(set, event);
+        let action = format!("{}: {}", told.purpose, told.outcome);
+        (event.at, Usage { logtime: told.at, action, receiver: event.decided.recipient.clone() })
+    });
+    let looks = found.looks.iter().filter(|look| look.visibility == Visibility::Visible && !look.own_request);
+    let looks = looks.map(|look| {
+        let told = told_look(set, look);
+        let action = format!("{}: {}", told.purpose, told.what);
+        (look.at, Usage { logtime: told.at, action, receiver: look.by.organisation.clone() })
+    });
+    let mut uses: Vec<_> = events.chain(looks).collect();
+    uses.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+    uses.into_iter().map(|(_, one)| one).collect()
 }
 
 /// What a person would be told, with what waits for a review.
@@ -289,25 +336,22 @@ pub async fn events(State(app): State<Arc<App>>, request: Request) -> Response {
         };
         let subject = resolve(&app, &identifier).await?;
         let name = subject.pseudonym.clone();
-        let entry = Body::SubjectRecordRead {
-            subject: name.to_string(),
-            what: "events for subject access".to_owned(),
-            by: received.caller.actor(),
-        };
+        let entry = received.read_of(name.as_str(), "events for subject access");
         commit(&app, &received, entry, vec![Change::KnowSubject(subject)]).await?;
         let names = names(&app, &name).await?;
         let found = access::events(&app, &received.caller.organisation, &names, window).await;
         let found = found.map_err(|error| Refusal::from(internal(&error)))?;
         let set = app.policies().set;
         let events = found.events.iter().map(|event| body(&set, event, app.clock.now())).collect();
-        Ok(Json(EventsBody { events, more: found.more }).into_response())
+        let looks = found.looks.iter().map(|look| look_body(&set, look, app.clock.now())).collect();
+        Ok(Json(EventsBody { events, looks, more: found.more }).into_response())
     })
     .await
 }
 
-/// Decide whether a person is told of an event.
+/// Decide whether a person is told of an event or a look.
 #[utoipa::path(post, path = "/v1/subject-access/visibility", tag = "subject-access", request_body = VisibilityRequest,
-    responses((status = 200, description = "Decided", body = EventBody), (status = 400, description = "The request cannot be read"),
+    responses((status = 200, description = "Decided", body = DecidedBody), (status = 400, description = "The request cannot be read"),
         (status = 401, description = "The caller was not accepted"), (status = 403, description = "You asked yourself"), (status = 404, description = "There is no such event that your organisation answers for")))]
 pub async fn decide(State(app): State<Arc<App>>, request: Request) -> Response {
     respond(request_id(request.headers()), async {
@@ -325,12 +369,12 @@ pub async fn decide(State(app): State<Arc<App>>, request: Request) -> Response {
         };
         let failed = |error: store::StoreError| Refusal::from(internal(&error));
         let mine = &received.caller.organisation;
-        let Some(event) = access::event_of(&app, mine, &asked.decision_id).await.map_err(failed)? else {
+        let Some(found) = find(&app, mine, &asked.decision_id).await.map_err(failed)? else {
             return Err(received.refuse(&app, Problem::NoSuchEntry, route).await);
         };
         let who = received.caller.named.id().to_owned();
-        if event.decided.by.organisation == mine.as_str() && asked_by(&event).as_deref() == Some(who.as_str())
-        {
+        let by = found.by();
+        if by.organisation == mine.as_str() && human(by) == Some(who.as_str()) {
             let problem =
                 Problem::NotAllowed("nobody decides what is told of their own question; ask a colleague");
             return Err(received.refuse(&app, problem, route).await);
@@ -352,10 +396,36 @@ pub async fn decide(State(app): State<Arc<App>>, request: Request) -> Response {
             by: received.caller.actor(),
         };
         commit(&app, &received, entry, vec![Change::DecideVisibility(Box::new(row))]).await?;
-        let event = access::event_of(&app, mine, &asked.decision_id).await.map_err(failed)?.unwrap_or(event);
-        Ok(Json(body(&app.policies().set, &event, now)).into_response())
+        let found = find(&app, mine, &asked.decision_id).await.map_err(failed)?.unwrap_or(found);
+        let set = app.policies().set;
+        let decided = match &found {
+            Found::Event(event) => DecidedBody::Event(body(&set, event, now)),
+            Found::Look(look) => DecidedBody::Look(look_body(&set, look, now)),
+        };
+        Ok(Json(decided).into_response())
     })
     .await
+}
+
+enum Found {
+    Event(Box<Event>),
+    Look(Box<Look>),
+}
+
+impl Found {
+    fn by(&self) -> &Actor {
+        match self {
+            Self::Event(event) => &event.decided.by,
+            Self::Look(look) => &look.by,
+        }
+    }
+}
+
+async fn find(app: &App, mine: &OrganisationId, reference: &str) -> Result<Option<Found>, store::StoreError> {
+    if let Some(event) = access::event_of(app, mine, reference).await? {
+        return Ok(Some(Found::Event(Box::new(event))));
+    }
+    Ok(access::look_of(app, mine, reference).await?.map(|look| Found::Look(Box::new(look))))
 }
 
 fn until(asked: &VisibilityRequest, now: Timestamp) -> Result<Option<Timestamp>, Problem> {
@@ -376,18 +446,29 @@ fn until(asked: &VisibilityRequest, now: Timestamp) -> Result<Option<Timestamp>,
 }
 
 fn body(set: &sharing::PolicySet, event: &Event, at: Timestamp) -> EventBody {
-    let withheld = event.decisions.iter().filter(|row| row.withholds(at));
     EventBody {
         told: told(set, event),
-        asked_by: asked_by(event),
+        asked_by: human(&event.decided.by).map(str::to_owned),
         visibility: event.visibility,
-        withheld_until: withheld.filter_map(|row| row.until_us).max().map(time),
+        withheld_until: withheld_until(&event.decisions, at),
     }
 }
 
-fn asked_by(event: &Event) -> Option<String> {
-    let by = &event.decided.by;
-    by.practitioner.clone().or_else(|| by.unattended_owner.clone())
+fn look_body(set: &sharing::PolicySet, look: &Look, at: Timestamp) -> LookBody {
+    LookBody {
+        told: told_look(set, look),
+        looked: human(&look.by).map(str::to_owned),
+        visibility: look.visibility,
+        withheld_until: withheld_until(&look.decisions, at),
+    }
+}
+
+fn withheld_until(decisions: &[VisibilityRow], at: Timestamp) -> Option<String> {
+    decisions.iter().filter(|row| row.withholds(at)).filter_map(|row| row.until_us).max().map(time)
+}
+
+fn human(by: &Actor) -> Option<&str> {
+    by.practitioner.as_deref().or(by.unattended_owner.as_deref())
 }
 
 fn window(from: Option<&str>, until: Option<&str>) -> Result<Window, Problem> {
@@ -416,11 +497,7 @@ async fn open(
     };
     let subject = resolve(app, &identifier).await?;
     let name = subject.pseudonym.clone();
-    let entry = Body::SubjectRecordRead {
-        subject: name.to_string(),
-        what: format!("subject access, {}", word(&check)),
-        by: received.caller.actor(),
-    };
+    let entry = received.read_of(name.as_str(), format!("subject access, {}", word(&check)));
     let committed = commit(app, received, entry, vec![Change::KnowSubject(subject)]).await?;
     let names = names(app, &name).await?;
     Ok((name, names, Receipt::of("subject-access", &committed)))

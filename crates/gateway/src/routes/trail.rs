@@ -335,11 +335,7 @@ async fn record(app: &App, received: &Received, query: &TrailQuery, what: &str) 
     let by: BTreeSet<_> = query.all_of.iter().flatten().map(|term| term.field.as_str()).collect();
     let by = by.into_iter().collect::<Vec<_>>().join(", ");
     let entry = match subject {
-        Some(subject) => Body::SubjectRecordRead {
-            subject: subject.value.clone(),
-            what: format!("{what} by {by}"),
-            by: received.caller.actor(),
-        },
+        Some(subject) => received.read_of(&subject.value, format!("{what} by {by}")),
         None => Body::DecisionRead {
             of: what.to_owned(),
             what: format!("{what} by {by}"),

@@ -1,6 +1,7 @@
 //! Events in words that whoever they are about can read.
 
 use jiff::{Timestamp, tz::TimeZone};
+use ledger::entry::Actor;
 use serde::Serialize;
 use sharing::PolicySet;
 use utoipa::ToSchema;
@@ -48,11 +49,7 @@ pub fn told(set: &PolicySet, event: &Event) -> Told {
         if form == "as-is" { title } else { format!("{title} (only as {})", form.replace('-', " ")) }
     };
     let items: Vec<_> = event.items.iter().map(title).collect();
-    let role = match (&decided.by.role, &decided.by.unattended_owner) {
-        (Some(role), _) => role.replace('-', " "),
-        (None, Some(_)) => "an automatic check".to_owned(),
-        (None, None) => "not stated".to_owned(),
-    };
+    let role = role(&decided.by);
     let purpose = decided.purpose.replace('-', " ");
     let outcome = match event.outcome {
         Outcome::Given => "given",
@@ -81,6 +78,15 @@ pub fn told(set: &PolicySet, event: &Event) -> Told {
         outcome,
         reference: decided.decision_id.clone(),
         in_words,
+    }
+}
+
+/// In which role somebody acted.
+pub(super) fn role(by: &Actor) -> String {
+    match (&by.role, &by.unattended_owner) {
+        (Some(role), _) => role.replace('-', " "),
+        (None, Some(_)) => "an automatic check".to_owned(),
+        (None, None) => "not stated".to_owned(),
     }
 }
 

@@ -147,6 +147,112 @@ async fn what_could_warn_somebody_waits_for_a_review_and_can_be_withheld_for_a_t
 }
 
 #[tokio::test]
+async fn looks_without_a_question_are_told_too_unless_they_could_warn_somebody() {
+    let world = World::new().await;
+    let search = |purpose| world.post("council", "/v1/consents/search", purpose, PERSON, json!({}));
+    assert_eq!(world.send(search("direct-care")).await.status, StatusCode::OK);
+    world.clock.advance_s(60);
+    assert_eq!(world.send(search("safeguarding-adult")).await.status, StatusCode::OK);
+    let elsewhere =
+        world.post("fire", "/v1/subject-access/events", "fire-prevention-targeting", PERSON, json!({}));
+    assert_eq!(world.send(elsewhere).await.status, StatusCode::OK);
+    world.clock.advance_s(60);
+    let told = world.send(asks(&world, PERSON)).await;
+    let looks = |answer: &Answer, field: &str| {
+        let words = |look: &Value| look[field].as_str().unwrap().to_owned();
+        answer.body["looks"]
+            .as_array()
+            .unwrap_or_else(|| panic!("{answer:?}"))
+            .iter()
+            .map(words)
+            .collect::<Vec<_>>()
+    };
+    // Neither the safeguarding look, nor another organisation's, nor this answer, which has its own receipt.
+    assert_eq!(
+        looks(&told, "in_words"),
+        [
+            "On 23 November 2026 at 12:00, somebody at Trafford Council, Adult Social Care (social worker) read your consents and objections for direct care."
+        ]
+    );
+    assert!(!told.body.to_string().contains("TRF-SW-77"), "staff are not named: {told:?}");
+    assert_eq!(events(&told).len(), 0, "nobody asked for a record");
+    // Somebody who was answered in the person's name is seen by the person.
+    let again = world.send(asks(&world, PERSON)).await;
+    assert_eq!(looks(&again, "what")[0], "answered a request to see your data (identity: documents seen)");
+    let uses = world.post(
+        "desk",
+        "/v1/subject-access/find-usage",
+        "subject-access",
+        PERSON,
+        json!({ "identity_check": "nhs-login-p9" }),
+    );
+    assert_eq!(
+        world.send(uses).await.body["usage"],
+        json!([{ "logtime": "2026-11-23T12:00:00Z", "action": "direct care: read your consents and objections", "receiver": "trafford-council" }])
+    );
+    // An officer sees what waits, and decides; whoever looked does not, nor does another organisation.
+    let seen = world.send(officer(&world, "council", PERSON)).await;
+    let waits: Vec<_> = seen.body["looks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|look| look["visibility"] == "needs-review")
+        .collect();
+    let [waits] = waits.as_slice() else { panic!("{seen:?}") };
+    let reference = waits["told"]["reference"].as_str().unwrap().to_owned();
+    let visible = json!({ "decision_id": reference, "visibility": "visible" });
+    let own = world.send(decide(&world, "council", visible.clone())).await;
+    assert_eq!((own.status, own.code()), (StatusCode::FORBIDDEN, "not-allowed"), "{own:?}");
+    let mut stranger = decide(&world, "fire", visible.clone());
+    stranger.purpose = "fire-prevention-targeting".to_owned();
+    assert_eq!(world.send(stranger).await.status, StatusCode::NOT_FOUND);
+    let mut colleague = decide(&world, "council", visible);
+    colleague.spoil_context = Some(|claims| {
+        claims["requesting_practitioner"]["id"] = json!("TRF-IG-9");
+        claims["sub"] = json!("TRF-IG-9");
+    });
+    let decided = world.send(colleague).await;
+    assert_eq!(
+        (decided.status, &decided.body["visibility"]),
+        (StatusCode::OK, &json!("visible")),
+        "{decided:?}"
+    );
+    let told = world.send(asks(&world, PERSON)).await;
+    assert!(looks(&told, "reference").contains(&reference), "{told:?}");
+    for nothing in ["entry-0", "entry-99999", "entry-+3", "entry-", "entry-03"] {
+        let body = json!({ "decision_id": nothing, "visibility": "visible" });
+        assert_eq!(
+            world.send(decide(&world, "council", body)).await.status,
+            StatusCode::NOT_FOUND,
+            "{nothing}"
+        );
+    }
+    world.verify().await;
+}
+
+#[tokio::test]
+async fn an_emergency_that_was_declared_is_told_even_if_nothing_was_asked_under_it() {
+    let world = World::new().await;
+    let declaration = json!({ "reason_code": "immediate-risk-to-life", "statement": "A neighbour reports smoke, nobody answers the door, and an alarm was raised at 11:52.", "cannot_consent": true });
+    let declared =
+        world.send(world.post("fire", "/v1/break-glass", "vital-interests", PERSON, declaration)).await;
+    assert_eq!(declared.status, StatusCode::CREATED, "{declared:?}");
+    let seen =
+        world.post("fire", "/v1/subject-access/events", "fire-prevention-targeting", PERSON, json!({}));
+    let seen = world.send(seen).await;
+    let emergency = &seen.body["looks"]
+        .as_array()
+        .unwrap_or_else(|| panic!("{seen:?}"))
+        .iter()
+        .find(|look| look["told"]["purpose"] == "vital interests")
+        .unwrap_or_else(|| panic!("{seen:?}"));
+    assert_eq!(emergency["visibility"], "visible");
+    let words = emergency["told"]["in_words"].as_str().unwrap();
+    assert!(words.contains("declared an emergency (immediate risk to life)"), "{words}");
+    assert!(!seen.body.to_string().contains("neighbour"), "the statement is not part of it");
+}
+
+#[tokio::test]
 async fn an_asker_learns_nothing_from_what_its_own_people_are_told() {
     let world = World::new().await;
     let (hidden, unknown) = ("9000000025", "9990000166");

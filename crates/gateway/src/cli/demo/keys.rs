@@ -72,6 +72,7 @@ const PARTNERS: [PartnerRow; 5] = [
             "fire-prevention-targeting",
             "fire-return-referral",
             "safe-and-well-referral",
+            "safeguarding-adult",
         ],
         may: "[\"ask\", \"record\", \"review\"]",
     },

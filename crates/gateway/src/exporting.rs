@@ -2,6 +2,7 @@
 //! NDJSON file that broke off is gone on with.
 
 use std::{
+    collections::HashMap,
     fs::{File, OpenOptions},
     io::{BufRead as _, BufReader, BufWriter, Read as _, Write},
     os::unix::fs::OpenOptionsExt as _,
@@ -218,21 +219,24 @@ pub async fn write(
         let next = tree.size();
         let leaves = archive.leaves(next, PAGE).await?;
         anyhow::ensure!(!leaves.is_empty(), "entry {next} is missing from the database");
-        for leaf in leaves.into_iter().filter(|leaf| leaf.seq < head.size) {
+        let entries = leaves.iter().map(|leaf| Entry::decode(&leaf.bytes)).collect::<Result<Vec<_>, _>>()?;
+        let needs_deciding = !filter.is_empty() || may_see.is_some() || format == Format::FhirAuditEvent;
+        let deciding = if needs_deciding { archive.deciding(&entries).await? } else { HashMap::new() };
+        let page = leaves.into_iter().zip(entries).filter(|(leaf, _)| leaf.seq < head.size);
+        for (leaf, entry) in page {
             anyhow::ensure!(leaf.seq == tree.size(), "entry {} is missing from the database", tree.size());
             tree.push(leaf_hash(&leaf.bytes));
-            let entry = Entry::decode(&leaf.bytes)?;
-            let first = first_of(archive, &entry, format, &filter).await?;
+            let first = trail::follows(&entry.body).and_then(|decision| deciding.get(decision));
             match &mut writer {
                 Writer::Csv(rows) => rows.write(&entry, &leaf.bytes)?,
                 Writer::Table(rows) => rows.write(entry, &leaf.bytes)?,
                 Writer::Lines(out) => match format {
                     Format::Ocsf => writeln!(out, "{}", ocsf::event(&entry, &leaf.bytes))?,
-                    Format::FhirAuditEvent => match audit_event::event(&entry, &leaf.bytes, first.as_ref()) {
+                    Format::FhirAuditEvent => match audit_event::event(&entry, &leaf.bytes, first) {
                         Some(event) => writeln!(out, "{event}")?,
                         None => left_out += 1,
                     },
-                    _ if is_shown(&filter, may_see, &entry, first.as_ref()) => {
+                    _ if is_shown(&filter, may_see, &entry, first) => {
                         write_ndjson(out, &leaf.bytes)?;
                     }
                     _ => {
@@ -338,22 +342,6 @@ fn read_part(part: &Path, size: u64) -> anyhow::Result<Done> {
     }
     done.tree = Some(tree);
     Ok(done)
-}
-
-/// The decision that an entry ends, where that is needed.
-async fn first_of(
-    archive: &Archive,
-    entry: &Entry,
-    format: Format,
-    filter: &Filter,
-) -> anyhow::Result<Option<Decided>> {
-    if filter.is_empty() && format != Format::FhirAuditEvent {
-        return Ok(None);
-    }
-    let Some(decision) = trail::follows(&entry.body) else { return Ok(None) };
-    let leaves = archive.decision(decision).await?;
-    let first = leaves.first().map(|leaf| Entry::decode(&leaf.bytes)).transpose()?;
-    Ok(first.and_then(|first| trail::decided(&first.body).cloned()))
 }
 
 fn beside(out: &Path, ending: &str) -> PathBuf {

@@ -1,12 +1,18 @@
 //! Reading the ledger: its head, its leaves in order, and the tree's nodes.
 
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::Path,
+    sync::Arc,
+};
+
 use ledger::{
     checkpoint::Checkpoint,
+    entry::{Decided, Entry},
     note::NoteVerifier,
+    trail,
     tree::{Frontier, Hash, NodeRef, consistency_plan, fold_right, inclusion_plan},
 };
-use std::{path::Path, sync::Arc};
-
 use sqlx::{
     SqlitePool,
     sqlite::{SqliteConnectOptions, SqlitePoolOptions},
@@ -83,6 +89,14 @@ impl Archive {
         }
         let plan = consistency_plan(old, new).map_err(|error| StoreError::Ledger(error.to_string()))?;
         folded(&self.pool, &plan).await
+    }
+
+    /// What decided the questions that these entries follow, by decision.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails or an entry cannot be read.
+    pub async fn deciding(&self, entries: &[Entry]) -> Result<HashMap<String, Decided>, StoreError> {
+        deciding(&self.pool, &self.detached, entries).await
     }
 
     /// Every entry of one decision, in order.
@@ -177,6 +191,30 @@ impl Store {
         self.detached.fill(&self.readers, leaves(&self.readers, from, limit).await?).await
     }
 
+    /// The entries at these places, in order; places that there are not are left out.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn leaves_at(&self, places: &[u64]) -> Result<Vec<StoredLeaf>, StoreError> {
+        let places = serde_json::to_string(places).map_err(|error| StoreError::Ledger(error.to_string()))?;
+        let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as(
+            "SELECT seq, leaf FROM ledger_entry WHERE seq IN (SELECT value FROM json_each($1)) ORDER BY seq",
+        )
+        .bind(places)
+        .fetch_all(&self.readers)
+        .await?;
+        let leaves = rows.into_iter().map(|(seq, bytes)| StoredLeaf { seq: to_u64(seq), bytes }).collect();
+        self.detached.fill(&self.readers, leaves).await
+    }
+
+    /// What decided the questions that these entries follow, by decision.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails or an entry cannot be read.
+    pub async fn deciding(&self, entries: &[Entry]) -> Result<HashMap<String, Decided>, StoreError> {
+        deciding(&self.readers, &self.detached, entries).await
+    }
+
     /// Every entry of one decision, in order.
     ///
     /// # Errors
@@ -254,36 +292,74 @@ pub(crate) async fn frontier_at(pool: &SqlitePool, size: u64) -> Result<Frontier
             continue;
         }
         let position = covered >> level;
-        peaks.push(node_hash(pool, level, position).await?);
+        peaks.push((level, position));
         covered += 1 << level;
     }
-    Frontier::from_parts(size, peaks).map_err(|error| StoreError::Ledger(error.to_string()))
+    Frontier::from_parts(size, node_hashes(pool, &peaks).await?)
+        .map_err(|error| StoreError::Ledger(error.to_string()))
 }
 
 /// The hashes of a proof, from the tree's nodes.
 pub(crate) async fn folded(pool: &SqlitePool, plan: &[Vec<NodeRef>]) -> Result<Vec<Hash>, StoreError> {
-    let mut proof = Vec::with_capacity(plan.len());
-    for group in plan {
-        let mut hashes = Vec::with_capacity(group.len());
-        for node in group {
-            hashes.push(node_hash(pool, u32::from(node.level), node.index).await?);
-        }
-        proof.extend(fold_right(&hashes));
-    }
-    Ok(proof)
+    let nodes: Vec<_> = plan.iter().flatten().map(|node| (u32::from(node.level), node.index)).collect();
+    let mut hashes = node_hashes(pool, &nodes).await?.into_iter();
+    let fold = |group: &Vec<NodeRef>| fold_right(&hashes.by_ref().take(group.len()).collect::<Vec<_>>());
+    Ok(plan.iter().filter_map(fold).collect())
 }
 
-/// A complete node of the tree.
-pub(crate) async fn node_hash(pool: &SqlitePool, level: u32, position: u64) -> Result<Hash, StoreError> {
-    let hash: Option<Vec<u8>> =
-        sqlx::query_scalar("SELECT hash FROM ledger_node WHERE level = $1 AND position = $2")
-            .bind(i64::from(level))
-            .bind(to_i64(position))
-            .fetch_optional(pool)
-            .await?;
-    let row = format!("{level}/{position}");
-    let hash = hash.ok_or_else(|| StoreError::CorruptRow { table: "ledger_node", row: row.clone() })?;
-    to_hash(hash, "ledger_node", &row)
+/// Complete nodes of the tree by level and position, in the order in which they are asked for.
+pub(crate) async fn node_hashes(pool: &SqlitePool, nodes: &[(u32, u64)]) -> Result<Vec<Hash>, StoreError> {
+    if nodes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let wanted = serde_json::to_string(nodes).map_err(|error| StoreError::Ledger(error.to_string()))?;
+    let rows: Vec<Vec<u8>> = sqlx::query_scalar(
+        "SELECT hash FROM json_each($1) AS wanted CROSS JOIN ledger_node
+         ON level = wanted.value ->> 0 AND position = wanted.value ->> 1 ORDER BY wanted.key",
+    )
+    .bind(wanted)
+    .fetch_all(pool)
+    .await?;
+    if rows.len() != nodes.len() {
+        let row = format!("{} of {} asked for", rows.len(), nodes.len());
+        return Err(StoreError::CorruptRow { table: "ledger_node", row });
+    }
+    let named = rows.into_iter().zip(nodes);
+    named
+        .map(|(hash, (level, position))| to_hash(hash, "ledger_node", &format!("{level}/{position}")))
+        .collect()
+}
+
+/// What decided the questions that these entries follow, by decision.
+async fn deciding(
+    pool: &SqlitePool,
+    detached: &Detached,
+    entries: &[Entry],
+) -> Result<HashMap<String, Decided>, StoreError> {
+    let mut known: HashMap<String, Decided> = HashMap::new();
+    for decided in entries.iter().filter_map(|entry| trail::decided(&entry.body)) {
+        known.entry(decided.decision_id.clone()).or_insert_with(|| decided.clone());
+    }
+    let follow = entries.iter().filter_map(|entry| trail::follows(&entry.body));
+    let others: BTreeSet<_> = follow.filter(|decision| !known.contains_key(*decision)).collect();
+    if others.is_empty() {
+        return Ok(known);
+    }
+    let others = serde_json::to_string(&others).map_err(|error| StoreError::Ledger(error.to_string()))?;
+    let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as(
+        "SELECT min(seq), leaf FROM ledger_entry WHERE decision_id IN (SELECT value FROM json_each($1)) GROUP BY decision_id",
+    )
+    .bind(others)
+    .fetch_all(pool)
+    .await?;
+    let leaves = rows.into_iter().map(|(seq, bytes)| StoredLeaf { seq: to_u64(seq), bytes }).collect();
+    for leaf in detached.fill(pool, leaves).await? {
+        let entry = Entry::decode(&leaf.bytes).map_err(|error| StoreError::Ledger(error.to_string()))?;
+        if let Some(decided) = trail::decided(&entry.body) {
+            known.insert(decided.decision_id.clone(), decided.clone());
+        }
+    }
+    Ok(known)
 }
 
 fn to_hash(bytes: Vec<u8>, table: &'static str, row: &str) -> Result<Hash, StoreError> {

@@ -66,12 +66,15 @@ impl Detached {
         pool: &SqlitePool,
         mut leaves: Vec<StoredLeaf>,
     ) -> Result<Vec<StoredLeaf>, StoreError> {
-        for leaf in leaves.iter_mut().filter(|leaf| leaf.bytes.is_empty()) {
+        let mut absent: Vec<_> = leaves.iter_mut().filter(|leaf| leaf.bytes.is_empty()).collect();
+        let nodes: Vec<_> = absent.iter().map(|leaf| (0, leaf.seq)).collect();
+        let hashes = audit::node_hashes(pool, &nodes).await?;
+        for (leaf, hash) in absent.iter_mut().zip(hashes) {
             let index = leaf.seq / u64::from(TILE_WIDTH);
             let bundle = self.bundle(leaf.seq, index).await?;
             let place = usize::try_from(leaf.seq % u64::from(TILE_WIDTH)).unwrap_or(usize::MAX);
             let bytes = bundle.get(place).cloned().unwrap_or_default();
-            if leaf_hash(&bytes) != audit::node_hash(pool, 0, leaf.seq).await? {
+            if leaf_hash(&bytes) != hash {
                 return Err(StoreError::Ledger(format!(
                     "entry {} in the archive is not the one that was signed; restore the archive",
                     leaf.seq

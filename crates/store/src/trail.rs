@@ -3,7 +3,7 @@
 //!
 //! It is caught up beside the requests, and when somebody searches: no other request waits for it.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use ledger::{
     entry::Entry,
@@ -16,13 +16,19 @@ use sqlx::{
 };
 use tokio::sync::Mutex;
 
-use crate::{StoreError, audit::to_i64, open::Store};
+use crate::{StoreError, StoredLeaf, audit::to_i64, open::Store};
 
+// The first line is the form of an index before this one.
 const SCHEMA: &str = "
-    CREATE TABLE IF NOT EXISTS term (term TEXT NOT NULL, seq BIGINT NOT NULL, PRIMARY KEY (term, seq)) WITHOUT ROWID;
+    DROP TABLE IF EXISTS term; DROP TABLE IF EXISTS mark;
+    CREATE TABLE IF NOT EXISTS name (id INTEGER PRIMARY KEY, term TEXT NOT NULL UNIQUE);
+    CREATE TABLE IF NOT EXISTS posting (name BIGINT NOT NULL, seq BIGINT NOT NULL, PRIMARY KEY (name, seq)) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS written (seq BIGINT PRIMARY KEY, at_us BIGINT NOT NULL);
     CREATE INDEX IF NOT EXISTS written_by_time ON written (at_us);
-    CREATE TABLE IF NOT EXISTS mark (id BIGINT PRIMARY KEY CHECK (id = 1), size BIGINT NOT NULL, last TEXT NOT NULL);";
+    CREATE TABLE IF NOT EXISTS known (id BIGINT PRIMARY KEY CHECK (id = 1), size BIGINT NOT NULL, last TEXT NOT NULL);";
+
+/// Beyond so many entries, terms count as equally common.
+const COUNTED_MAX: i64 = 5_000;
 
 /// How many entries are read at a time.
 const PAGE: u32 = 1_000;
@@ -79,28 +85,21 @@ impl TrailIndex {
         while next < size {
             let leaves = store.leaves(next, PAGE).await?;
             let Some(last) = leaves.last() else { break };
+            let page = page(store, &leaves).await?;
             let mut tx = self.pool.begin().await?;
-            for leaf in &leaves {
-                let entry = decode(&leaf.bytes)?;
-                let first = match trail::follows(&entry.body) {
-                    Some(decision) => first_of(store, decision).await?,
-                    None => None,
-                };
-                let decided = first.as_ref().and_then(|first| trail::decided(&first.body));
-                let mut insert: QueryBuilder<Sqlite> =
-                    QueryBuilder::new("INSERT OR IGNORE INTO term (term, seq) ");
-                insert.push_values(trail::terms(&entry, decided), |mut row, term| {
-                    row.push_bind(term.to_string()).push_bind(to_i64(leaf.seq));
-                });
-                insert.build().execute(&mut *tx).await?;
-                sqlx::query("INSERT OR IGNORE INTO written (seq, at_us) VALUES ($1, $2)")
-                    .bind(to_i64(leaf.seq))
-                    .bind(entry.at_us)
-                    .execute(&mut *tx)
-                    .await?;
+            for insert in [
+                "INSERT OR IGNORE INTO name (term) SELECT DISTINCT value ->> 0 FROM json_each($1)",
+                "INSERT OR IGNORE INTO posting (name, seq)
+                    SELECT name.id, value ->> 1 FROM json_each($1) JOIN name ON name.term = value ->> 0 ORDER BY 1, 2",
+            ] {
+                sqlx::query(insert).bind(&page.terms).execute(&mut *tx).await?;
             }
+            sqlx::query("INSERT OR IGNORE INTO written (seq, at_us) SELECT value ->> 0, value ->> 1 FROM json_each($1)")
+                .bind(&page.times)
+                .execute(&mut *tx)
+                .await?;
             next = last.seq + 1;
-            sqlx::query("INSERT INTO mark (id, size, last) VALUES (1, $1, $2) ON CONFLICT (id) DO UPDATE SET size = $1, last = $2")
+            sqlx::query("INSERT INTO known (id, size, last) VALUES (1, $1, $2) ON CONFLICT (id) DO UPDATE SET size = $1, last = $2")
                 .bind(to_i64(next))
                 .bind(hexadecimal(&leaf_hash(&last.bytes)))
                 .execute(&mut *tx)
@@ -113,7 +112,7 @@ impl TrailIndex {
     /// How many entries it has, if they are this ledger's.
     async fn known(&self, store: &Store) -> Result<u64, StoreError> {
         let mark: Option<(i64, String)> =
-            sqlx::query_as("SELECT size, last FROM mark WHERE id = 1").fetch_optional(&self.pool).await?;
+            sqlx::query_as("SELECT size, last FROM known WHERE id = 1").fetch_optional(&self.pool).await?;
         let Some((size, last)) = mark else { return Ok(0) };
         let size = u64::try_from(size).unwrap_or(0);
         let leaf = store.leaves(size.saturating_sub(1), 1).await?.into_iter().next();
@@ -121,7 +120,9 @@ impl TrailIndex {
             return Ok(size);
         }
         tracing::warn!("the trail's index is not of this ledger; it is made again");
-        sqlx::raw_sql("DELETE FROM term; DELETE FROM written; DELETE FROM mark").execute(&self.pool).await?;
+        sqlx::raw_sql("DELETE FROM name; DELETE FROM posting; DELETE FROM written; DELETE FROM known")
+            .execute(&self.pool)
+            .await?;
         Ok(0)
     }
 
@@ -130,42 +131,103 @@ impl TrailIndex {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub async fn find(&self, query: &TrailQuery, limit: u32) -> Result<Vec<u64>, StoreError> {
-        // The term that fewest entries have leads: its rows are in order, so the newest are found first.
-        let mut groups: Vec<_> = query.all_of.iter().collect();
-        groups.sort_by_key(|group| group.iter().map(|term| commonness(term.field)).max());
-        let mut groups = groups.into_iter();
-        let mut sql: QueryBuilder<Sqlite> = match groups.next() {
-            None => QueryBuilder::new("SELECT seq FROM written WHERE 1 = 1"),
-            Some(rarest) => {
-                let mut sql = QueryBuilder::new(
-                    "SELECT DISTINCT written.seq FROM term AS led JOIN written ON written.seq = led.seq WHERE led.term IN (",
-                );
-                let mut terms = sql.separated(", ");
-                for term in rarest {
-                    terms.push_bind(term.to_string());
-                }
-                sql.push(")");
-                sql
-            }
+        let mut groups = Vec::new();
+        for group in &query.all_of {
+            let known = self.known_terms(group).await?;
+            let commonness = group.iter().map(|term| commonness(term.field)).max();
+            groups.push((known.entries, commonness, known.names));
+        }
+        // What fewest entries have leads. A place is in the index in order, so that the newest are found first.
+        groups.sort();
+        let Some(((.., leading), others)) = groups.split_first() else {
+            return self.by_time(query, limit).await;
         };
-        sql.push(" AND written.seq < ").push_bind(query.before.map_or(i64::MAX, to_i64));
-        if let Some(from) = query.from_us {
-            sql.push(" AND at_us >= ").push_bind(from);
-        }
-        if let Some(until) = query.until_us {
-            sql.push(" AND at_us < ").push_bind(until);
-        }
-        for group in groups {
-            sql.push(" AND EXISTS (SELECT 1 FROM term WHERE term.seq = written.seq AND term.term IN (");
-            let mut terms = sql.separated(", ");
-            for term in group {
-                terms.push_bind(term.to_string());
+        let mut places = BTreeSet::new();
+        for name in leading {
+            let mut sql: QueryBuilder<Sqlite> =
+                QueryBuilder::new("SELECT seq FROM posting AS led WHERE name = ");
+            sql.push_bind(*name);
+            sql.push(" AND seq < ").push_bind(query.before.map_or(i64::MAX, to_i64));
+            if query.from_us.is_some() || query.until_us.is_some() {
+                sql.push(" AND EXISTS (SELECT 1 FROM written WHERE written.seq = led.seq");
+                within(&mut sql, query);
+                sql.push(")");
             }
-            sql.push("))");
+            for (.., names) in others {
+                sql.push(
+                    " AND EXISTS (SELECT 1 FROM posting WHERE posting.seq = led.seq AND posting.name IN (",
+                );
+                let mut list = sql.separated(", ");
+                for name in names {
+                    list.push_bind(*name);
+                }
+                sql.push("))");
+            }
+            sql.push(" ORDER BY seq DESC LIMIT ").push_bind(i64::from(limit));
+            places.extend(sql.build_query_scalar::<i64>().fetch_all(&self.pool).await?);
         }
-        sql.push(" ORDER BY written.seq DESC LIMIT ").push_bind(i64::from(limit));
+        Ok(places.into_iter().rev().take(limit as usize).filter_map(|seq| u64::try_from(seq).ok()).collect())
+    }
+
+    async fn by_time(&self, query: &TrailQuery, limit: u32) -> Result<Vec<u64>, StoreError> {
+        let mut sql: QueryBuilder<Sqlite> = QueryBuilder::new("SELECT seq FROM written WHERE seq < ");
+        sql.push_bind(query.before.map_or(i64::MAX, to_i64));
+        within(&mut sql, query);
+        sql.push(" ORDER BY seq DESC LIMIT ").push_bind(i64::from(limit));
         let found: Vec<i64> = sql.build_query_scalar().fetch_all(&self.pool).await?;
         Ok(found.into_iter().filter_map(|seq| u64::try_from(seq).ok()).collect())
+    }
+
+    /// Which of the terms there are, and how many entries have them, as far as that is counted.
+    async fn known_terms(&self, terms: &[Term]) -> Result<KnownTerms, StoreError> {
+        let mut sql: QueryBuilder<Sqlite> = QueryBuilder::new(
+            "SELECT id, (SELECT count(*) FROM (SELECT 1 FROM posting WHERE posting.name = id LIMIT ",
+        );
+        sql.push_bind(COUNTED_MAX).push(")) FROM name WHERE term IN (");
+        let mut list = sql.separated(", ");
+        for term in terms {
+            list.push_bind(term.to_string());
+        }
+        sql.push(")");
+        let rows: Vec<(i64, i64)> = sql.build_query_as().fetch_all(&self.pool).await?;
+        let entries = rows.iter().map(|(_, entries)| *entries).sum::<i64>().min(COUNTED_MAX);
+        Ok(KnownTerms { names: rows.into_iter().map(|(name, _)| name).collect(), entries })
+    }
+}
+
+struct KnownTerms {
+    names: Vec<i64>,
+    entries: i64,
+}
+
+/// Entries of a page as the index takes them in: JSON lists of a term and a place, and of a place and a time.
+struct Page {
+    terms: String,
+    times: String,
+}
+
+async fn page(store: &Store, leaves: &[StoredLeaf]) -> Result<Page, StoreError> {
+    let entries = leaves.iter().map(|leaf| decode(&leaf.bytes)).collect::<Result<Vec<_>, _>>()?;
+    let deciding = store.deciding(&entries).await?;
+    let (mut terms, mut times) = (Vec::new(), Vec::with_capacity(leaves.len()));
+    for entry in &entries {
+        let first = trail::follows(&entry.body).and_then(|decision| deciding.get(decision));
+        terms.extend(trail::terms(entry, first).into_iter().map(|term| (term.to_string(), entry.seq)));
+        times.push((entry.seq, entry.at_us));
+    }
+    let list = |error: serde_json::Error| StoreError::Ledger(error.to_string());
+    Ok(Page {
+        terms: serde_json::to_string(&terms).map_err(list)?,
+        times: serde_json::to_string(&times).map_err(list)?,
+    })
+}
+
+fn within(sql: &mut QueryBuilder<Sqlite>, query: &TrailQuery) {
+    if let Some(from) = query.from_us {
+        sql.push(" AND at_us >= ").push_bind(from);
+    }
+    if let Some(until) = query.until_us {
+        sql.push(" AND at_us < ").push_bind(until);
     }
 }
 

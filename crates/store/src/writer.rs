@@ -20,7 +20,7 @@ use ledger::{
     note::NoteSigner,
     tree::{Frontier, Hash, StoredNode, leaf_hash},
 };
-use sqlx::{Sqlite, SqlitePool, Transaction};
+use sqlx::{QueryBuilder, Sqlite, SqlitePool, Transaction};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
@@ -293,27 +293,37 @@ async fn insert(
     transaction: &mut Transaction<'static, Sqlite>,
     appended: &Appended,
 ) -> Result<(), StoreError> {
-    for (entry, bytes) in &appended.entries {
-        sqlx::query(
-            "INSERT INTO ledger_entry (seq, at_us, kind, decision_id, leaf) VALUES ($1, $2, $3, $4, $5)",
-        )
-        .bind(to_i64(entry.seq))
-        .bind(entry.at_us)
-        .bind(entry.body.kind())
-        .bind(entry.body.decision_id())
-        .bind(bytes)
-        .execute(&mut **transaction)
-        .await?;
+    for entries in portions(&appended.entries) {
+        let mut sql: QueryBuilder<Sqlite> =
+            QueryBuilder::new("INSERT INTO ledger_entry (seq, at_us, kind, decision_id, leaf) ");
+        sql.push_values(entries, |mut row, (entry, bytes)| {
+            row.push_bind(to_i64(entry.seq)).push_bind(entry.at_us).push_bind(entry.body.kind());
+            row.push_bind(entry.body.decision_id()).push_bind(bytes.as_slice());
+        });
+        sql.build().execute(&mut **transaction).await?;
     }
-    for node in &appended.nodes {
-        sqlx::query("INSERT INTO ledger_node (level, position, hash) VALUES ($1, $2, $3)")
-            .bind(i64::from(node.level))
-            .bind(to_i64(node.index))
-            .bind(node.hash.as_slice())
-            .execute(&mut **transaction)
-            .await?;
+    for nodes in portions(&appended.nodes) {
+        let mut sql: QueryBuilder<Sqlite> =
+            QueryBuilder::new("INSERT INTO ledger_node (level, position, hash) ");
+        sql.push_values(nodes, |mut row, node| {
+            row.push_bind(i64::from(node.level))
+                .push_bind(to_i64(node.index))
+                .push_bind(node.hash.as_slice());
+        });
+        sql.build().execute(&mut **transaction).await?;
     }
     Ok(())
+}
+
+/// Rows in portions of a few sizes, so that there are a few statements, which stay prepared, and few round trips.
+fn portions<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
+    const SIZES: [usize; 5] = [256, 64, 16, 4, 1];
+    std::iter::from_fn(move || {
+        let size = SIZES.into_iter().find(|size| *size <= rows.len())?;
+        let (portion, rest) = rows.split_at(size);
+        rows = rest;
+        Some(portion)
+    })
 }
 
 /// Compare-and-swap: the head moves only from where this batch began.

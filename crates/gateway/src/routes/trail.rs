@@ -20,7 +20,7 @@ use ledger::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use store::trail::{TrailQuery, first_of};
+use store::trail::TrailQuery;
 use utoipa::ToSchema;
 
 use super::{
@@ -359,28 +359,24 @@ async fn walk(app: &App, received: &Received, mut query: TrailQuery, limit: u32)
     let size = app.trail.catch_up(&app.store).await.map_err(failed)?;
     let (mut entries, mut looked_at) = (Vec::new(), 0);
     loop {
-        let places = app.trail.find(&query, LIMIT_MAX).await.map_err(failed)?;
+        let places = app.trail.find(&query, limit.clamp(20, LIMIT_MAX)).await.map_err(failed)?;
         if places.is_empty() {
             return Ok(Found { entries, next: None, size });
         }
-        for place in places {
-            query.before = Some(place);
+        let mut leaves = app.store.leaves_at(&places).await.map_err(failed)?;
+        leaves.reverse(); // the newest first
+        let decoded = leaves.iter().map(|leaf| Entry::decode(&leaf.bytes)).collect::<Result<Vec<_>, _>>();
+        let decoded = decoded.map_err(|error| Refusal::from(internal(&error)))?;
+        let deciding = app.store.deciding(&decoded).await.map_err(failed)?;
+        query.before = places.last().copied();
+        for (entry, leaf) in decoded.into_iter().zip(leaves) {
             looked_at += 1;
-            let Some(leaf) = app.store.leaves(place, 1).await.map_err(failed)?.into_iter().next() else {
-                continue;
-            };
-            let entry = Entry::decode(&leaf.bytes).map_err(|error| Refusal::from(internal(&error)))?;
-            let first = match trail::follows(&entry.body) {
-                Some(decision) => first_of(&app.store, decision).await.map_err(failed)?,
-                None => None,
-            };
-            let first = first.and_then(|first| trail::decided(&first.body).cloned());
-            if is_asked_for(&query, &entry, first.as_ref()) && may_see(app, received, &entry, first.as_ref())
-            {
-                entries.push((entry, leaf.bytes, first));
+            let first = trail::follows(&entry.body).and_then(|decision| deciding.get(decision));
+            if is_asked_for(&query, &entry, first) && may_see(app, received, &entry, first) {
+                entries.push((entry, leaf.bytes, first.cloned()));
             }
             if entries.len() >= limit as usize || looked_at >= LOOKED_AT_MAX {
-                return Ok(Found { entries, next: Some(place.to_string()), size });
+                return Ok(Found { entries, next: Some(leaf.seq.to_string()), size });
             }
         }
     }

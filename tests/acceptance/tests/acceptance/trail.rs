@@ -314,7 +314,7 @@ async fn an_index_that_is_lost_or_wrong_changes_nothing() {
     let folder = world.stop().await;
     // Somebody points the index's terms at other entries.
     let status = std::process::Command::new("python3")
-        .args(["-c", "import sqlite3,sys; c=sqlite3.connect(sys.argv[1]); c.execute(\"update or ignore term set seq=1 where term='kind:release'\"); c.execute(\"insert or ignore into term select 'kind:release', seq from written\"); c.commit()"])
+        .args(["-c", "import sqlite3,sys; c=sqlite3.connect(sys.argv[1]); c.execute(\"insert or ignore into posting select id, seq from name, written where term='kind:release'\"); assert c.execute(\"delete from posting where seq in (select max(seq) from written) and name <> (select id from name where term='kind:release')\").rowcount; c.commit()"])
         .arg(&file)
         .status()
         .unwrap();

@@ -6,6 +6,7 @@ read from our Parquet file, with COPY. SHA-256 is Python's hashlib (OpenSSL) ove
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -64,10 +65,13 @@ def main():
     for form in ["ndjson", "csv", "parquet", "fhir-audit-event", "ocsf"]:
         command = [program, "audit", "export", "--config", config, "--format", form, "--out", at("out." + form)]
         rows[form] = timed(command)
+        if form not in ("ndjson", "parquet"):
+            os.remove(at("out." + form))
     command = [program, "audit", "export", "--config", config, "--format", "tiles", "--to", at("tiles")]
     rows["tiles"] = timed(command)
     rows["verify ndjson"] = timed([verifier, "--quiet", at("out.ndjson")])
     rows["verify tiles"] = timed([verifier, "--quiet", at("tiles")])
+    shutil.rmtree(at("tiles"))
     size = os.path.getsize(at("out.ndjson"))
     began = time.monotonic()
     with open(at("out.ndjson"), "rb") as file:
@@ -85,6 +89,7 @@ def main():
         began = time.monotonic()
         connection.execute(f"COPY (SELECT * FROM '{at('out.parquet')}') TO '{at('duck.' + form)}' ({options})")
         copies[form] = time.monotonic() - began
+        os.remove(at("duck." + form))
     print(f"{count} entries, {size / 1e6:.0f} MB of leaves")
     for name, (took, peak) in rows.items():
         print(f"{name:18} {count / took:>9.0f} entries/s  {took:>7.1f} s  peak {peak:>5.0f} MB")

@@ -9,10 +9,12 @@ use crate::{config, serve, telemetry};
 
 pub mod alerts;
 pub mod audit;
+pub mod backup;
 pub mod decision;
 #[cfg(feature = "demo")]
 pub mod demo;
 mod key_file;
+pub mod migrate;
 pub mod ndo;
 mod output;
 pub mod policy;
@@ -52,6 +54,12 @@ enum Verb {
     Alerts(alerts::AlertsArguments),
     /// Verify and export the ledger.
     Audit(audit::AuditArguments),
+    /// Copy the database while the gateway runs, and check the copy.
+    Backup(backup::BackupArguments),
+    /// Prove what a restored database still has.
+    Restore(backup::RestoreArguments),
+    /// Bring the database's schema up to date, or say whether it is.
+    Migrate(migrate::MigrateArguments),
     /// Check the receipts that a partner keeps.
     Receipt(receipt::ReceiptArguments),
     /// The key that signs the ledger, and its successor.
@@ -112,6 +120,9 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Privacy(arguments) => privacy::run(arguments).await,
         Verb::Alerts(arguments) => alerts::run(arguments).await,
         Verb::Audit(arguments) => audit::run(arguments).await,
+        Verb::Backup(arguments) => backup::run(arguments).await,
+        Verb::Restore(arguments) => backup::restore(arguments).await,
+        Verb::Migrate(arguments) => migrate::run(&arguments).await,
         Verb::Receipt(arguments) => receipt::run(arguments).await,
         Verb::SigningKey(arguments) => signing_key::run(arguments).await,
         Verb::Witness(arguments) => witness::run(arguments).await,

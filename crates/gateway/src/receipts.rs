@@ -26,6 +26,28 @@ pub struct StoredReceipt {
     checkpoint: String,
 }
 
+impl StoredReceipt {
+    /// The decision.
+    pub fn decision_id(&self) -> &str {
+        &self.decision_id
+    }
+
+    /// The place of its entry.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The hash of its entry.
+    pub fn leaf_hash(&self) -> &Hash {
+        &self.leaf_hash
+    }
+
+    /// The checkpoint that covered it.
+    pub fn checkpoint(&self) -> &str {
+        &self.checkpoint
+    }
+}
+
 /// How one receipt was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checked {

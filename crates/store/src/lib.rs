@@ -6,6 +6,7 @@
 
 mod alerting;
 mod audit;
+mod backup;
 mod blocks;
 mod change;
 pub mod durable;
@@ -14,6 +15,7 @@ mod exported;
 mod fact;
 pub mod failpoint;
 mod lookup;
+pub mod migrating;
 mod open;
 mod opt_out;
 pub mod privacy;

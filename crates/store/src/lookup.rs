@@ -66,20 +66,25 @@ pub(crate) fn keyed(key: &[u8], hash: &[u8]) -> Vec<u8> {
 /// The keys must be those that the database was written with. With others nobody would be found: no objection, no
 /// refusal, no mark.
 pub(crate) async fn check(pool: &SqlitePool, key: &LookupKey) -> Result<(), StoreError> {
+    if !written_with(pool, key).await? {
+        let insert = sqlx::query("INSERT INTO key_check (name, value) VALUES ('lookup', $1)");
+        insert.bind(key.check_value()).execute(pool).await?;
+    }
+    Ok(())
+}
+
+/// Whether the database was written with this key; `false` when it was with none yet. With another it is an error.
+pub(crate) async fn written_with(pool: &SqlitePool, key: &LookupKey) -> Result<bool, StoreError> {
     let found = key.check_value();
     let written: Option<String> =
         sqlx::query_scalar("SELECT value FROM key_check WHERE name = 'lookup'").fetch_optional(pool).await?;
     match written {
-        Some(written) if written == found => Ok(()),
+        Some(written) if written == found => Ok(true),
         Some(_) => Err(StoreError::Unsafe(
             "the look-up key is not the one that this database was written with, so nobody's objections would be found; put the key file back. If replacing the key was interrupted, the new file lies beside it and ends in `.next`: rename it over the old one"
                 .to_owned(),
         )),
-        None => {
-            let insert = sqlx::query("INSERT INTO key_check (name, value) VALUES ('lookup', $1)");
-            insert.bind(found).execute(pool).await?;
-            Ok(())
-        }
+        None => Ok(false),
     }
 }
 

@@ -28,6 +28,7 @@ use crate::{
     change::{Change, Submission},
     error::{CommitError, StoreError},
     lookup::{self, LookupKey},
+    migrating,
     sealing::WrappingKeys,
     signing_keys,
     watch::Files,
@@ -100,7 +101,7 @@ impl Store {
             .busy_timeout(std::time::Duration::from_secs(5));
         let writing = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
         assert_durable(&writing).await?;
-        sqlx::migrate!("migrations/sqlite").run(&writing).await?;
+        migrating::run(&writing).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(settings.readers_max)
             .connect_with(options.pragma("query_only", "on"))
@@ -224,7 +225,7 @@ impl Store {
     }
 }
 
-fn lock(database: &Path) -> Result<File, StoreError> {
+pub(crate) fn lock(database: &Path) -> Result<File, StoreError> {
     let path = database.with_extension("lock");
     let failed = |source| StoreError::File { path: path.display().to_string(), source };
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed)?;

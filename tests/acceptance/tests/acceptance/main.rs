@@ -12,6 +12,7 @@
 
 mod alerts;
 mod authzen;
+mod backup;
 mod bad_input;
 mod blocks;
 mod callers;

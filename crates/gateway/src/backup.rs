@@ -1,0 +1,299 @@
+//! Backups of the database, and what a restored one proves: that it holds every entry that checkpoints outside of it, and
+//! the receipts that partners keep, say that it once had.
+
+use std::{
+    collections::BTreeMap,
+    fs::{File, OpenOptions},
+    io::{BufReader, Read as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use ledger::{
+    checkpoint::Checkpoint,
+    note::{NoteSigner, NoteVerifier},
+    tree::{hexadecimal, leaf_hash},
+    verify::{Fault, Verifier},
+};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use store::{Archive, durable};
+
+use crate::{blocks, config::Settings, receipts::StoredReceipt, serve};
+
+/// The database in a backup's folder.
+pub const DATABASE: &str = "concordat.db";
+/// What is said of it.
+pub const MANIFEST: &str = "backup.json";
+
+const PAGE: u32 = 1_000;
+
+/// What a backup is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// When it was begun.
+    pub made_at: String,
+    /// The ledger's name.
+    pub origin: String,
+    /// How many entries the copy has.
+    pub entries: u64,
+    /// The checkpoint over them.
+    pub checkpoint: String,
+    /// The schema's newest migration.
+    pub schema: i64,
+    /// The file's size.
+    pub bytes: u64,
+    /// SHA-256 of the file, in hexadecimal.
+    pub sha256: String,
+}
+
+/// Copies the database into a new folder, reads the copy back, and verifies all of its ledger.
+///
+/// # Errors
+/// What is in the way, or what is wrong with the copy. What was written stays, without a manifest.
+pub async fn write(
+    settings: &Settings,
+    to: &Path,
+    made_at: String,
+    progress: &mut (dyn FnMut(u64, u64) + Send),
+) -> anyhow::Result<Manifest> {
+    let within = || to.display().to_string();
+    std::fs::create_dir_all(to).with_context(within)?;
+    let is_empty = std::fs::read_dir(to).with_context(within)?.next().is_none();
+    anyhow::ensure!(is_empty, "{} is not empty; name a new folder", to.display());
+    let file = to.join(DATABASE);
+    // It holds what people wrote, sealed, and everything else about them: nobody else reads it.
+    OpenOptions::new().create_new(true).write(true).mode(0o600).open(&file).with_context(within)?;
+    let live =
+        blocks::reader(settings).await.with_context(|| settings.ledger.database.display().to_string())?;
+    live.copy_to(&file).await.context("the database could not be copied")?;
+    let copied = File::open(&file).with_context(within)?;
+    copied.sync_all().with_context(within)?;
+    let copy = Archive::open(&file, blocks::source(settings)?).await?;
+    let head = copy.head().await?;
+    let checked = check(settings, &copy, Evidence::default(), progress).await?;
+    anyhow::ensure!(checked.is_whole(), "the copy is not in order: {}", checked.faults.join("; "));
+    let manifest = Manifest {
+        made_at,
+        origin: settings.ledger.origin.clone(),
+        entries: head.size,
+        checkpoint: head.checkpoint,
+        schema: copy.schema().await?.0,
+        bytes: copied.metadata().with_context(within)?.len(),
+        sha256: digest(&file)?,
+    };
+    let text = format!("{}\n", serde_json::to_string_pretty(&manifest)?);
+    durable::write(&to.join(MANIFEST), text.as_bytes()).with_context(within)?;
+    Ok(manifest)
+}
+
+/// What a database is held against, besides itself.
+#[derive(Debug, Default)]
+pub struct Evidence {
+    /// Checkpoints, each with where it comes from.
+    pub checkpoints: Vec<(String, String)>,
+    /// Receipts that partners kept.
+    pub receipts: Vec<StoredReceipt>,
+}
+
+/// What was found.
+#[derive(Debug, Default, Serialize)]
+pub struct Checked {
+    /// How many entries the database has.
+    pub entries: u64,
+    /// The tree's root over them, in hexadecimal.
+    pub root: String,
+    /// How many checkpoints are prefixes of it.
+    pub checkpoints: usize,
+    /// How many receipts are what the ledger says.
+    pub receipts: usize,
+    /// How many entries there were that are gone, as far as the evidence goes.
+    pub entries_lost: u64,
+    /// Decisions whose receipts are of entries that are gone.
+    pub decisions_lost: Vec<String>,
+    /// How many questions were open; the next start closes them as indeterminate.
+    pub open_questions: i64,
+    /// What is wrong, in words.
+    pub faults: Vec<String>,
+}
+
+impl Checked {
+    /// Whether nothing is lost and nothing is wrong.
+    pub fn is_whole(&self) -> bool {
+        self.faults.is_empty() && self.entries_lost == 0 && self.decisions_lost.is_empty()
+    }
+}
+
+/// Checks a whole database: the file's structure, its keys, every entry against the tree and the signed head, and the
+/// evidence.
+///
+/// # Errors
+/// When the check itself cannot be done. What is wrong with the database is in what it returns.
+pub async fn check(
+    settings: &Settings,
+    database: &Archive,
+    evidence: Evidence,
+    progress: &mut (dyn FnMut(u64, u64) + Send),
+) -> anyhow::Result<Checked> {
+    let mut checked = Checked::default();
+    if let Err(error) = database.check_structure().await {
+        checked.faults.push(error.to_string());
+        return Ok(checked);
+    }
+    let (applied, known) = database.schema().await?;
+    if applied > known {
+        checked.faults.push(format!(
+            "the database has migration {applied} and this program knows {known}: use the program that wrote it"
+        ));
+        return Ok(checked);
+    }
+    let keys = serve::store_settings(settings)?;
+    if let Err(error) = database.check_keys(&keys.lookup_key, &keys.wrapping_keys).await {
+        checked.faults.push(error.to_string());
+    }
+    checked.open_questions = database.open_questions().await?;
+    let head = database.head().await?;
+    checked.entries = head.size;
+    checked.root = hexadecimal(&head.root);
+    let rows = database.signing_keys().await?;
+    let of_ledger: Vec<_> = rows.iter().filter_map(|row| NoteVerifier::parse(&row.public_key).ok()).collect();
+    let opening = rows.first().map(|row| row.public_key.clone());
+    let Some(mut verifier) = opening.as_deref().and_then(|key| Verifier::new(key).ok()) else {
+        checked.faults.push("there is no ledger in the database".to_owned());
+        return Ok(checked);
+    };
+    let in_file =
+        keys.signing_seeds.iter().map(|seed| NoteSigner::from_seed(&keys.origin, seed).verifier_key());
+    let in_file: Vec<_> = in_file.collect();
+    if rows.iter().any(|row| row.retired.is_none() && !in_file.contains(&row.public_key)) {
+        checked.faults.push(
+            "the signing key file lacks a key that the ledger says is in use; put the right file back"
+                .to_owned(),
+        );
+    }
+    let mut before = 0;
+    for (label, note) in &evidence.checkpoints {
+        match lost(note, &of_ledger, head.size) {
+            Ok(0) => match verifier.expect_checkpoint(note, label) {
+                Ok(()) => before += 1,
+                Err(fault) => checked.faults.push(fault.to_string()),
+            },
+            Ok(gone) => {
+                checked.entries_lost = checked.entries_lost.max(gone);
+                checked.faults.push(format!(
+                    "{label} is over {} entries, and the database has {}",
+                    head.size + gone,
+                    head.size
+                ));
+            }
+            Err(error) => checked.faults.push(format!("{label} is no checkpoint of this ledger: {error}")),
+        }
+    }
+    let mut wanted = BTreeMap::<u64, Vec<&StoredReceipt>>::new();
+    for receipt in &evidence.receipts {
+        match lost(receipt.checkpoint(), &of_ledger, head.size) {
+            Err(error) => checked.faults.push(format!(
+                "the receipt of {} is not signed by this ledger: {error}",
+                receipt.decision_id()
+            )),
+            Ok(gone) => {
+                checked.entries_lost = checked.entries_lost.max(gone);
+                if receipt.position() < head.size {
+                    wanted.entry(receipt.position()).or_default().push(receipt);
+                } else {
+                    checked.decisions_lost.push(receipt.decision_id().to_owned());
+                }
+            }
+        }
+    }
+    match walk(database, head.size, verifier, &wanted, &mut checked, progress).await? {
+        Ok(verifier) => match verifier.finish(&head.checkpoint) {
+            Ok(_) => checked.checkpoints = before,
+            Err(fault) => checked.faults.push(fault.to_string()),
+        },
+        Err(fault) => checked.faults.push(fault.to_string()),
+    }
+    Ok(checked)
+}
+
+/// Takes every entry in order. The inner error is what the verifier does not accept.
+async fn walk(
+    database: &Archive,
+    size: u64,
+    mut verifier: Verifier,
+    wanted: &BTreeMap<u64, Vec<&StoredReceipt>>,
+    checked: &mut Checked,
+    progress: &mut (dyn FnMut(u64, u64) + Send),
+) -> anyhow::Result<Result<Verifier, Fault>> {
+    let mut next = 0;
+    while next < size {
+        let leaves = match database.leaves(next, PAGE).await {
+            Ok(leaves) if !leaves.is_empty() => leaves,
+            Ok(_) => {
+                checked.faults.push(format!("entry {next} is missing from the database"));
+                return Ok(Ok(verifier));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        for leaf in leaves.into_iter().filter(|leaf| leaf.seq < size) {
+            if let Err(fault) = verifier.entry(&leaf.bytes) {
+                return Ok(Err(fault));
+            }
+            for receipt in wanted.get(&leaf.seq).into_iter().flatten() {
+                if *receipt.leaf_hash() == leaf_hash(&leaf.bytes) {
+                    checked.receipts += 1;
+                } else {
+                    let decision = receipt.decision_id();
+                    checked.faults.push(format!(
+                        "entry {} is not the one that the receipt of {decision} is of",
+                        leaf.seq
+                    ));
+                }
+            }
+            next = leaf.seq + 1;
+        }
+        progress(next, size);
+    }
+    Ok(Ok(verifier))
+}
+
+/// How many entries a checkpoint covers beyond those that there are. Any key that the ledger had may have signed it.
+fn lost(note: &str, keys: &[NoteVerifier], size: u64) -> anyhow::Result<u64> {
+    Ok(Checkpoint::open(note, keys)?.size.saturating_sub(size))
+}
+
+/// SHA-256 of a file, in hexadecimal.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn digest(file: &Path) -> anyhow::Result<String> {
+    let within = || file.display().to_string();
+    let mut reader = BufReader::with_capacity(1 << 20, File::open(file).with_context(within)?);
+    let (mut hash, mut bytes) = (Sha256::new(), vec![0; 1 << 20]);
+    loop {
+        let count = reader.read(&mut bytes).with_context(within)?;
+        let Some(read) = bytes.get(..count).filter(|read| !read.is_empty()) else { break };
+        hash.update(read);
+    }
+    Ok(hexadecimal(&hash.finalize()))
+}
+
+/// The database in a backup's folder, if its file is what the manifest says.
+///
+/// # Errors
+/// What is not in order.
+pub fn open(folder: &Path) -> anyhow::Result<(PathBuf, Manifest)> {
+    let path = folder.join(MANIFEST);
+    let text = std::fs::read(&path)
+        .with_context(|| format!("{}: a backup without it was not finished; use another", path.display()))?;
+    let manifest: Manifest = serde_json::from_slice(&text).with_context(|| path.display().to_string())?;
+    let file = folder.join(DATABASE);
+    anyhow::ensure!(
+        digest(&file)? == manifest.sha256,
+        "{} is not the file that was backed up: it was changed or is damaged; use another backup",
+        file.display()
+    );
+    Ok((file, manifest))
+}

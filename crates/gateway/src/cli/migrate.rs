@@ -1,0 +1,66 @@
+//! `concordat migrate`: the database's schema, before a gateway is started with it.
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use store::migrating;
+
+use super::{ConfigArguments, output};
+use crate::config;
+
+/// Bring the schema up to date.
+#[derive(Args)]
+pub struct MigrateArguments {
+    #[command(subcommand)]
+    verb: Option<MigrateVerb>,
+    #[command(flatten)]
+    config: ConfigArguments,
+}
+
+#[derive(Subcommand)]
+enum MigrateVerb {
+    /// Print every migration and whether the database has it. Changes nothing, also while a gateway runs.
+    Status(ConfigArguments),
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// What is not in order.
+pub async fn run(arguments: &MigrateArguments) -> anyhow::Result<()> {
+    let config = match &arguments.verb {
+        Some(MigrateVerb::Status(config)) => config,
+        None => &arguments.config,
+    };
+    let settings = config::load(&config.path())?;
+    let database = &settings.ledger.database;
+    anyhow::ensure!(
+        database.exists(),
+        "{}: there is no database yet; the gateway makes it at its first start",
+        database.display()
+    );
+    if arguments.verb.is_none() {
+        let applied = migrating::migrate(database).await.with_context(|| database.display().to_string())?;
+        output::line(&match applied {
+            0 => "the schema was up to date".to_owned(),
+            1 => "1 migration applied".to_owned(),
+            _ => format!("{applied} migrations applied"),
+        });
+        return Ok(());
+    }
+    let migrations = migrating::status(database).await.with_context(|| database.display().to_string())?;
+    for one in &migrations {
+        let state = if one.applied { "applied" } else { "missing" };
+        output::line(&format!("{:04}  {state}  {}", one.version, one.name));
+    }
+    let missing = migrations.iter().filter(|one| !one.applied).count();
+    let known = migrations.iter().filter(|one| one.name != migrating::UNKNOWN).count();
+    anyhow::ensure!(
+        known == migrations.len(),
+        "a newer program has used this database: start that one, or restore a backup from before it"
+    );
+    anyhow::ensure!(
+        missing == 0,
+        "{missing} migrations are missing: `concordat migrate`, or the next start, applies them"
+    );
+    Ok(())
+}

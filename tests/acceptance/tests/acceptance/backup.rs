@@ -1,0 +1,221 @@
+//! Drills: a backup is made while the gateway answers, the database is lost, and what is put back is held against what is
+//! kept elsewhere.
+
+use std::path::Path;
+
+use acceptance::World;
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+const NUMBER: &str = "9732110317";
+
+struct Ran {
+    ok: bool,
+    out: String,
+    err: String,
+}
+
+fn run(folder: &Path, verb: &[&str]) -> Ran {
+    let mut command = std::process::Command::new(acceptance::program());
+    let done = command.args(verb).arg("--config").arg(folder.join("concordat.toml")).output().unwrap();
+    let (out, err) = (String::from_utf8(done.stdout).unwrap(), String::from_utf8(done.stderr).unwrap());
+    Ran { ok: done.status.success(), out, err }
+}
+
+fn check(folder: &Path, more: &[&str]) -> (bool, Value) {
+    let ran = run(folder, &[&["restore", "check", "--json"], more].concat());
+    let found = serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{} {}", ran.out, ran.err));
+    (ran.ok, found)
+}
+
+fn sql(database: &Path, statement: &str) {
+    let code = "import sqlite3,sys; c=sqlite3.connect(sys.argv[1]); n=c.execute(sys.argv[2]).rowcount; c.commit(); assert n==1, n";
+    let mut python = std::process::Command::new("python3");
+    assert!(python.args(["-c", code]).arg(database).arg(statement).status().unwrap().success());
+}
+
+/// The database is gone, and the backup's takes its place.
+fn put_back(folder: &Path, backup: &Path) {
+    for ending in ["", "-wal", "-shm", ".trail", ".trail-wal", ".trail-shm"] {
+        let _ = std::fs::remove_file(format!("{}/concordat.db{ending}", folder.display()));
+    }
+    std::fs::copy(backup.join("concordat.db"), folder.join("concordat.db")).unwrap();
+}
+
+/// A world, a backup of it that was made while it answered, and the answers before and meanwhile.
+async fn backed_up() -> (World, tempfile::TempDir, Vec<Value>) {
+    let world = World::new().await;
+    assert_eq!(world.send(world.consent("SWR-2041")).await.status, StatusCode::CREATED);
+    let mut answers = vec![world.send(world.referral("SWR-2041")).await.body];
+    let to = tempfile::tempdir().unwrap();
+    let (folder, into) = (world.folder.path().to_owned(), to.path().join("of-today"));
+    let copying =
+        tokio::task::spawn_blocking(move || run(&folder, &["backup", "--to", &into.display().to_string()]));
+    while !copying.is_finished() {
+        answers.push(world.send(world.prevention(NUMBER)).await.body);
+    }
+    let ran = copying.await.unwrap();
+    assert!(ran.ok && ran.out.contains("read back and verified"), "{} {}", ran.out, ran.err);
+    (world, to, answers)
+}
+
+#[tokio::test]
+async fn a_backup_that_has_everything_is_shown_to_and_is_gone_on_with() {
+    let (world, to, _) = backed_up().await;
+    let folder = world.stop().await;
+    // The last backup, of a gateway at rest.
+    let backup = to.path().join("at-rest");
+    let ran = run(folder.path(), &["backup", "--to", &backup.display().to_string()]);
+    assert!(ran.ok, "{}", ran.err);
+    let mode = std::os::unix::fs::PermissionsExt::mode(
+        &std::fs::metadata(backup.join("concordat.db")).unwrap().permissions(),
+    );
+    assert_eq!(mode & 0o777, 0o600, "nobody else reads it");
+    put_back(folder.path(), &backup);
+    let (whole, found) = check(folder.path(), &[]);
+    assert!(whole, "{found}");
+    assert_eq!(
+        (&found["checkpoints"], &found["faults"], &found["entries_lost"]),
+        (&json!(1), &json!([]), &json!(0))
+    );
+    let world = World::start(folder, 3_000_000).await;
+    // The consent is still there.
+    let again = world.send(world.referral("SWR-2041")).await;
+    assert_eq!(again.status, StatusCode::OK, "{again:?}");
+    let notes = gateway::audit_reads::folder(&world.settings.ledger.database);
+    gateway::audit_reads::take_in(&world.app, &notes).await.unwrap();
+    let read =
+        world.entries().await.into_iter().any(
+            |entry| matches!(entry.body, ledger::entry::Body::AuditRead { what, .. } if what == "backup"),
+        );
+    assert!(read, "making a backup is an entry");
+    world.verify().await;
+}
+
+#[tokio::test]
+async fn what_a_backup_lacks_is_named_by_what_others_keep() {
+    let (world, to, mut answers) = backed_up().await;
+    let later = world.send(world.prevention(NUMBER)).await;
+    let lost =
+        later.body["receipt"]["decision_id"].as_str().unwrap_or_else(|| panic!("{later:?}")).to_owned();
+    answers.push(later.body);
+    let folder = world.stop().await;
+    let kept = folder.path().join("kept.json");
+    std::fs::write(&kept, serde_json::to_string(&answers).unwrap()).unwrap();
+    let receipts = ["--receipts", &kept.display().to_string()].map(str::to_owned);
+    let receipts: Vec<_> = receipts.iter().map(String::as_str).collect();
+    let (whole, found) = check(folder.path(), &receipts);
+    assert!(whole, "before the loss: {found}");
+    assert_eq!(found["receipts"], json!(answers.len()));
+
+    put_back(folder.path(), &to.path().join("of-today"));
+    let (whole, found) = check(folder.path(), &receipts);
+    assert!(!whole);
+    assert!(found["entries_lost"].as_u64().unwrap() > 0, "{found}");
+    assert!(found["decisions_lost"].as_array().unwrap().contains(&json!(lost)), "{found}");
+    assert_eq!(
+        found["receipts"].as_u64().unwrap() + found["decisions_lost"].as_array().unwrap().len() as u64,
+        answers.len() as u64,
+        "each is one or the other"
+    );
+    // Without the copy, a partner's receipt is enough to notice; without either, nothing is said to be in order.
+    std::fs::remove_file(folder.path().join("checkpoint.txt")).unwrap();
+    let (whole, found) = check(folder.path(), &receipts);
+    assert!(!whole && found["decisions_lost"].as_array().unwrap().contains(&json!(lost)), "{found}");
+    let ran = run(folder.path(), &["restore", "check"]);
+    assert!(!ran.ok && ran.err.contains("nothing to hold the database against"), "{}", ran.err);
+}
+
+#[tokio::test]
+async fn a_backup_that_was_changed_or_not_finished_is_refused() {
+    let (world, to, _) = backed_up().await;
+    let folder = world.stop().await;
+    let backup = to.path().join("of-today");
+    let named = backup.display().to_string();
+    let ran = run(folder.path(), &["backup", "--to", &named]);
+    assert!(!ran.ok && ran.err.contains("is not empty"), "{}", ran.err);
+    let manifest = std::fs::read_to_string(backup.join("backup.json")).unwrap();
+    std::fs::remove_file(backup.join("backup.json")).unwrap();
+    let ran = run(folder.path(), &["restore", "check", "--backup", &named]);
+    assert!(!ran.ok && ran.err.contains("was not finished"), "{}", ran.err);
+    std::fs::write(backup.join("backup.json"), manifest).unwrap();
+    // An entry that says something else, in the file itself.
+    sql(
+        &backup.join("concordat.db"),
+        "update ledger_entry set leaf = cast(replace(cast(leaf as text), 'gmca', 'gmcb') as blob) where seq = (select min(seq) from ledger_entry where kind = 'intent')",
+    );
+    let ran = run(folder.path(), &["restore", "check", "--backup", &named]);
+    assert!(!ran.ok && ran.err.contains("is not the file that was backed up"), "{}", ran.err);
+    // Put back all the same, it is found out by the tree.
+    put_back(folder.path(), &backup);
+    std::fs::remove_file(folder.path().join("checkpoint.txt")).unwrap();
+    let head = tempfile::NamedTempFile::new().unwrap();
+    let manifest: Value =
+        serde_json::from_slice(&std::fs::read(backup.join("backup.json")).unwrap()).unwrap();
+    std::fs::write(head.path(), manifest["checkpoint"].as_str().unwrap()).unwrap();
+    let (whole, found) = check(folder.path(), &["--checkpoint", &head.path().display().to_string()]);
+    assert!(!whole && found["faults"].as_array().unwrap().len() == 1, "{found}");
+}
+
+#[tokio::test]
+async fn the_wrong_keys_and_other_ledgers_are_told_apart_from_loss() {
+    let (world, ..) = backed_up().await;
+    let another = World::new().await;
+    let stranger = another.send(another.prevention(NUMBER)).await.body;
+    let foreign = another.app.store.head().await.unwrap().checkpoint;
+    let folder = world.stop().await;
+    let path = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let receipts = path("stranger.json", &stranger.to_string());
+    let (whole, found) = check(folder.path(), &["--receipts", &receipts]);
+    assert!(
+        !whole && found["faults"][0].as_str().unwrap().contains("is not signed by this ledger"),
+        "{found}"
+    );
+    assert_eq!(found["entries_lost"], 0, "another ledger's word is no loss");
+    let checkpoint = path("foreign.txt", &foreign);
+    let (whole, found) = check(folder.path(), &["--checkpoint", &checkpoint]);
+    assert!(
+        !whole && found["faults"][0].as_str().unwrap().contains("is no checkpoint of this ledger"),
+        "{found}"
+    );
+    for (file, words) in [
+        ("lookup.key", "the look-up key is not the one"),
+        ("wrapping.key", "people's keys are wrapped"),
+        ("ledger-signing.key", "signing key file lacks"),
+    ] {
+        let file = folder.path().join(file);
+        let kept = std::fs::read(&file).unwrap();
+        std::fs::write(&file, "5a".repeat(32)).unwrap();
+        let (whole, found) = check(folder.path(), &[]);
+        assert!(!whole && found["faults"][0].as_str().unwrap().contains(words), "{found}");
+        std::fs::write(&file, kept).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_newer_programs_database_is_refused_and_the_schema_is_told() {
+    let world = World::new().await;
+    let ran = run(world.folder.path(), &["migrate", "status"]);
+    assert!(ran.ok && ran.out.contains("0001  applied  ledger"), "{} {}", ran.out, ran.err);
+    let ran = run(world.folder.path(), &["migrate"]);
+    assert!(!ran.ok && ran.err.contains("another process is using"), "{}", ran.err);
+    let folder = world.stop().await;
+    let ran = run(folder.path(), &["migrate"]);
+    assert!(ran.ok && ran.out.contains("up to date"), "{} {}", ran.out, ran.err);
+    sql(
+        &folder.path().join("concordat.db"),
+        "insert into _sqlx_migrations (version, description, success, checksum, execution_time) values (9999, 'of tomorrow', 1, x'00', 0)",
+    );
+    for verb in [["migrate"].as_slice(), &["migrate", "status"], &["serve"], &["restore", "check"]] {
+        let ran = run(folder.path(), verb);
+        let said = format!("{}{}", ran.out, ran.err);
+        assert!(
+            !ran.ok && (said.contains("newer program") || said.contains("use the program that wrote it")),
+            "{verb:?}: {said}"
+        );
+    }
+}

@@ -62,16 +62,18 @@ def main():
     config = settings()
     at = lambda name: os.path.join(folder, name)
     rows = {}
-    for form in ["ndjson", "csv", "parquet", "fhir-audit-event", "ocsf"]:
-        command = [program, "audit", "export", "--config", config, "--format", form, "--out", at("out." + form)]
-        rows[form] = timed(command)
-        if form not in ("ndjson", "parquet"):
-            os.remove(at("out." + form))
-    command = [program, "audit", "export", "--config", config, "--format", "tiles", "--to", at("tiles")]
-    rows["tiles"] = timed(command)
-    rows["verify ndjson"] = timed([verifier, "--quiet", at("out.ndjson")])
-    rows["verify tiles"] = timed([verifier, "--quiet", at("tiles")])
-    shutil.rmtree(at("tiles"))
+
+    def export(form, *where):
+        command = [program, "audit", "export", "--config", config, "--format", form, *where]
+        done(form, timed(command))
+
+    def done(name, taken):
+        rows[name] = taken
+        print(f"{name:18} {taken[0]:>7.1f} s  peak {taken[1]:>5.0f} MB", flush=True)
+
+    # One file at a time: ten million entries are some 7 GB.
+    export("ndjson", "--out", at("out.ndjson"))
+    done("verify ndjson", timed([verifier, "--quiet", at("out.ndjson")]))
     size = os.path.getsize(at("out.ndjson"))
     began = time.monotonic()
     with open(at("out.ndjson"), "rb") as file:
@@ -79,6 +81,14 @@ def main():
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     hashing = time.monotonic() - began
+    os.remove(at("out.ndjson"))
+    export("tiles", "--to", at("tiles"))
+    done("verify tiles", timed([verifier, "--quiet", at("tiles")]))
+    shutil.rmtree(at("tiles"))
+    for form in ["csv", "fhir-audit-event", "ocsf"]:
+        export(form, "--out", at("out." + form))
+        os.remove(at("out." + form))
+    export("parquet", "--out", at("out.parquet"))
     import duckdb
 
     connection = duckdb.connect()

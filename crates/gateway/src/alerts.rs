@@ -168,7 +168,7 @@ pub async fn watch(app: Arc<App>, stop: tokio_util::sync::CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = every.tick() => {
-                if let Err(error) = escalate_overdue(&app).await {
+                if app.leads() && let Err(error) = escalate_overdue(&app).await {
                     tracing::error!(%error, "overdue alerts could not be read");
                 }
             }

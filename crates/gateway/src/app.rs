@@ -1,6 +1,12 @@
 //! What every request can reach, and the router.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use connectors::Connectors;
@@ -81,6 +87,9 @@ pub struct App {
     pub archiving: Option<Archiving>,
     pub(crate) delivering: Mutex<()>,
     policies: ArcSwap<InForce>,
+    /// One at a time takes policies in that another replica put in force.
+    pub(crate) following: Mutex<()>,
+    leads: AtomicBool,
     pub(crate) places: Arc<Semaphore>,
 }
 
@@ -119,6 +128,7 @@ impl App {
         let places = Arc::new(Semaphore::new(limits.requests_max));
         let policies = ArcSwap::from_pointee(policies);
         let (evaluator, delivering) = (Evaluator::default(), Mutex::new(()));
+        let leads = AtomicBool::new(!store.is_shared());
         Self {
             store,
             connectors,
@@ -134,6 +144,8 @@ impl App {
             archiving,
             delivering,
             policies,
+            following: Mutex::new(()),
+            leads,
             places,
         }
     }
@@ -141,6 +153,17 @@ impl App {
     /// Whether the time can be believed: the clock was not set while the process ran, and is not behind the ledger's.
     pub fn is_clock_steady(&self) -> bool {
         self.clock.is_steady() && self.store.latest().duration_since(self.clock.now()) <= SET_MAX
+    }
+
+    /// Whether this is the replica that does what only one has to do.
+    pub fn leads(&self) -> bool {
+        self.leads.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_leading(&self, leads: bool) {
+        if self.leads.swap(leads, Ordering::Relaxed) != leads {
+            tracing::info!(leads, "the replica that looks after alerts, retention, exports and blocks");
+        }
     }
 
     /// The policies in force.

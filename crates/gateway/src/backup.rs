@@ -66,12 +66,11 @@ pub async fn write(
     let file = to.join(DATABASE);
     // It holds what people wrote, sealed, and everything else about them: nobody else reads it.
     OpenOptions::new().create_new(true).write(true).mode(0o600).open(&file).with_context(within)?;
-    let live =
-        blocks::reader(settings).await.with_context(|| settings.ledger.database.display().to_string())?;
+    let live = blocks::reader(settings).await.with_context(|| settings.ledger.database.to_string())?;
     live.copy_to(&file).await.context("the database could not be copied")?;
     let copied = File::open(&file).with_context(within)?;
     copied.sync_all().with_context(within)?;
-    let copy = Archive::open(&file, blocks::source(settings)?).await?;
+    let copy = Archive::open(&file.as_path().into(), blocks::source(settings)?).await?;
     let head = copy.head().await?;
     let checked = check(settings, &copy, Evidence::default(), progress).await?;
     anyhow::ensure!(checked.is_whole(), "the copy is not in order: {}", checked.faults.join("; "));
@@ -164,6 +163,7 @@ pub async fn check(
         checked.faults.push("there is no ledger in the database".to_owned());
         return Ok(checked);
     };
+    verifier.with_scratch(verify::scratch());
     let in_file =
         keys.signing_seeds.iter().map(|seed| NoteSigner::from_seed(&keys.origin, seed).verifier_key());
     let in_file: Vec<_> = in_file.collect();

@@ -61,7 +61,7 @@ pub struct TlsSettings {
 #[expect(missing_docs, reason = "described in deploy/concordat.example.toml")]
 pub struct LedgerSettings {
     pub origin: String,
-    pub database: PathBuf,
+    pub database: store::Database,
     pub checkpoint_copy: PathBuf,
     pub signing_key: PathBuf,
     pub lookup_key: PathBuf,
@@ -70,6 +70,17 @@ pub struct LedgerSettings {
     pub witnessing: Option<WitnessingSettings>,
     #[serde(default)]
     pub blocks: Option<BlockSettings>,
+}
+
+impl LedgerSettings {
+    /// What files that belong to the database but are not in it are named after: the database's file, or where that is a
+    /// server, `concordat.db` in the folder of the checkpoint's copy.
+    pub fn beside(&self) -> PathBuf {
+        match self.database.file() {
+            Some(file) => file.to_owned(),
+            None => self.checkpoint_copy.with_file_name("concordat.db"),
+        }
+    }
 }
 
 /// Bounds.
@@ -288,7 +299,8 @@ pub fn load(path: &Path) -> Result<Settings, ConfigError> {
         .for_each(anchor);
     settings.tls.revocation_lists.iter_mut().for_each(anchor);
     let ledger = &mut settings.ledger;
-    [&mut ledger.database, &mut ledger.checkpoint_copy, &mut ledger.signing_key, &mut ledger.lookup_key]
+    ledger.database.make_absolute(base);
+    [&mut ledger.checkpoint_copy, &mut ledger.signing_key, &mut ledger.lookup_key]
         .into_iter()
         .for_each(anchor);
     anchor(&mut ledger.wrapping_key);

@@ -20,6 +20,7 @@ use crate::{
     app::App,
     caller::{Action, Caller, CallerError, CallerFault, Capability, Context, Presented, System},
     listener::PeerCertificate,
+    policies,
     problem::{Face, Problem, Refusal},
 };
 
@@ -73,15 +74,22 @@ pub async fn admit(State(app): State<Arc<App>>, request: Request, next: Next) ->
         request.uri().path().starts_with("/access/v1/").then(|| plain_id(request.headers())).flatten();
     // The template, never the path: on FHIR routes the path holds the identifier.
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
-    let span =
-        tracing::info_span!("request", method = %request.method(), route, status = tracing::field::Empty);
+    let span = tracing::info_span!("request", method = %request.method(), route = &route, status = tracing::field::Empty);
     let correlation = uuid_header(request.headers(), "x-correlation-id");
     let refuse = |problem: Problem| Refusal::from(problem).into_response(face, id.as_deref());
     let mut response = match app.places.clone().try_acquire_owned() {
         Err(_) => refuse(Problem::Overloaded),
         Ok(_place) => {
-            match tokio::time::timeout(app.limits.deadline, next.run(request).instrument(span.clone())).await
-            {
+            let answer = async {
+                // Whatever another replica has put in force, or suspended, counts from the next request on.
+                let asks_for_health = matches!(route.as_str(), "/healthz" | "/readyz");
+                if !asks_for_health && let Err(error) = policies::follow(&app).await {
+                    tracing::error!(%error, "the policies in force could not be confirmed");
+                    return refuse(Problem::LedgerUnavailable);
+                }
+                next.run(request).await
+            };
+            match tokio::time::timeout(app.limits.deadline, answer.instrument(span.clone())).await {
                 Ok(response) => response,
                 Err(_) => refuse(Problem::TookTooLong),
             }

@@ -28,6 +28,7 @@ pub mod receipt;
 pub mod receipts;
 pub mod referrals;
 pub mod replay;
+mod replicas;
 pub mod retention;
 pub mod routes;
 pub mod serve;

@@ -9,7 +9,10 @@ use sharing::{
 };
 use store::{AgreementRow, Change, Store, Submission};
 
-use crate::{app::InForce, clock::Clock};
+use crate::{
+    app::{App, InForce},
+    clock::Clock,
+};
 
 /// Policies that could not be put in force. The ones before them stay.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +103,83 @@ pub async fn activate(store: &Store, set: PolicySet, clock: &dyn Clock) -> Resul
     {
         return Ok(InForce { set, revision: *revision });
     }
+    put_in_force(store, set, current, clock).await
+}
+
+/// The policies that a gateway starts with: those of its folder, and where several gateways share a database, those that
+/// are in force there. One that starts late with an older folder changes nothing for the others.
+///
+/// # Errors
+/// [`PoliciesError`] when the ledger cannot be read or written, or what it holds is not in order.
+pub async fn begin(store: &Store, set: PolicySet, clock: &dyn Clock) -> Result<InForce, PoliciesError> {
+    if store.is_shared()
+        && let Some((revision, digest)) = in_force(store).await?
+    {
+        if digest != set.digest() {
+            tracing::warn!(
+                revision,
+                "the policies in force are not those of this folder; SIGHUP puts these in force"
+            );
+        }
+        return announced(store, revision, &digest).await;
+    }
+    activate(store, set, clock).await
+}
+
+/// Makes sure that the policies in use are those in force, which another replica may have changed.
+///
+/// # Errors
+/// [`PoliciesError`] when that cannot be told: nothing may be decided then.
+pub async fn follow(app: &App) -> Result<(), PoliciesError> {
+    if !app.store.is_shared() {
+        return if app.policies().revision > 0 { Ok(()) } else { Err(none_in_force()) };
+    }
+    let is_current = |current: &Option<(i64, String)>| {
+        current.as_ref().is_some_and(|(revision, _)| *revision == app.policies().revision)
+    };
+    if is_current(&in_force(&app.store).await?) {
+        return Ok(());
+    }
+    let _one_at_a_time = app.following.lock().await;
+    let current = in_force(&app.store).await?;
+    if is_current(&current) {
+        return Ok(());
+    }
+    let (revision, digest) = current.ok_or_else(none_in_force)?;
+    let taken = announced(&app.store, revision, &digest).await?;
+    tracing::info!(revision, "policies in force, as another replica announced them");
+    app.set_policies(taken);
+    Ok(())
+}
+
+fn none_in_force() -> PoliciesError {
+    PoliciesError::Ledger("the ledger has announced none".to_owned())
+}
+
+async fn in_force(store: &Store) -> Result<Option<(i64, String)>, PoliciesError> {
+    store.policy_set().await.map_err(|error| PoliciesError::Ledger(error.to_string()))
+}
+
+/// A policy set as the database keeps it.
+async fn announced(store: &Store, revision: i64, digest: &str) -> Result<InForce, PoliciesError> {
+    let failed = |error: &dyn std::fmt::Display| PoliciesError::Ledger(error.to_string());
+    let files = store.policy_files(revision).await.map_err(|error| failed(&error))?;
+    let files = files.ok_or_else(|| failed(&format!("revision {revision} was not kept")))?;
+    let files: Vec<PolicyFile> = serde_json::from_str(&files).map_err(|error| failed(&error))?;
+    let set = PolicySet::load(&files).map_err(PoliciesError::Problems)?;
+    if set.digest() != digest {
+        return Err(failed(&format!("revision {revision} is not what the ledger announced")));
+    }
+    Ok(InForce { set: Arc::new(set), revision })
+}
+
+async fn put_in_force(
+    store: &Store,
+    set: Arc<PolicySet>,
+    current: Option<(i64, String)>,
+    clock: &dyn Clock,
+) -> Result<InForce, PoliciesError> {
+    let failed = |error: &dyn std::fmt::Display| PoliciesError::Ledger(error.to_string());
     let revision = current.map_or(0, |(revision, _)| revision) + 1;
     let stamps = set.agreements().map(|agreement| AgreementStamp {
         agreement: agreement.id().to_string(),

@@ -74,7 +74,7 @@ pub async fn watch(app: Arc<App>, stop: tokio_util::sync::CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = every.tick() => {
-                if let Err(error) = apply(&app).await {
+                if app.leads() && let Err(error) = apply(&app).await {
                     tracing::error!(%error, "what was kept long enough could not be forgotten");
                 }
             }

@@ -27,7 +27,7 @@ use crate::{
     config::{self, Settings, SmtpSecurity, SmtpSettings, TlsSettings},
     exporting::asked::{self, Exports},
     listener::{self, HandshakeRefusal},
-    opt_outs, policies, retention, routes, tls,
+    opt_outs, policies, replicas, retention, routes, tls,
     witnessed::{self, Witnessing},
 };
 
@@ -69,22 +69,22 @@ pub async fn build(
     if store.closed_at_start() > 0 {
         tracing::warn!(count = store.closed_at_start(), "questions that a crash had left open were closed");
     }
-    let in_force = policies::activate(&store, set, clock.as_ref()).await?;
+    let in_force = policies::begin(&store, set, clock.as_ref()).await?;
     let authenticator = Authenticator {
         registry,
         audience: settings.audience.clone(),
         public_url: settings.public_url.trim_end_matches('/').to_owned(),
     };
     let limits = settings.limits.requests();
-    let trail = TrailIndex::open(&trail_file(&settings.ledger.database)).await?;
+    let trail = TrailIndex::open(&trail_file(&settings.ledger.beside())).await?;
     let connectors = connectors(settings)?;
     let witnessing = settings.ledger.witnessing.as_ref();
     let witnessing = witnessing
-        .map(|witnessing| Witnessing::new(witnessing, &settings.ledger.database, &store, clock.now()))
+        .map(|witnessing| Witnessing::new(witnessing, &settings.ledger.beside(), &store, clock.now()))
         .transpose()?;
     let notifier = notifier(settings, &in_force.set)?;
     let archived = blocks::source(settings)?;
-    let exports = Exports::new(settings.ledger.database.clone(), archived);
+    let exports = Exports::new((settings.ledger.database.clone(), settings.ledger.beside()), archived);
     let archiving = settings.ledger.blocks.as_ref();
     let archiving =
         archiving.map(|blocks| anyhow::Ok(Archiving::new(blocks, blocks::open(blocks)?))).transpose()?;
@@ -232,12 +232,13 @@ pub async fn serve_on(
     let archiver = tokio::spawn(blocks::follow(app.clone(), shutdown.clone()));
     let importer = tokio::spawn(opt_outs::watch(
         app.clone(),
-        opt_outs::folder(&settings.ledger.database),
+        opt_outs::folder(&settings.ledger.beside()),
         shutdown.clone(),
     ));
     let forgetter = tokio::spawn(retention::watch(app.clone(), shutdown.clone()));
-    let reads = audit_reads::folder(&settings.ledger.database);
+    let reads = audit_reads::folder(&settings.ledger.beside());
     let reads = tokio::spawn(audit_reads::watch(app.clone(), reads, shutdown.clone()));
+    let replica = tokio::spawn(replicas::follow(app.clone(), shutdown.clone()));
     let witnesses = tokio::spawn(witnessed::watch(app.clone(), shutdown.clone()));
     let indexer = tokio::spawn(keep_trail(app.clone(), shutdown.clone()));
     let probes = settings.probe_listen.map(|address| probe(address, app.clone(), shutdown.clone()));
@@ -259,6 +260,7 @@ pub async fn serve_on(
     reads.await?;
     witnesses.await?;
     indexer.await?;
+    replica.await?;
     if let Some(probes) = probes {
         probes.await??;
     }

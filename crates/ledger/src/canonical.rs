@@ -21,47 +21,52 @@ const INTEGER_MAX: u64 = (1 << 53) - 1;
 /// # Errors
 /// [`CanonicalError`] when a number in it is not a safe integer.
 pub fn to_canonical_json<T: Serialize>(value: &T) -> Result<Vec<u8>, CanonicalError> {
-    let mut out = String::new();
+    let mut out = Vec::with_capacity(1024);
     write(&serde_json::to_value(value)?, &mut out)?;
-    Ok(out.into_bytes())
+    Ok(out)
 }
 
-fn write(value: &Value, out: &mut String) -> Result<(), CanonicalError> {
+fn write(value: &Value, out: &mut Vec<u8>) -> Result<(), CanonicalError> {
     match value {
-        Value::Null => out.push_str("null"),
-        Value::Bool(answer) => out.push_str(if *answer { "true" } else { "false" }),
+        Value::Null => out.extend(b"null"),
+        Value::Bool(answer) => out.extend(if *answer { b"true".as_slice() } else { b"false" }),
         Value::Number(number) => {
             let safe = number.as_i64().is_some_and(|integer| integer.unsigned_abs() <= INTEGER_MAX);
             if !safe {
                 return Err(CanonicalError::Number);
             }
-            out.push_str(&number.to_string());
+            serde_json::to_writer(out, number)?;
         }
         // serde_json escapes exactly as RFC 8785 §3.2.2.2 asks.
-        Value::String(text) => out.push_str(&serde_json::to_string(text)?),
+        Value::String(text) => serde_json::to_writer(out, text)?,
         Value::Array(items) => {
-            out.push('[');
+            out.push(b'[');
             for (position, item) in items.iter().enumerate() {
                 if position > 0 {
-                    out.push(',');
+                    out.push(b',');
                 }
                 write(item, out)?;
             }
-            out.push(']');
+            out.push(b']');
         }
         Value::Object(members) => {
             let mut ordered: Vec<_> = members.iter().collect();
-            ordered.sort_by(|(one, _), (other, _)| one.encode_utf16().cmp(other.encode_utf16()));
-            out.push('{');
+            // By UTF-16, which orders ASCII as bytes do.
+            if members.keys().all(|key| key.is_ascii()) {
+                ordered.sort_unstable_by_key(|(key, _)| *key);
+            } else {
+                ordered.sort_by(|(one, _), (other, _)| one.encode_utf16().cmp(other.encode_utf16()));
+            }
+            out.push(b'{');
             for (position, (key, item)) in ordered.into_iter().enumerate() {
                 if position > 0 {
-                    out.push(',');
+                    out.push(b',');
                 }
-                out.push_str(&serde_json::to_string(key)?);
-                out.push(':');
+                serde_json::to_writer(&mut *out, key)?;
+                out.push(b':');
                 write(item, out)?;
             }
-            out.push('}');
+            out.push(b'}');
         }
     }
     Ok(())

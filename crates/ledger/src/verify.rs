@@ -16,11 +16,13 @@ use crate::{
     tree::{Frontier, Hash, hexadecimal, leaf_hash},
 };
 
+mod decided;
 mod keys;
 mod ndjson;
 mod order;
 mod tiles;
 
+pub use decided::{MakeScratch, Scratch};
 pub use ndjson::verify_ndjson;
 pub use tiles::{opening_key, verify_tiles};
 
@@ -174,6 +176,12 @@ impl Verifier {
         })
     }
 
+    /// Gives it space for what it must remember of every decision: without, its memory grows with the ledger. What was
+    /// decided or ended twice is told at the end.
+    pub fn with_scratch(&mut self, make: MakeScratch) {
+        self.order.with_scratch(make);
+    }
+
     /// Takes entries of which some are withheld: what they say together is not checked then. Call it before the first.
     pub fn expect_in_part(&mut self) {
         self.in_part = true;
@@ -295,6 +303,25 @@ impl Verifier {
     /// # Errors
     /// [`Fault`] when it is not in order; the verifier is of no further use then.
     pub fn entry(&mut self, leaf: &[u8]) -> Result<(), Fault> {
+        self.take(leaf).map_err(|fault| {
+            // One in front of it may be out of order as well, and be the first.
+            self.settled().err().filter(|earlier| earlier.index < fault.index).unwrap_or(fault)
+        })
+    }
+
+    /// The decisions that are open, if none was made or ended twice.
+    fn settled(&mut self) -> Result<Vec<String>, Fault> {
+        let told = std::mem::take(&mut self.order).finish();
+        let (open, broken) = told.map_err(|error| {
+            Fault::of_log("scratch", format!("the temporary file cannot be read back: {error}; try again"))
+        })?;
+        match broken {
+            Some((index, code, detail)) => Err(Fault::at(index, code, detail)),
+            None => Ok(open),
+        }
+    }
+
+    fn take(&mut self, leaf: &[u8]) -> Result<(), Fault> {
         let index = self.frontier.size();
         let entry = Entry::decode(leaf).map_err(|error| Fault::at(index, "leaf", error.to_string()))?;
         if entry.seq != index {
@@ -317,7 +344,8 @@ impl Verifier {
     ///
     /// # Errors
     /// [`Fault`] when it is not.
-    pub fn finish(self, checkpoint_note: &str) -> Result<Report, Fault> {
+    pub fn finish(mut self, checkpoint_note: &str) -> Result<Report, Fault> {
+        let open_intents = self.settled()?;
         let Witnessed { checkpoint, cosignatures } = self.open(checkpoint_note)?;
         self.keys.check_given()?;
         let own =
@@ -358,7 +386,7 @@ impl Verifier {
             clock_steps_back: self.clock_steps_back,
             withheld: self.withheld,
             order_checked: !self.in_part,
-            open_intents: self.order.into_open_intents(),
+            open_intents,
         })
     }
 

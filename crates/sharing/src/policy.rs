@@ -118,13 +118,14 @@ impl PolicySet {
         if !problems.is_empty() {
             return Err(sorted(problems));
         }
+        let kept: std::sync::Arc<[_]> = files.iter().filter(|file| !is_case(file)).cloned().collect();
         let mut set = Self {
             organisations: BTreeMap::new(),
             catalogue: Catalogue::new(),
             agreements: Vec::new(),
             index: Index::default(),
-            digest: digest_of(files),
-            files: files.iter().filter(|file| !is_case(file)).cloned().collect(),
+            digest: digest_of(&kept),
+            files: kept,
             guardrails: Guardrails::none(),
             access: AccessPolicies::default(),
             retention: None,

@@ -3,9 +3,14 @@
 
 use jiff::Timestamp;
 use sharing::OrganisationId;
-use sqlx::{QueryBuilder, Sqlite};
+use sqlx::AnyPool;
 
-use crate::{error::StoreError, lookup::LookupKey, open::Store};
+use crate::{
+    audit::{self, to_i64},
+    error::StoreError,
+    lookup::LookupKey,
+    open::Store,
+};
 
 /// What an organisation registered to be compared with. Its value is nowhere: only a keyed hash is.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -102,21 +107,19 @@ impl Store {
         hashes: &[Vec<u8>],
         at: Timestamp,
     ) -> Result<Vec<MarkRow>, StoreError> {
-        let mut sql: QueryBuilder<Sqlite> = QueryBuilder::new(
-            "SELECT id, kind, organisation, practitioner, hash, recorded_us, until_us FROM alert_mark WHERE organisation = ",
-        );
-        sql.push_bind(organisation.as_str()).push(" AND practitioner = ").push_bind(practitioner);
+        let columns = "id, kind, organisation, practitioner, hash, recorded_us, until_us";
+        let mut sql =
+            format!("SELECT {columns} FROM alert_mark WHERE organisation = $1 AND practitioner = $2");
         if !hashes.is_empty() {
-            sql.push(
-                " UNION SELECT id, kind, organisation, practitioner, hash, recorded_us, until_us FROM alert_mark WHERE hash IN (",
-            );
-            let mut places = sql.separated(", ");
-            for hash in hashes {
-                places.push_bind(hash);
-            }
-            sql.push(")");
+            let places: Vec<_> = (3..hashes.len() + 3).map(|place| format!("${place}")).collect();
+            sql.push_str(&format!(
+                " UNION SELECT {columns} FROM alert_mark WHERE hash IN ({})",
+                places.join(", ")
+            ));
         }
-        let rows: Vec<MarkRow> = sql.build_query_as().fetch_all(&self.readers).await?;
+        let query = sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(organisation.as_str()).bind(practitioner);
+        let query = hashes.iter().fold(query, sqlx::query::QueryAs::bind);
+        let rows: Vec<MarkRow> = query.fetch_all(&self.readers).await?;
         let holds = |row: &MarkRow| row.until_us.is_none_or(|until| at.as_microsecond() < until);
         Ok(rows.into_iter().filter(holds).collect())
     }
@@ -195,9 +198,8 @@ impl Store {
 }
 
 /// Looks in halves: there is no index by time, and none is needed.
-pub(crate) async fn first_since(pool: &sqlx::SqlitePool, at: Timestamp) -> Result<u64, StoreError> {
-    let size: i64 = sqlx::query_scalar("SELECT count(*) FROM ledger_entry").fetch_one(pool).await?;
-    let (mut low, mut high) = (0, size);
+pub(crate) async fn first_since(pool: &AnyPool, at: Timestamp) -> Result<u64, StoreError> {
+    let (mut low, mut high) = (0, to_i64(audit::head(pool).await?.size));
     while low < high {
         let middle = low + (high - low) / 2;
         let at_us: Option<i64> = sqlx::query_scalar("SELECT at_us FROM ledger_entry WHERE seq = $1")

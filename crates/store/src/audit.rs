@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    path::Path,
     sync::Arc,
 };
 
@@ -13,13 +12,11 @@ use ledger::{
     trail,
     tree::{Frontier, Hash, NodeRef, consistency_plan, fold_right, inclusion_plan},
 };
-use sqlx::{
-    SqlitePool,
-    sqlite::{SqliteConnectOptions, SqlitePoolOptions},
-};
+use sqlx::{Any, AnyPool, Executor};
 
 use crate::{
     blocks::{Detached, LeafSource},
+    database::{Access, Database},
     error::StoreError,
     open::Store,
 };
@@ -47,7 +44,8 @@ pub struct StoredLeaf {
 /// The ledger opened for reading alone, also while a gateway writes to it.
 #[derive(Debug, Clone)]
 pub struct Archive {
-    pub(crate) pool: SqlitePool,
+    pub(crate) pool: AnyPool,
+    pub(crate) database: Database,
     detached: Detached,
 }
 
@@ -56,10 +54,12 @@ impl Archive {
     ///
     /// # Errors
     /// [`StoreError`] when there is none, or it cannot be read.
-    pub async fn open(database: &Path, archived: Option<Arc<dyn LeafSource>>) -> Result<Self, StoreError> {
-        let options = SqliteConnectOptions::new().filename(database).read_only(true);
-        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
-        Ok(Self { pool, detached: Detached::new(archived) })
+    pub async fn open(
+        database: &Database,
+        archived: Option<Arc<dyn LeafSource>>,
+    ) -> Result<Self, StoreError> {
+        let pool = database.connect(Access::Look, 1).await?;
+        Ok(Self { pool, database: database.clone(), detached: Detached::new(archived) })
     }
 
     /// The ledger's head.
@@ -134,8 +134,7 @@ impl Archive {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub async fn policy_files(&self, revision: i64) -> Result<Option<String>, StoreError> {
-        let files = sqlx::query_scalar("SELECT files FROM policy_archive WHERE revision = $1");
-        Ok(files.bind(revision).fetch_optional(&self.pool).await?)
+        policy_files(&self.pool, revision).await
     }
 
     /// The revision of the policy set in force.
@@ -164,7 +163,7 @@ impl Archive {
     }
 }
 
-async fn leaves(pool: &SqlitePool, from: u64, limit: u32) -> Result<Vec<StoredLeaf>, StoreError> {
+async fn leaves(pool: &AnyPool, from: u64, limit: u32) -> Result<Vec<StoredLeaf>, StoreError> {
     let rows: Vec<(i64, Vec<u8>)> =
         sqlx::query_as("SELECT seq, leaf FROM ledger_entry WHERE seq >= $1 ORDER BY seq LIMIT $2")
             .bind(to_i64(from))
@@ -175,6 +174,14 @@ async fn leaves(pool: &SqlitePool, from: u64, limit: u32) -> Result<Vec<StoredLe
 }
 
 impl Store {
+    /// The files of a policy set as they were when it came into force, as JSON; `None` for a revision that was not kept.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn policy_files(&self, revision: i64) -> Result<Option<String>, StoreError> {
+        policy_files(&self.readers, revision).await
+    }
+
     /// The ledger's head.
     ///
     /// # Errors
@@ -198,7 +205,7 @@ impl Store {
     pub async fn leaves_at(&self, places: &[u64]) -> Result<Vec<StoredLeaf>, StoreError> {
         let places = serde_json::to_string(places).map_err(|error| StoreError::Ledger(error.to_string()))?;
         let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as(
-            "SELECT seq, leaf FROM ledger_entry WHERE seq IN (SELECT value FROM json_each($1)) ORDER BY seq",
+            "SELECT seq, leaf FROM ledger_entry WHERE seq IN (SELECT CAST(value AS BIGINT) FROM json_each($1)) ORDER BY seq",
         )
         .bind(places)
         .fetch_all(&self.readers)
@@ -229,7 +236,12 @@ impl Store {
     }
 }
 
-async fn decision(pool: &SqlitePool, decision_id: &str) -> Result<Vec<StoredLeaf>, StoreError> {
+async fn policy_files(pool: &AnyPool, revision: i64) -> Result<Option<String>, StoreError> {
+    let files = sqlx::query_scalar("SELECT files FROM policy_archive WHERE revision = $1");
+    Ok(files.bind(revision).fetch_optional(pool).await?)
+}
+
+async fn decision(pool: &AnyPool, decision_id: &str) -> Result<Vec<StoredLeaf>, StoreError> {
     let rows: Vec<(i64, Vec<u8>)> =
         sqlx::query_as("SELECT seq, leaf FROM ledger_entry WHERE decision_id = $1 ORDER BY seq")
             .bind(decision_id)
@@ -238,7 +250,7 @@ async fn decision(pool: &SqlitePool, decision_id: &str) -> Result<Vec<StoredLeaf
     Ok(rows.into_iter().map(|(seq, bytes)| StoredLeaf { seq: to_u64(seq), bytes }).collect())
 }
 
-pub(crate) async fn head(pool: &SqlitePool) -> Result<Head, StoreError> {
+pub(crate) async fn head(pool: &AnyPool) -> Result<Head, StoreError> {
     let row: Option<(i64, Vec<u8>, String)> =
         sqlx::query_as("SELECT size, root, checkpoint FROM ledger_head WHERE id = 1")
             .fetch_optional(pool)
@@ -249,7 +261,7 @@ pub(crate) async fn head(pool: &SqlitePool) -> Result<Head, StoreError> {
     Ok(Head { size: to_u64(size), root: to_hash(root, "ledger_head", "1")?, checkpoint })
 }
 
-pub(crate) async fn last_at(pool: &SqlitePool) -> Result<i64, StoreError> {
+pub(crate) async fn last_at(pool: impl Executor<'_, Database = Any>) -> Result<i64, StoreError> {
     let last: Option<i64> = sqlx::query_scalar("SELECT at_us FROM ledger_entry ORDER BY seq DESC LIMIT 1")
         .fetch_optional(pool)
         .await?;
@@ -257,10 +269,7 @@ pub(crate) async fn last_at(pool: &SqlitePool) -> Result<i64, StoreError> {
 }
 
 /// The head, checked: its signature, its root against the tree, its size against the entries.
-pub(crate) async fn check_head(
-    pool: &SqlitePool,
-    verifiers: &[NoteVerifier],
-) -> Result<Frontier, StoreError> {
+pub(crate) async fn check_head(pool: &AnyPool, verifiers: &[NoteVerifier]) -> Result<Frontier, StoreError> {
     let head = head(pool).await?;
     let entries: i64 = sqlx::query_scalar("SELECT count(*) FROM ledger_entry").fetch_one(pool).await?;
     if to_u64(entries) != head.size {
@@ -284,7 +293,10 @@ pub(crate) async fn check_head(
 }
 
 /// The tree as it was when it had `size` entries, from its complete nodes.
-pub(crate) async fn frontier_at(pool: &SqlitePool, size: u64) -> Result<Frontier, StoreError> {
+pub(crate) async fn frontier_at(
+    pool: impl Executor<'_, Database = Any>,
+    size: u64,
+) -> Result<Frontier, StoreError> {
     let mut peaks = Vec::new();
     let mut covered = 0_u64;
     for level in (0..64_u32).rev() {
@@ -300,7 +312,7 @@ pub(crate) async fn frontier_at(pool: &SqlitePool, size: u64) -> Result<Frontier
 }
 
 /// The hashes of a proof, from the tree's nodes.
-pub(crate) async fn folded(pool: &SqlitePool, plan: &[Vec<NodeRef>]) -> Result<Vec<Hash>, StoreError> {
+pub(crate) async fn folded(pool: &AnyPool, plan: &[Vec<NodeRef>]) -> Result<Vec<Hash>, StoreError> {
     let nodes: Vec<_> = plan.iter().flatten().map(|node| (u32::from(node.level), node.index)).collect();
     let mut hashes = node_hashes(pool, &nodes).await?.into_iter();
     let fold = |group: &Vec<NodeRef>| fold_right(&hashes.by_ref().take(group.len()).collect::<Vec<_>>());
@@ -308,14 +320,20 @@ pub(crate) async fn folded(pool: &SqlitePool, plan: &[Vec<NodeRef>]) -> Result<V
 }
 
 /// Complete nodes of the tree by level and position, in the order in which they are asked for.
-pub(crate) async fn node_hashes(pool: &SqlitePool, nodes: &[(u32, u64)]) -> Result<Vec<Hash>, StoreError> {
+pub(crate) async fn node_hashes(
+    pool: impl Executor<'_, Database = Any>,
+    nodes: &[(u32, u64)],
+) -> Result<Vec<Hash>, StoreError> {
     if nodes.is_empty() {
         return Ok(Vec::new());
     }
-    let wanted = serde_json::to_string(nodes).map_err(|error| StoreError::Ledger(error.to_string()))?;
+    // A place as one number: the level in the upper eight bits, which no position reaches.
+    let numbers: Vec<_> = nodes.iter().map(|(level, position)| u64::from(*level) << 56 | position).collect();
+    let wanted = serde_json::to_string(&numbers).map_err(|error| StoreError::Ledger(error.to_string()))?;
     let rows: Vec<Vec<u8>> = sqlx::query_scalar(
-        "SELECT hash FROM json_each($1) AS wanted CROSS JOIN ledger_node
-         ON level = wanted.value ->> 0 AND position = wanted.value ->> 1 ORDER BY wanted.key",
+        "SELECT hash FROM json_each($1) AS wanted JOIN ledger_node
+         ON level = CAST(wanted.value AS BIGINT) >> 56
+         AND position = CAST(wanted.value AS BIGINT) & 72057594037927935 ORDER BY wanted.key",
     )
     .bind(wanted)
     .fetch_all(pool)
@@ -332,7 +350,7 @@ pub(crate) async fn node_hashes(pool: &SqlitePool, nodes: &[(u32, u64)]) -> Resu
 
 /// What decided the questions that these entries follow, by decision.
 async fn deciding(
-    pool: &SqlitePool,
+    pool: &AnyPool,
     detached: &Detached,
     entries: &[Entry],
 ) -> Result<HashMap<String, Decided>, StoreError> {
@@ -347,7 +365,8 @@ async fn deciding(
     }
     let others = serde_json::to_string(&others).map_err(|error| StoreError::Ledger(error.to_string()))?;
     let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as(
-        "SELECT min(seq), leaf FROM ledger_entry WHERE decision_id IN (SELECT value FROM json_each($1)) GROUP BY decision_id",
+        "SELECT seq, leaf FROM ledger_entry WHERE seq IN (SELECT min(seq) FROM ledger_entry
+            WHERE decision_id IN (SELECT value FROM json_each($1)) GROUP BY decision_id)",
     )
     .bind(others)
     .fetch_all(pool)

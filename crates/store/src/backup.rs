@@ -11,6 +11,12 @@ impl Archive {
     /// # Errors
     /// [`StoreError`] when the database or the file fails; the file must not be there yet.
     pub async fn copy_to(&self, file: &Path) -> Result<(), StoreError> {
+        if self.database.is_shared() {
+            return Err(StoreError::Unsafe(
+                "a PostgreSQL server is backed up with its own tools, pg_basebackup and archived WAL: see docs/backup.md"
+                    .to_owned(),
+            ));
+        }
         sqlx::query("VACUUM INTO $1").bind(file.display().to_string()).execute(&self.pool).await?;
         Ok(())
     }
@@ -20,6 +26,9 @@ impl Archive {
     /// # Errors
     /// [`StoreError::Unsafe`] with what is not, or when the database fails.
     pub async fn check_structure(&self) -> Result<(), StoreError> {
+        if self.database.is_shared() {
+            return Ok(()); // pg_verifybackup and pg_amcheck are for that
+        }
         let found: Vec<String> =
             sqlx::query_scalar("PRAGMA integrity_check(3)").fetch_all(&self.pool).await?;
         if found == ["ok"] {
@@ -46,7 +55,7 @@ impl Archive {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub async fn schema(&self) -> Result<(i64, i64), StoreError> {
-        crate::migrating::state(&self.pool).await
+        crate::migrating::state(&self.database, &self.pool).await
     }
 
     /// How many questions were open when the file was written. They are closed as indeterminate at the next start.

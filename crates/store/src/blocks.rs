@@ -12,7 +12,7 @@ use ledger::{
     tile::{TILE_WIDTH, TileOf, TileRef, entries_in},
     tree::leaf_hash,
 };
-use sqlx::SqlitePool;
+use sqlx::AnyPool;
 
 use crate::{
     audit::{self, StoredLeaf},
@@ -63,7 +63,7 @@ impl Detached {
     /// Fills in the leaves that are not in the database.
     pub(crate) async fn fill(
         &self,
-        pool: &SqlitePool,
+        pool: &AnyPool,
         mut leaves: Vec<StoredLeaf>,
     ) -> Result<Vec<StoredLeaf>, StoreError> {
         let mut absent: Vec<_> = leaves.iter_mut().filter(|leaf| leaf.bytes.is_empty()).collect();

@@ -40,6 +40,20 @@ impl Submission {
     pub fn of(at: Timestamp, entries: Vec<Body>) -> Self {
         Self { at, replay: None, recheck: None, changes: Vec::new(), entries }
     }
+
+    /// The end of a question of which nobody knows how it went, if it is still open.
+    pub(crate) fn closing(at: Timestamp, decision_id: &str, reason: &str) -> Self {
+        let closure = Body::Closure {
+            decision_id: decision_id.to_owned(),
+            outcome: "indeterminate".to_owned(),
+            reasons: vec![reason.to_owned()],
+            observed: Vec::new(),
+            linked: Vec::new(),
+        };
+        let mut submission = Self::of(at, vec![closure]);
+        submission.changes.push(Change::CloseIntent(decision_id.to_owned()));
+        submission
+    }
 }
 
 /// A per-request context that is good once.
@@ -85,6 +99,8 @@ pub enum Change {
     OpenIntent(String),
     /// A decision has ended.
     CloseIntent(String),
+    /// A writer that does not beat any more has nothing open.
+    ForgetReplica(String),
     /// The record of one person was found under these names: they are the same person.
     Link(Vec<Pseudonym>),
     /// Some source marks the record restricted.

@@ -9,6 +9,7 @@ mod audit;
 mod backup;
 mod blocks;
 mod change;
+mod database;
 pub mod durable;
 mod error;
 mod exported;
@@ -18,9 +19,13 @@ mod lookup;
 pub mod migrating;
 mod open;
 mod opt_out;
+mod presence;
 pub mod privacy;
 mod queue;
+mod replicas;
 mod row;
+#[cfg(any(test, feature = "failpoints"))]
+pub mod scratch;
 mod sealing;
 mod signing_keys;
 mod subjects;
@@ -34,6 +39,7 @@ pub use alerting::{AlertCount, DeliveryRow, MarkRow};
 pub use audit::{Archive, Head, StoredLeaf};
 pub use blocks::{BlockRow, LeafSource};
 pub use change::{AgreementRow, Ceiling, Change, Recheck, ReplayGuard, Submission};
+pub use database::Database;
 pub use error::{CommitError, StoreError};
 pub use exported::{ExportMove, ExportRow};
 pub use fact::{Fact, FactRow};
@@ -41,11 +47,14 @@ pub use lookup::{LookupKey, Resolved};
 pub use open::{Settings, Store};
 pub use opt_out::{OptOutBatch, OptOutHash};
 pub use queue::{AlertMove, AlertRow, ReferralMessage, ReferralMove, ReferralRow};
+pub use replicas::{BEAT_EVERY, SILENT_MAX, Watch};
 pub use row::{ConsentRow, ObjectionRow};
 pub use sealing::WrappingKeys;
 pub use signing_keys::{Handover, SigningKeyRow};
 pub use subjects::About;
 pub use writer::Committed;
 
+#[cfg(test)]
+mod statements;
 #[cfg(test)]
 mod tests;

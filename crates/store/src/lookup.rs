@@ -3,7 +3,7 @@
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use sharing::{Pseudonym, SubjectIdentifier, policy::hexadecimal};
-use sqlx::SqlitePool;
+use sqlx::AnyPool;
 use zeroize::Zeroizing;
 
 use crate::{error::StoreError, open::Store};
@@ -65,7 +65,7 @@ pub(crate) fn keyed(key: &[u8], hash: &[u8]) -> Vec<u8> {
 
 /// The keys must be those that the database was written with. With others nobody would be found: no objection, no
 /// refusal, no mark.
-pub(crate) async fn check(pool: &SqlitePool, key: &LookupKey) -> Result<(), StoreError> {
+pub(crate) async fn check(pool: &AnyPool, key: &LookupKey) -> Result<(), StoreError> {
     if !written_with(pool, key).await? {
         let insert = sqlx::query("INSERT INTO key_check (name, value) VALUES ('lookup', $1)");
         insert.bind(key.check_value()).execute(pool).await?;
@@ -74,7 +74,7 @@ pub(crate) async fn check(pool: &SqlitePool, key: &LookupKey) -> Result<(), Stor
 }
 
 /// Whether the database was written with this key; `false` when it was with none yet. With another it is an error.
-pub(crate) async fn written_with(pool: &SqlitePool, key: &LookupKey) -> Result<bool, StoreError> {
+pub(crate) async fn written_with(pool: &AnyPool, key: &LookupKey) -> Result<bool, StoreError> {
     let found = key.check_value();
     let written: Option<String> =
         sqlx::query_scalar("SELECT value FROM key_check WHERE name = 'lookup'").fetch_optional(pool).await?;

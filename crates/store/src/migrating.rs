@@ -1,16 +1,18 @@
 //! The schema's version: what a database has, and what this program brings.
 
-use std::path::Path;
+use sqlx::{AnyPool, migrate::Migrator};
 
-use sqlx::{
-    SqlitePool,
-    migrate::Migrator,
-    sqlite::{SqliteConnectOptions, SqlitePoolOptions},
+use crate::{
+    StoreError,
+    database::{Access, Database},
 };
 
-use crate::StoreError;
+static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
+static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
 
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+fn of(database: &Database) -> &'static Migrator {
+    if database.is_shared() { &POSTGRES } else { &SQLITE }
+}
 
 /// What a migration is called that this program does not know.
 pub const UNKNOWN: &str = "of a newer program";
@@ -27,27 +29,29 @@ pub struct Migration {
 }
 
 /// Brings the schema up to date.
-pub(crate) async fn run(pool: &SqlitePool) -> Result<(), StoreError> {
-    let (applied, known) = state(pool).await?;
+pub(crate) async fn run(database: &Database, pool: &AnyPool) -> Result<(), StoreError> {
+    let (applied, known) = state(database, pool).await?;
     if applied > known {
         return Err(StoreError::Unsafe(format!(
             "the database has migration {applied} and this program knows {known}: a newer program has used it. Start that one, or restore a backup from before it"
         )));
     }
-    Ok(MIGRATIONS.run(pool).await?)
+    Ok(of(database).run(pool).await?)
 }
 
 /// The newest migration that was applied, and the newest that is known.
-pub(crate) async fn state(pool: &SqlitePool) -> Result<(i64, i64), StoreError> {
-    let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
-    Ok((applied(pool).await?.last().copied().unwrap_or(0), known))
+pub(crate) async fn state(database: &Database, pool: &AnyPool) -> Result<(i64, i64), StoreError> {
+    let known = of(database).iter().map(|migration| migration.version).max().unwrap_or(0);
+    Ok((applied(database, pool).await?.last().copied().unwrap_or(0), known))
 }
 
-async fn applied(pool: &SqlitePool) -> Result<Vec<i64>, StoreError> {
-    let tables: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM sqlite_schema WHERE name = '_sqlx_migrations'")
-            .fetch_one(pool)
-            .await?;
+async fn applied(database: &Database, pool: &AnyPool) -> Result<Vec<i64>, StoreError> {
+    let tables = if database.is_shared() {
+        "SELECT count(*) FROM pg_class WHERE oid = to_regclass('_sqlx_migrations')"
+    } else {
+        "SELECT count(*) FROM sqlite_schema WHERE name = '_sqlx_migrations'"
+    };
+    let tables: i64 = sqlx::query_scalar(tables).fetch_one(pool).await?;
     if tables == 0 {
         return Ok(Vec::new());
     }
@@ -59,12 +63,11 @@ async fn applied(pool: &SqlitePool) -> Result<Vec<i64>, StoreError> {
 ///
 /// # Errors
 /// [`StoreError`] when there is no database or it cannot be read.
-pub async fn status(database: &Path) -> Result<Vec<Migration>, StoreError> {
-    let options = SqliteConnectOptions::new().filename(database).read_only(true);
-    let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
-    let applied = applied(&pool).await?;
+pub async fn status(database: &Database) -> Result<Vec<Migration>, StoreError> {
+    let pool = database.connect(Access::Look, 1).await?;
+    let applied = applied(database, &pool).await?;
     pool.close().await;
-    let mut all: Vec<_> = MIGRATIONS
+    let mut all: Vec<_> = of(database)
         .iter()
         .map(|migration| Migration {
             version: migration.version,
@@ -72,7 +75,7 @@ pub async fn status(database: &Path) -> Result<Vec<Migration>, StoreError> {
             applied: applied.contains(&migration.version),
         })
         .collect();
-    let strange = applied.into_iter().filter(|version| !MIGRATIONS.version_exists(*version));
+    let strange = applied.into_iter().filter(|version| !of(database).version_exists(*version));
     let strange = strange.map(|version| Migration { version, name: UNKNOWN.to_owned(), applied: true });
     all.extend(strange);
     Ok(all)
@@ -83,13 +86,12 @@ pub async fn status(database: &Path) -> Result<Vec<Migration>, StoreError> {
 /// # Errors
 /// [`StoreError`] when there is no database, it is in use, a newer program has used it, or a migration fails; then it is
 /// as it was before that migration.
-pub async fn migrate(database: &Path) -> Result<usize, StoreError> {
-    let _lock = crate::open::lock(database)?;
-    let options = SqliteConnectOptions::new().filename(database);
-    let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
-    let before = applied(&pool).await?.len();
-    run(&pool).await?;
-    let after = applied(&pool).await?.len();
+pub async fn migrate(database: &Database) -> Result<usize, StoreError> {
+    let _lock = database.file().map(crate::presence::lock).transpose()?;
+    let pool = database.connect(Access::Migrate, 1).await?;
+    let before = applied(database, &pool).await?.len();
+    run(database, &pool).await?;
+    let after = applied(database, &pool).await?.len();
     pool.close().await;
     Ok(after - before)
 }
@@ -101,11 +103,10 @@ mod tests {
     use super::*;
 
     /// A database as an older program left it.
-    async fn older(file: &Path, without: usize) {
-        let options = SqliteConnectOptions::new().filename(file).create_if_missing(true);
-        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
-        let kept = MIGRATIONS.iter().count() - without;
-        let migrations: Vec<_> = MIGRATIONS.iter().take(kept).cloned().collect();
+    async fn older(file: &Database, without: usize) {
+        let pool = file.connect(Access::Write, 1).await.unwrap();
+        let kept = SQLITE.iter().count() - without;
+        let migrations: Vec<_> = SQLITE.iter().take(kept).cloned().collect();
         Migrator { migrations: Cow::Owned(migrations), ..Migrator::DEFAULT }.run(&pool).await.unwrap();
         pool.close().await;
     }
@@ -117,7 +118,7 @@ mod tests {
     #[tokio::test]
     async fn an_older_database_is_told_and_brought_up_to_date_once() {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("older.db");
+        let file = Database::File(folder.path().join("older.db"));
         older(&file, 2).await;
         assert_eq!(missing(&status(&file).await.unwrap()), 2);
         assert_eq!(migrate(&file).await.unwrap(), 2);
@@ -125,12 +126,20 @@ mod tests {
         assert_eq!(migrate(&file).await.unwrap(), 0);
     }
 
+    #[test]
+    fn migrations_come_in_pairs() {
+        let all = |migrator: &Migrator| {
+            migrator.iter().map(|one| (one.version, one.description.to_string())).collect::<Vec<_>>()
+        };
+        assert_eq!(all(&SQLITE), all(&POSTGRES));
+    }
+
     #[tokio::test]
     async fn no_database_is_made_by_asking_or_migrating() {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("none.db");
+        let file = Database::File(folder.path().join("none.db"));
         assert!(status(&file).await.is_err());
         assert!(migrate(&file).await.is_err());
-        assert!(!file.exists());
+        assert!(!file.file().unwrap().exists());
     }
 }

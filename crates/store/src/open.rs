@@ -2,11 +2,10 @@
 //! its checkpoint outside, unfinished questions closed.
 
 use std::{
-    fs::{File, OpenOptions},
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
 };
 
@@ -16,29 +15,27 @@ use ledger::{
     entry::Body,
     note::{NoteSigner, NoteVerifier},
 };
-use sqlx::{
-    Row as _, SqlitePool,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
-};
+use sqlx::AnyPool;
 use tokio::sync::{mpsc, watch};
 
 use crate::{
     audit,
     blocks::{Detached, LeafSource},
-    change::{Change, Submission},
+    change::Submission,
+    database::{Access, Database},
     error::{CommitError, StoreError},
     lookup::{self, LookupKey},
     migrating,
+    presence::Presence,
     sealing::WrappingKeys,
     signing_keys,
-    watch::Files,
-    writer::{Command, Committed, Writer},
+    writer::{Command, Committed, Tools, Writer},
 };
 
 /// Where the database is and with which keys the ledger is kept.
 pub struct Settings {
-    /// The database file.
-    pub database: PathBuf,
+    /// The database.
+    pub database: Database,
     /// The copy of the last checkpoint, outside the database.
     pub checkpoint_copy: PathBuf,
     /// The ledger's name, also the name of its key (C2SP signed-note).
@@ -60,8 +57,8 @@ pub struct Settings {
 /// The database, its writer and its readers. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
-    pub(crate) readers: SqlitePool,
-    writing: SqlitePool,
+    pub(crate) readers: AnyPool,
+    pub(crate) writing: AnyPool,
     pub(crate) lookup_key: Arc<LookupKey>,
     pub(crate) wrapping_keys: Arc<WrappingKeys>,
     pub(crate) verifiers: Arc<[NoteVerifier]>,
@@ -70,8 +67,12 @@ pub struct Store {
     healthy: watch::Receiver<bool>,
     closed_at_start: usize,
     last_at_us: Arc<AtomicI64>,
-    // Held for as long as any clone lives: one process writes to one database.
-    _lock: Arc<File>,
+    pub(crate) database: Database,
+    pub(crate) replica: Arc<str>,
+    pub(crate) signing_keys: Arc<[String]>,
+    // Held for as long as any clone lives.
+    pub(crate) presence: Arc<Presence>,
+    is_lost: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for Store {
@@ -80,35 +81,35 @@ impl std::fmt::Debug for Store {
     }
 }
 
-/// The first SQLite without the WAL-reset defect. Source: <https://www.sqlite.org/wal.html>, release 3.51.3.
-const SQLITE_VERSION_MIN: (u32, u32, u32) = (3, 51, 3);
-
 impl Store {
     /// Opens the database, creating it where there is none, and starts its writer.
     ///
     /// # Errors
     /// [`StoreError`] when the database cannot be used safely; the message says what to do.
     pub async fn open(settings: Settings, now: Timestamp) -> Result<Self, StoreError> {
-        let lock = lock(&settings.database)?;
-        let options = SqliteConnectOptions::new()
-            .filename(&settings.database)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            // What is deleted is overwritten: a person who is forgotten must not be found in the file.
-            .pragma("secure_delete", "on")
-            .busy_timeout(std::time::Duration::from_secs(5));
-        let writing = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
-        assert_durable(&writing).await?;
-        migrating::run(&writing).await?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(settings.readers_max)
-            .connect_with(options.pragma("query_only", "on"))
-            .await?;
+        Self::open_with(settings, now, false).await
+    }
+
+    /// As [`Self::open`], for replacing keys: with nobody beside it, on a server too.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database cannot be used safely; the message says what to do.
+    pub async fn open_alone(settings: Settings, now: Timestamp) -> Result<Self, StoreError> {
+        Self::open_with(settings, now, true).await
+    }
+
+    async fn open_with(settings: Settings, now: Timestamp, is_alone: bool) -> Result<Self, StoreError> {
+        let database = settings.database;
+        let is_lost = Arc::new(AtomicBool::new(false));
+        let presence = Arc::new(Presence::of(&database, is_alone, is_lost.clone()).await?);
+        let writing = database.connect(Access::Write, if database.is_shared() { 2 } else { 1 }).await?;
+        database.assert_durable(&writing).await?;
+        migrating::run(&database, &writing).await?;
+        let readers = database.connect(Access::Read, settings.readers_max).await?;
         let signers: Vec<_> =
             settings.signing_seeds.iter().map(|seed| NoteSigner::from_seed(&settings.origin, seed)).collect();
-        let verifiers = signing_keys::check(&readers, &signers).await?;
+        let signing_keys: Arc<[String]> = signers.iter().map(NoteSigner::verifier_key).collect();
+        let verifiers = signing_keys::check(&readers, &signing_keys).await?;
         let frontier = audit::check_head(&readers, &verifiers).await?;
         check_copy(&settings.checkpoint_copy, &readers, &verifiers, frontier.size()).await?;
         signing_keys::sign_head(&writing, &signers).await?;
@@ -119,14 +120,17 @@ impl Store {
         lookup::check(&writing, &settings.lookup_key).await?;
         let wrapping_keys = Arc::new(settings.wrapping_keys);
         wrapping_keys.check(&readers).await?;
-        let writer = Writer::new(
-            writing.clone(),
-            frontier,
+        #[expect(clippy::disallowed_methods, reason = "a name for this start, which no entry has")]
+        let replica: Arc<str> = uuid::Uuid::now_v7().to_string().into();
+        let tools = Tools {
+            database: database.clone(),
+            replica: replica.to_string(),
             signers,
-            settings.checkpoint_copy,
-            health,
-            (last_at_us.clone(), wrapping_keys.clone(), Files::of(&settings.database)),
-        );
+            checkpoint_copy: settings.checkpoint_copy,
+            wrapping_keys: wrapping_keys.clone(),
+            is_lost: is_lost.clone(),
+        };
+        let writer = Writer::new(writing.clone(), frontier, tools, health, last_at_us.clone());
         let opened = Body::LogOpened { origin: settings.origin, public_key: writer.opening_key() };
         tokio::spawn(writer.run(queue));
         let mut store = Self {
@@ -140,12 +144,20 @@ impl Store {
             healthy,
             closed_at_start: 0,
             last_at_us,
-            _lock: Arc::new(lock),
+            database,
+            replica,
+            signing_keys,
+            presence,
+            is_lost,
         };
         if empty {
             store.commit_at_start(Submission::of(now, vec![opened])).await?;
         }
-        store.closed_at_start = store.close_unfinished(now).await?;
+        if store.database.is_shared() {
+            store.beat().await?;
+        } else {
+            store.closed_at_start = store.close_unfinished(now).await?;
+        }
         Ok(store)
     }
 
@@ -170,15 +182,17 @@ impl Store {
 
     /// Whether the ledger can be written, as far as is known.
     pub fn is_writable(&self) -> bool {
-        *self.healthy.borrow() && !self.commands.is_closed()
+        *self.healthy.borrow() && !self.commands.is_closed() && !self.is_lost.load(Ordering::SeqCst)
     }
 
-    /// Overwrites what was deleted in the log beside the database too.
+    /// Overwrites what was deleted in the log beside a database file too. A server does so when it is vacuumed.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub async fn scrub(&self) -> Result<(), StoreError> {
-        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&self.writing).await?;
+        if !self.database.is_shared() {
+            sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&self.writing).await?;
+        }
         Ok(())
     }
 
@@ -203,15 +217,7 @@ impl Store {
             .fetch_all(&self.readers)
             .await?;
         for decision_id in &open {
-            let closure = Body::Closure {
-                decision_id: decision_id.clone(),
-                outcome: "indeterminate".to_owned(),
-                reasons: vec!["process-ended".to_owned()],
-                observed: Vec::new(),
-                linked: Vec::new(),
-            };
-            let mut submission = Submission::of(now, vec![closure]);
-            submission.changes.push(Change::CloseIntent(decision_id.clone()));
+            let submission = Submission::closing(now, decision_id, "process-ended");
             self.commit_at_start(submission).await?;
         }
         Ok(open.len())
@@ -225,44 +231,10 @@ impl Store {
     }
 }
 
-pub(crate) fn lock(database: &Path) -> Result<File, StoreError> {
-    let path = database.with_extension("lock");
-    let failed = |source| StoreError::File { path: path.display().to_string(), source };
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
-    file.try_lock().map_err(|_| {
-        StoreError::Unsafe(format!(
-            "another process is using {}; stop it first, since one process alone may write a ledger",
-            database.display()
-        ))
-    })?;
-    Ok(file)
-}
-
-async fn assert_durable(pool: &SqlitePool) -> Result<(), StoreError> {
-    let row = sqlx::query("SELECT sqlite_version() AS version, (SELECT synchronous FROM pragma_synchronous) AS level, (SELECT journal_mode FROM pragma_journal_mode) AS journal")
-        .fetch_one(pool)
-        .await?;
-    let (version, level, journal): (String, i64, String) =
-        (row.try_get("version")?, row.try_get("level")?, row.try_get("journal")?);
-    let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
-    let found = (parts.next().unwrap_or(0), parts.next().unwrap_or(0), parts.next().unwrap_or(0));
-    if found < SQLITE_VERSION_MIN {
-        return Err(StoreError::Unsafe(format!(
-            "sqlite {version} can lose acknowledged entries; 3.51.3 or later is needed"
-        )));
-    }
-    if level < 2 || journal != "wal" {
-        return Err(StoreError::Unsafe(format!(
-            "the database does not keep its promises (journal_mode {journal}, synchronous {level}; wal and 2 are needed)"
-        )));
-    }
-    Ok(())
-}
-
 /// The copy outside must be a checkpoint of this ledger that the database still extends.
 async fn check_copy(
     path: &Path,
-    readers: &SqlitePool,
+    readers: &AnyPool,
     verifiers: &[NoteVerifier],
     size: u64,
 ) -> Result<(), StoreError> {

@@ -3,9 +3,8 @@
 
 use jiff::Timestamp;
 use sharing::{NhsNumber, PurposeClass, SubjectIdentifier, SubjectScheme, subject::OptOut};
-use sqlx::{Sqlite, Transaction};
 
-use crate::{error::StoreError, lookup::LookupKey};
+use crate::{database::Transaction, error::StoreError, lookup::LookupKey};
 
 /// The answers of one check, with every NHS number already hashed.
 #[derive(Debug, Clone)]
@@ -36,7 +35,7 @@ impl LookupKey {
 
 /// What the checks in force say. Of several batches the strictest counts; of several NHS numbers too.
 pub(crate) async fn look_up(
-    tx: &mut Transaction<'static, Sqlite>,
+    tx: &mut Transaction,
     key: &LookupKey,
     purpose: PurposeClass,
     identifiers: &[SubjectIdentifier],

@@ -7,7 +7,7 @@
 
 use jiff::Timestamp;
 use sharing::{OrganisationId, Pseudonym};
-use sqlx::SqlitePool;
+use sqlx::AnyPool;
 use zeroize::Zeroizing;
 
 use crate::{audit::Archive, error::StoreError, open::Store, row::to_list};
@@ -241,7 +241,7 @@ impl Kind {
     }
 }
 
-async fn forgettable(pool: &SqlitePool, cutoffs: &Cutoffs, scope: &Scope) -> Result<Forgettable, StoreError> {
+async fn forgettable(pool: &AnyPool, cutoffs: &Cutoffs, scope: &Scope) -> Result<Forgettable, StoreError> {
     let found = async |kind: Kind, cutoff: Timestamp| {
         let query = sqlx::query_scalar::<_, String>(sqlx::AssertSqlSafe(kind.query()));
         let query = query.bind(cutoff.as_microsecond()).bind(scope.names.as_deref().map(to_list));

@@ -13,10 +13,10 @@ use aws_lc_rs::{
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD as BASE64};
 use sha2::{Digest as _, Sha256};
 use sharing::policy::hexadecimal;
-use sqlx::{Sqlite, SqlitePool, Transaction};
+use sqlx::AnyPool;
 use zeroize::Zeroizing;
 
-use crate::{error::StoreError, open::Store};
+use crate::{database::Transaction, error::StoreError, open::Store};
 
 /// What a sealed text begins with.
 const PREFIX: &str = "sealed1:";
@@ -46,7 +46,7 @@ impl WrappingKeys {
     }
 
     /// Every key that people's keys are wrapped with must be here.
-    pub(crate) async fn check(&self, pool: &SqlitePool) -> Result<(), StoreError> {
+    pub(crate) async fn check(&self, pool: &AnyPool) -> Result<(), StoreError> {
         self.newest()?;
         let used: Vec<String> =
             sqlx::query_scalar("SELECT DISTINCT wrapping_key FROM subject_key").fetch_all(pool).await?;
@@ -76,7 +76,7 @@ impl WrappingKeys {
     /// Seals a text with its person's key, giving them one if they have none. Called by the one writer alone.
     pub(crate) async fn seal(
         &self,
-        tx: &mut Transaction<'static, Sqlite>,
+        tx: &mut Transaction,
         subject: &str,
         text: &str,
     ) -> Result<String, StoreError> {
@@ -103,7 +103,7 @@ impl WrappingKeys {
     }
 
     /// Wraps every person's key with the newest wrapping key. How many were wrapped with another.
-    pub(crate) async fn rewrap(&self, tx: &mut Transaction<'static, Sqlite>) -> Result<u64, StoreError> {
+    pub(crate) async fn rewrap(&self, tx: &mut Transaction) -> Result<u64, StoreError> {
         let newest = self.newest()?.0.clone();
         let mut rewrapped = 0;
         loop {

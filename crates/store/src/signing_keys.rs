@@ -7,7 +7,7 @@ use ledger::{
     proof::TlogProof,
     tree::inclusion_plan,
 };
-use sqlx::SqlitePool;
+use sqlx::AnyPool;
 
 use crate::{
     audit::{self, Archive, StoredLeaf, to_i64, to_u64},
@@ -36,7 +36,7 @@ pub struct Handover {
 }
 
 /// Every key that the ledger had, in the order of their announcements.
-pub(crate) async fn keys(pool: &SqlitePool) -> Result<Vec<SigningKeyRow>, StoreError> {
+pub(crate) async fn keys(pool: &AnyPool) -> Result<Vec<SigningKeyRow>, StoreError> {
     let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as(
         "SELECT seq, leaf FROM ledger_entry WHERE kind IN ('log_opened', 'signing_key_announced', 'signing_key_retired')
          ORDER BY seq",
@@ -62,11 +62,7 @@ pub(crate) async fn keys(pool: &SqlitePool) -> Result<Vec<SigningKeyRow>, StoreE
 }
 
 /// The keys in the file must be the keys in use. A ledger that is opened now takes the first.
-pub(crate) async fn check(
-    pool: &SqlitePool,
-    signers: &[NoteSigner],
-) -> Result<Vec<NoteVerifier>, StoreError> {
-    let held: Vec<String> = signers.iter().map(NoteSigner::verifier_key).collect();
+pub(crate) async fn check(pool: &AnyPool, held: &[String]) -> Result<Vec<NoteVerifier>, StoreError> {
     let keys = keys(pool).await?;
     let in_use: Vec<&String> =
         keys.iter().filter(|key| key.retired.is_none()).map(|key| &key.public_key).collect();
@@ -94,7 +90,7 @@ pub(crate) async fn check(
 }
 
 /// Every key in use signs the head, also where the last entry was written with fewer.
-pub(crate) async fn sign_head(pool: &SqlitePool, signers: &[NoteSigner]) -> Result<(), StoreError> {
+pub(crate) async fn sign_head(pool: &AnyPool, signers: &[NoteSigner]) -> Result<(), StoreError> {
     let head = audit::head(pool).await?;
     if head.size == 0 {
         return Ok(());

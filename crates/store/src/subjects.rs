@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 use sharing::{ConsentId, ObjectionId, Pseudonym, PurposeClass, SubjectIdentifier, SubjectState};
-use sqlx::{Sqlite, Transaction};
 
 use crate::{
     audit::Archive,
+    database::Transaction,
     error::StoreError,
     fact::{FactRow, RawFact},
     open::Store,
@@ -62,8 +62,12 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database fails or holds a row that cannot be read.
     pub async fn subject_state(&self, names: &[Pseudonym]) -> Result<SubjectState, StoreError> {
-        let mut snapshot = self.readers.begin().await?;
-        read_state(&mut snapshot, names, None).await
+        let (store, names) = (self.clone(), names.to_vec());
+        to_its_end(async move {
+            let mut snapshot = store.snapshot().await?;
+            read_state(&mut snapshot, &names, None).await
+        })
+        .await
     }
 
     /// As [`Store::subject_state`], with what the opt-out checks say for the purpose asked about.
@@ -75,14 +79,23 @@ impl Store {
         names: &[Pseudonym],
         about: About<'_>,
     ) -> Result<SubjectState, StoreError> {
-        let mut snapshot = self.readers.begin().await?;
-        let mut state = read_state(&mut snapshot, names, None).await?;
-        if about.purpose.rules().opt_out_applies {
-            let (purpose, at) = (about.purpose, about.at);
-            state.opt_out =
-                opt_out::look_up(&mut snapshot, &self.lookup_key, purpose, about.identifiers, at).await?;
-        }
-        Ok(state)
+        let (store, names) = (self.clone(), names.to_vec());
+        let (purpose, identifiers, at) = (about.purpose, about.identifiers.to_vec(), about.at);
+        to_its_end(async move {
+            let mut snapshot = store.snapshot().await?;
+            let mut state = read_state(&mut snapshot, &names, None).await?;
+            if purpose.rules().opt_out_applies {
+                state.opt_out =
+                    opt_out::look_up(&mut snapshot, &store.lookup_key, purpose, &identifiers, at).await?;
+            }
+            Ok(state)
+        })
+        .await
+    }
+
+    /// A transaction that sees the database as it is at one moment. Only where nobody can drop it as it begins.
+    async fn snapshot(&self) -> Result<Transaction, StoreError> {
+        Ok(self.readers.begin_with(self.database.begin_snapshot()).await?)
     }
 }
 
@@ -96,13 +109,22 @@ impl Archive {
         names: &[Pseudonym],
         as_of: Timestamp,
     ) -> Result<SubjectState, StoreError> {
-        let mut snapshot = self.pool.begin().await?;
+        let mut snapshot = self.pool.begin_with(self.database.begin_snapshot()).await?;
         read_state(&mut snapshot, names, Some(as_of)).await
     }
 }
 
+/// Runs to its end also where nobody waits any more: a request may be dropped at any await, and sqlx 0.9.0 would give a
+/// connection back to its pool inside a transaction that was dropped as it began (launchbadge/sqlx 4385).
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+) -> Result<T, StoreError> {
+    let ended = tokio::spawn(work).await;
+    ended.unwrap_or_else(|_| Err(StoreError::Ledger("reading the database ended in a panic".to_owned())))
+}
+
 async fn read_state(
-    snapshot: &mut Transaction<'static, Sqlite>,
+    snapshot: &mut Transaction,
     names: &[Pseudonym],
     as_of: Option<Timestamp>,
 ) -> Result<SubjectState, StoreError> {
@@ -136,7 +158,7 @@ async fn read_state(
 }
 
 async fn consents(
-    snapshot: &mut Transaction<'static, Sqlite>,
+    snapshot: &mut Transaction,
     names: &[Pseudonym],
     as_of: Option<Timestamp>,
 ) -> Result<Vec<ConsentRow>, StoreError> {
@@ -170,7 +192,7 @@ async fn consents(
 }
 
 async fn objections(
-    snapshot: &mut Transaction<'static, Sqlite>,
+    snapshot: &mut Transaction,
     names: &[Pseudonym],
     as_of: Option<Timestamp>,
 ) -> Result<Vec<ObjectionRow>, StoreError> {
@@ -265,7 +287,16 @@ impl Store {
         name: &Pseudonym,
         as_of: Option<Timestamp>,
     ) -> Result<(Vec<ConsentRow>, Vec<ObjectionRow>, Vec<FactRow>), StoreError> {
-        let mut snapshot = self.readers.begin().await?;
+        let (store, name) = (self.clone(), name.clone());
+        to_its_end(async move { store.read_about(&name, as_of).await }).await
+    }
+
+    async fn read_about(
+        &self,
+        name: &Pseudonym,
+        as_of: Option<Timestamp>,
+    ) -> Result<(Vec<ConsentRow>, Vec<ObjectionRow>, Vec<FactRow>), StoreError> {
+        let mut snapshot = self.snapshot().await?;
         let state = read_state(&mut snapshot, std::slice::from_ref(name), None).await?;
         let names: Vec<_> = state.names.into_iter().map(|(name, _)| name).collect();
         let facts: Vec<RawFact> =

@@ -1,14 +1,18 @@
 //! The one writer. It takes whatever is waiting, commits it in one transaction, and answers each submission.
 //!
 //! There is no timer: with one submission waiting, one is committed at once; with many, they share the fsync.
-//! A failed commit is never retried by appending again. The head is read back, and if the commit did not
-//! happen, or it cannot be told, the writer stops for good: the process has to be restarted, which checks all.
+//! A failed commit is never retried by appending again. On a file, where nobody can tell what a failed fsync left behind,
+//! the writer stops for good: the process has to be restarted, which checks all. On a server the head is asked for until it
+//! answers, and says whether the commit happened.
+//!
+//! Several writers may share a server. Each transaction begins by locking the ledger's head, so that what is checked in it
+//! still holds when it commits, and the head moves only from where the transaction found it.
 
 use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -20,12 +24,13 @@ use ledger::{
     note::NoteSigner,
     tree::{Frontier, Hash, StoredNode, leaf_hash},
 };
-use sqlx::{QueryBuilder, Sqlite, SqlitePool, Transaction};
+use sqlx::AnyPool;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     audit::{self, to_i64},
-    change::Submission,
+    change::{Change, Submission},
+    database::{Database, Transaction, places},
     durable,
     error::{CommitError, StoreError},
     failpoint,
@@ -55,16 +60,46 @@ pub(crate) struct Command {
 }
 
 pub(crate) struct Writer {
-    pool: SqlitePool,
+    pool: AnyPool,
+    database: Database,
+    /// Who opens questions here, so that others know whose they are.
+    replica: String,
+    /// Questions that may have been opened by a commit of which nothing is known.
+    doubtful: Vec<String>,
     frontier: Frontier,
     signers: Vec<NoteSigner>,
     checkpoint_copy: PathBuf,
     health: watch::Sender<bool>,
     last_at_us: Arc<AtomicI64>,
     wrapping_keys: Arc<WrappingKeys>,
-    files: Files,
+    is_lost: Arc<AtomicBool>,
+    files: Option<Files>,
     copies: Copies,
 }
+
+/// What a writer keeps the ledger with.
+pub(crate) struct Tools {
+    pub(crate) database: Database,
+    pub(crate) replica: String,
+    pub(crate) signers: Vec<NoteSigner>,
+    pub(crate) checkpoint_copy: PathBuf,
+    pub(crate) wrapping_keys: Arc<WrappingKeys>,
+    /// While it is not sure that no command replaces keys.
+    pub(crate) is_lost: Arc<AtomicBool>,
+}
+
+/// Why a writer does not go on.
+enum Stop {
+    /// For good.
+    Poisoned(StoreError),
+    /// Until the server answers again.
+    Away(StoreError),
+}
+
+/// How long a server is asked what became of a commit.
+const RESOLVE_MAX: Duration = Duration::from_secs(20);
+/// How often a server that went away is asked whether it is back.
+const ASKED_EVERY: Duration = Duration::from_secs(1);
 
 /// How the copies of the checkpoint go.
 #[derive(Default)]
@@ -88,15 +123,30 @@ struct Appended {
 
 impl Writer {
     pub(crate) fn new(
-        pool: SqlitePool,
+        pool: AnyPool,
         frontier: Frontier,
-        signers: Vec<NoteSigner>,
-        checkpoint_copy: PathBuf,
+        tools: Tools,
         health: watch::Sender<bool>,
-        (last_at_us, wrapping_keys, files): (Arc<AtomicI64>, Arc<WrappingKeys>, Files),
+        last_at_us: Arc<AtomicI64>,
     ) -> Self {
-        let copies = Copies::default();
-        Self { pool, frontier, signers, checkpoint_copy, health, last_at_us, wrapping_keys, files, copies }
+        let Tools { database, replica, signers, checkpoint_copy, wrapping_keys, is_lost } = tools;
+        let (copies, doubtful) = (Copies::default(), Vec::new());
+        let files = database.file().map(Files::of);
+        Self {
+            pool,
+            database,
+            replica,
+            doubtful,
+            frontier,
+            signers,
+            checkpoint_copy,
+            health,
+            last_at_us,
+            wrapping_keys,
+            is_lost,
+            files,
+            copies,
+        }
     }
 
     /// The key that a ledger is opened with.
@@ -107,44 +157,99 @@ impl Writer {
     /// Runs until every [`crate::Store`] is gone.
     pub(crate) async fn run(mut self, mut queue: mpsc::Receiver<Command>) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
-        while queue.recv_many(&mut batch, BATCH_MAX).await > 0 {
-            let poisoned = self.commit(&mut batch).await.is_err();
-            if poisoned {
-                self.health.send_replace(false);
-                tracing::error!("the ledger's writer has stopped; restart the process");
-                queue.close();
-                while let Some(command) = queue.recv().await {
-                    answer(command.reply, Err(CommitError::Unavailable));
+        let mut away = false;
+        loop {
+            tokio::select! {
+                count = queue.recv_many(&mut batch, BATCH_MAX) => {
+                    if count == 0 {
+                        return;
+                    }
                 }
-                return;
+                () = tokio::time::sleep(ASKED_EVERY), if away => {}
+            }
+            match self.commit(&mut batch).await {
+                Ok(()) => {
+                    if away {
+                        tracing::info!("the database answers again");
+                    }
+                    away = false;
+                    self.health.send_if_modified(|healthy| !std::mem::replace(healthy, true));
+                }
+                Err(Stop::Away(error)) => {
+                    tracing::error!(%error, "the database does not answer; it is asked again");
+                    away = true;
+                    self.is_lost.store(self.database.is_shared(), Ordering::SeqCst);
+                    self.health.send_replace(false);
+                }
+                Err(Stop::Poisoned(error)) => {
+                    self.health.send_replace(false);
+                    tracing::error!(%error, "the ledger's writer has stopped; restart the process");
+                    queue.close();
+                    while let Some(command) = queue.recv().await {
+                        answer(command.reply, Err(CommitError::Unavailable));
+                    }
+                    return;
+                }
             }
         }
     }
 
     /// Commits one batch. An error means that the writer must not go on.
-    async fn commit(&mut self, batch: &mut Vec<Command>) -> Result<(), StoreError> {
-        if let Some(replaced) = self.files.replaced() {
+    async fn commit(&mut self, batch: &mut Vec<Command>) -> Result<(), Stop> {
+        if let Some(replaced) = self.files.as_mut().and_then(Files::replaced) {
             let name = replaced.display().to_string();
             tracing::error!(
                 file = name,
                 "a file of the database was removed or replaced while it was in use"
             );
             batch.drain(..).for_each(|command| answer(command.reply, Err(CommitError::Unavailable)));
-            return Err(StoreError::Unsafe(format!("{name} is not the file that was opened")));
+            let error = StoreError::Unsafe(format!("{name} is not the file that was opened"));
+            return Err(Stop::Poisoned(error));
         }
+        if self.is_lost.load(Ordering::SeqCst) {
+            batch.drain(..).for_each(|command| answer(command.reply, Err(CommitError::Unavailable)));
+            return Ok(());
+        }
+        self.close_doubtful(batch);
+        let opened = |command: &Command| {
+            let changes = command.submission.changes.iter();
+            let opened = changes.filter_map(|change| match change {
+                Change::OpenIntent(decision_id) => Some(decision_id.clone()),
+                _ => None,
+            });
+            opened.collect::<Vec<_>>()
+        };
+        let opened: Vec<String> = batch.iter().flat_map(opened).collect();
         let mut frontier = self.frontier.clone();
         let mut replies = Vec::with_capacity(batch.len());
         match self.write(batch, &mut frontier, &mut replies).await {
             Ok(Some((transaction, checkpoint))) => {
                 failpoint::at("before-commit");
                 if let Err(error) = transaction.commit().await {
-                    // Whether it is in the file, and whether it would be after a crash, cannot be told here: nobody is
-                    // told that it is. The next start reads the head and checks all.
                     tracing::error!(%error, "a commit failed");
-                    replies.drain(..).for_each(|(reply, _)| answer(reply, Err(CommitError::Unavailable)));
-                    return Err(StoreError::Ledger("a commit failed".to_owned()));
+                    let appends = replies
+                        .iter()
+                        .any(|(_, outcome)| outcome.as_ref().is_ok_and(|places| !places.is_empty()));
+                    // Without entries the head does not tell. What was asked is done again by whoever asked.
+                    let resolved = if appends || !self.database.is_shared() {
+                        self.resolve(&frontier).await
+                    } else {
+                        Ok(false)
+                    };
+                    if !matches!(resolved, Ok(true)) {
+                        replies.drain(..).for_each(|(reply, _)| answer(reply, Err(CommitError::Unavailable)));
+                    }
+                    match resolved {
+                        Ok(true) => tracing::info!("it was committed all the same"),
+                        Ok(false) => return Ok(()),
+                        Err(stop) => {
+                            self.doubtful.extend(opened);
+                            return Err(stop);
+                        }
+                    }
                 }
                 failpoint::at("committed");
+                self.doubtful.clear();
                 self.frontier = frontier;
                 let size = self.frontier.size();
                 let checkpoint: std::sync::Arc<str> = checkpoint.into();
@@ -155,9 +260,10 @@ impl Writer {
                         outcome.map(|entries| Committed { entries, checkpoint: checkpoint.clone(), size });
                     answer(reply, outcome);
                 }
-                copying
+                copying.map_err(Stop::Poisoned)
             }
             Ok(None) => {
+                self.doubtful.clear();
                 for (reply, outcome) in replies {
                     answer(reply, outcome.and(Err(CommitError::Unavailable)));
                 }
@@ -167,9 +273,55 @@ impl Writer {
                 tracing::error!(%error, "a batch could not be written");
                 replies.into_iter().for_each(|(reply, _)| answer(reply, Err(CommitError::Unavailable)));
                 batch.drain(..).for_each(|command| answer(command.reply, Err(CommitError::Unavailable)));
-                let head = audit::head(&self.pool).await?;
+                if self.database.is_shared() {
+                    // Nothing was asked to be committed. What others committed meanwhile is seen with the next lock.
+                    return match error {
+                        StoreError::Unsafe(_) => Err(Stop::Poisoned(error)),
+                        error if is_away(&error) => Err(Stop::Away(error)),
+                        _ => Ok(()),
+                    };
+                }
+                let head = audit::head(&self.pool).await.map_err(Stop::Poisoned)?;
                 let unchanged = head.size == self.frontier.size() && head.root == self.frontier.root();
-                if unchanged { Ok(()) } else { Err(error) }
+                if unchanged { Ok(()) } else { Err(Stop::Poisoned(error)) }
+            }
+        }
+    }
+
+    /// Puts closures in front for questions that may have been opened although nobody was told so.
+    fn close_doubtful(&self, batch: &mut Vec<Command>) {
+        let at_us = self.last_at_us.load(Ordering::Relaxed);
+        let at = Timestamp::from_microsecond(at_us).unwrap_or(Timestamp::UNIX_EPOCH);
+        let closures = self.doubtful.iter().map(|decision_id| Command {
+            submission: Submission::closing(at, decision_id, "commit-unknown"),
+            reply: None,
+        });
+        batch.splice(0..0, closures);
+    }
+
+    /// What became of a commit that failed: whether the ledger has the entries. The head cannot be locked before whatever
+    /// the server still does with the transaction has ended.
+    async fn resolve(&mut self, wanted: &Frontier) -> Result<bool, Stop> {
+        if !self.database.is_shared() {
+            // Whether it is in the file, and whether it would be after a crash, cannot be told here: nobody is told that
+            // it is. The next start reads the head and checks all.
+            return Err(Stop::Poisoned(StoreError::Ledger("a commit failed".to_owned())));
+        }
+        let began = Instant::now();
+        loop {
+            let committed = async {
+                let mut transaction = self.pool.begin().await?;
+                let head = lock_head(&mut transaction).await?;
+                if head.as_ref().is_none_or(|(size, _)| *size < wanted.size()) {
+                    return Ok(false);
+                }
+                let there = audit::frontier_at(&mut *transaction, wanted.size()).await?;
+                Ok::<_, StoreError>(there.root() == wanted.root())
+            };
+            match committed.await {
+                Ok(committed) => return Ok(committed),
+                Err(error) if began.elapsed() > RESOLVE_MAX => return Err(Stop::Away(error)),
+                Err(_) => tokio::time::sleep(ASKED_EVERY / 2).await,
             }
         }
     }
@@ -181,8 +333,11 @@ impl Writer {
         batch: &mut Vec<Command>,
         frontier: &mut Frontier,
         replies: &mut Replies,
-    ) -> Result<Option<(Transaction<'static, Sqlite>, String)>, StoreError> {
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+    ) -> Result<Option<(Transaction, String)>, StoreError> {
+        let mut transaction = self.pool.begin_with(self.database.begin_writing()).await?;
+        if let Some((size, root)) = lock_head(&mut transaction).await? {
+            self.follow(&mut transaction, frontier, (size, root)).await?;
+        }
         let size_before = frontier.size();
         let mut appended = Appended::default();
         let mut changed = false;
@@ -192,7 +347,8 @@ impl Writer {
                 continue;
             }
             for change in &submission.changes {
-                project::apply(&mut transaction, &self.wrapping_keys, change, submission.at).await?;
+                let keepers = (&*self.wrapping_keys, self.replica.as_str());
+                project::apply(&mut transaction, keepers, change, submission.at).await?;
             }
             if let Some(ceiling) = submission.recheck.as_ref().and_then(|recheck| recheck.ceiling.as_ref()) {
                 project::count_release(&mut transaction, ceiling).await?;
@@ -223,6 +379,35 @@ impl Writer {
         let checkpoint = head.sign_with(&self.signers);
         move_head(&mut transaction, size_before, &head, &checkpoint).await?;
         Ok(Some((transaction, checkpoint)))
+    }
+
+    /// Takes the head from where another writer moved it. What this one knew must be a prefix.
+    async fn follow(
+        &self,
+        transaction: &mut Transaction,
+        frontier: &mut Frontier,
+        (size, root): (u64, Hash),
+    ) -> Result<(), StoreError> {
+        if size == frontier.size() && root == frontier.root() {
+            return Ok(());
+        }
+        let prefix = if size >= frontier.size() {
+            audit::frontier_at(&mut **transaction, frontier.size()).await?.root()
+        } else {
+            Frontier::empty().root()
+        };
+        if !self.database.is_shared() || prefix != frontier.root() {
+            return Err(StoreError::Unsafe(format!(
+                "the ledger had {} entries and does not extend them: the database was put back or rewritten while it was in use",
+                frontier.size()
+            )));
+        }
+        *frontier = audit::frontier_at(&mut **transaction, size).await?;
+        if frontier.root() != root {
+            return Err(StoreError::Unsafe("the ledger's head does not match its tree".to_owned()));
+        }
+        self.last_at_us.fetch_max(audit::last_at(&mut **transaction).await?, Ordering::Relaxed);
+        Ok(())
     }
 
     fn append(
@@ -289,30 +474,59 @@ fn answer(
     }
 }
 
-async fn insert(
-    transaction: &mut Transaction<'static, Sqlite>,
-    appended: &Appended,
-) -> Result<(), StoreError> {
+async fn insert(transaction: &mut Transaction, appended: &Appended) -> Result<(), StoreError> {
     for entries in portions(&appended.entries) {
-        let mut sql: QueryBuilder<Sqlite> =
-            QueryBuilder::new("INSERT INTO ledger_entry (seq, at_us, kind, decision_id, leaf) ");
-        sql.push_values(entries, |mut row, (entry, bytes)| {
-            row.push_bind(to_i64(entry.seq)).push_bind(entry.at_us).push_bind(entry.body.kind());
-            row.push_bind(entry.body.decision_id()).push_bind(bytes.as_slice());
-        });
-        sql.build().execute(&mut **transaction).await?;
+        let places = places(entries.len(), 5);
+        let sql = format!("INSERT INTO ledger_entry (seq, at_us, kind, decision_id, leaf) VALUES {places}");
+        let mut insert = sqlx::query(sqlx::AssertSqlSafe(sql));
+        for (entry, bytes) in entries {
+            insert = insert.bind(to_i64(entry.seq)).bind(entry.at_us).bind(entry.body.kind());
+            insert = insert.bind(entry.body.decision_id()).bind(bytes.as_slice());
+        }
+        insert.execute(&mut **transaction).await?;
     }
     for nodes in portions(&appended.nodes) {
-        let mut sql: QueryBuilder<Sqlite> =
-            QueryBuilder::new("INSERT INTO ledger_node (level, position, hash) ");
-        sql.push_values(nodes, |mut row, node| {
-            row.push_bind(i64::from(node.level))
-                .push_bind(to_i64(node.index))
-                .push_bind(node.hash.as_slice());
-        });
-        sql.build().execute(&mut **transaction).await?;
+        let places = places(nodes.len(), 3);
+        let sql = format!("INSERT INTO ledger_node (level, position, hash) VALUES {places}");
+        let mut insert = sqlx::query(sqlx::AssertSqlSafe(sql));
+        for node in nodes {
+            insert = insert.bind(i64::from(node.level)).bind(to_i64(node.index)).bind(node.hash.as_slice());
+        }
+        insert.execute(&mut **transaction).await?;
     }
     Ok(())
+}
+
+/// The head, which nobody else moves until this transaction ends; `None` while there is none. One statement for both
+/// databases: a row that is written is locked.
+async fn lock_head(transaction: &mut Transaction) -> Result<Option<(u64, Hash)>, StoreError> {
+    let head: Option<(i64, Vec<u8>)> =
+        sqlx::query_as("UPDATE ledger_head SET id = id WHERE id = 1 RETURNING size, root")
+            .fetch_optional(&mut **transaction)
+            .await?;
+    let Some((size, root)) = head else { return Ok(None) };
+    let root =
+        root.try_into().map_err(|_| StoreError::CorruptRow { table: "ledger_head", row: "1".to_owned() })?;
+    Ok(Some((audit::to_u64(size), root)))
+}
+
+/// Whether an error is of the connection, or of a server that is about to stop or not the one that writes, rather than of
+/// what was asked.
+fn is_away(error: &StoreError) -> bool {
+    let StoreError::Database(error) = error else { return false };
+    match error {
+        // Class 08 connection, 25 a server that only reads, 53 resources, 57 an operator's stop, 58 the system.
+        sqlx::Error::Database(error) => error
+            .code()
+            .is_some_and(|code| ["08", "25", "53", "57", "58"].iter().any(|class| code.starts_with(class))),
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::WorkerCrashed => true,
+        _ => false,
+    }
 }
 
 /// Rows in portions of a few sizes, so that there are a few statements, which stay prepared, and few round trips.
@@ -328,7 +542,7 @@ fn portions<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
 
 /// Compare-and-swap: the head moves only from where this batch began.
 async fn move_head(
-    transaction: &mut Transaction<'static, Sqlite>,
+    transaction: &mut Transaction,
     size_before: u64,
     head: &Checkpoint,
     checkpoint: &str,

@@ -4,15 +4,16 @@
 //! that an auditor can read and build the whole of it.
 
 use std::{
-    fs::File,
+    fs::{File, OpenOptions},
     io::{self, BufReader, Read as _},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use ledger::{
     export::Manifest,
     tile::{BUNDLE_BYTES_MAX, TileSource},
-    verify::{Fault, Report, Unverified, Verifier, opening_key, verify_ndjson, verify_tiles},
+    verify::{Fault, MakeScratch, Report, Unverified, Verifier, opening_key, verify_ndjson, verify_tiles},
 };
 use serde::Serialize;
 
@@ -91,6 +92,12 @@ pub fn verify(request: &Request, progress: &mut dyn FnMut(u64, u64)) -> Result<V
         return Ok(Verified { format: "tlog-tiles", key, key_given: request.key.is_some(), report });
     }
     let beside = manifest_path(path);
+    if !beside.exists() {
+        return Err(VerifyError::Usage(format!(
+            "{} is not there: an export's manifest belongs beside it; ask for both",
+            beside.display()
+        )));
+    }
     let manifest: Manifest = serde_json::from_str(&text(&beside)?)
         .map_err(|error| VerifyError::Usage(format!("{}: not a manifest: {error}", beside.display())))?;
     if manifest.format != "ndjson" {
@@ -112,10 +119,27 @@ pub fn manifest_path(file: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// A temporary file without a name, for what a verifier does not keep in memory.
+pub fn scratch() -> MakeScratch {
+    Box::new(|| {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let (process, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(format!("concordat-verify-{process}-{count}"));
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(&path)?;
+        let _ = std::fs::remove_file(&path); // where an open file keeps its name, it stays for the system to clear away
+        Ok(Box::new(file))
+    })
+}
+
 /// A verifier that expects what the request says. A key that cannot be read is no fault of the ledger's.
 fn verifier(request: &Request, key: &str) -> Result<Verifier, VerifyError> {
     let misread = |fault: Fault| VerifyError::Usage(fault.detail);
     let mut verifier = Verifier::new(key).map_err(misread)?;
+    verifier.with_scratch(scratch());
     let quorum = request.quorum.unwrap_or(request.witnesses.len());
     verifier.expect_witnesses(&request.witnesses, quorum).map_err(misread)?;
     for path in &request.older {

@@ -96,6 +96,109 @@ pub struct World {
     tokens: AtomicU64,
 }
 
+/// Another gateway over a [`World`]'s database.
+pub struct Replica {
+    /// The running gateway.
+    pub app: Arc<App>,
+    /// Where it listens.
+    pub port: u16,
+    shutdown: CancellationToken,
+    serving: JoinHandle<()>,
+}
+
+impl Replica {
+    /// Stops it as SIGTERM does.
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        self.serving.await.unwrap();
+    }
+
+    /// Ends it as if its process had died: nothing more is sent or committed, and nothing is said.
+    pub async fn die(self) {
+        self.app.store.close().await;
+        self.serving.abort();
+    }
+}
+
+/// A private PostgreSQL server, gone when this is dropped.
+pub struct Server {
+    folder: TempDir,
+    /// The address of its database `postgres`.
+    pub url: String,
+}
+
+impl Server {
+    /// Starts one with these settings, `name=value`.
+    pub async fn start(settings: &[&str]) -> Self {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let (listener, port) = free_port().await;
+        drop(listener);
+        let at = folder.path().join("server");
+        let port = port.to_string();
+        let mut arguments = vec!["start", at.to_str().unwrap(), &port];
+        arguments.extend(settings);
+        let url = script(&arguments).trim().to_owned();
+        Self { folder, url }
+    }
+
+    /// Stops it: `immediate` as a crash does, `fast`, or `smart`.
+    pub fn stop(&self, mode: &str) {
+        script(&["stop", self.at().to_str().unwrap(), mode]);
+    }
+
+    /// Starts it again.
+    pub fn again(&self) {
+        script(&["again", self.at().to_str().unwrap()]);
+    }
+
+    fn at(&self) -> PathBuf {
+        self.folder.path().join("server")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let program = concat!(env!("CARGO_MANIFEST_DIR"), "/../postgres");
+        let _ = std::process::Command::new(program).arg("stop").arg(self.at()).output(); // it may be stopped
+    }
+}
+
+fn script(arguments: &[&str]) -> String {
+    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/../postgres");
+    let ran = std::process::Command::new(program).args(arguments).output().unwrap();
+    assert!(ran.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&ran.stderr));
+    String::from_utf8(ran.stdout).unwrap()
+}
+
+fn sendable(
+    client: &reqwest::Client,
+    base: &str,
+    request: &Request,
+    (access, context): (Option<&str>, Option<&str>),
+) -> reqwest::RequestBuilder {
+    let url = format!("{base}{}", request.path);
+    let mut sent = client.request(request.method.parse().unwrap(), url);
+    if let Some(token) = access {
+        sent = sent.bearer_auth(token);
+    }
+    if let Some(token) = context {
+        sent = sent.header("Sharing-Context", token);
+    }
+    if let Some(id) = &request.request_id {
+        sent = sent.header("X-Request-ID", id);
+    }
+    if let Some(version) = &request.if_match {
+        sent = sent.header("If-Match", version);
+    }
+    let text = request.text.clone().or_else(|| request.body.as_ref().map(Value::to_string));
+    if let Some(text) = text {
+        sent = sent.header("Content-Type", request.content_type.unwrap_or("application/json")).body(text);
+    }
+    sent
+}
+
 /// A request that a test makes; each part can be spoilt.
 pub struct Request {
     /// The partner whose certificate is shown.
@@ -239,12 +342,55 @@ impl World {
         Self::start_with(folder, seed, |_| {}).await
     }
 
+    /// A deployment on this PostgreSQL server.
+    pub async fn on(server: &str) -> Self {
+        let policies = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../policies");
+        let folder = tempfile::tempdir().unwrap();
+        copy_folder(&policies, &folder.path().join("policies"));
+        Self::start_on(Some(server), folder, 0, |_| {}).await
+    }
+
     /// As [`Self::start`], with settings that were changed.
     pub async fn start_with(folder: TempDir, seed: u64, change: impl FnOnce(&mut Settings)) -> Self {
+        Self::start_on(None, folder, seed, change).await
+    }
+
+    /// Another gateway over the same database, with its own files and port.
+    pub async fn replica(&self, number: u64) -> Replica {
+        let folder = self.folder.path().join(format!("replica-{number}"));
+        std::fs::create_dir_all(&folder).unwrap();
+        let (listener, port) = free_port().await;
+        let mut settings = self.settings.clone();
+        settings.ledger.checkpoint_copy = folder.join("checkpoint.txt");
+        std::fs::copy(&self.settings.ledger.checkpoint_copy, &settings.ledger.checkpoint_copy).unwrap();
+        let entropy = Arc::new(Counting(AtomicU64::new(number << 32)));
+        let app = serve::build(&settings, Arc::new(self.clock.clone()), entropy).await.unwrap();
+        let shutdown = self.shutdown.child_token();
+        let serving = tokio::spawn({
+            let (app, shutdown) = (app.clone(), shutdown.clone());
+            async move { serve::serve_on(listener, &settings, app, shutdown).await.unwrap() }
+        });
+        Replica { app, port, shutdown, serving }
+    }
+
+    async fn start_on(
+        server: Option<&str>,
+        folder: TempDir,
+        seed: u64,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
         let ((gateway, gateway_port), (nhs, nhs_port)) = (free_port().await, free_port().await);
         let ((council, council_port), (fire, fire_port)) = (free_port().await, free_port().await);
         let ports = Ports { gateway: gateway_port, nhs: nhs_port, council: council_port, fire: fire_port };
         let path = keys::prepare(folder.path(), &folder.path().join("policies"), ports).unwrap();
+        let database = match server {
+            Some(server) => store::scratch::on(server, folder.path()).await,
+            None => store::scratch::database(folder.path()).await,
+        };
+        if let store::Database::Server(url) = database {
+            let text = std::fs::read_to_string(&path).unwrap();
+            std::fs::write(&path, text.replace("\"concordat.db\"", &format!("\"{url}\""))).unwrap();
+        }
         let mut settings = config::load(&path).unwrap();
         change(&mut settings);
         let shutdown = CancellationToken::new();
@@ -272,6 +418,10 @@ impl World {
         let clock = StoppedClock(Arc::new(start), Arc::new(AtomicBool::new(true)));
         let entropy = Arc::new(Counting(AtomicU64::new(seed)));
         let app = serve::build(&settings, Arc::new(clock.clone()), entropy).await.unwrap();
+        if settings.ledger.database.is_shared() {
+            // A gateway that starts takes the policies that are in force. As SIGHUP does:
+            serve::reload_policies(&app, &settings.policies).await;
+        }
         let serving = tokio::spawn({
             let (settings, app, shutdown) = (settings.clone(), app.clone(), shutdown.clone());
             async move { serve::serve_on(gateway, &settings, app, shutdown).await.unwrap() }
@@ -448,25 +598,26 @@ impl World {
 
     /// Sends a request with other headers.
     pub async fn send_with(&self, request: &Request, access: Option<&str>, context: Option<&str>) -> Answer {
-        let url = format!("{}{}", self.settings.public_url, request.path);
-        let mut sent = self.client(request.certificate_of).request(request.method.parse().unwrap(), url);
-        if let Some(token) = access {
-            sent = sent.bearer_auth(token);
-        }
-        if let Some(token) = context {
-            sent = sent.header("Sharing-Context", token);
-        }
-        if let Some(id) = &request.request_id {
-            sent = sent.header("X-Request-ID", id);
-        }
-        if let Some(version) = &request.if_match {
-            sent = sent.header("If-Match", version);
-        }
-        let text = request.text.clone().or_else(|| request.body.as_ref().map(Value::to_string));
-        if let Some(text) = text {
-            sent = sent.header("Content-Type", request.content_type.unwrap_or("application/json")).body(text);
-        }
+        let client = self.client(request.certificate_of);
+        let sent = sendable(&client, &self.settings.public_url, request, (access, context));
         answer(sent.send().await.unwrap()).await
+    }
+
+    /// Sends a request to the gateway at a port, whose public address is that of them all.
+    ///
+    /// # Errors
+    /// When no answer comes.
+    pub async fn send_to(
+        &self,
+        client: &reqwest::Client,
+        port: u16,
+        request: &Request,
+    ) -> Result<Answer, reqwest::Error> {
+        let headers = self.headers(request);
+        let base = format!("https://localhost:{port}");
+        let sent = sendable(client, &base, request, (Some(&headers.0), Some(&headers.1)));
+        let response = sent.send().await?;
+        Ok(answer(response).await)
     }
 
     /// Every entry of the ledger.

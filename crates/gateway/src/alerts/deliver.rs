@@ -204,6 +204,9 @@ pub async fn follow(app: Arc<App>, stop: tokio_util::sync::CancellationToken) {
             () = stop.cancelled() => return,
             _ = every.tick() => {}
         }
+        if !app.leads() {
+            continue;
+        }
         tokio::select! {
             () = stop.cancelled() => return,
             done = deliver_due(&app) => {

@@ -163,9 +163,8 @@ pub async fn run(arguments: AuditArguments) -> anyhow::Result<()> {
 
 async fn open(config: &Path) -> anyhow::Result<(config::Settings, Archive, String)> {
     let settings = config::load(config)?;
-    let archive = crate::blocks::reader(&settings)
-        .await
-        .with_context(|| settings.ledger.database.display().to_string())?;
+    let archive =
+        crate::blocks::reader(&settings).await.with_context(|| settings.ledger.database.to_string())?;
     let seeds = config::read_keys(&settings.ledger.signing_key)?;
     let newest = seeds.last().map(|seed| NoteSigner::from_seed(&settings.ledger.origin, seed).verifier_key());
     let public_key = newest.unwrap_or_default();
@@ -205,6 +204,7 @@ async fn follow(gateway: &Remote, to: &Path, expected: &Expected, every: Option<
 async fn verify_database(config: &Path, older: &[PathBuf]) -> anyhow::Result<()> {
     let (settings, archive, public_key) = open(config).await?;
     let mut verifier = Verifier::new(&public_key)?;
+    verifier.with_scratch(verify::scratch());
     // A running gateway writes the copy after the database, so the copy is never ahead.
     if let Ok(note) = std::fs::read_to_string(&settings.ledger.checkpoint_copy) {
         verifier.expect_checkpoint(&note, "the checkpoint outside the database")?;
@@ -274,10 +274,10 @@ async fn note_read(settings: &config::Settings, archive: &Archive, what: &str) -
         from: 0,
         until: archive.head().await?.size,
     };
-    audit_reads::leave(&settings.ledger.database, &SystemEntropy, &note).with_context(|| {
+    audit_reads::leave(&settings.ledger.beside(), &SystemEntropy, &note).with_context(|| {
         format!(
             "{}: nothing is exported unless that is recorded",
-            audit_reads::folder(&settings.ledger.database).display()
+            audit_reads::folder(&settings.ledger.beside()).display()
         )
     })
 }

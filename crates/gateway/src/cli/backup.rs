@@ -60,18 +60,17 @@ enum RestoreVerb {
 /// What is in the way.
 pub async fn run(arguments: BackupArguments) -> anyhow::Result<()> {
     let settings = config::load(&arguments.config.path())?;
-    let archive =
-        blocks::reader(&settings).await.with_context(|| settings.ledger.database.display().to_string())?;
+    let archive = blocks::reader(&settings).await.with_context(|| settings.ledger.database.to_string())?;
     let note = audit_reads::Note {
         what: "backup".to_owned(),
         by_operator: config::operator(),
         from: 0,
         until: archive.head().await?.size,
     };
-    audit_reads::leave(&settings.ledger.database, &SystemEntropy, &note).with_context(|| {
+    audit_reads::leave(&settings.ledger.beside(), &SystemEntropy, &note).with_context(|| {
         format!(
             "{}: nothing is copied unless that is recorded",
-            audit_reads::folder(&settings.ledger.database).display()
+            audit_reads::folder(&settings.ledger.beside()).display()
         )
     })?;
     let mut bar = verify::progress::Progress::new(false);
@@ -98,11 +97,11 @@ pub async fn restore(arguments: RestoreArguments) -> anyhow::Result<()> {
     let RestoreVerb::Check { config, backup, checkpoint, receipts, json } = arguments.verb;
     let settings = config::load(&config.path())?;
     let file = match &backup {
-        Some(folder) => backup::open(folder)?.0,
+        Some(folder) => backup::open(folder)?.0.into(),
         None => settings.ledger.database.clone(),
     };
     let database =
-        Archive::open(&file, blocks::source(&settings)?).await.with_context(|| file.display().to_string())?;
+        Archive::open(&file, blocks::source(&settings)?).await.with_context(|| file.to_string())?;
     let mut evidence = Evidence::default();
     let copy = &settings.ledger.checkpoint_copy;
     if copy.exists() {

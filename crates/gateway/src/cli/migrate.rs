@@ -34,12 +34,11 @@ pub async fn run(arguments: &MigrateArguments) -> anyhow::Result<()> {
     let settings = config::load(&config.path())?;
     let database = &settings.ledger.database;
     anyhow::ensure!(
-        database.exists(),
-        "{}: there is no database yet; the gateway makes it at its first start",
-        database.display()
+        database.file().is_none_or(std::path::Path::exists),
+        "{database}: there is no database yet; the gateway makes it at its first start"
     );
     if arguments.verb.is_none() {
-        let applied = migrating::migrate(database).await.with_context(|| database.display().to_string())?;
+        let applied = migrating::migrate(database).await.with_context(|| database.to_string())?;
         output::line(&match applied {
             0 => "the schema was up to date".to_owned(),
             1 => "1 migration applied".to_owned(),
@@ -47,7 +46,7 @@ pub async fn run(arguments: &MigrateArguments) -> anyhow::Result<()> {
         });
         return Ok(());
     }
-    let migrations = migrating::status(database).await.with_context(|| database.display().to_string())?;
+    let migrations = migrating::status(database).await.with_context(|| database.to_string())?;
     for one in &migrations {
         let state = if one.applied { "applied" } else { "missing" };
         output::line(&format!("{:04}  {state}  {}", one.version, one.name));

@@ -84,7 +84,7 @@ pub fn run(arguments: &NdoArguments) -> anyhow::Result<()> {
         clear: back.iter().map(hash).collect(),
         opted_out: sent.iter().filter(|number| !back.contains(*number)).map(hash).collect(),
     };
-    let path = spool(&opt_outs::folder(&settings.ledger.database), &batch)?;
+    let path = spool(&opt_outs::folder(&settings.ledger.beside()), &batch)?;
     output::line(&format!(
         "{} people were checked for {purpose}, until {expires_at}; the gateway takes the batch in within seconds of running ({})",
         sent.len(),

@@ -116,5 +116,5 @@ async fn replace_wrapping(settings: &Settings) -> anyhow::Result<()> {
 }
 
 async fn open(settings: &Settings) -> anyhow::Result<Store> {
-    Ok(Store::open(serve::store_settings(settings)?, SystemClock.now()).await?)
+    Ok(Store::open_alone(serve::store_settings(settings)?, SystemClock.now()).await?)
 }

@@ -149,5 +149,5 @@ async fn retire(settings: &Settings, reason: Reason) -> anyhow::Result<()> {
 }
 
 async fn open(settings: &Settings) -> anyhow::Result<Store> {
-    Ok(Store::open(serve::store_settings(settings)?, SystemClock.now()).await?)
+    Ok(Store::open_alone(serve::store_settings(settings)?, SystemClock.now()).await?)
 }

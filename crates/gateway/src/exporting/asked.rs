@@ -15,7 +15,7 @@ use ledger::{
     export::Manifest,
 };
 use sharing::OrganisationId;
-use store::{Archive, Change, ExportMove, ExportRow, LeafSource, StoreError, Submission};
+use store::{Archive, Change, Database, ExportMove, ExportRow, LeafSource, StoreError, Submission};
 
 use super::{Export, Filter, Format, beside, write};
 use crate::{app::App, sight::sees};
@@ -26,20 +26,21 @@ const KEPT_FOR: SignedDuration = SignedDuration::from_hours(24);
 /// Where exports are written, and how far each has come.
 #[derive(Debug)]
 pub struct Exports {
-    database: PathBuf,
+    database: Database,
+    beside: PathBuf,
     archived: Option<Arc<dyn LeafSource>>,
     progress: Mutex<BTreeMap<String, (u64, u64)>>,
 }
 
 impl Exports {
     /// Of the ledger in this database and its archive, into a folder beside it.
-    pub fn new(database: PathBuf, archived: Option<Arc<dyn LeafSource>>) -> Self {
-        Self { database, archived, progress: Mutex::default() }
+    pub fn new((database, beside): (Database, PathBuf), archived: Option<Arc<dyn LeafSource>>) -> Self {
+        Self { database, beside, archived, progress: Mutex::default() }
     }
 
     /// Where an export's file is once it is ready.
     pub fn file(&self, id: &str) -> PathBuf {
-        self.database.with_extension("exports").join(id)
+        self.beside.with_extension("exports").join(id)
     }
 
     /// How many entries of how many were written, while it is being written.
@@ -173,6 +174,9 @@ pub async fn follow(app: Arc<App>, stop: tokio_util::sync::CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = every.tick() => {}
+        }
+        if !app.leads() {
+            continue;
         }
         tokio::select! {
             () = stop.cancelled() => return,

@@ -6,7 +6,7 @@ use axum::{Json, extract::State, http::StatusCode};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::app::App;
+use crate::{app::App, policies};
 
 /// What was checked.
 #[derive(Serialize, ToSchema)]
@@ -41,7 +41,7 @@ pub async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Json<Health>) {
         Check { name: "clock-steady", passed: app.is_clock_steady() },
         Check { name: "ledger-writable", passed: app.store.is_writable() },
         Check { name: "database-readable", passed: database },
-        Check { name: "policies-in-force", passed: app.policies().revision > 0 },
+        Check { name: "policies-in-force", passed: policies::follow(&app).await.is_ok() },
     ];
     if let Some(witnessing) = &app.witnessing {
         let passed = witnessing.is_in_order(app.clock.now());

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Fault, Report, Unverified, Verifier};
 use crate::{
-    entry::LEAF_BYTES_MAX,
+    entry::{LEAF_BYTES_MAX, SCHEMA_VERSION},
     export::{Manifest, line_hash},
     tree::hexadecimal,
 };
@@ -22,6 +22,13 @@ pub fn verify_ndjson(
     mut file: impl BufRead,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Report, Unverified<io::Error>> {
+    if manifest.schema_version != SCHEMA_VERSION {
+        let detail = format!(
+            "the manifest says schema version {}, and this program knows {SCHEMA_VERSION}",
+            manifest.schema_version
+        );
+        return Err(Fault::of_log("manifest", detail).into());
+    }
     if manifest.withheld > 0 {
         verifier.expect_in_part();
     }

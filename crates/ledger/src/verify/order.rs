@@ -1,7 +1,11 @@
 //! The rules that entries keep among themselves.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    io,
+};
 
+use super::decided::{self, MakeScratch, Told, What};
 use crate::entry::{AgreementStamp, Body, Decided, Entry};
 
 /// Purposes that do not yield to objections (UK GDPR Art 21: legal obligation, vital interests).
@@ -20,7 +24,10 @@ const STANDS_ALONE: [&str; 3] = ["safeguarding-adult", "safeguarding-child", "vi
 /// What is open and in force so far.
 #[derive(Default)]
 pub(super) struct Order {
-    decisions: HashMap<String, Decision>,
+    /// Intents that have not ended.
+    open: HashMap<String, Open>,
+    /// Every other decision.
+    told: Told,
     withdrawn: HashSet<String>,
     objections: BTreeMap<String, Objection>,
     /// The subject that a linked subject leads to; a representative leads nowhere.
@@ -57,10 +64,10 @@ struct Emergency {
     until_us: i64,
 }
 
-enum Decision {
-    Open(Box<Decided>),
-    Refused,
-    Ended,
+/// An intent, and its place.
+struct Open {
+    decided: Box<Decided>,
+    index: u64,
 }
 
 struct Objection {
@@ -80,28 +87,32 @@ impl Order {
         match &entry.body {
             Body::Intent(decided) => {
                 self.policies_known(decided)?;
-                self.begin(decided, Decision::Open(decided.clone()))
+                self.not_open(decided)?;
+                let open = Open { decided: decided.clone(), index: entry.seq };
+                self.open.insert(decided.decision_id.clone(), open);
+                Ok(())
             }
-            Body::Refusal(decided) | Body::Referral(decided) => self.begin(decided, Decision::Refused),
+            Body::Refusal(decided) | Body::Referral(decided) => {
+                self.not_open(decided)?;
+                self.told.tell(&decided.decision_id, entry.seq, What::Made);
+                Ok(())
+            }
             Body::Release { decision_id, subjects, items, policy_revision, consents, .. } => {
-                let Some(Decision::Open(decided)) =
-                    self.decisions.insert(decision_id.clone(), Decision::Ended)
-                else {
+                let Some(Open { decided, index }) = self.open.remove(decision_id) else {
                     return broken("release-without-intent", "it releases what no open intent asked for");
                 };
+                self.told.tell(decision_id, index, What::MadeAndEnded);
                 // The names of one record are one person's.
                 self.link(subjects);
                 self.release(entry.at_us, &decided, subjects, items, *policy_revision, consents)
             }
             Body::Closure { decision_id, linked, .. } => {
                 self.link(linked);
-                match self.decisions.insert(decision_id.clone(), Decision::Ended) {
-                    Some(Decision::Open(_) | Decision::Refused) => Ok(()),
-                    Some(Decision::Ended) => {
-                        broken("ended-twice", "it ends a decision that has ended already")
-                    }
-                    None => broken("closure-without-decision", "it ends a decision that was never made"),
+                match self.open.remove(decision_id) {
+                    Some(Open { index, .. }) => self.told.tell(decision_id, index, What::MadeAndEnded),
+                    None => self.told.tell(decision_id, entry.seq, What::Ended),
                 }
+                Ok(())
             }
             Body::ConsentWithdrawn { consent_id, .. } => {
                 self.withdrawn.insert(consent_id.clone());
@@ -229,11 +240,17 @@ impl Order {
         }
     }
 
-    pub(super) fn into_open_intents(self) -> Vec<String> {
-        let open = self.decisions.into_iter().filter(|(_, decision)| matches!(decision, Decision::Open(_)));
-        let mut open: Vec<_> = open.map(|(decision_id, _)| decision_id).collect();
-        open.sort_unstable();
-        open
+    pub(super) fn with_scratch(&mut self, make: MakeScratch) {
+        self.told.with_scratch(make);
+    }
+
+    /// Ends with the intents that are open, and the first entry that decides or ends what it cannot.
+    pub(super) fn finish(mut self) -> io::Result<(Vec<String>, Option<decided::Broken>)> {
+        let mut open: Vec<_> = self.open.into_iter().collect();
+        open.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        open.iter().for_each(|(decision_id, open)| self.told.tell(decision_id, open.index, What::Made));
+        let broken = self.told.settle()?;
+        Ok((open.into_iter().map(|(decision_id, _)| decision_id).collect(), broken))
     }
 
     /// What protects somebody is not forgotten, nor what is held.
@@ -258,11 +275,11 @@ impl Order {
         Ok(())
     }
 
-    fn begin(&mut self, decided: &Decided, decision: Decision) -> Result<(), Broken> {
-        match self.decisions.insert(decided.decision_id.clone(), decision) {
-            None => Ok(()),
-            Some(_) => broken("decided-twice", "it decides a question that was decided already"),
+    fn not_open(&self, decided: &Decided) -> Result<(), Broken> {
+        if self.open.contains_key(&decided.decision_id) {
+            return broken("decided-twice", "it decides a question that was decided already");
         }
+        Ok(())
     }
 
     fn policies_known(&self, decided: &Decided) -> Result<(), Broken> {

@@ -253,6 +253,11 @@ fn order_rules_hold() {
     assert_eq!(fault_of(vec![intent(), release("d", "s2")]), (Some(3), "release-of-another"));
     assert_eq!(fault_of(vec![intent(), intent()]), (Some(3), "decided-twice"));
     assert_eq!(fault_of(vec![closure("d", Vec::new())]), (Some(2), "closure-without-decision"));
+    let closed = || vec![intent(), closure("d", Vec::new())];
+    assert_eq!(fault_of([closed(), vec![closure("d", Vec::new())]].concat()), (Some(4), "ended-twice"));
+    assert_eq!(fault_of([closed(), vec![intent()]].concat()), (Some(4), "decided-twice"));
+    let and_more = [closed(), vec![intent(), release("e", "s1")]].concat();
+    assert_eq!(fault_of(and_more), (Some(4), "decided-twice"), "the first of two");
 }
 
 #[test]

@@ -2,11 +2,11 @@
 
 use jiff::Timestamp;
 use sharing::{Pseudonym, subject::ObjectionStatus};
-use sqlx::{Sqlite, Transaction};
 
 use crate::{
     audit::to_i64,
     change::{Ceiling, Change, Recheck, ReplayGuard, Submission},
+    database::Arguments,
     error::{CommitError, StoreError},
     opt_out::OptOutBatch,
     row::{ConsentRow, ObjectionRow, to_list, to_word},
@@ -19,7 +19,7 @@ mod exported;
 mod privacy;
 mod queue;
 
-type Tx = Transaction<'static, Sqlite>;
+type Tx = crate::database::Transaction;
 
 /// Checks everything that could refuse this submission, so that nothing of it is written if anything does.
 pub(super) async fn admit(
@@ -135,6 +135,7 @@ async fn applicable(tx: &mut Tx, change: &Change) -> Result<Result<(), CommitErr
             return Ok(if *revision == next { Ok(()) } else { Err(CommitError::Changed) });
         }
         Change::OpenIntent(_)
+        | Change::ForgetReplica(_)
         | Change::Link(_)
         | Change::Restrict(_)
         | Change::Die(_)
@@ -181,7 +182,7 @@ async fn applicable(tx: &mut Tx, change: &Change) -> Result<Result<(), CommitErr
 /// Whether something is in a state from which it may move.
 async fn from_state(
     tx: &mut Tx,
-    state: sqlx::query::QueryScalar<'_, Sqlite, String, sqlx::sqlite::SqliteArguments>,
+    state: sqlx::query::QueryScalar<'_, sqlx::Any, String, Arguments>,
     from: &[&str],
 ) -> Result<Result<(), CommitError>, StoreError> {
     let state = state.fetch_optional(&mut **tx).await?;
@@ -211,18 +212,24 @@ const FORGET_AFTER_US: i64 = 60_000_000;
 
 pub(super) async fn apply(
     tx: &mut Tx,
-    keys: &WrappingKeys,
+    (keys, replica): (&WrappingKeys, &str),
     change: &Change,
     at: Timestamp,
 ) -> Result<(), StoreError> {
     match change {
         Change::KnowSubject(resolved) => know(tx, &resolved.pseudonym, &resolved.lookup_hash, at).await,
         Change::OpenIntent(decision_id) => {
-            let insert = sqlx::query("INSERT INTO open_intent (decision_id, at_us) VALUES ($1, $2)");
-            execute(tx, insert.bind(decision_id).bind(at.as_microsecond())).await
+            let insert =
+                sqlx::query("INSERT INTO open_intent (decision_id, at_us, replica) VALUES ($1, $2, $3)");
+            execute(tx, insert.bind(decision_id).bind(at.as_microsecond()).bind(replica)).await
         }
         Change::CloseIntent(decision_id) => {
             execute(tx, sqlx::query("DELETE FROM open_intent WHERE decision_id = $1").bind(decision_id)).await
+        }
+        Change::ForgetReplica(id) => {
+            let forget = "DELETE FROM replica WHERE id = $1
+                AND NOT EXISTS (SELECT 1 FROM open_intent WHERE open_intent.replica = replica.id)";
+            execute(tx, sqlx::query(forget).bind(id)).await
         }
         Change::Link(names) => link(tx, names).await,
         Change::Restrict(name) => {
@@ -235,19 +242,8 @@ pub(super) async fn apply(
         }
         Change::RecordConsent(row) => record_consent(tx, keys, row).await,
         Change::ChangeConsent { id, status, ended_at, expires_at, reason } => {
-            let (id, at_us) = (id.as_str(), at.as_microsecond());
-            let keep = "INSERT INTO consent_change (consent, recorded_us, status_before, ended_before, expires_before, reason_before)
-                SELECT id, $2, status, ended_us, expires_us, status_reason FROM consent WHERE id = $1 ON CONFLICT DO NOTHING";
-            execute(tx, sqlx::query(keep).bind(id).bind(at_us)).await?;
-            let update = "UPDATE consent SET status = $1, withdrawn_us = $2, ended_us = $3,
-                expires_us = coalesce($4, expires_us), status_reason = $5 WHERE id = $6";
-            let subject = sqlx::query_scalar("SELECT subject FROM consent WHERE id = $1").bind(id);
-            let reason = sealed(tx, keys, subject, reason.as_deref()).await?;
-            let update = sqlx::query(update).bind(to_word(status)).bind(at_us);
-            let update = update.bind(ended_at.map(Timestamp::as_microsecond));
-            execute(tx, update.bind(expires_at.map(Timestamp::as_microsecond)).bind(reason).bind(id)).await?;
-            let revise = "UPDATE subject SET revision = revision + 1 WHERE pseudonym = (SELECT subject FROM consent WHERE id = $1)";
-            execute(tx, sqlx::query(revise).bind(id)).await
+            let status = (to_word(status), reason.as_deref());
+            change_consent(tx, keys, id.as_str(), status, (*ended_at, *expires_at), at).await
         }
         Change::RecordObjection(row) => record_objection(tx, keys, row).await,
         Change::ChangeObjection { id, status, reason } => {
@@ -312,6 +308,29 @@ pub(super) async fn apply(
     }
 }
 
+async fn change_consent(
+    tx: &mut Tx,
+    keys: &WrappingKeys,
+    id: &str,
+    (status, reason): (String, Option<&str>),
+    (ended_at, expires_at): (Option<Timestamp>, Option<Timestamp>),
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    let at_us = at.as_microsecond();
+    let keep = "INSERT INTO consent_change (consent, recorded_us, status_before, ended_before, expires_before, reason_before)
+        SELECT id, $2, status, ended_us, expires_us, status_reason FROM consent WHERE id = $1 ON CONFLICT DO NOTHING";
+    execute(tx, sqlx::query(keep).bind(id).bind(at_us)).await?;
+    let update = "UPDATE consent SET status = $1, withdrawn_us = $2, ended_us = $3,
+        expires_us = coalesce($4, expires_us), status_reason = $5 WHERE id = $6";
+    let subject = sqlx::query_scalar("SELECT subject FROM consent WHERE id = $1").bind(id);
+    let reason = sealed(tx, keys, subject, reason).await?;
+    let update = sqlx::query(update).bind(status).bind(at_us);
+    let update = update.bind(ended_at.map(Timestamp::as_microsecond));
+    execute(tx, update.bind(expires_at.map(Timestamp::as_microsecond)).bind(reason).bind(id)).await?;
+    let revise = "UPDATE subject SET revision = revision + 1 WHERE pseudonym = (SELECT subject FROM consent WHERE id = $1)";
+    execute(tx, sqlx::query(revise).bind(id)).await
+}
+
 async fn activate(
     tx: &mut Tx,
     (revision, digest): (i64, &str),
@@ -335,7 +354,7 @@ async fn activate(
     Ok(())
 }
 
-type Query<'q> = sqlx::query::Query<'q, Sqlite, sqlx::sqlite::SqliteArguments>;
+type Query<'q> = sqlx::query::Query<'q, sqlx::Any, Arguments>;
 
 async fn execute(tx: &mut Tx, query: Query<'_>) -> Result<(), StoreError> {
     query.execute(&mut **tx).await?;
@@ -346,7 +365,7 @@ async fn execute(tx: &mut Tx, query: Query<'_>) -> Result<(), StoreError> {
 async fn sealed(
     tx: &mut Tx,
     keys: &WrappingKeys,
-    subject: sqlx::query::QueryScalar<'_, Sqlite, String, sqlx::sqlite::SqliteArguments>,
+    subject: sqlx::query::QueryScalar<'_, sqlx::Any, String, Arguments>,
     said: Option<&str>,
 ) -> Result<Option<String>, StoreError> {
     let Some(said) = said else { return Ok(None) };
@@ -395,7 +414,8 @@ async fn import_opt_outs(tx: &mut Tx, batch: &OptOutBatch, at: Timestamp) -> Res
     execute(tx, insert.bind(batch.expires_at.as_microsecond())).await?;
     for (hash, opted_out) in &batch.checked {
         let insert = "INSERT INTO opt_out_checked (person_hash, batch, opted_out) VALUES ($1, $2, $3)
-            ON CONFLICT (person_hash, batch) DO UPDATE SET opted_out = max(opted_out, excluded.opted_out)";
+            ON CONFLICT (person_hash, batch) DO UPDATE SET opted_out = CASE
+                WHEN opt_out_checked.opted_out > excluded.opted_out THEN opt_out_checked.opted_out ELSE excluded.opted_out END";
         execute(tx, sqlx::query(insert).bind(&hash.0).bind(&batch.id).bind(i64::from(*opted_out))).await?;
     }
     Ok(())

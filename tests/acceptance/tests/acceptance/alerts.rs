@@ -129,7 +129,7 @@ async fn practitioners_who_ask_about_themselves_or_each_other_are_told_of_and_no
     assert_eq!(rules(&world, "council").await.len(), 4, "forgotten is forgotten");
     world.verify().await;
     // What was registered is nowhere, in the database or the ledger.
-    let database = world.settings.ledger.database.clone();
+    let database = world.settings.ledger.beside();
     for ending in ["", "-wal"] {
         let bytes = std::fs::read(format!("{}{ending}", database.display())).unwrap_or_default();
         for value in ["sander", "Sander", "MELLOY", PERSON, COLLEAGUE] {
@@ -425,7 +425,7 @@ impl Receivers {
     async fn world(spoil: impl FnOnce(&mut gateway::config::Settings)) -> (Self, World) {
         let mut started = None;
         let world = World::with_settings(|settings| {
-            let folder = settings.ledger.database.parent().unwrap().to_owned();
+            let folder = settings.ledger.beside().parent().unwrap().to_owned();
             let file = |name: &str| folder.join(name).display().to_string();
             std::fs::write(file("secret"), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n").unwrap();
             std::fs::write(file("mode"), "ok").unwrap();
@@ -601,7 +601,8 @@ async fn a_receiver_that_fails_loses_nothing_and_holds_nobody_up() {
 async fn a_receiver_with_another_authoritys_certificate_gets_nothing() {
     let (receivers, world) = Receivers::world(|settings| {
         // An authority that signed neither receiver's certificate.
-        let folder = settings.ledger.database.parent().unwrap();
+        let beside = settings.ledger.beside();
+        let folder = beside.parent().unwrap();
         let (key, other) = (folder.join("other.key"), folder.join("other.pem"));
         let made = std::process::Command::new("openssl")
             .args([

@@ -371,7 +371,7 @@ async fn a_database_that_is_removed_or_replaced_while_it_is_used_is_noticed() {
     for end in ["", "-wal"] {
         let world = World::new().await;
         assert_eq!(world.send(world.prevention("9732110317")).await.status, 200);
-        let file = std::path::PathBuf::from(format!("{}{end}", world.settings.ledger.database.display()));
+        let file = std::path::PathBuf::from(format!("{}{end}", world.settings.ledger.beside().display()));
         let copy = std::fs::read(&file).unwrap();
         std::fs::remove_file(&file).unwrap();
         std::fs::write(&file, copy).unwrap();

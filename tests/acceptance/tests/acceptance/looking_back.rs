@@ -299,7 +299,7 @@ async fn an_opt_out_check_is_taken_in_used_and_forgotten() {
     let key = LookupKey::new(*gateway::config::read_key(&world.settings.ledger.lookup_key).unwrap());
     let purpose = sharing::PurposeClass::PlanningCommissioning;
     let hash = |number: &str| opt_outs::hex(&key.opt_out_hash(purpose, &number.parse().unwrap()));
-    let folder = opt_outs::folder(&world.settings.ledger.database);
+    let folder = opt_outs::folder(&world.settings.ledger.beside());
     std::fs::create_dir_all(&folder).unwrap();
     let batch = opt_outs::Spooled {
         id: "ndo_1".to_owned(),

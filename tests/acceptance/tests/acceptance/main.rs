@@ -28,6 +28,7 @@ mod looking_back;
 mod mirror;
 mod privacy;
 mod records_of_wishes;
+mod replicas;
 mod restrictions;
 mod signing_keys;
 mod subject_access;

@@ -134,10 +134,9 @@ async fn a_ledger_that_lies_does_not_get_into_the_copy() {
     // Another history under the same key, and a shorter one.
     let key = expected(&world).key;
     let now = stands(folder.path(), &key);
+    let database = world.settings.ledger.database.clone();
     let state = world.stop().await;
-    for ending in ["", "-wal", "-shm", ".trail", ".trail-wal", ".trail-shm"] {
-        let _ = std::fs::remove_file(format!("{}/concordat.db{ending}", state.path().display()));
-    }
+    store::scratch::lose(&database, state.path()).await;
     let _ = std::fs::remove_file(state.path().join("checkpoint.txt"));
     let rewritten = World::start(state, 5_000_000).await;
     assert_eq!(mirrored(&Over::new(&rewritten), folder.path()).await, Err("truncated".to_owned()));

@@ -35,9 +35,10 @@ async fn withdraw(world: &World, id: &str) -> Answer {
 
 /// The bytes of every file of the database.
 fn database(world: &World) -> Vec<u8> {
-    let path = world.settings.ledger.database.display().to_string();
-    let files = ["", "-wal", "-shm", ".trail", ".trail-wal"];
-    files.iter().filter_map(|end| std::fs::read(format!("{path}{end}")).ok()).flatten().collect()
+    let path = world.settings.ledger.beside().display().to_string();
+    let trail = [".trail", ".trail-wal"];
+    let trail = trail.iter().filter_map(|end| std::fs::read(format!("{path}{end}")).ok()).flatten();
+    store::scratch::bytes(&world.settings.ledger.database).into_iter().chain(trail).collect()
 }
 
 fn holds(bytes: &[u8], what: &[u8]) -> bool {
@@ -209,9 +210,8 @@ async fn an_erasure_takes_two_people_and_leaves_what_is_in_force() {
 
 /// The wrapped key of the person whose consent this is, as the database has it.
 async fn wrapped_key(world: &World, consent: &str) -> Vec<u8> {
-    let options =
-        sqlx::sqlite::SqliteConnectOptions::new().filename(&world.settings.ledger.database).read_only(true);
-    let pool = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
+    let url = store::scratch::url(&world.settings.ledger.database);
+    let pool = sqlx::AnyPool::connect(&url).await.unwrap();
     let key: Vec<u8> = sqlx::query_scalar(
         "SELECT wrapped FROM subject_key JOIN consent ON consent.subject = subject_key.subject WHERE consent.id = $1",
     )

@@ -137,11 +137,9 @@ async fn partners_receipts_catch_a_history_that_was_rewritten() {
     let Outcome { checked, .. } = check(&altered, &keys, &Over(&world), None).await.unwrap();
     assert_eq!(checked.iter().filter(|one| one.wrong.is_some()).count(), 2, "{checked:?}");
     // The same keys, the same questions, another history: whoever holds a receipt of the first notices.
+    let database = world.settings.ledger.database.clone();
     let folder = world.stop().await;
-    for ending in ["", "-wal", "-shm", ".trail", ".trail-wal", ".trail-shm"] {
-        let database = format!("{}/concordat.db{ending}", folder.path().display());
-        let _ = std::fs::remove_file(database);
-    }
+    store::scratch::lose(&database, folder.path()).await;
     let _ = std::fs::remove_file(folder.path().join("checkpoint.txt"));
     let rewritten = World::start(folder, 5_000_000).await;
     for number in [NUMBER, "9736363023", NUMBER, NUMBER, NUMBER, NUMBER] {
@@ -305,12 +303,7 @@ async fn an_index_that_is_lost_or_wrong_changes_nothing() {
     world.send(world.prevention(NUMBER)).await;
     let find = json!({ "kind": "release" });
     assert_eq!(kinds(&world.send(search(&world, "auditor", find.clone())).await), ["release"]);
-    let file = world.settings.ledger.database.with_extension("db.trail");
-    let file = if file.exists() {
-        file
-    } else {
-        format!("{}.trail", world.settings.ledger.database.display()).into()
-    };
+    let file = world.settings.ledger.beside().with_extension("db.trail");
     let folder = world.stop().await;
     // Somebody points the index's terms at other entries.
     let status = std::process::Command::new("python3")

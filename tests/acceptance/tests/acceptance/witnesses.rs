@@ -259,7 +259,7 @@ async fn an_older_copy_that_is_put_back_with_its_checkpoint_is_noticed_by_the_wi
     let world = World::with_settings(of).await;
     let _running = serve(folder.path(), "one", &log_key(&world.settings), port).await;
     assert!(ask(&world).await);
-    let database = world.settings.ledger.database.clone();
+    let database = world.settings.ledger.beside();
     let files: Vec<_> = [database.clone(), world.settings.ledger.checkpoint_copy.clone()].into();
     let state = world.stop().await;
     let older: Vec<_> = files.iter().map(|file| std::fs::read(file).unwrap()).collect();

@@ -50,7 +50,7 @@ async fn open(folder: &Path) -> anyhow::Result<Store> {
     let seed = [11; 32];
     std::fs::write(folder.join("signing.key"), "0b".repeat(32))?;
     let settings = Settings {
-        database: folder.join("concordat.db"),
+        database: store::Database::File(folder.join("concordat.db")),
         checkpoint_copy: folder.join("checkpoint.txt"),
         origin: ORIGIN.to_owned(),
         signing_seeds: Zeroizing::new(vec![seed]),

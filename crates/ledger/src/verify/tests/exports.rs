@@ -152,6 +152,8 @@ fn a_changed_file_or_manifest_is_noticed() {
     assert_eq!(verified(&manifest, b""), Err("size"));
     let later = Manifest { until: 41, ..manifest.clone() };
     assert_eq!(verified(&later, &file), Err("manifest"));
+    let newer = Manifest { schema_version: 2, ..manifest.clone() };
+    assert_eq!(verified(&newer, &file), Err("manifest"));
     let other = Manifest { file_sha256: String::new(), ..manifest };
     assert_eq!(verified(&other, &file), Err("manifest"));
 }

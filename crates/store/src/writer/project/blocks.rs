@@ -12,10 +12,10 @@ pub(super) async fn add(tx: &mut Tx, row: &BlockRow) -> Result<(), StoreError> {
 
 /// Removes leaves of an archived range. Those that name the ledger's keys stay: every start reads them.
 pub(super) async fn detach(tx: &mut Tx, from: i64, until: i64) -> Result<(), StoreError> {
-    let update = "UPDATE ledger_entry SET leaf = x'' WHERE seq >= $1 AND seq < $2
+    let update = "UPDATE ledger_entry SET leaf = $3 WHERE seq >= $1 AND seq < $2
         AND kind NOT IN ('log_opened', 'signing_key_announced', 'signing_key_retired')
         AND EXISTS (SELECT 1 FROM ledger_block WHERE from_seq <= $1 AND until_seq >= $2)";
-    execute(tx, sqlx::query(update).bind(from).bind(until)).await
+    execute(tx, sqlx::query(update).bind(from).bind(until).bind(Vec::new())).await
 }
 
 pub(super) async fn detached(tx: &mut Tx, from: i64, at_us: i64) -> Result<(), StoreError> {

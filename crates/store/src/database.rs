@@ -1,0 +1,299 @@
+//! Which database: a SQLite file, or a PostgreSQL server. Both are spoken to through sqlx's `Any` driver with one SQL
+//! text; what differs between them is here.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use sqlx::{AnyConnection, AnyPool, Connection as _, Executor as _, Row as _, any::AnyPoolOptions};
+
+use crate::error::StoreError;
+
+pub(crate) type Transaction = sqlx::Transaction<'static, sqlx::Any>;
+pub(crate) type Arguments = sqlx::any::AnyArguments;
+
+/// Where the database is.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum Database {
+    /// A SQLite file, which one process writes.
+    File(PathBuf),
+    /// A PostgreSQL server, `postgres://user@host/name`, which any number of processes write. Passwords come from a
+    /// file (`PGPASSFILE`), never from here.
+    Server(String),
+}
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// The writer's: one.
+    Write,
+    /// Reading beside it.
+    Read,
+    /// Reading what a gateway may be writing to; makes no file and changes none.
+    Look,
+    /// Changing the schema of a database that is there.
+    Migrate,
+}
+
+/// The first SQLite without the WAL-reset defect. Source: <https://www.sqlite.org/wal.html>, release 3.51.3.
+const SQLITE_VERSION_MIN: (u32, u32, u32) = (3, 51, 3);
+/// The oldest PostgreSQL that every test passes on.
+const POSTGRES_VERSION_MIN: i64 = 150_000;
+/// How long a connection is waited for.
+const ACQUIRE_MAX: Duration = Duration::from_secs(5);
+
+/// A writer that is stopped in the middle of a transaction holds the ledger's head no longer than this; nobody waits longer
+/// for it; and nothing here takes long.
+const SERVER_LIMITS: &str = "SET lock_timeout = '15s'; SET idle_in_transaction_session_timeout = '10s';
+    SET statement_timeout = '30s'; SET synchronous_commit = 'on'; SET client_min_messages = 'warning'";
+
+impl Database {
+    /// The file, if it is one.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::File(file) => Some(file),
+            Self::Server(_) => None,
+        }
+    }
+
+    /// A file's path made absolute from a folder.
+    pub fn make_absolute(&mut self, folder: &Path) {
+        if let Self::File(file) = self {
+            *file = folder.join(&file);
+        }
+    }
+
+    /// Whether more than one process writes to it.
+    pub fn is_shared(&self) -> bool {
+        matches!(self, Self::Server(_))
+    }
+
+    /// How a writing transaction begins. Whoever writes waits for whoever does already.
+    pub(crate) fn begin_writing(&self) -> &'static str {
+        match self {
+            Self::File(_) => "BEGIN IMMEDIATE",
+            Self::Server(_) => "BEGIN",
+        }
+    }
+
+    /// How a transaction begins that sees the database as it is at one moment.
+    pub(crate) fn begin_snapshot(&self) -> &'static str {
+        match self {
+            Self::File(_) => "BEGIN",
+            Self::Server(_) => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        }
+    }
+
+    fn url(&self, access: Access) -> String {
+        match self {
+            Self::Server(url) => url.clone(),
+            Self::File(file) => {
+                let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
+                let mode = match access {
+                    Access::Write => "rwc",
+                    Access::Read | Access::Migrate => "rw",
+                    Access::Look => "ro",
+                };
+                let escaped = file.display().to_string().bytes().map(escape).collect::<String>();
+                format!("sqlite://{escaped}?mode={mode}")
+            }
+        }
+    }
+
+    /// What every new connection is told.
+    fn settings(&self, access: Access) -> &'static str {
+        match (self, access) {
+            (Self::Server(_), Access::Write | Access::Migrate) => SERVER_LIMITS,
+            (Self::Server(_), Access::Read | Access::Look) => {
+                "SET default_transaction_read_only = on; SET statement_timeout = '30s'; SET client_min_messages = 'warning'"
+            }
+            // What is deleted is overwritten: a person who is forgotten must not be found in the file.
+            (Self::File(_), Access::Write) => {
+                "PRAGMA journal_mode = wal; PRAGMA synchronous = full; PRAGMA foreign_keys = on; PRAGMA secure_delete = on"
+            }
+            (Self::File(_), Access::Read) => {
+                "PRAGMA synchronous = full; PRAGMA foreign_keys = on; PRAGMA query_only = on"
+            }
+            (Self::File(_), Access::Migrate) => "PRAGMA foreign_keys = on",
+            (Self::File(_), Access::Look) => "",
+        }
+    }
+
+    pub(crate) async fn connect(&self, access: Access, connections: u32) -> Result<AnyPool, StoreError> {
+        sqlx::any::install_default_drivers();
+        let settings = self.settings(access);
+        let options = AnyPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_MAX);
+        let options = options.after_connect(move |connection, _| {
+            Box::pin(async move {
+                if !settings.is_empty() {
+                    connection.execute(sqlx::raw_sql(settings)).await?;
+                }
+                Ok(())
+            })
+        });
+        Ok(options.connect(&self.url(access)).await?)
+    }
+
+    /// A connection of its own, outside of every pool.
+    pub(crate) async fn connect_once(&self) -> Result<AnyConnection, StoreError> {
+        sqlx::any::install_default_drivers();
+        Ok(AnyConnection::connect(&self.url(Access::Read)).await?)
+    }
+
+    /// That what is acknowledged stays, as far as the database can be asked.
+    pub(crate) async fn assert_durable(&self, pool: &AnyPool) -> Result<(), StoreError> {
+        match self {
+            Self::File(_) => file_is_durable(pool).await,
+            Self::Server(_) => server_is_durable(pool).await,
+        }
+    }
+}
+
+/// As in a URL (RFC 3986 §2).
+fn escape(byte: u8) -> String {
+    match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'-' | b'.' | b'_' | b'~' => {
+            char::from(byte).to_string()
+        }
+        _ => format!("%{byte:02X}"),
+    }
+}
+
+async fn file_is_durable(pool: &AnyPool) -> Result<(), StoreError> {
+    let row = sqlx::query("SELECT sqlite_version() AS version, (SELECT synchronous FROM pragma_synchronous) AS level, (SELECT journal_mode FROM pragma_journal_mode) AS journal")
+        .fetch_one(pool)
+        .await?;
+    let (version, level, journal): (String, i64, String) =
+        (row.try_get("version")?, row.try_get("level")?, row.try_get("journal")?);
+    let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
+    let found = (parts.next().unwrap_or(0), parts.next().unwrap_or(0), parts.next().unwrap_or(0));
+    if found < SQLITE_VERSION_MIN {
+        return Err(StoreError::Unsafe(format!(
+            "sqlite {version} can lose acknowledged entries; 3.51.3 or later is needed"
+        )));
+    }
+    if level < 2 || journal != "wal" {
+        return Err(StoreError::Unsafe(format!(
+            "the database does not keep its promises (journal_mode {journal}, synchronous {level}; wal and 2 are needed)"
+        )));
+    }
+    Ok(())
+}
+
+async fn server_is_durable(pool: &AnyPool) -> Result<(), StoreError> {
+    let (version, fsync, pages, commit, encoding): (String, String, String, String, String) = sqlx::query_as(
+        "SELECT current_setting('server_version_num'), current_setting('fsync'), current_setting('full_page_writes'),
+            current_setting('synchronous_commit'), current_setting('server_encoding')",
+    )
+    .fetch_one(pool)
+    .await?;
+    if version.parse::<i64>().unwrap_or(0) < POSTGRES_VERSION_MIN {
+        return Err(StoreError::Unsafe(format!("PostgreSQL {version} is too old; 15 or later is needed")));
+    }
+    let wanted = [
+        ("fsync", fsync, "on"),
+        ("full_page_writes", pages, "on"),
+        ("synchronous_commit", commit, "on"),
+        ("server_encoding", encoding, "UTF8"),
+    ];
+    if let Some((name, found, needed)) = wanted.into_iter().find(|(_, found, needed)| found != needed) {
+        return Err(StoreError::Unsafe(format!(
+            "the PostgreSQL server has {name} = {found}, with which acknowledged entries can be lost or misread; set it to {needed}"
+        )));
+    }
+    Ok(())
+}
+
+impl From<String> for Database {
+    fn from(text: String) -> Self {
+        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            Self::Server(text)
+        } else {
+            Self::File(PathBuf::from(text))
+        }
+    }
+}
+
+impl From<Database> for String {
+    fn from(database: Database) -> Self {
+        match database {
+            Database::File(file) => file.display().to_string(),
+            Database::Server(url) => url,
+        }
+    }
+}
+
+impl From<PathBuf> for Database {
+    fn from(file: PathBuf) -> Self {
+        Self::File(file)
+    }
+}
+
+impl From<&Path> for Database {
+    fn from(file: &Path) -> Self {
+        Self::File(file.to_owned())
+    }
+}
+
+/// Without a password, should somebody have written one all the same, and without what follows the name.
+impl fmt::Display for Database {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(file) => write!(formatter, "{}", file.display()),
+            Self::Server(url) => {
+                let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+                let rest = rest.split('?').next().unwrap_or_default();
+                let (user, host) = rest.rsplit_once('@').unwrap_or(("", rest));
+                let user = user.split(':').next().unwrap_or_default();
+                let at = if user.is_empty() { "" } else { "@" };
+                write!(formatter, "{scheme}://{user}{at}{host}")
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{self}")
+    }
+}
+
+/// The places of values in a statement that inserts many rows: `($1, $2), ($3, $4)`.
+pub(crate) fn places(rows: usize, columns: usize) -> String {
+    let row = |row: usize| {
+        let places: Vec<_> = (1..=columns).map(|column| format!("${}", row * columns + column)).collect();
+        format!("({})", places.join(", "))
+    };
+    (0..rows).map(row).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_has_no_password() {
+        let shown = |text: &str| Database::from(text.to_owned()).to_string();
+        assert_eq!(
+            shown("postgres://gate:s3cret@db.example:5432/c?sslmode=require"),
+            "postgres://gate@db.example:5432/c"
+        );
+        assert_eq!(shown("postgres:///c?host=/run/pg"), "postgres:///c");
+        assert_eq!(shown("state/concordat.db"), "state/concordat.db");
+    }
+
+    #[test]
+    fn a_file_is_named_with_every_character() {
+        let database = Database::File(PathBuf::from("/tmp/a b?c#d%.db"));
+        assert_eq!(database.url(Access::Look), "sqlite:///tmp/a%20b%3Fc%23d%25.db?mode=ro");
+    }
+
+    #[test]
+    fn values_have_places() {
+        assert_eq!(places(2, 3), "($1, $2, $3), ($4, $5, $6)");
+    }
+}

@@ -1,0 +1,101 @@
+//! Who is using a database. A file is used by one process, which locks a file beside it. A server is used by any number of
+//! gateways at once, or by one command that replaces keys: an advisory lock, shared by the first and exclusive for the
+//! second, which ends with its connection.
+
+use std::{
+    fs::{File, OpenOptions},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use sqlx::{AnyConnection, Connection as _};
+use tokio::sync::Mutex;
+
+use crate::{BEAT_EVERY, Database, Store, StoreError, lookup, signing_keys};
+
+/// What the advisory lock is called, in the database of its connection.
+const LOCK: i64 = 0x636f_6e63_6f72_6461;
+
+/// That a process uses a database, for as long as this lives.
+pub(crate) enum Presence {
+    /// Holds the lock beside a file.
+    File(#[expect(dead_code, reason = "held, not read")] File),
+    /// Holds the server's lock.
+    Server {
+        /// The connection that holds it.
+        connection: Mutex<AnyConnection>,
+        /// Whether the lock may have been lost since.
+        is_lost: Arc<AtomicBool>,
+    },
+}
+
+impl Presence {
+    /// Takes the lock.
+    pub(crate) async fn of(
+        database: &Database,
+        is_alone: bool,
+        is_lost: Arc<AtomicBool>,
+    ) -> Result<Self, StoreError> {
+        match database {
+            Database::File(file) => Ok(Self::File(lock(file)?)),
+            Database::Server(_) => {
+                let connection = take(database, is_alone).await?;
+                if is_alone {
+                    // A gateway whose lock ended with a restart of the server notices within a beat, and stops.
+                    tokio::time::sleep(BEAT_EVERY * 2).await;
+                }
+                Ok(Self::Server { connection: Mutex::new(connection), is_lost })
+            }
+        }
+    }
+}
+
+impl Store {
+    /// Makes sure that no command has the database for itself, and that none had since this was last made sure. Until it is,
+    /// nothing is written.
+    ///
+    /// # Errors
+    /// [`StoreError`] when a command has it, has replaced a key, or the server does not answer.
+    pub async fn stay(&self) -> Result<(), StoreError> {
+        let Presence::Server { connection, is_lost } = &*self.presence else { return Ok(()) };
+        let mut connection = connection.lock().await;
+        if connection.ping().await.is_ok() && !is_lost.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        is_lost.store(true, Ordering::SeqCst);
+        *connection = take(&self.database, false).await?;
+        lookup::check(&self.writing, &self.lookup_key).await?;
+        self.wrapping_keys.check(&self.readers).await?;
+        signing_keys::check(&self.readers, &self.signing_keys).await?;
+        is_lost.store(false, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+pub(crate) fn lock(database: &Path) -> Result<File, StoreError> {
+    let path = database.with_extension("lock");
+    let failed = |source| StoreError::File { path: path.display().to_string(), source };
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+    file.try_lock().map_err(|_| in_use(&database.display()))?;
+    Ok(file)
+}
+
+async fn take(database: &Database, is_alone: bool) -> Result<AnyConnection, StoreError> {
+    let mut connection = database.connect_once().await?;
+    let statement = if is_alone {
+        "SELECT CASE WHEN pg_try_advisory_lock($1) THEN 1 ELSE 0 END"
+    } else {
+        "SELECT CASE WHEN pg_try_advisory_lock_shared($1) THEN 1 ELSE 0 END"
+    };
+    let taken: i32 = sqlx::query_scalar(statement).bind(LOCK).fetch_one(&mut connection).await?;
+    if taken == 1 { Ok(connection) } else { Err(in_use(database)) }
+}
+
+fn in_use(database: &dyn std::fmt::Display) -> StoreError {
+    StoreError::Unsafe(format!(
+        "another process is using {database}; stop it first: one process alone may write a file, and gateways of a server may not run while keys are replaced"
+    ))
+}

@@ -1,0 +1,251 @@
+//! Several gateways over one PostgreSQL server: one ledger, and what was taken back counts at every one of them from the next
+//! request on.
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use acceptance::{Replica, Server, World};
+use gateway::clock::Clock as _;
+use ledger::entry::Body;
+use tokio::sync::Mutex;
+
+const PEOPLE: [&str; 4] = ["SWR-2041", "SWR-2042", "SWR-2045", "SWR-2046"];
+const ROUNDS: u64 = 6;
+const ASKING: usize = 6;
+const QUESTIONS: usize = 10;
+
+/// Decisions whose records arrived.
+type Received = Arc<Mutex<Vec<String>>>;
+
+async fn three(world: &World) -> Vec<Replica> {
+    let mut replicas = Vec::new();
+    for number in 1..=3 {
+        replicas.push(world.replica(number).await);
+    }
+    replicas
+}
+
+/// One person: a consent is recorded at one gateway, asked about at all of them, taken back at another in the middle.
+/// Whatever was asked after that was acknowledged brings no record.
+async fn person(
+    world: Arc<World>,
+    ports: Vec<u16>,
+    who: usize,
+    received: Received,
+    refused_after: Arc<AtomicU64>,
+) {
+    let reference = PEOPLE[who];
+    let (council, fire) = (world.client("council"), world.client("fire"));
+    for round in 0..ROUNDS {
+        let at = |step: u64| ports[usize::try_from(round + step).unwrap() % ports.len()];
+        // Each consent is younger than the withdrawal before it.
+        world.clock.advance_s(1);
+        let mut consent = world.consent(reference);
+        let given_at = world.clock.now().to_string();
+        consent.body.as_mut().unwrap()["given_at"] = given_at.into();
+        world.clock.advance_s(1);
+        let given = world.send_to(&council, at(0), &consent).await.unwrap();
+        assert_eq!(given.status, 201, "{given:?}");
+        let path = format!("/v1/consents/{}/withdraw", given.body["id"].as_str().unwrap());
+        let withdrawn = Arc::new(AtomicBool::new(false));
+        let came = Arc::new(AtomicU64::new(0));
+        let asking = (0..ASKING).map(|number| {
+            let (world, fire, ports) = (world.clone(), fire.clone(), ports.clone());
+            let (received, withdrawn, refused_after) =
+                (received.clone(), withdrawn.clone(), refused_after.clone());
+            let came = came.clone();
+            tokio::spawn(async move {
+                for question in 0..QUESTIONS {
+                    let port = ports[(number + question) % ports.len()];
+                    let is_withdrawn = withdrawn.load(Ordering::SeqCst);
+                    let answer = world.send_to(&fire, port, &world.referral(reference)).await.unwrap();
+                    if answer.status == 200 {
+                        assert!(
+                            !is_withdrawn,
+                            "a record came for a question that was asked after the withdrawal"
+                        );
+                        let decision = answer.body["receipt"]["decision_id"].as_str().unwrap();
+                        received.lock().await.push(decision.to_owned());
+                        came.fetch_add(1, Ordering::SeqCst);
+                    } else {
+                        assert_eq!(answer.status, 404, "{answer:?}");
+                        refused_after.fetch_add(u64::from(is_withdrawn), Ordering::SeqCst);
+                    }
+                }
+            })
+        });
+        let asking: Vec<_> = asking.collect();
+        while came.load(Ordering::SeqCst) < 3 + 4 * round {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        let withdraw = world.bare("council", "POST", &path, "safe-and-well-referral");
+        assert_eq!(world.send_to(&council, at(1), &withdraw).await.unwrap().status, 200);
+        withdrawn.store(true, Ordering::SeqCst);
+        for one in asking {
+            one.await.unwrap();
+        }
+    }
+}
+
+/// Everything that a client received is in the ledger as released, and no question is open.
+async fn check(world: &World, received: &[String]) {
+    let report = world.verify().await; // order rules: no release after a withdrawal
+    assert!(report.open_intents.is_empty(), "{:?}", report.open_intents);
+    let entries = world.entries().await;
+    let released: HashSet<_> = entries
+        .iter()
+        .filter_map(|entry| match &entry.body {
+            Body::Release { decision_id, .. } => Some(decision_id.as_str()),
+            _ => None,
+        })
+        .collect();
+    assert!(
+        received.iter().all(|decision| released.contains(decision.as_str())),
+        "a record without its release"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_withdrawal_counts_at_every_replica_from_the_next_request_on() {
+    let server = Server::start(&[]).await;
+    let world = Arc::new(World::on(&server.url).await);
+    let replicas = three(&world).await;
+    let ports: Vec<u16> = replicas.iter().map(|replica| replica.port).collect();
+    let (received, refused_after) = (Received::default(), Arc::new(AtomicU64::new(0)));
+    let people = (0..PEOPLE.len()).map(|who| {
+        tokio::spawn(person(world.clone(), ports.clone(), who, received.clone(), refused_after.clone()))
+    });
+    for person in people.collect::<Vec<_>>() {
+        person.await.unwrap();
+    }
+    let received = received.lock().await;
+    assert!(received.len() > 50, "only {} records came, so that little was shown", received.len());
+    assert!(refused_after.load(Ordering::SeqCst) > 50, "little was asked after a withdrawal");
+    check(&world, &received).await;
+    for replica in replicas {
+        replica.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suspension_counts_at_every_replica_from_the_next_request_on() {
+    let server = Server::start(&[]).await;
+    let world = World::on(&server.url).await;
+    let replicas = three(&world).await;
+    let (council, fire) = (world.client("council"), world.client("fire"));
+    world.send_to(&council, replicas[0].port, &world.consent(PEOPLE[0])).await.unwrap();
+    let agreement = world.folder.path().join("policies/agreements/gm-safe-and-well-referral.toml");
+    let text = std::fs::read_to_string(&agreement).unwrap();
+    let suspended = text.replace("status = \"active\"", "status = \"suspended\"");
+    for round in 0..4_usize {
+        for replica in &replicas {
+            let answer = world.send_to(&fire, replica.port, &world.referral(PEOPLE[0])).await.unwrap();
+            assert_eq!(answer.status, 200, "round {round}: {answer:?}");
+        }
+        // Put in force at one, which alone reads its folder again.
+        let at = &replicas[round % 3];
+        std::fs::write(&agreement, &suspended).unwrap();
+        gateway::serve::reload_policies(&at.app, &world.settings.policies).await;
+        for replica in &replicas {
+            let answer = world.send_to(&fire, replica.port, &world.referral(PEOPLE[0])).await.unwrap();
+            assert_eq!(answer.status, 403, "round {round}: {answer:?}");
+        }
+        std::fs::write(&agreement, &text).unwrap();
+        gateway::serve::reload_policies(&at.app, &world.settings.policies).await;
+    }
+    check(&world, &[]).await;
+    for replica in replicas {
+        replica.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_dead_replica_left_open_is_closed_by_the_others() {
+    let server = Server::start(&[]).await;
+    let world = World::on(&server.url).await;
+    let replica = world.replica(1).await;
+    let (council, fire) = (world.client("council"), world.client("fire"));
+    world.send_to(&council, replica.port, &world.consent("FAULT-PAUSING")).await.unwrap();
+    let asked = world.asked["council"].asked().len();
+    let (port, question) = (replica.port, world.referral("FAULT-PAUSING"));
+    let asking = async {
+        let _ = tokio::time::timeout(Duration::from_secs(1), world.send_to(&fire, port, &question)).await;
+    };
+    let dying = async {
+        while world.asked["council"].asked().len() == asked {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        replica.die().await;
+    };
+    tokio::join!(asking, dying);
+    assert_eq!(world.verify().await.open_intents.len(), 1);
+    let mut open = 1;
+    for _ in 0..60 {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        open = world.verify().await.open_intents.len();
+        if open == 0 {
+            break;
+        }
+    }
+    assert_eq!(open, 0, "nobody closed it");
+    let closure = world.entries().await.into_iter().rev().find_map(|entry| match entry.body {
+        Body::Closure { outcome, reasons, .. } => Some((outcome, reasons)),
+        _ => None,
+    });
+    assert_eq!(closure, Some(("indeterminate".to_owned(), vec!["process-ended".to_owned()])));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_server_is_away_nothing_is_answered_and_afterwards_everything() {
+    let server = Server::start(&[]).await;
+    let world = World::on(&server.url).await;
+    let fire = world.client("fire");
+    let port = world.settings.listen.port();
+    let ask = async || world.send_to(&fire, port, &world.prevention("9732110317")).await.unwrap();
+    assert_eq!(ask().await.status, 200);
+    server.stop("immediate");
+    let away = ask().await;
+    assert_eq!((away.status.as_u16(), away.code()), (503, "ledger-unavailable"), "{away:?}");
+    let ready = reqwest::get(format!("https://localhost:{port}/readyz")).await;
+    assert!(ready.is_err(), "a certificate is needed there");
+    server.again();
+    let mut back = ask().await;
+    for _ in 0..40 {
+        if back.status == 200 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        back = ask().await;
+    }
+    assert_eq!(back.status, 200, "without a restart: {back:?}");
+    check(&world, &[back.body["receipt"]["decision_id"].as_str().unwrap().to_owned()]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_can_lose_entries_is_refused() {
+    for setting in ["fsync=off", "full_page_writes=off"] {
+        let server = Server::start(&[setting]).await;
+        let folder = tempfile::tempdir().unwrap();
+        let database = store::scratch::on(&server.url, folder.path()).await;
+        let settings = store::Settings {
+            database,
+            checkpoint_copy: folder.path().join("checkpoint.txt"),
+            origin: "ledger.example/refused".to_owned(),
+            signing_seeds: zeroize::Zeroizing::new(vec![[5; 32]]),
+            lookup_key: store::LookupKey::new([6; 32]),
+            wrapping_keys: store::WrappingKeys::new(vec![[8; 32]]),
+            archived: None,
+            queue_max: 16,
+            readers_max: 1,
+        };
+        let said =
+            store::Store::open(settings, acceptance::NOW.parse().unwrap()).await.unwrap_err().to_string();
+        assert!(said.contains(&setting.replace('=', " = ")), "{said}");
+    }
+}

@@ -32,6 +32,9 @@ pub struct InForce {
     pub revision: i64,
 }
 
+/// How many requests that take something back are worked on at once, beside all others.
+const RESERVED: usize = 64;
+
 /// Bounds on requests.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestLimits {
@@ -64,7 +67,7 @@ pub struct App {
     /// The store.
     pub store: Store,
     /// The record holders.
-    pub connectors: Connectors,
+    pub connectors: ArcSwap<Connectors>,
     /// Who may call.
     pub authenticator: Authenticator,
     /// The time.
@@ -91,6 +94,11 @@ pub struct App {
     pub(crate) following: Mutex<()>,
     leads: AtomicBool,
     pub(crate) places: Arc<Semaphore>,
+    /// For taking consents back and for objecting, which is never turned away for other people's requests.
+    pub(crate) reserved: Arc<Semaphore>,
+    draining: AtomicBool,
+    /// Whether the database's clock agrees.
+    agrees: AtomicBool,
 }
 
 /// What an [`App`] is made of.
@@ -126,12 +134,13 @@ impl App {
             archiving,
         } = parts;
         let places = Arc::new(Semaphore::new(limits.requests_max));
+        let reserved = Arc::new(Semaphore::new(RESERVED));
         let policies = ArcSwap::from_pointee(policies);
         let (evaluator, delivering) = (Evaluator::default(), Mutex::new(()));
         let leads = AtomicBool::new(!store.is_shared());
         Self {
             store,
-            connectors,
+            connectors: ArcSwap::from_pointee(connectors),
             authenticator,
             clock,
             entropy,
@@ -147,12 +156,35 @@ impl App {
             following: Mutex::new(()),
             leads,
             places,
+            reserved,
+            draining: AtomicBool::new(false),
+            agrees: AtomicBool::new(true),
         }
     }
 
     /// Whether the time can be believed: the clock was not set while the process ran, and is not behind the ledger's.
     pub fn is_clock_steady(&self) -> bool {
-        self.clock.is_steady() && self.store.latest().duration_since(self.clock.now()) <= SET_MAX
+        self.clock.is_steady()
+            && self.agrees.load(Ordering::Relaxed)
+            && self.store.latest().duration_since(self.clock.now()) <= SET_MAX
+    }
+
+    /// Compares the clock with the database's, which all replicas share.
+    pub(crate) fn compare_clock(&self, database: jiff::Timestamp) {
+        let agrees = self.clock.is_near(database);
+        if self.agrees.swap(agrees, Ordering::Relaxed) != agrees {
+            tracing::error!(agrees, %database, "this machine's clock beside the database's");
+        }
+    }
+
+    /// Whether the process is about to stop: whoever asks is sent elsewhere from now on.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Says that the process is about to stop.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
     }
 
     /// Whether this is the replica that does what only one has to do.

@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use ledger::entry::Actor;
 use sharing::{AgreementId, OrganisationId, PurposeClass, SystemId};
@@ -297,7 +298,7 @@ impl CallerError {
 /// Authenticates requests against the registrations.
 pub struct Authenticator {
     /// The registrations.
-    pub registry: Registry,
+    pub registry: ArcSwap<Registry>,
     /// The one audience of access tokens and contexts.
     pub audience: String,
     /// The gateway's own address, without a slash at its end.
@@ -329,7 +330,7 @@ impl Authenticator {
         now: Timestamp,
     ) -> Result<(Caller, Context), CallerError> {
         let certificate = peer.fingerprint.to_hex();
-        let system = self.registry.system_of(&peer.fingerprint).cloned();
+        let system = self.registry.load().system_of(&peer.fingerprint).cloned();
         let of =
             system.as_ref().map(|system| (system.settings.id.clone(), system.settings.organisation.clone()));
         let refuse = |fault| CallerError { fault, certificate: certificate.clone(), system: of.clone() };

@@ -13,6 +13,11 @@ pub trait Clock: Send + Sync {
     fn is_steady(&self) -> bool {
         true
     }
+
+    /// Whether another clock, which others go by, shows about the same.
+    fn is_near(&self, other: Timestamp) -> bool {
+        self.now().duration_since(other).abs() <= SET_MAX
+    }
 }
 
 /// By how much the clock may be set before nothing is decided by it. Consents, agreements and tokens end by the clock.

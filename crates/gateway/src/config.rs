@@ -10,6 +10,7 @@ use std::{
 
 use serde::Deserialize;
 use sharing::{OrganisationId, identifier::ProviderId};
+use tokio::net::TcpListener;
 
 use crate::{
     app::RequestLimits,
@@ -96,6 +97,8 @@ pub struct LimitSettings {
     pub handshake_timeout_ms: u64,
     pub header_read_timeout_ms: u64,
     pub connection_max_age_s: u64,
+    /// How long requests are taken after being told to stop, so that load balancers notice.
+    pub drain_notice_s: u64,
     pub drain_timeout_s: u64,
 }
 
@@ -110,6 +113,7 @@ impl Default for LimitSettings {
             handshake_timeout_ms: 5_000,
             header_read_timeout_ms: 5_000,
             connection_max_age_s: 300,
+            drain_notice_s: 0,
             drain_timeout_s: 30,
         }
     }
@@ -265,6 +269,22 @@ pub enum ConfigError {
 pub fn default_path() -> PathBuf {
     std::env::var_os("CONCORDAT_CONFIG")
         .map_or_else(|| PathBuf::from("/etc/concordat/concordat.toml"), PathBuf::from)
+}
+
+/// The sockets that a service manager has opened for this process (`LISTEN_FDS`, sd_listen_fds(3)): for partners, and for
+/// probes if there is a second.
+///
+/// # Errors
+/// When what was passed is not a listening socket.
+pub fn passed_sockets() -> std::io::Result<(Option<TcpListener>, Option<TcpListener>)> {
+    let mut passed = listenfd::ListenFd::from_env();
+    let mut take = |index| {
+        let socket = if index < passed.len() { passed.take_tcp_listener(index)? } else { None };
+        socket
+            .map(|socket| socket.set_nonblocking(true).and_then(|()| TcpListener::from_std(socket)))
+            .transpose()
+    };
+    Ok((take(0)?, take(1)?))
 }
 
 /// Who runs a command, as the operating system's session says: `LOGNAME`, or `USER`.

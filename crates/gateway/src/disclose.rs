@@ -271,7 +271,7 @@ impl Walk<'_> {
             None => Problem::NoRecordAvailable,
             Some(provider) => {
                 let request_id = clock::uuid(self.app.entropy.as_ref());
-                match self.app.connectors.ask_decoy(provider, &denial, &request_id).await {
+                match self.app.connectors.load_full().ask_decoy(provider, &denial, &request_id).await {
                     Ok(()) | Err(connectors::FetchFault::NotFound) => {
                         match self.as_if_checked(provider).await {
                             Ok(()) => {
@@ -318,7 +318,7 @@ impl Walk<'_> {
         };
         let request_id = clock::uuid(self.app.entropy.as_ref());
         failpoint::at("intent-recorded");
-        let fetched = self.app.connectors.fetch(provider, &permit, &request_id).await;
+        let fetched = self.app.connectors.load_full().fetch(provider, &permit, &request_id).await;
         failpoint::at("record-fetched");
         let outcome = match fetched {
             Ok(fetched) => match permit.examine(provider, &fetched.body) {
@@ -363,7 +363,7 @@ impl Walk<'_> {
             );
         };
         let request_id = clock::uuid(self.app.entropy.as_ref());
-        let marking = match self.app.connectors.ask_restriction(by, &check, &request_id).await {
+        let marking = match self.app.connectors.load_full().ask_restriction(by, &check, &request_id).await {
             Ok(fetched) => match check.read(by, &fetched.body) {
                 Ok(marking) => marking,
                 Err(fault) => return Err(self.unusable(fault, by.id()).await),
@@ -382,7 +382,7 @@ impl Walk<'_> {
         let by = provider.subject.restriction_check.as_ref();
         let Some(by) = by.and_then(|by| self.policies.set.provider(by.get_ref())) else { return Ok(()) };
         let request_id = clock::uuid(self.app.entropy.as_ref());
-        match self.app.connectors.ask_any_decoy(by, &request_id).await {
+        match self.app.connectors.load_full().ask_any_decoy(by, &request_id).await {
             Err(_) if self.ask.question.break_glass.is_some() => Ok(()),
             asked => asked,
         }

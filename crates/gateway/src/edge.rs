@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use axum::{
     body::Body,
     extract::{MatchedPath, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header, request::Parts},
     middleware::Next,
     response::Response,
 };
@@ -65,6 +65,14 @@ fn plain_id(headers: &HeaderMap) -> Option<String> {
     is_plain.then(|| text.to_owned())
 }
 
+/// Whether a request takes back what was allowed. Such requests have places of their own, so that no flood of questions
+/// keeps somebody's withdrawal waiting.
+fn takes_back(method: &Method, route: &str) -> bool {
+    let ways =
+        ["/v1/consents/{id}/withdraw", "/v1/consents/{id}/status", "/v1/objections", "/fhir/Consent/{id}"];
+    (*method == Method::POST || *method == Method::PUT) && ways.contains(&route)
+}
+
 /// The outermost layer: a bound on requests and on their time, and the headers that every answer has.
 pub async fn admit(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let face = face_of(request.uri().path());
@@ -77,7 +85,8 @@ pub async fn admit(State(app): State<Arc<App>>, request: Request, next: Next) ->
     let span = tracing::info_span!("request", method = %request.method(), route = &route, status = tracing::field::Empty);
     let correlation = uuid_header(request.headers(), "x-correlation-id");
     let refuse = |problem: Problem| Refusal::from(problem).into_response(face, id.as_deref());
-    let mut response = match app.places.clone().try_acquire_owned() {
+    let places = if takes_back(request.method(), &route) { &app.reserved } else { &app.places };
+    let mut response = match places.clone().try_acquire_owned() {
         Err(_) => refuse(Problem::Overloaded),
         Ok(_place) => {
             let answer = async {
@@ -97,7 +106,12 @@ pub async fn admit(State(app): State<Arc<App>>, request: Request, next: Next) ->
     };
     span.record("status", response.status().as_u16());
     span.in_scope(|| tracing::info!(status = response.status().as_u16(), request_id = id, "answered"));
+    let is_http1 = response.version() < Version::HTTP_2;
     let headers = response.headers_mut();
+    if app.is_draining() && is_http1 {
+        // The caller's next request goes over a connection to somebody else.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let mirrored_id = any_id.or(id);
@@ -225,7 +239,7 @@ impl Shown {
 /// The [`Refusal`] to answer with; it has been recorded.
 pub async fn known_system(app: &App, shown: Shown) -> Result<Arc<System>, Refusal> {
     let Some(peer) = shown.peer else { return Err(Problem::Internal.into()) };
-    let fault = match app.authenticator.registry.system_of(&peer.fingerprint) {
+    let fault = match app.authenticator.registry.load().system_of(&peer.fingerprint) {
         _ if app.clock.now().as_second() > peer.not_after_s => CallerFault::CertificateExpired,
         Some(system) => return Ok(system.clone()),
         None => CallerFault::CertificateNotRegistered,

@@ -34,6 +34,9 @@ pub async fn follow(app: Arc<App>, stop: CancellationToken) {
 
 async fn beat(app: &App, watch: &mut store::Watch) -> Result<(), store::StoreError> {
     app.store.stay().await?;
+    if let Some(now) = app.store.now().await? {
+        app.compare_clock(now);
+    }
     app.store.beat().await?;
     let closed = app.store.close_for_silent(watch, Instant::now(), app.clock.now()).await?;
     if closed > 0 {

@@ -63,11 +63,19 @@ pub async fn build(
             system.organisation
         );
     }
-    let registry = Registry::load(settings.systems.clone(), settings.issuers.clone()).await?;
+    let registry = ArcSwap::from_pointee(registry(settings).await?);
     anyhow::ensure!(clock.is_steady(), "the clock was set while the gateway came up; start it again");
     let store = Store::open(store_settings(settings)?, clock.now()).await?;
     if store.closed_at_start() > 0 {
         tracing::warn!(count = store.closed_at_start(), "questions that a crash had left open were closed");
+    }
+    if let Some(shared) = store.now().await?
+        && !clock.is_near(shared)
+    {
+        anyhow::bail!(
+            "this machine's clock shows {} and the database's {shared}: set it right (NTP), then start again",
+            clock.now()
+        );
     }
     let in_force = policies::begin(&store, set, clock.as_ref()).await?;
     let authenticator = Authenticator {
@@ -128,6 +136,10 @@ fn trail_file(database: &Path) -> std::path::PathBuf {
     let mut name = database.as_os_str().to_owned();
     name.push(".trail");
     name.into()
+}
+
+async fn registry(settings: &Settings) -> anyhow::Result<Registry> {
+    Ok(Registry::load(settings.systems.clone(), settings.issuers.clone()).await?)
 }
 
 fn connectors(settings: &Settings) -> anyhow::Result<Connectors> {
@@ -200,9 +212,19 @@ fn mailer(smtp: &SmtpSettings) -> anyhow::Result<Mailer> {
 /// # Errors
 /// When an address or a certificate cannot be used.
 pub async fn serve(settings: &Settings, app: Arc<App>, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let listener =
-        TcpListener::bind(settings.listen).await.with_context(|| in_use(settings.listen.port()))?;
-    serve_on(listener, settings, app, shutdown).await
+    let (partners, probes) = config::passed_sockets().context("the sockets passed by the service manager")?;
+    let listener = match partners {
+        Some(listener) => listener,
+        None => TcpListener::bind(settings.listen).await.with_context(|| in_use(settings.listen.port()))?,
+    };
+    let probes = match (probes, settings.probe_listen) {
+        (Some(listener), _) => Some(listener),
+        (None, Some(address)) => {
+            Some(TcpListener::bind(address).await.with_context(|| in_use(address.port()))?)
+        }
+        (None, None) => None,
+    };
+    serve_with(listener, probes, settings, app, shutdown).await
 }
 
 /// As [`serve`], on a socket that is bound already.
@@ -215,6 +237,18 @@ pub async fn serve_on(
     app: Arc<App>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
+    serve_with(listener, None, settings, app, shutdown).await
+}
+
+async fn serve_with(
+    listener: TcpListener,
+    probes: Option<TcpListener>,
+    settings: &Settings,
+    app: Arc<App>,
+    told: CancellationToken,
+) -> anyhow::Result<()> {
+    // What goes on beside the requests goes on until the last of them has its answer.
+    let shutdown = CancellationToken::new();
     let config = server_tls(&settings.tls)?;
     let current = Arc::new(ArcSwap::new(config));
     let (refusals, heard) = mpsc::channel(1_024);
@@ -241,12 +275,18 @@ pub async fn serve_on(
     let replica = tokio::spawn(replicas::follow(app.clone(), shutdown.clone()));
     let witnesses = tokio::spawn(witnessed::watch(app.clone(), shutdown.clone()));
     let indexer = tokio::spawn(keep_trail(app.clone(), shutdown.clone()));
-    let probes = settings.probe_listen.map(|address| probe(address, app.clone(), shutdown.clone()));
-    let probes = probes.map(tokio::spawn);
+    let probes = probes.map(|listener| tokio::spawn(probe(listener, app.clone(), shutdown.clone())));
     tracing::info!(address = %listener.local_addr()?, "serving");
     let router = routes::router(app.clone());
-    listener::serve(listener, current, router, settings.limits.connections(), refused, shutdown.clone())
-        .await;
+    let closing = CancellationToken::new();
+    tokio::spawn(drain(
+        app.clone(),
+        told,
+        closing.clone(),
+        Duration::from_secs(settings.limits.drain_notice_s),
+    ));
+    tell_manager(sd_notify::NotifyState::Ready);
+    listener::serve(listener, current, router, settings.limits.connections(), refused, closing).await;
     shutdown.cancel();
     recorder.await?;
     reloader.await?;
@@ -317,7 +357,7 @@ async fn record_refused_handshakes(app: Arc<App>, mut heard: mpsc::Receiver<Hand
     }
 }
 
-/// SIGHUP: policies and certificates are read again. What is not in order changes nothing.
+/// SIGHUP: policies, certificates and partners' keys are read again. What is not in order changes nothing.
 async fn reload_on_hangup(
     app: Arc<App>,
     settings: Settings,
@@ -336,6 +376,14 @@ async fn reload_on_hangup(
         match server_tls(&settings.tls) {
             Ok(config) => tls.store(config),
             Err(error) => tracing::error!(%error, "the certificates stay as they were"),
+        }
+        match registry(&settings).await {
+            Ok(registry) => app.authenticator.registry.store(Arc::new(registry)),
+            Err(error) => tracing::error!(%error, "the partners' keys stay as they were"),
+        }
+        match connectors(&settings) {
+            Ok(connectors) => app.connectors.store(Arc::new(connectors)),
+            Err(error) => tracing::error!(%error, "what record holders are shown stays as it was"),
         }
     }
 }
@@ -362,12 +410,24 @@ pub async fn reload_policies(app: &App, folder: &Path) {
     }
 }
 
-async fn probe(
-    address: std::net::SocketAddr,
-    app: Arc<App>,
-    shutdown: CancellationToken,
-) -> anyhow::Result<()> {
-    let listener = TcpListener::bind(address).await.with_context(|| in_use(address.port()))?;
+/// Told to stop, `/readyz` fails at once, and requests are taken for a while longer.
+async fn drain(app: Arc<App>, told: CancellationToken, closing: CancellationToken, notice: Duration) {
+    told.cancelled().await;
+    app.drain();
+    tell_manager(sd_notify::NotifyState::Stopping);
+    tracing::info!(notice_s = notice.as_secs(), "told to stop: requests are finished, and no more are taken");
+    tokio::time::sleep(notice).await;
+    closing.cancel();
+}
+
+/// Says to the service manager, if there is one, how things are (sd_notify(3)).
+fn tell_manager(state: sd_notify::NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "the service manager could not be told");
+    }
+}
+
+async fn probe(listener: TcpListener, app: Arc<App>, shutdown: CancellationToken) -> anyhow::Result<()> {
     let stop = async move { shutdown.cancelled().await };
     axum::serve(listener, routes::probes(app)).with_graceful_shutdown(stop).await?;
     Ok(())

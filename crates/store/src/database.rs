@@ -46,6 +46,9 @@ const POSTGRES_VERSION_MIN: i64 = 150_000;
 /// How long a connection is waited for.
 const ACQUIRE_MAX: Duration = Duration::from_secs(5);
 
+/// What the advisory lock of a server's database is called.
+const LOCK: i64 = 0x636f_6e63_6f72_6461;
+
 /// A writer that is stopped in the middle of a transaction holds the ledger's head no longer than this; nobody waits longer
 /// for it; and nothing here takes long.
 const SERVER_LIMITS: &str = "SET lock_timeout = '15s'; SET idle_in_transaction_session_timeout = '10s';
@@ -138,10 +141,26 @@ impl Database {
         Ok(options.connect(&self.url(access)).await?)
     }
 
-    /// A connection of its own, outside of every pool.
-    pub(crate) async fn connect_once(&self) -> Result<AnyConnection, StoreError> {
+    /// A connection of its own that holds a server's advisory lock, alone or with others; `None` when it is taken.
+    pub(crate) async fn lock_server(&self, is_alone: bool) -> Result<Option<AnyConnection>, StoreError> {
         sqlx::any::install_default_drivers();
-        Ok(AnyConnection::connect(&self.url(Access::Read)).await?)
+        let mut connection = AnyConnection::connect(&self.url(Access::Read)).await?;
+        let statement = if is_alone {
+            "SELECT CASE WHEN pg_try_advisory_lock($1) THEN 1 ELSE 0 END"
+        } else {
+            "SELECT CASE WHEN pg_try_advisory_lock_shared($1) THEN 1 ELSE 0 END"
+        };
+        let taken: i32 = sqlx::query_scalar(statement).bind(LOCK).fetch_one(&mut connection).await?;
+        Ok((taken == 1).then_some(connection))
+    }
+
+    /// A server's time, in microseconds since 1970. A file has none.
+    pub(crate) async fn now_us(&self, pool: &AnyPool) -> Result<Option<i64>, StoreError> {
+        if !self.is_shared() {
+            return Ok(None);
+        }
+        let statement = "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)";
+        Ok(Some(sqlx::query_scalar(statement).fetch_one(pool).await?))
     }
 
     /// That what is acknowledged stays, as far as the database can be asked.

@@ -16,9 +16,6 @@ use tokio::sync::Mutex;
 
 use crate::{BEAT_EVERY, Database, Store, StoreError, lookup, signing_keys};
 
-/// What the advisory lock is called, in the database of its connection.
-const LOCK: i64 = 0x636f_6e63_6f72_6461;
-
 /// That a process uses a database, for as long as this lives.
 pub(crate) enum Presence {
     /// Holds the lock beside a file.
@@ -84,14 +81,7 @@ pub(crate) fn lock(database: &Path) -> Result<File, StoreError> {
 }
 
 async fn take(database: &Database, is_alone: bool) -> Result<AnyConnection, StoreError> {
-    let mut connection = database.connect_once().await?;
-    let statement = if is_alone {
-        "SELECT CASE WHEN pg_try_advisory_lock($1) THEN 1 ELSE 0 END"
-    } else {
-        "SELECT CASE WHEN pg_try_advisory_lock_shared($1) THEN 1 ELSE 0 END"
-    };
-    let taken: i32 = sqlx::query_scalar(statement).bind(LOCK).fetch_one(&mut connection).await?;
-    if taken == 1 { Ok(connection) } else { Err(in_use(database)) }
+    database.lock_server(is_alone).await?.ok_or_else(|| in_use(database))
 }
 
 fn in_use(database: &dyn std::fmt::Display) -> StoreError {

@@ -41,6 +41,15 @@ impl Store {
         self.database.is_shared()
     }
 
+    /// The server's time. A file has none.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn now(&self) -> Result<Option<Timestamp>, StoreError> {
+        let at_us = self.database.now_us(&self.readers).await?;
+        Ok(at_us.and_then(|at_us| Timestamp::from_microsecond(at_us).ok()))
+    }
+
     /// Says that this replica is there.
     ///
     /// # Errors

@@ -38,6 +38,7 @@ pub async fn healthz() -> Json<Health> {
 pub async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Json<Health>) {
     let database = app.store.head().await.is_ok();
     let mut checks = vec![
+        Check { name: "not-stopping", passed: !app.is_draining() },
         Check { name: "clock-steady", passed: app.is_clock_steady() },
         Check { name: "ledger-writable", passed: app.store.is_writable() },
         Check { name: "database-readable", passed: database },

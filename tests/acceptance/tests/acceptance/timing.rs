@@ -15,7 +15,7 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use acceptance::{Answer, Request, World, answer};
+use acceptance::{Answer, Partners, Request, World, answer};
 use reqwest::StatusCode;
 use upstreams::nhs::Crowd;
 
@@ -31,20 +31,20 @@ const EFFECTS: std::ops::RangeInclusive<f64> = 0.4..=0.6;
 /// One kind of question, with the person asked for each time.
 struct Kind {
     name: &'static str,
-    question: fn(&World, &str) -> Request,
+    question: fn(&Partners, &str) -> Request,
     people: Box<dyn Iterator<Item = String>>,
 }
 
 impl Kind {
     fn of(
         name: &'static str,
-        question: fn(&World, &str) -> Request,
+        question: fn(&Partners, &str) -> Request,
         people: impl Iterator<Item = String> + 'static,
     ) -> Self {
         Self { name, question, people: Box::new(people) }
     }
 
-    fn again(name: &'static str, question: fn(&World, &str) -> Request, person: &'static str) -> Self {
+    fn again(name: &'static str, question: fn(&Partners, &str) -> Request, person: &'static str) -> Self {
         Self::of(name, question, std::iter::repeat(person.to_owned()))
     }
 }
@@ -55,14 +55,14 @@ async fn a_refusal_takes_as_long_as_nobody_the_second_time() {
     assert_eq!(world.send(world.objection("9736363015")).await.status, StatusCode::CREATED);
     compare(
         &world,
-        Kind::again("nobody", World::prevention, "9990000239"),
+        Kind::again("nobody", Partners::prevention, "9990000239"),
         vec![
             // Decided beforehand: a decoy is asked for.
-            Kind::again("objected", World::prevention, "9736363015"),
-            Kind::again("restricted and dead", World::prevention, "9000000025"),
-            Kind::again("dead", World::prevention, "9000000009"),
+            Kind::again("objected", Partners::prevention, "9736363015"),
+            Kind::again("restricted and dead", Partners::prevention, "9000000025"),
+            Kind::again("dead", Partners::prevention, "9000000009"),
             // Read each time, and a whole record.
-            Kind::again("young", World::prevention, "5900046192"),
+            Kind::again("young", Partners::prevention, "5900046192"),
         ],
         // Answered at once: it is about the agreement.
         Kind::again("another purpose", other_purpose, "9990000239"),
@@ -75,11 +75,11 @@ async fn a_refusal_takes_as_long_as_nobody_the_first_time() {
     let world = held().await;
     compare(
         &world,
-        Kind::of("nobody", World::prevention, Crowd::Nobody.numbers()),
+        Kind::of("nobody", Partners::prevention, Crowd::Nobody.numbers()),
         vec![
-            Kind::of("restricted", World::prevention, Crowd::Restricted.numbers()),
-            Kind::of("dead", World::prevention, Crowd::Dead.numbers()),
-            Kind::of("young", World::prevention, Crowd::Young.numbers()),
+            Kind::of("restricted", Partners::prevention, Crowd::Restricted.numbers()),
+            Kind::of("dead", Partners::prevention, Crowd::Dead.numbers()),
+            Kind::of("young", Partners::prevention, Crowd::Young.numbers()),
         ],
         Kind::of("another purpose", other_purpose, Crowd::Nobody.numbers()),
     )
@@ -97,11 +97,11 @@ async fn a_missing_consent_takes_as_long_as_nobody() {
     assert_eq!(world.send(refused).await.status, StatusCode::CREATED);
     compare(
         &world,
-        Kind::again("nobody", World::referral, "SWR-9000"),
+        Kind::again("nobody", Partners::referral, "SWR-9000"),
         vec![
-            Kind::again("no consent", World::referral, "SWR-2043"),
-            Kind::again("consent taken back", World::referral, "SWR-2044"),
-            Kind::again("nobody without consent", World::referral, "SWR-9001"),
+            Kind::again("no consent", Partners::referral, "SWR-2043"),
+            Kind::again("consent taken back", Partners::referral, "SWR-2044"),
+            Kind::again("nobody without consent", Partners::referral, "SWR-9001"),
         ],
         Kind::again(
             "another purpose",
@@ -123,8 +123,8 @@ async fn a_missing_consent_takes_as_long_as_nobody() {
 #[tokio::test]
 async fn a_record_holder_that_takes_longer_for_a_record_is_not_heard() {
     let kinds = || {
-        let nobody = Kind::of("nobody", World::prevention, Crowd::Nobody.numbers());
-        let fetched = Kind::of("fetched", World::prevention, Crowd::Fetched.numbers());
+        let nobody = Kind::of("nobody", Partners::prevention, Crowd::Nobody.numbers());
+        let fetched = Kind::of("fetched", Partners::prevention, Crowd::Fetched.numbers());
         (nobody, vec![fetched], Kind::of("another purpose", other_purpose, Crowd::Nobody.numbers()))
     };
     let (nobody, fetched, at_once) = kinds();
@@ -144,7 +144,7 @@ async fn held_longer() -> World {
     World::with_settings(|settings| settings.limits.no_record_step_ms = 100).await
 }
 
-fn other_purpose(world: &World, number: &str) -> Request {
+fn other_purpose(world: &Partners, number: &str) -> Request {
     world.question("fire", "nhs-pds", "safe-and-well-referral", ("nhs-number", number))
 }
 

@@ -14,9 +14,14 @@ pub trait Clock: Send + Sync {
         true
     }
 
+    /// By how much it may differ from another that others go by; `None` for any.
+    fn skew_max(&self) -> Option<SignedDuration> {
+        Some(SET_MAX)
+    }
+
     /// Whether another clock, which others go by, shows about the same.
     fn is_near(&self, other: Timestamp) -> bool {
-        self.now().duration_since(other).abs() <= SET_MAX
+        self.skew_max().is_none_or(|max| self.now().duration_since(other).abs() <= max)
     }
 }
 

@@ -3,7 +3,10 @@
 //! [`disclose`] reads top to bottom. Every way out of it is recorded in the ledger before it is answered. It may
 //! be dropped at any await (a caller that breaks off): an open intent is then closed by `OpenIntent`.
 
-use std::time::Instant;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Instant,
+};
 
 use jiff::Timestamp;
 use ledger::entry::{AgreementRef, Body, Decided};
@@ -107,7 +110,13 @@ fn stopped(app: &App) -> Option<Problem> {
 
 async fn walk(app: &App, ask: Ask) -> Result<Answer, Refusal> {
     let decision_id = DecisionId::from_random(app.entropy.bits());
-    let walk = Walk { app, ask: &ask, policies: app.policies(), decision_id: decision_id.as_str() };
+    let walk = Walk {
+        app,
+        ask: &ask,
+        policies: app.policies(),
+        decision_id: decision_id.as_str(),
+        has_end: AtomicBool::new(false),
+    };
     for _ in 0..ATTEMPTS_MAX {
         let at = app.clock.now();
         let subject = walk.resolve().await?;
@@ -119,10 +128,12 @@ async fn walk(app: &App, ask: Ask) -> Result<Answer, Refusal> {
         match walk.record_decision(&decision, subject.clone(), &familiar, at).await {
             Err(CommitError::Changed) => {}
             Err(error) => return Err(commit_problem(error).into()),
-            Ok(committed) => {
+            Ok((committed, open)) => {
                 return match decision {
-                    Decision::Permit(permit) => walk.ask_provider(permit, &subject.pseudonym).await,
-                    Decision::Deny(denial) => Err(walk.refuse(denial, &committed, &subject.pseudonym).await),
+                    Decision::Permit(permit) => walk.ask_provider(permit, &subject.pseudonym, open).await,
+                    Decision::Deny(denial) => {
+                        Err(walk.refuse(denial, &committed, &subject.pseudonym, open).await)
+                    }
                     Decision::Refer(_) => Err(walk.refusal(Problem::Referred, &committed)),
                 };
             }
@@ -137,9 +148,28 @@ struct Walk<'a> {
     ask: &'a Ask,
     policies: InForce,
     decision_id: &'a str,
+    /// Whether the end of the question is in the ledger.
+    has_end: AtomicBool,
 }
 
 impl Walk<'_> {
+    /// An open question has its end in the ledger, or gets one as soon as there is somebody to write it.
+    fn settle(&self, open: Option<OpenIntent<'_>>) {
+        let Some(mut open) = open else { return };
+        if self.has_end.load(Ordering::Relaxed) {
+            open.ended();
+        } else {
+            open.why = ("indeterminate", "not-recorded");
+        }
+    }
+
+    /// Commits the end of the question.
+    async fn commit_end(&self, submission: Submission) -> Result<Committed, CommitError> {
+        let committed = self.app.store.commit(submission).await?;
+        self.has_end.store(true, Ordering::Relaxed);
+        Ok(committed)
+    }
+
     async fn resolve(&self) -> Result<Resolved, Refusal> {
         let fresh = Pseudonym::from_random(self.app.entropy.bits());
         let resolved = self.app.store.resolve(&self.ask.question.subject, fresh).await;
@@ -163,7 +193,7 @@ impl Walk<'_> {
         subject: Resolved,
         familiar: &Known,
         at: Timestamp,
-    ) -> Result<Committed, CommitError> {
+    ) -> Result<(Committed, Option<OpenIntent<'_>>), CommitError> {
         let (entry, opens) = match decision {
             Decision::Permit(permit) => (Body::Intent(Box::new(self.decided_permit(permit, &subject))), true),
             Decision::Deny(denial) => {
@@ -199,7 +229,22 @@ impl Walk<'_> {
         if opens {
             submission.changes.push(Change::OpenIntent(self.decision_id.to_owned()));
         }
-        self.app.store.commit(submission).await
+        // From before it is open: the caller may break off while it is being recorded.
+        let open = opens.then(|| OpenIntent {
+            app: self.app,
+            decision_id: Some(self.decision_id.to_owned()),
+            why: ("abandoned", "caller-gone"),
+        });
+        match self.app.store.commit(submission).await {
+            Ok(committed) => Ok((committed, open)),
+            Err(error) => {
+                // Nothing is open, or the writer knows of it.
+                if let Some(open) = open {
+                    open.ended();
+                }
+                Err(error)
+            }
+        }
     }
 
     fn decided(
@@ -262,11 +307,16 @@ impl Walk<'_> {
     /// A refusal about the agreement is answered at once. One about the person goes the way of "no such person":
     /// the record holder is asked for somebody who does not exist, and a second entry is written, even if the
     /// caller breaks off.
-    async fn refuse(&self, denial: Denial, committed: &Committed, subject: &Pseudonym) -> Refusal {
+    async fn refuse(
+        &self,
+        denial: Denial,
+        committed: &Committed,
+        subject: &Pseudonym,
+        open: Option<OpenIntent<'_>>,
+    ) -> Refusal {
         if !denial.depends_on_person() {
             return self.refusal(Problem::Refused(denial.reasons.clone(), told(&denial)), committed);
         }
-        let open = OpenIntent { app: self.app, decision_id: Some(self.decision_id.to_owned()) };
         let problem = match self.policies.set.provider(denial.provider()) {
             None => Problem::NoRecordAvailable,
             Some(provider) => {
@@ -292,7 +342,7 @@ impl Walk<'_> {
         learned.changes.push(Change::CloseIntent(self.decision_id.to_owned()));
         let reasons = denial.reasons.iter().map(|reason| reason.as_str().to_owned()).collect();
         let refusal = self.end("not_released", reasons, learned, problem).await;
-        open.ended();
+        self.settle(open);
         refusal
     }
 
@@ -311,8 +361,12 @@ impl Walk<'_> {
     }
 
     /// Asks the record holder, decides again with what the record says, and releases.
-    async fn ask_provider(&self, permit: Permit, subject: &Pseudonym) -> Result<Answer, Refusal> {
-        let open = OpenIntent { app: self.app, decision_id: Some(self.decision_id.to_owned()) };
+    async fn ask_provider(
+        &self,
+        permit: Permit,
+        subject: &Pseudonym,
+        open: Option<OpenIntent<'_>>,
+    ) -> Result<Answer, Refusal> {
         let Some(provider) = self.policies.set.provider(permit.provider()) else {
             return Err(internal(&"a permit names a record holder that is not in the catalogue").into());
         };
@@ -332,7 +386,7 @@ impl Walk<'_> {
             Err(connectors::FetchFault::NotFound) => Err(self.nobody(provider, subject).await),
             Err(fault) => Err(self.close("provider_fault", &[fault.as_str()], provider_problem(fault)).await),
         };
-        open.ended();
+        self.settle(open);
         outcome
     }
 
@@ -506,7 +560,7 @@ impl Walk<'_> {
         submission.changes = learned.changes;
         submission.changes.extend(self.alerts_of_release(permit, at));
         submission.changes.push(Change::CloseIntent(self.decision_id.to_owned()));
-        self.app.store.commit(submission).await
+        self.commit_end(submission).await
     }
 
     /// How many releases the flow may make on the day of `at`.
@@ -615,7 +669,7 @@ impl Walk<'_> {
         let entry = self.closure(outcome, reasons, observed, linked);
         let mut submission = Submission::of(self.app.clock.now(), vec![entry]);
         submission.changes = changes;
-        match self.app.store.commit(submission).await {
+        match self.commit_end(submission).await {
             Ok(committed) => self.refusal(problem, &committed),
             Err(error) => commit_problem(error).into(),
         }
@@ -668,6 +722,8 @@ fn already_linked(names: &[Pseudonym], state: &SubjectState) -> bool {
 struct OpenIntent<'a> {
     app: &'a App,
     decision_id: Option<String>,
+    /// Outcome and reason of the closure.
+    why: (&'static str, &'static str),
 }
 
 impl OpenIntent<'_> {
@@ -681,8 +737,8 @@ impl Drop for OpenIntent<'_> {
         let Some(decision_id) = self.decision_id.take() else { return };
         let closure = Body::Closure {
             decision_id: decision_id.clone(),
-            outcome: "abandoned".to_owned(),
-            reasons: vec!["caller-gone".to_owned()],
+            outcome: self.why.0.to_owned(),
+            reasons: vec![self.why.1.to_owned()],
             observed: Vec::new(),
             linked: Vec::new(),
         };

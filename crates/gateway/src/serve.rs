@@ -65,7 +65,8 @@ pub async fn build(
     }
     let registry = ArcSwap::from_pointee(registry(settings).await?);
     anyhow::ensure!(clock.is_steady(), "the clock was set while the gateway came up; start it again");
-    let store = Store::open(store_settings(settings)?, clock.now()).await?;
+    let store = store::Settings { skew_max: clock.skew_max(), ..store_settings(settings)? };
+    let store = Store::open(store, clock.now()).await?;
     if store.closed_at_start() > 0 {
         tracing::warn!(count = store.closed_at_start(), "questions that a crash had left open were closed");
     }
@@ -126,6 +127,7 @@ pub fn store_settings(settings: &Settings) -> anyhow::Result<store::Settings> {
         lookup_key: store::LookupKey::chain(config::read_keys(&ledger.lookup_key)?.to_vec()),
         wrapping_keys: store::WrappingKeys::new(config::read_keys(&ledger.wrapping_key)?.to_vec()),
         archived: blocks::source(settings)?,
+        skew_max: SystemClock.skew_max(),
         queue_max: 4_096,
         readers_max: 4,
     })

@@ -250,7 +250,7 @@ async fn decision(pool: &AnyPool, decision_id: &str) -> Result<Vec<StoredLeaf>, 
     Ok(rows.into_iter().map(|(seq, bytes)| StoredLeaf { seq: to_u64(seq), bytes }).collect())
 }
 
-pub(crate) async fn head(pool: &AnyPool) -> Result<Head, StoreError> {
+pub(crate) async fn head(pool: impl Executor<'_, Database = Any>) -> Result<Head, StoreError> {
     let row: Option<(i64, Vec<u8>, String)> =
         sqlx::query_as("SELECT size, root, checkpoint FROM ledger_head WHERE id = 1")
             .fetch_optional(pool)
@@ -269,16 +269,23 @@ pub(crate) async fn last_at(pool: impl Executor<'_, Database = Any>) -> Result<i
 }
 
 /// The head, checked: its signature, its root against the tree, its size against the entries.
-pub(crate) async fn check_head(pool: &AnyPool, verifiers: &[NoteVerifier]) -> Result<Frontier, StoreError> {
-    let head = head(pool).await?;
-    let entries: i64 = sqlx::query_scalar("SELECT count(*) FROM ledger_entry").fetch_one(pool).await?;
+pub(crate) async fn check_head(
+    pool: &AnyPool,
+    database: &Database,
+    verifiers: &[NoteVerifier],
+) -> Result<Frontier, StoreError> {
+    // As they are at one moment: others may be writing.
+    let mut snapshot = pool.begin_with(database.begin_snapshot()).await?;
+    let head = head(&mut *snapshot).await?;
+    let entries: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM ledger_entry").fetch_one(&mut *snapshot).await?;
     if to_u64(entries) != head.size {
         return Err(StoreError::Ledger(format!(
             "the ledger's head says {} entries but there are {entries}; run `concordat audit verify` and restore a backup",
             head.size
         )));
     }
-    let frontier = frontier_at(pool, head.size).await?;
+    let frontier = frontier_at(&mut *snapshot, head.size).await?;
     if head.size > 0 {
         let checkpoint = Checkpoint::open(&head.checkpoint, verifiers).map_err(|error| {
             StoreError::Ledger(format!("the ledger's checkpoint is not signed by this key: {error}; use the key that the ledger was opened with"))

@@ -154,6 +154,17 @@ impl Database {
         Ok((taken == 1).then_some(connection))
     }
 
+    /// Locks the ledger's head by writing it, and says what the server's clock shows (0 for a file, which has none).
+    pub(crate) fn lock_head(&self) -> &'static str {
+        match self {
+            Self::File(_) => "UPDATE ledger_head SET id = id WHERE id = 1 RETURNING size, root, 0",
+            Self::Server(_) => {
+                "UPDATE ledger_head SET id = id WHERE id = 1
+                 RETURNING size, root, CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"
+            }
+        }
+    }
+
     /// A server's time, in microseconds since 1970. A file has none.
     pub(crate) async fn now_us(&self, pool: &AnyPool) -> Result<Option<i64>, StoreError> {
         if !self.is_shared() {

@@ -48,6 +48,8 @@ pub struct Settings {
     pub wrapping_keys: WrappingKeys,
     /// Where leaves are that are not in the database.
     pub archived: Option<Arc<dyn LeafSource>>,
+    /// By how much the time of what is recorded may differ from a server's; `None` for any time.
+    pub skew_max: Option<jiff::SignedDuration>,
     /// How many submissions may wait for the writer.
     pub queue_max: usize,
     /// How many connections read.
@@ -110,7 +112,7 @@ impl Store {
             settings.signing_seeds.iter().map(|seed| NoteSigner::from_seed(&settings.origin, seed)).collect();
         let signing_keys: Arc<[String]> = signers.iter().map(NoteSigner::verifier_key).collect();
         let verifiers = signing_keys::check(&readers, &signing_keys).await?;
-        let frontier = audit::check_head(&readers, &verifiers).await?;
+        let frontier = audit::check_head(&readers, &database, &verifiers).await?;
         check_copy(&settings.checkpoint_copy, &readers, &verifiers, frontier.size()).await?;
         signing_keys::sign_head(&writing, &signers).await?;
         let (commands, queue) = mpsc::channel(settings.queue_max);
@@ -129,6 +131,7 @@ impl Store {
             checkpoint_copy: settings.checkpoint_copy,
             wrapping_keys: wrapping_keys.clone(),
             is_lost: is_lost.clone(),
+            skew_max: settings.skew_max,
         };
         let writer = Writer::new(writing.clone(), frontier, tools, health, last_at_us.clone());
         let opened = Body::LogOpened { origin: settings.origin, public_key: writer.opening_key() };

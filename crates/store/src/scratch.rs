@@ -21,15 +21,20 @@ pub async fn database(folder: &Path) -> Database {
     }
 }
 
+/// What the database of a test with this folder is called on a server.
+pub fn name(folder: &Path) -> String {
+    let name = folder.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
+    let name: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
+    format!("test_{name}")
+}
+
 /// As [`database`], on this server.
 ///
 /// # Panics
 /// When the server does not make it.
 #[expect(clippy::expect_used, reason = "for tests")]
 pub async fn on(server: &str, folder: &Path) -> Database {
-    let name = folder.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
-    let name: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
-    let name = format!("test_{name}");
+    let name = name(folder);
     sqlx::any::install_default_drivers();
     let mut connection = sqlx::AnyConnection::connect(server).await.expect("a server");
     let there: i64 = sqlx::query_scalar("SELECT count(*) FROM pg_database WHERE datname = $1")
@@ -64,6 +69,29 @@ pub async fn edit(database: &Database, statement: &'static str) -> u64 {
     let changed = connection.execute(statement).await.expect("an answer").rows_affected();
     connection.close().await.expect("an end");
     changed
+}
+
+/// Tells a database something.
+///
+/// # Panics
+/// When the statement fails.
+#[expect(clippy::expect_used, reason = "for tests")]
+pub async fn tell(database: &Database, statement: String) {
+    let mut connection = sqlx::AnyConnection::connect(&url(database)).await.expect("the database");
+    connection.execute(sqlx::AssertSqlSafe(statement)).await.expect("an answer");
+    connection.close().await.expect("an end");
+}
+
+/// Asks a database for a number.
+///
+/// # Panics
+/// When the statement fails.
+#[expect(clippy::expect_used, reason = "for tests")]
+pub async fn ask(database: &Database, question: &'static str) -> i64 {
+    let mut connection = sqlx::AnyConnection::connect(&url(database)).await.expect("the database");
+    let answer = sqlx::query_scalar(question).fetch_one(&mut connection).await.expect("an answer");
+    connection.close().await.expect("an end");
+    answer
 }
 
 /// Loses a database that nobody uses, with everything in it, and its index for searching.

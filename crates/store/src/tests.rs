@@ -26,6 +26,7 @@ async fn open(folder: &std::path::Path) -> Store {
         archived: None,
         lookup_key: LookupKey::new([6; 32]),
         wrapping_keys: WrappingKeys::new(vec![[8; 32]]),
+        skew_max: None,
         queue_max: 1_024,
         readers_max: 2,
     };
@@ -273,6 +274,7 @@ async fn without_its_checkpoint_copy_a_database_does_not_open() {
         archived: None,
         lookup_key: LookupKey::new([6; 32]),
         wrapping_keys: WrappingKeys::new(vec![[8; 32]]),
+        skew_max: None,
         queue_max: 16,
         readers_max: 1,
     };

@@ -9,6 +9,7 @@
 //! still holds when it commits, and the head moves only from where the transaction found it.
 
 use std::{
+    collections::BTreeSet,
     path::PathBuf,
     sync::{
         Arc,
@@ -17,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use ledger::{
     checkpoint::Checkpoint,
     entry::{Body, Entry},
@@ -64,8 +65,9 @@ pub(crate) struct Writer {
     database: Database,
     /// Who opens questions here, so that others know whose they are.
     replica: String,
-    /// Questions that may have been opened by a commit of which nothing is known.
-    doubtful: Vec<String>,
+    /// Questions that may be open and that nobody will close: opened by a commit of which nothing is known, or their end
+    /// could not be recorded.
+    doubtful: BTreeSet<String>,
     frontier: Frontier,
     signers: Vec<NoteSigner>,
     checkpoint_copy: PathBuf,
@@ -73,6 +75,7 @@ pub(crate) struct Writer {
     last_at_us: Arc<AtomicI64>,
     wrapping_keys: Arc<WrappingKeys>,
     is_lost: Arc<AtomicBool>,
+    skew_max: Option<SignedDuration>,
     files: Option<Files>,
     copies: Copies,
 }
@@ -86,6 +89,7 @@ pub(crate) struct Tools {
     pub(crate) wrapping_keys: Arc<WrappingKeys>,
     /// While it is not sure that no command replaces keys.
     pub(crate) is_lost: Arc<AtomicBool>,
+    pub(crate) skew_max: Option<SignedDuration>,
 }
 
 /// Why a writer does not go on.
@@ -129,8 +133,8 @@ impl Writer {
         health: watch::Sender<bool>,
         last_at_us: Arc<AtomicI64>,
     ) -> Self {
-        let Tools { database, replica, signers, checkpoint_copy, wrapping_keys, is_lost } = tools;
-        let (copies, doubtful) = (Copies::default(), Vec::new());
+        let Tools { database, replica, signers, checkpoint_copy, wrapping_keys, is_lost, skew_max } = tools;
+        let (copies, doubtful) = (Copies::default(), BTreeSet::new());
         let files = database.file().map(Files::of);
         Self {
             pool,
@@ -144,6 +148,7 @@ impl Writer {
             last_at_us,
             wrapping_keys,
             is_lost,
+            skew_max,
             files,
             copies,
         }
@@ -165,9 +170,11 @@ impl Writer {
                         return;
                     }
                 }
-                () = tokio::time::sleep(ASKED_EVERY), if away => {}
+                () = tokio::time::sleep(ASKED_EVERY), if away || !self.doubtful.is_empty() => {}
             }
             match self.commit(&mut batch).await {
+                // Until it is sure that nobody replaces keys.
+                Ok(()) if self.is_lost.load(Ordering::SeqCst) => {}
                 Ok(()) => {
                     if away {
                         tracing::info!("the database answers again");
@@ -206,20 +213,13 @@ impl Writer {
             let error = StoreError::Unsafe(format!("{name} is not the file that was opened"));
             return Err(Stop::Poisoned(error));
         }
+        let (opened, ended) = opened_and_ended(batch.iter().map(|command| &command.submission));
         if self.is_lost.load(Ordering::SeqCst) {
+            self.doubtful.extend(ended);
             batch.drain(..).for_each(|command| answer(command.reply, Err(CommitError::Unavailable)));
             return Ok(());
         }
         self.close_doubtful(batch);
-        let opened = |command: &Command| {
-            let changes = command.submission.changes.iter();
-            let opened = changes.filter_map(|change| match change {
-                Change::OpenIntent(decision_id) => Some(decision_id.clone()),
-                _ => None,
-            });
-            opened.collect::<Vec<_>>()
-        };
-        let opened: Vec<String> = batch.iter().flat_map(opened).collect();
         let mut frontier = self.frontier.clone();
         let mut replies = Vec::with_capacity(batch.len());
         match self.write(batch, &mut frontier, &mut replies).await {
@@ -241,8 +241,12 @@ impl Writer {
                     }
                     match resolved {
                         Ok(true) => tracing::info!("it was committed all the same"),
-                        Ok(false) => return Ok(()),
+                        Ok(false) => {
+                            self.doubtful.extend(ended);
+                            return Ok(());
+                        }
                         Err(stop) => {
+                            self.doubtful.extend(ended);
                             self.doubtful.extend(opened);
                             return Err(stop);
                         }
@@ -271,6 +275,7 @@ impl Writer {
             }
             Err(error) => {
                 tracing::error!(%error, "a batch could not be written");
+                self.doubtful.extend(ended);
                 replies.into_iter().for_each(|(reply, _)| answer(reply, Err(CommitError::Unavailable)));
                 batch.drain(..).for_each(|command| answer(command.reply, Err(CommitError::Unavailable)));
                 if self.database.is_shared() {
@@ -311,8 +316,8 @@ impl Writer {
         loop {
             let committed = async {
                 let mut transaction = self.pool.begin().await?;
-                let head = lock_head(&mut transaction).await?;
-                if head.as_ref().is_none_or(|(size, _)| *size < wanted.size()) {
+                let head = lock_head(&mut transaction, self.database.lock_head()).await?;
+                if head.is_none_or(|(size, _, _)| size < wanted.size()) {
                     return Ok(false);
                 }
                 let there = audit::frontier_at(&mut *transaction, wanted.size()).await?;
@@ -335,26 +340,41 @@ impl Writer {
         replies: &mut Replies,
     ) -> Result<Option<(Transaction, String)>, StoreError> {
         let mut transaction = self.pool.begin_with(self.database.begin_writing()).await?;
-        if let Some((size, root)) = lock_head(&mut transaction).await? {
+        let head = lock_head(&mut transaction, self.database.lock_head()).await?;
+        if let Some((size, root, _)) = head {
             self.follow(&mut transaction, frontier, (size, root)).await?;
         }
+        let shared_clock = head.and_then(|(_, _, now)| now);
         let size_before = frontier.size();
         let mut appended = Appended::default();
         let mut changed = false;
         for Command { submission, reply } in batch.drain(..) {
+            let mut at = submission.at;
+            if let (Some(now), Some(skew_max)) = (shared_clock, self.skew_max)
+                && at.duration_since(now).abs() > skew_max
+            {
+                // It would carry the ledger's time with it, and everybody else's clock would be behind.
+                if reply.is_some() {
+                    tracing::error!(%at, %now, "this machine's clock is far from the database's: nothing is recorded by it");
+                    self.doubtful.extend(opened_and_ended(std::slice::from_ref(&submission)).1);
+                    replies.push((reply, Err(CommitError::Unavailable)));
+                    continue;
+                }
+                at = now;
+            }
             if let Err(refused) = project::admit(&mut transaction, &submission).await? {
                 replies.push((reply, Err(refused)));
                 continue;
             }
             for change in &submission.changes {
                 let keepers = (&*self.wrapping_keys, self.replica.as_str());
-                project::apply(&mut transaction, keepers, change, submission.at).await?;
+                project::apply(&mut transaction, keepers, change, at).await?;
             }
             if let Some(ceiling) = submission.recheck.as_ref().and_then(|recheck| recheck.ceiling.as_ref()) {
                 project::count_release(&mut transaction, ceiling).await?;
             }
             changed |= !submission.changes.is_empty();
-            let places = self.append(submission.at, submission.entries, frontier, &mut appended)?;
+            let places = self.append(at, submission.entries, frontier, &mut appended)?;
             replies.push((reply, Ok(places)));
         }
         if appended.entries.is_empty() {
@@ -497,17 +517,32 @@ async fn insert(transaction: &mut Transaction, appended: &Appended) -> Result<()
     Ok(())
 }
 
-/// The head, which nobody else moves until this transaction ends; `None` while there is none. One statement for both
-/// databases: a row that is written is locked.
-async fn lock_head(transaction: &mut Transaction) -> Result<Option<(u64, Hash)>, StoreError> {
-    let head: Option<(i64, Vec<u8>)> =
-        sqlx::query_as("UPDATE ledger_head SET id = id WHERE id = 1 RETURNING size, root")
-            .fetch_optional(&mut **transaction)
-            .await?;
-    let Some((size, root)) = head else { return Ok(None) };
+/// Which questions a batch opens, and which it ends.
+fn opened_and_ended<'a>(batch: impl IntoIterator<Item = &'a Submission>) -> (Vec<String>, Vec<String>) {
+    let (mut opened, mut ended) = (Vec::new(), Vec::new());
+    for change in batch.into_iter().flat_map(|submission| &submission.changes) {
+        match change {
+            Change::OpenIntent(decision_id) => opened.push(decision_id.clone()),
+            Change::CloseIntent(decision_id) => ended.push(decision_id.clone()),
+            _ => {}
+        }
+    }
+    (opened, ended)
+}
+
+/// The head, which nobody else moves until this transaction ends, and what a server's clock shows; `None` while there is no
+/// head. A row that is written is locked.
+async fn lock_head(
+    transaction: &mut Transaction,
+    statement: &'static str,
+) -> Result<Option<(u64, Hash, Option<Timestamp>)>, StoreError> {
+    let head: Option<(i64, Vec<u8>, i64)> =
+        sqlx::query_as(statement).fetch_optional(&mut **transaction).await?;
+    let Some((size, root, now_us)) = head else { return Ok(None) };
     let root =
         root.try_into().map_err(|_| StoreError::CorruptRow { table: "ledger_head", row: "1".to_owned() })?;
-    Ok(Some((audit::to_u64(size), root)))
+    let now = (now_us > 0).then(|| Timestamp::from_microsecond(now_us).ok()).flatten();
+    Ok(Some((audit::to_u64(size), root, now)))
 }
 
 /// Whether an error is of the connection, or of a server that is about to stop or not the one that writes, rather than of

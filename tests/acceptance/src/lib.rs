@@ -22,6 +22,7 @@ use gateway::{
 };
 use jiff::Timestamp;
 use ledger::entry::Entry;
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -66,8 +67,8 @@ impl Clock for StoppedClock {
     }
 
     // The database's goes on.
-    fn is_near(&self, _: Timestamp) -> bool {
-        true
+    fn skew_max(&self) -> Option<jiff::SignedDuration> {
+        None
     }
 }
 
@@ -133,11 +134,7 @@ pub struct Server {
 impl Server {
     /// Starts one with these settings, `name=value`.
     pub async fn start(settings: &[&str]) -> Self {
-        use std::os::unix::fs::PermissionsExt as _;
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-        let (listener, port) = free_port().await;
-        drop(listener);
+        let (folder, port) = (Self::folder(), Self::unused_port().await);
         let at = folder.path().join("server");
         let port = port.to_string();
         let mut arguments = vec!["start", at.to_str().unwrap(), &port];
@@ -154,6 +151,59 @@ impl Server {
     /// Starts it again.
     pub fn again(&self) {
         script(&["again", self.at().to_str().unwrap()]);
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.url.rsplit(':').next().unwrap().split('/').next().unwrap().parse().unwrap()
+    }
+
+    /// Its processes, the first of which is the one that starts the others.
+    pub fn processes(&self) -> Vec<u32> {
+        let said = script(&["processes", self.at().to_str().unwrap()]);
+        said.lines().map(|line| line.trim().parse().unwrap()).collect()
+    }
+
+    /// Another server that follows this one.
+    pub async fn standby(&self) -> Self {
+        Self::standby_of(self.port()).await
+    }
+
+    /// A server that follows the one at this port.
+    pub async fn standby_of(primary: u16) -> Self {
+        let (folder, port) = (Self::folder(), Self::unused_port().await);
+        let at = folder.path().join("server");
+        let (port, primary) = (port.to_string(), primary.to_string());
+        let url = script(&["standby", at.to_str().unwrap(), &port, &primary]).trim().to_owned();
+        Self { folder, url }
+    }
+
+    /// Makes a standby one that writes.
+    pub fn promote(&self) {
+        script(&["promote", self.at().to_str().unwrap()]);
+    }
+
+    /// Changes a setting of the running server.
+    pub async fn set(&self, name: &str, value: &str) {
+        let database = store::Database::Server(self.url.clone());
+        store::scratch::tell(&database, format!("ALTER SYSTEM SET {name} = '{value}'")).await;
+        store::scratch::tell(&database, "SELECT pg_reload_conf()".to_owned()).await;
+    }
+
+    /// What the server says to a question about a number.
+    pub async fn ask(&self, question: &'static str) -> i64 {
+        store::scratch::ask(&store::Database::Server(self.url.clone()), question).await
+    }
+
+    fn folder() -> TempDir {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        folder
+    }
+
+    async fn unused_port() -> u16 {
+        free_port().await.1
     }
 
     fn at(&self) -> PathBuf {
@@ -372,7 +422,8 @@ impl World {
     }
 }
 
-fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
+/// Copies a folder and what is in it.
+pub fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
@@ -382,6 +433,30 @@ fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
         } else {
             std::fs::copy(entry.path(), target).unwrap();
         }
+    }
+}
+
+/// Every text of the demonstration's records that could name somebody.
+pub fn personal_values() -> Vec<String> {
+    let mut values = Vec::new();
+    let wanted = ["family", "given", "line", "postalCode", "birthDate", "value", "id"];
+    for patient in upstreams::nhs::PATIENTS {
+        let patient: Value = serde_json::from_str(patient).unwrap();
+        collect(&patient, "", &wanted, &mut values);
+    }
+    values.retain(|value| value.len() >= 5 && value != "P1-VR");
+    values.extend(upstreams::council::references().map(|(reference, _)| reference.to_owned()));
+    values.sort();
+    values.dedup();
+    values
+}
+
+fn collect(json: &Value, key: &str, wanted: &[&str], out: &mut Vec<String>) {
+    match json {
+        Value::Object(members) => members.iter().for_each(|(name, value)| collect(value, name, wanted, out)),
+        Value::Array(items) => items.iter().for_each(|item| collect(item, key, wanted, out)),
+        Value::String(text) if wanted.contains(&key) => out.push(text.clone()),
+        _ => {}
     }
 }
 

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -24,12 +24,18 @@ pub struct Partners {
     folder: PathBuf,
     clock: Arc<dyn Clock>,
     tokens: AtomicU64,
+    issuer_key: Mutex<String>,
 }
 
 impl Partners {
     /// Whose keys are in this folder. Tokens are numbered from `seed`.
     pub fn of(folder: &Path, clock: Arc<dyn Clock>, seed: u64) -> Self {
-        Self { folder: folder.to_owned(), clock, tokens: AtomicU64::new(seed) }
+        Self {
+            folder: folder.to_owned(),
+            clock,
+            tokens: AtomicU64::new(seed),
+            issuer_key: Mutex::new("issuer".to_owned()),
+        }
     }
 
     /// A request with a JSON body about a person.
@@ -54,6 +60,11 @@ impl Partners {
         let mut request = self.bare(partner, "POST", path, purpose);
         request.body = Some(body);
         request
+    }
+
+    /// From now on the issuer signs with another key of the folder's, `NAME.key`, which is also its identifier.
+    pub fn issue_with(&self, name: &str) {
+        name.clone_into(&mut self.issuer_key.lock().unwrap());
     }
 
     fn file(&self, name: &str) -> String {
@@ -202,7 +213,9 @@ impl Partners {
         if let Some(spoil) = request.spoil_context {
             spoil(&mut context);
         }
-        let issuer = MintingKey::from_pem(&self.file("issuer.key"), "issuer-1").unwrap();
+        let name = self.issuer_key.lock().unwrap().clone();
+        let key_id = if name == "issuer" { "issuer-1" } else { name.as_str() };
+        let issuer = MintingKey::from_pem(&self.file(&format!("{name}.key")), key_id).unwrap();
         let own =
             MintingKey::from_pem(&self.file(&format!("{}-context.key", request.tokens_of)), "context-1")
                 .unwrap();
@@ -268,6 +281,8 @@ pub struct Answer {
     pub headers: BTreeMap<String, String>,
     /// Its body.
     pub body: Value,
+    /// Its body as it came.
+    pub text: String,
 }
 
 impl Answer {
@@ -301,8 +316,8 @@ pub async fn answer(response: reqwest::Response) -> Answer {
     let headers =
         headers.map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect();
     let text = response.text().await.unwrap();
-    let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-    Answer { status, headers, body }
+    let body = serde_json::from_str(&text).unwrap_or_else(|_| Value::String(text.clone()));
+    Answer { status, headers, body, text }
 }
 
 pub(crate) fn sendable(

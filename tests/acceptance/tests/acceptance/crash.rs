@@ -161,7 +161,7 @@ fn check(program: &Path, state: &Path, received: &[String]) {
         String::from_utf8_lossy(&leaves)
     );
     assert!(said.contains("answered"));
-    for value in super::ledger_checks::personal_values() {
+    for value in acceptance::personal_values() {
         assert!(!said.contains(&value), "{value}");
     }
     let entries: Vec<_> = leaves

@@ -3,7 +3,6 @@
 use acceptance::World;
 use clap::Parser as _;
 use gateway::{cli, config, serve};
-use serde_json::Value;
 
 async fn restarted(world: World, tamper: &[&'static str]) -> Result<(), String> {
     let folder = world.stop().await;
@@ -87,30 +86,6 @@ async fn two_processes_on_one_file_are_refused_and_two_on_one_server_are_not() {
     }
 }
 
-/// Every text of the demonstration's records that could name somebody.
-pub(crate) fn personal_values() -> Vec<String> {
-    let mut values = Vec::new();
-    let wanted = ["family", "given", "line", "postalCode", "birthDate", "value", "id"];
-    for patient in upstreams::nhs::PATIENTS {
-        let patient: Value = serde_json::from_str(patient).unwrap();
-        collect(&patient, "", &wanted, &mut values);
-    }
-    values.retain(|value| value.len() >= 5 && value != "P1-VR");
-    values.extend(upstreams::council::references().map(|(reference, _)| reference.to_owned()));
-    values.sort();
-    values.dedup();
-    values
-}
-
-fn collect(json: &Value, key: &str, wanted: &[&str], out: &mut Vec<String>) {
-    match json {
-        Value::Object(members) => members.iter().for_each(|(name, value)| collect(value, name, wanted, out)),
-        Value::Array(items) => items.iter().for_each(|item| collect(item, key, wanted, out)),
-        Value::String(text) if wanted.contains(&key) => out.push(text.clone()),
-        _ => {}
-    }
-}
-
 #[tokio::test]
 async fn a_ledger_exported_as_tiles_or_lines_verifies_alone() {
     let folder = with_a_few_entries().await.stop().await;
@@ -150,7 +125,7 @@ async fn a_ledger_exported_as_tiles_or_lines_verifies_alone() {
 #[tokio::test]
 async fn no_leaf_and_no_table_names_anybody() {
     let world = World::new().await;
-    let values = personal_values();
+    let values = acceptance::personal_values();
     assert!(
         values.iter().any(|value| value == "9732110317") && values.iter().any(|value| value == "Sanderson")
     );

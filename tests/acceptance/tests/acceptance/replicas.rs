@@ -241,6 +241,7 @@ async fn a_server_that_can_lose_entries_is_refused() {
             lookup_key: store::LookupKey::new([6; 32]),
             wrapping_keys: store::WrappingKeys::new(vec![[8; 32]]),
             archived: None,
+            skew_max: None,
             queue_max: 16,
             readers_max: 1,
         };

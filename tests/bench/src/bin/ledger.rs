@@ -57,6 +57,7 @@ async fn open(folder: &Path) -> anyhow::Result<Store> {
         lookup_key: LookupKey::new([1; 32]),
         wrapping_keys: WrappingKeys::new(vec![[2; 32]]),
         archived: None,
+        skew_max: None,
         queue_max: 4_096,
         readers_max: 4,
     };

@@ -1,0 +1,353 @@
+//! Gateways, record holders and a database, each a process of its own.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use acceptance::{Partners, Server};
+use gateway::{
+    cli::demo::keys::{self, Ports},
+    clock::SystemClock,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::proxy::Proxy;
+
+/// What the gateways keep the ledger in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Store {
+    /// One gateway over a SQLite file.
+    File,
+    /// Several over a PostgreSQL server.
+    Server,
+}
+
+/// One gateway.
+pub struct Replica {
+    /// Where partners connect.
+    pub port: u16,
+    /// What stands between it and the server.
+    pub proxy: Option<Proxy>,
+    probe: u16,
+    config: PathBuf,
+    log: PathBuf,
+    /// What its process finds in its environment.
+    pub environment: Vec<(String, String)>,
+    /// A command that its process is started by: its arguments end with the program's.
+    pub through: Vec<String>,
+    child: Option<Child>,
+}
+
+/// A deployment; its processes end with it.
+pub struct Deployment {
+    folder: TempDir,
+    /// Its partners.
+    pub partners: Arc<Partners>,
+    /// Its gateways.
+    pub replicas: Vec<Replica>,
+    /// Its database server.
+    pub server: Option<Server>,
+    simulators: Vec<Child>,
+    faults: Vec<Value>,
+    unnoticed: u64,
+}
+
+fn free_ports(count: usize) -> Vec<u16> {
+    let held: Vec<_> = (0..count).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    held.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
+}
+
+/// The built program.
+pub fn program() -> PathBuf {
+    let here = std::env::current_exe().unwrap();
+    let found =
+        here.ancestors().skip(1).take(2).map(|folder| folder.join("concordat")).find(|path| path.exists());
+    found.unwrap_or_else(|| panic!("build the program first: cargo build --workspace"))
+}
+
+/// Sends a signal.
+pub fn signal(name: &str, processes: &[u32]) {
+    let processes: Vec<_> = processes.iter().map(ToString::to_string).collect();
+    // One that has ended already is none.
+    let _ =
+        Command::new("kill").arg(format!("-{name}")).args(processes).stderr(Stdio::null()).status().unwrap();
+}
+
+impl Deployment {
+    /// Starts the database, the record holders and so many gateways.
+    pub async fn start(store: Store, gateways: usize, change: impl Fn(usize, &mut Replica)) -> Self {
+        let server = match store {
+            Store::File => None,
+            Store::Server => Some(Server::start(&["max_connections=200"]).await),
+        };
+        Self::start_on(server, gateways, change).await
+    }
+
+    /// As [`Self::start`], on a server that is there.
+    pub async fn start_on(
+        server: Option<Server>,
+        gateways: usize,
+        change: impl Fn(usize, &mut Replica),
+    ) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../policies");
+        acceptance::copy_folder(&policies, &folder.path().join("policies"));
+        let ports = free_ports(4 + 2 * gateways);
+        let at = Ports { gateway: ports[0], nhs: ports[1], council: ports[2], fire: ports[3] };
+        let settings = keys::prepare(folder.path(), &folder.path().join("policies"), at).unwrap();
+        let settings = fs::read_to_string(settings).unwrap();
+        let simulators = [("nhs", at.nhs), ("council", at.council), ("fire", at.fire)]
+            .map(|(kind, port)| simulator(folder.path(), kind, port));
+        let seed = u64::from(std::process::id()) << 32;
+        let partners = Arc::new(Partners::of(folder.path(), Arc::new(SystemClock), seed));
+        let mut deployment = Self {
+            partners,
+            replicas: Vec::new(),
+            server,
+            simulators: simulators.into(),
+            faults: Vec::new(),
+            unnoticed: 0,
+            folder,
+        };
+        for number in 0..gateways {
+            let (port, probe) = (ports[4 + 2 * number], ports[5 + 2 * number]);
+            deployment.add(number, &settings, (at.gateway, port, probe), &change).await;
+        }
+        deployment
+    }
+
+    async fn add(
+        &mut self,
+        number: usize,
+        settings: &str,
+        (public, port, probe): (u16, u16, u16),
+        change: &impl Fn(usize, &mut Replica),
+    ) {
+        let folder = self.folder.path().join(format!("gateway-{number}"));
+        fs::create_dir(&folder).unwrap();
+        let mut text = settings
+            .replacen(
+                &format!("listen = \"127.0.0.1:{public}\""),
+                &format!("listen = \"127.0.0.1:{port}\"\nprobe_listen = \"127.0.0.1:{probe}\""),
+                1,
+            )
+            .replacen("\"checkpoint.txt\"", &format!("\"gateway-{number}/checkpoint.txt\""), 1);
+        let mut proxy = None;
+        if let Some(server) = &self.server {
+            if number == 0 {
+                store::scratch::on(&server.url, self.folder.path()).await;
+            }
+            let database = store::scratch::name(self.folder.path());
+            let port = server.url.rsplit(':').next().unwrap().split('/').next().unwrap().parse().unwrap();
+            let before = Proxy::before(port).await;
+            let url = format!("\"postgres://concordat@127.0.0.1:{}/{database}\"", before.port);
+            text = text.replacen("\"concordat.db\"", &url, 1);
+            proxy = Some(before);
+        }
+        let config = self.folder.path().join(format!("gateway-{number}.toml"));
+        fs::write(&config, text).unwrap();
+        let log = self.folder.path().join(format!("gateway-{number}.log"));
+        let mut replica = Replica {
+            port,
+            proxy,
+            probe,
+            config,
+            log,
+            environment: Vec::new(),
+            through: Vec::new(),
+            child: None,
+        };
+        change(number, &mut replica);
+        if number > 0 {
+            // The newest checkpoint of a ledger that others have begun.
+            let first = self.folder.path().join("gateway-0/checkpoint.txt");
+            fs::copy(first, folder.join("checkpoint.txt")).unwrap();
+        }
+        replica.start();
+        assert!(replica.is_ready_within(Duration::from_secs(30)).await, "{}", replica.said());
+        self.replicas.push(replica);
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Notes that from one moment to another (microseconds of the account) nothing could be recorded, so that nothing may
+    /// have been released.
+    pub fn nothing_recordable(&mut self, from_us: u64, until_us: u64) {
+        self.faults.push(json!({ "from_us": from_us, "until_us": until_us }));
+    }
+
+    /// Notes that so many more requests were broken off, which are in nobody's account.
+    pub fn unnoticed(&mut self, count: u64) {
+        self.unnoticed += count;
+    }
+
+    /// A subcommand of the program, over the first gateway's settings.
+    pub fn run(&self, verb: &[&str]) -> std::process::Output {
+        Command::new(program()).args(verb).arg("--config").arg(&self.replicas[0].config).output().unwrap()
+    }
+
+    /// Waits until no question is open, exports the ledger, has it verified, and has everything checked. What the checker
+    /// counted comes back.
+    pub async fn check(&self) -> Value {
+        let export = self.folder.path().join("ledger.ndjson");
+        let deadline = Instant::now() + Duration::from_mins(1);
+        loop {
+            let _ = fs::remove_file(&export);
+            let exported = self.run(&["audit", "export", "--out", export.to_str().unwrap()]);
+            assert!(exported.status.success(), "{}", String::from_utf8_lossy(&exported.stderr));
+            let verified =
+                Command::new(program()).args(["audit", "verify", "--export"]).arg(&export).output().unwrap();
+            let said = String::from_utf8_lossy(&verified.stdout).into_owned();
+            assert!(verified.status.success(), "{said}{}", String::from_utf8_lossy(&verified.stderr));
+            if !said.contains("still open") {
+                break;
+            }
+            assert!(Instant::now() < deadline, "questions stay open: {said}");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        let inputs = json!({
+            "unrecordable": self.faults,
+            "unnoticed": self.unnoticed,
+            "personal": acceptance::personal_values(),
+            "logs": self.replicas.iter().map(|replica| &replica.log).collect::<Vec<_>>(),
+        });
+        fs::write(self.folder.path().join("inputs.json"), inputs.to_string()).unwrap();
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("check.py");
+        let checked = Command::new("python3").arg(script).arg(self.folder.path()).output().unwrap();
+        let said = String::from_utf8_lossy(&checked.stdout).into_owned();
+        assert!(checked.status.success(), "{said}{}", String::from_utf8_lossy(&checked.stderr));
+        serde_json::from_str(&said).unwrap()
+    }
+}
+
+impl Drop for Deployment {
+    fn drop(&mut self) {
+        for replica in &mut self.replicas {
+            replica.kill();
+        }
+        for simulator in &mut self.simulators {
+            let _ = simulator.kill(); // it may have ended
+            let _ = simulator.wait();
+        }
+        if std::thread::panicking() {
+            for replica in &self.replicas {
+                let said = replica.said();
+                let last: Vec<_> = said.lines().rev().take(15).collect();
+                eprintln!(
+                    "{}:\n{}",
+                    replica.log.display(),
+                    last.into_iter().rev().collect::<Vec<_>>().join("\n")
+                );
+            }
+        }
+    }
+}
+
+fn simulator(folder: &Path, kind: &str, port: u16) -> Child {
+    let file = |name: &str| folder.join(name);
+    Command::new(program())
+        .args(["simulate", kind, "--port", &port.to_string(), "--certificate"])
+        .arg(file(&format!("{kind}-server.pem")))
+        .arg("--key")
+        .arg(file(&format!("{kind}-server.key")))
+        .arg("--client-ca")
+        .arg(file("ca.pem"))
+        .stdin(Stdio::piped()) // it ends when this does
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+impl Replica {
+    /// Starts its process.
+    pub fn start(&mut self) {
+        self.start_with(|_| {});
+    }
+
+    /// Starts its process with something changed.
+    pub fn start_with(&mut self, change: impl FnOnce(&mut Command)) {
+        let log = fs::File::options().create(true).append(true).open(&self.log).unwrap();
+        let program = program();
+        let mut command = match self.through.split_first() {
+            None => Command::new(program),
+            Some((first, rest)) => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(program);
+                command
+            }
+        };
+        command.args(["serve", "--config"]).arg(&self.config).envs(self.environment.iter().cloned());
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        change(&mut command);
+        self.child = Some(command.spawn().unwrap());
+    }
+
+    /// Adds to its settings.
+    pub fn append_settings(&self, more: &str) {
+        let text = fs::read_to_string(&self.config).unwrap();
+        fs::write(&self.config, format!("{text}\n{more}")).unwrap();
+    }
+
+    /// Its process.
+    pub fn process(&self) -> u32 {
+        self.child.as_ref().map_or(0, Child::id)
+    }
+
+    /// Ends its process at once.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill(); // it may have ended
+            child.wait().unwrap();
+        }
+    }
+
+    /// Ends its process as a service manager does, and waits for it.
+    pub async fn terminate(&mut self) {
+        let Some(mut child) = self.child.take() else { return };
+        signal("TERM", &[child.id()]);
+        let deadline = Instant::now() + Duration::from_secs(40);
+        while child.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < deadline, "it does not end: {}", self.said());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Whether its process runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|child| child.try_wait().unwrap().is_none())
+    }
+
+    /// What its load balancer sees: the status of `/readyz`, and which checks failed.
+    pub async fn ready(&self) -> Option<(u16, String)> {
+        let url = format!("http://127.0.0.1:{}/readyz", self.probe);
+        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(12)).build().unwrap();
+        let answer = client.get(url).send().await.ok()?;
+        let status = answer.status().as_u16();
+        Some((status, answer.text().await.ok()?))
+    }
+
+    /// Whether it becomes ready in this time.
+    pub async fn is_ready_within(&self, longest: Duration) -> bool {
+        let deadline = Instant::now() + longest;
+        while Instant::now() < deadline {
+            if self.ready().await.is_some_and(|(status, _)| status == 200) {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        false
+    }
+
+    /// Its log.
+    pub fn said(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}

@@ -1,0 +1,247 @@
+//! Clients that keep an account of all they asked and received.
+
+use std::{
+    io::Write as _,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use acceptance::{Answer, Partners, Request};
+use gateway::clock::{Clock as _, SystemClock};
+use serde_json::{Value, json};
+use tokio::{task::JoinHandle, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+/// People about whom consent is given and taken back, one worker each.
+pub const PEOPLE: [&str; 4] = ["SWR-2041", "SWR-2042", "SWR-2045", "SWR-2046"];
+/// Somebody about whom nothing changes.
+const STEADY: &str = "9732110317";
+/// How long a client waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The account: a line for every request, written when it ended.
+pub struct Account {
+    file: Mutex<std::fs::File>,
+    begun: Instant,
+    /// How many records came.
+    pub received: AtomicU64,
+    failed: AtomicU64,
+    unconnected: AtomicU64,
+    unauthenticated: AtomicU64,
+}
+
+impl Account {
+    /// Begins one.
+    pub fn new(path: &std::path::Path) -> Self {
+        let file = Mutex::new(std::fs::File::create(path).unwrap());
+        Self {
+            file,
+            begun: Instant::now(),
+            received: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            unconnected: AtomicU64::new(0),
+            unauthenticated: AtomicU64::new(0),
+        }
+    }
+
+    /// Microseconds since it began.
+    pub fn now_us(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_micros()).unwrap()
+    }
+
+    /// How many requests had no answer.
+    pub fn failed(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    /// How many of them because nobody took the connection.
+    pub fn unconnected(&self) -> u64 {
+        self.unconnected.load(Ordering::Relaxed)
+    }
+
+    /// How many requests were refused because of who sent them.
+    pub fn unauthenticated(&self) -> u64 {
+        self.unauthenticated.load(Ordering::Relaxed)
+    }
+
+    fn note(&self, line: &Value) {
+        writeln!(self.file.lock().unwrap(), "{line}").unwrap();
+    }
+}
+
+/// Where requests go, changed while they run.
+pub type Ports = Arc<Mutex<Vec<u16>>>;
+
+/// Load that runs until it is stopped.
+pub struct Load {
+    stop: CancellationToken,
+    workers: Vec<JoinHandle<()>>,
+}
+
+#[derive(Clone)]
+struct Worker {
+    number: usize,
+    partners: Arc<Partners>,
+    account: Arc<Account>,
+    ports: Ports,
+    stop: CancellationToken,
+    clients: (reqwest::Client, reqwest::Client),
+    turn: Arc<AtomicU64>,
+}
+
+impl Load {
+    /// Starts it: a worker for each of [`PEOPLE`], and `steady` that ask about somebody about whom nothing changes, or
+    /// whose identifier makes record holders fail.
+    pub fn start(
+        partners: &Arc<Partners>,
+        account: &Arc<Account>,
+        ports: &Ports,
+        steady: &[&'static str],
+    ) -> Self {
+        let stop = CancellationToken::new();
+        let worker = |number| Worker {
+            number,
+            partners: partners.clone(),
+            account: account.clone(),
+            ports: ports.clone(),
+            stop: stop.clone(),
+            clients: (partners.client("council"), partners.client("fire")),
+            turn: Arc::new(AtomicU64::new(u64::try_from(number).unwrap())),
+        };
+        let changing =
+            PEOPLE.iter().enumerate().map(|(number, person)| tokio::spawn(worker(number).change(person)));
+        let asking = steady.iter().enumerate().map(|(number, who)| {
+            let worker = worker(PEOPLE.len() + number);
+            tokio::spawn(worker.ask_about(if who.is_empty() { STEADY } else { who }))
+        });
+        let workers = changing.chain(asking).collect();
+        Self { stop, workers }
+    }
+
+    /// Stops it, whatever is on its way.
+    pub fn abort(self) {
+        self.workers.iter().for_each(JoinHandle::abort);
+    }
+
+    /// Stops it, when the requests that are on their way have ended.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        for worker in self.workers {
+            worker.await.unwrap();
+        }
+    }
+}
+
+impl Worker {
+    /// Sends a request to the next gateway and notes what came.
+    async fn send(&self, op: &str, request: &Request, more: Value) -> Option<Answer> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let port = {
+            let ports = self.ports.lock().unwrap();
+            ports[usize::try_from(turn).unwrap() % ports.len()]
+        };
+        let client = if request.certificate_of == "council" { &self.clients.0 } else { &self.clients.1 };
+        let sent_us = self.account.now_us();
+        let answered = timeout(PATIENCE, self.partners.send_to(client, port, request)).await;
+        let answered_us = self.account.now_us();
+        let mut line = json!({
+            "op": op, "worker": self.number, "port": port, "sent_us": sent_us, "answered_us": answered_us,
+        });
+        let members = line.as_object_mut().unwrap();
+        members.extend(more.as_object().cloned().unwrap_or_default());
+        let answer = match answered {
+            Err(_) => {
+                members.insert("failed".to_owned(), "no answer in time".into());
+                None
+            }
+            Ok(Err(error)) => {
+                self.account.unconnected.fetch_add(u64::from(error.is_connect()), Ordering::Relaxed);
+                let kind = if error.is_connect() { "no connection" } else { "broken off" };
+                members.insert("failed".to_owned(), kind.into());
+                None
+            }
+            Ok(Ok(answer)) => {
+                self.account.unauthenticated.fetch_add(u64::from(answer.status == 401), Ordering::Relaxed);
+                members.insert("status".to_owned(), answer.status.as_u16().into());
+                let media = answer.headers.get("content-type").cloned().unwrap_or_default();
+                members.insert("media_type".to_owned(), media.into());
+                members.insert("receipt".to_owned(), answer.body["receipt"].clone());
+                if answer.body.get("record").is_some() {
+                    self.account.received.fetch_add(1, Ordering::Relaxed);
+                    // As it came: its digest is over its text.
+                    members.insert("text".to_owned(), answer.text.clone().into());
+                } else {
+                    members.insert("body".to_owned(), answer.body.clone());
+                }
+                Some(answer)
+            }
+        };
+        self.account.note(&line);
+        if answer.is_none() {
+            self.account.failed.fetch_add(1, Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        answer
+    }
+
+    fn stopped(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
+    async fn ask_about(self, number: &str) {
+        while !self.stopped() {
+            self.send("ask", &self.partners.prevention(number), json!({ "person": number })).await;
+        }
+    }
+
+    /// Consent, questions, withdrawal in the middle of questions, questions; and again.
+    async fn change(self, person: &'static str) {
+        while !self.stopped() {
+            let Some(consent) = self.give(person).await else { continue };
+            let asking: Vec<_> = (0..3).map(|_| tokio::spawn(self.clone().ask(person, 3))).collect();
+            let turn = self.turn.load(Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_millis(turn * 37 % 200)).await;
+            self.withdraw(person, &consent).await;
+            for one in asking {
+                one.await.unwrap();
+            }
+            self.clone().ask(person, 2).await;
+        }
+    }
+
+    async fn ask(self, person: &'static str, times: usize) {
+        for _ in 0..times {
+            self.send("ask", &self.partners.referral(person), json!({ "person": person })).await;
+        }
+    }
+
+    async fn give(&self, person: &'static str) -> Option<String> {
+        let mut request = self.partners.consent(person);
+        let now = SystemClock.now().to_string();
+        request.body.as_mut().unwrap()["given_at"] = now.into();
+        let answer = self.send("consent", &request, json!({ "person": person })).await?;
+        if answer.status != 201 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            return None;
+        }
+        Some(answer.body["id"].as_str().unwrap().to_owned())
+    }
+
+    /// Until somebody says that it was.
+    async fn withdraw(&self, person: &'static str, consent: &str) {
+        let path = format!("/v1/consents/{consent}/withdraw");
+        for _ in 0..200 {
+            let request = self.partners.bare("council", "POST", &path, "safe-and-well-referral");
+            let more = json!({ "person": person, "consent": consent });
+            let answer = self.send("withdraw", &request, more).await;
+            if answer.is_some_and(|answer| answer.status == 200 || answer.status == 409) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("a withdrawal was never taken");
+    }
+}

@@ -153,6 +153,18 @@ impl Server {
         script(&["again", self.at().to_str().unwrap()]);
     }
 
+    /// Makes a base backup of it, by this name in its folder.
+    pub fn copy(&self, name: &str) {
+        script(&["copy", self.at().to_str().unwrap(), name, &self.port().to_string()]);
+    }
+
+    /// Puts a base backup in the place of its data, and what the archive has of later.
+    pub fn restore(&self, name: &str, archive: Option<&str>) {
+        let at = self.at();
+        let arguments = ["restore", at.to_str().unwrap(), name, archive.unwrap_or("")];
+        script(&arguments);
+    }
+
     /// Its port.
     pub fn port(&self) -> u16 {
         self.url.rsplit(':').next().unwrap().split('/').next().unwrap().parse().unwrap()
@@ -188,6 +200,11 @@ impl Server {
         let database = store::Database::Server(self.url.clone());
         store::scratch::tell(&database, format!("ALTER SYSTEM SET {name} = '{value}'")).await;
         store::scratch::tell(&database, "SELECT pg_reload_conf()".to_owned()).await;
+    }
+
+    /// Tells the server something.
+    pub async fn tell(&self, statement: &str) {
+        store::scratch::tell(&store::Database::Server(self.url.clone()), statement.to_owned()).await;
     }
 
     /// What the server says to a question about a number.
@@ -291,6 +308,11 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         copy_folder(&policies, &folder.path().join("policies"));
         Self::start_on(Some(server), folder, 0, |_| {}).await
+    }
+
+    /// A deployment over a folder whose database is on this server.
+    pub async fn again_on(server: &str, folder: TempDir, seed: u64) -> Self {
+        Self::start_on(Some(server), folder, seed, |_| {}).await
     }
 
     /// As [`Self::start`], with settings that were changed.

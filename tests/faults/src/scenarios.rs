@@ -69,7 +69,7 @@ scenarios! {
     "F14" "a gateway is stopped, and goes on when its questions were closed" stopped,
     "F05" "no space is left for a file" no_space,
     "L5" "the disk takes 20 ms to sync" slow_disk,
-    "F10 T45" "record holders fail in sixteen ways" record_holders_fail,
+    "F10 T45" "record holders fail in fifteen ways" record_holders_fail,
     "F12" "one gateway's clock is an hour ahead" clock_ahead,
     "F16" "callers break off" callers_break_off,
     "F17 F18" "certificates and keys are replaced" keys_replaced,

@@ -37,7 +37,7 @@ short! {
     stopped: "a gateway is stopped, and goes on when its questions were closed",
     no_space: "no space is left for a file",
     slow_disk: "the disk takes 20 ms to sync",
-    record_holders_fail: "record holders fail in sixteen ways",
+    record_holders_fail: "record holders fail in fifteen ways",
     clock_ahead: "one gateway's clock is an hour ahead",
     callers_break_off: "callers break off",
     keys_replaced: "certificates and keys are replaced",

@@ -250,3 +250,57 @@ async fn a_server_that_can_lose_entries_is_refused() {
         assert!(said.contains(&setting.replace('=', " = ")), "{said}");
     }
 }
+
+/// Base backup and archived log, as in docs/backup.md: with the archive nothing is lost; without it what is lost is named, and no
+/// gateway starts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_put_back_shows_whether_it_has_everything() {
+    let archive = tempfile::tempdir().unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    std::fs::set_permissions(archive.path(), mode).unwrap();
+    let place = archive.path().display().to_string();
+    let server = Server::start(&["archive_mode=on", &format!("archive_command=cp %p {place}/%f")]).await;
+    let world = World::on(&server.url).await;
+    let mut kept = vec![world.send(world.prevention("9732110317")).await.body];
+    server.copy("base");
+    kept.push(world.send(world.prevention("9732110317")).await.body);
+    let later = kept[1]["receipt"]["decision_id"].as_str().unwrap().to_owned();
+    server.tell("SELECT CAST(pg_switch_wal() AS TEXT)").await;
+    for _ in 0..100 {
+        let waiting = "SELECT count(*) FROM pg_stat_archiver WHERE last_archived_wal < pg_walfile_name(pg_current_wal_lsn() - 1) OR last_archived_wal IS NULL";
+        if server.ask(waiting).await == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let folder = world.stop().await;
+    let receipts = folder.path().join("kept.json");
+    std::fs::write(&receipts, serde_json::to_string(&kept).unwrap()).unwrap();
+    let check = || {
+        let mut command = std::process::Command::new(acceptance::program());
+        command.args(["restore", "check", "--json", "--config"]).arg(folder.path().join("concordat.toml"));
+        let ran = command.arg("--receipts").arg(&receipts).output().unwrap();
+        let said = String::from_utf8(ran.stdout).unwrap();
+        let found: serde_json::Value = serde_json::from_str(&said)
+            .unwrap_or_else(|_| panic!("{said}{}", String::from_utf8_lossy(&ran.stderr)));
+        (ran.status.success(), found)
+    };
+    server.stop("immediate");
+    server.restore("base", None);
+    let (whole, found) = check();
+    assert!(!whole && found["entries_lost"].as_u64().unwrap() > 0, "{found}");
+    assert!(
+        found["decisions_lost"].as_array().unwrap().iter().any(|lost| *lost == later.as_str()),
+        "{found}"
+    );
+    let settings = gateway::config::load(&folder.path().join("concordat.toml")).unwrap();
+    let refused = gateway::serve::app(&settings).await.map(drop).map_err(|error| format!("{error:#}"));
+    assert!(refused.unwrap_err().contains("were checkpointed"));
+    server.stop("immediate");
+    server.restore("base", Some(&place));
+    let (whole, found) = check();
+    assert!(whole, "{found}");
+    let world = World::again_on(&server.url, folder, 1_000).await;
+    assert_eq!(world.send(world.prevention("9732110317")).await.status, 200);
+    world.verify().await;
+}

@@ -134,7 +134,7 @@ pub struct Server {
 impl Server {
     /// Starts one with these settings, `name=value`.
     pub async fn start(settings: &[&str]) -> Self {
-        let (folder, port) = (Self::folder(), Self::unused_port().await);
+        let (folder, port) = (Self::folder(), unused_port());
         let at = folder.path().join("server");
         let port = port.to_string();
         let mut arguments = vec!["start", at.to_str().unwrap(), &port];
@@ -183,7 +183,7 @@ impl Server {
 
     /// A server that follows the one at this port.
     pub async fn standby_of(primary: u16) -> Self {
-        let (folder, port) = (Self::folder(), Self::unused_port().await);
+        let (folder, port) = (Self::folder(), unused_port());
         let at = folder.path().join("server");
         let (port, primary) = (port.to_string(), primary.to_string());
         let url = script(&["standby", at.to_str().unwrap(), &port, &primary]).trim().to_owned();
@@ -219,10 +219,6 @@ impl Server {
         folder
     }
 
-    async fn unused_port() -> u16 {
-        free_port().await.1
-    }
-
     fn at(&self) -> PathBuf {
         self.folder.path().join("server")
     }
@@ -240,6 +236,20 @@ fn script(arguments: &[&str]) -> String {
     let ran = std::process::Command::new(program).args(arguments).output().unwrap();
     assert!(ran.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&ran.stderr));
     String::from_utf8(ran.stdout).unwrap()
+}
+
+/// A port for a program that starts later, and perhaps again: outside of those that the system hands out for a moment, and apart
+/// from those of tests that run beside this one.
+pub fn unused_port() -> u16 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let first = u64::from(std::process::id()) * 37 % 110 * 24;
+    loop {
+        let next = first + NEXT.fetch_add(1, Ordering::SeqCst);
+        let port = 30_000 + u16::try_from(next % 2_640).unwrap();
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 async fn free_port() -> (TcpListener, u16) {

@@ -57,11 +57,6 @@ pub struct Deployment {
     unnoticed: u64,
 }
 
-fn free_ports(count: usize) -> Vec<u16> {
-    let held: Vec<_> = (0..count).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    held.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
-}
-
 /// The built program.
 pub fn program() -> PathBuf {
     let here = std::env::current_exe().unwrap();
@@ -97,7 +92,7 @@ impl Deployment {
         let folder = tempfile::tempdir().unwrap();
         let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../policies");
         acceptance::copy_folder(&policies, &folder.path().join("policies"));
-        let ports = free_ports(4 + 2 * gateways);
+        let ports: Vec<_> = (0..4 + 2 * gateways).map(|_| acceptance::unused_port()).collect();
         let at = Ports { gateway: ports[0], nhs: ports[1], council: ports[2], fire: ports[3] };
         let settings = keys::prepare(folder.path(), &folder.path().join("policies"), at).unwrap();
         let settings = fs::read_to_string(settings).unwrap();

@@ -25,6 +25,25 @@ async fn the_checker_finds_what_is_planted() {
     faults::scenarios::controls().await;
 }
 
+/// While load balancers have not noticed yet, requests are still answered.
+#[tokio::test(flavor = "multi_thread")]
+async fn told_to_stop_a_gateway_says_so_and_answers_for_a_while() {
+    let settings = |_, replica: &mut faults::deployment::Replica| {
+        replica.append_settings("[limits]\ndrain_notice_s = 3\n");
+    };
+    let mut deployment = faults::Deployment::start(faults::Store::File, 1, settings).await;
+    let (client, port) = (deployment.partners.client("fire"), deployment.replicas[0].port);
+    faults::deployment::signal("TERM", &[deployment.replicas[0].process()]);
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    let (status, said) = deployment.replicas[0].ready().await.expect("an answer");
+    assert!(status == 503 && said.contains(r#"{"name":"not-stopping","passed":false}"#), "{said}");
+    let question = deployment.partners.prevention("9732110317");
+    let answer = deployment.partners.send_to(&client, port, &question).await.expect("an answer");
+    assert_eq!(answer.status, 200);
+    deployment.replicas[0].terminate().await;
+    assert!(deployment.partners.send_to(&client, port, &question).await.is_err(), "it has ended");
+}
+
 short! {
     killed_on_a_file: "a file's gateway is killed",
     killed: "gateways are killed at random",

@@ -26,6 +26,7 @@ mod key_sets;
 mod ledger_checks;
 mod looking_back;
 mod mirror;
+mod overload;
 mod privacy;
 mod records_of_wishes;
 mod replicas;

@@ -133,6 +133,7 @@ pub struct Server {
 
 impl Server {
     /// Starts one with these settings, `name=value`.
+    #[expect(clippy::unused_async, reason = "it waits for a program")]
     pub async fn start(settings: &[&str]) -> Self {
         let (folder, port) = (Self::folder(), unused_port());
         let at = folder.path().join("server");
@@ -182,6 +183,7 @@ impl Server {
     }
 
     /// A server that follows the one at this port.
+    #[expect(clippy::unused_async, reason = "it waits for a program")]
     pub async fn standby_of(primary: u16) -> Self {
         let (folder, port) = (Self::folder(), unused_port());
         let at = folder.path().join("server");

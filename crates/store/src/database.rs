@@ -10,7 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sqlx::{AnyConnection, AnyPool, Connection as _, Executor as _, Row as _, any::AnyPoolOptions};
 
-use crate::error::StoreError;
+use crate::{error::StoreError, migrating};
 
 pub(crate) type Transaction = sqlx::Transaction<'static, sqlx::Any>;
 pub(crate) type Arguments = sqlx::any::AnyArguments;
@@ -48,6 +48,8 @@ const ACQUIRE_MAX: Duration = Duration::from_secs(5);
 
 /// What the advisory lock of a server's database is called.
 const LOCK: i64 = 0x636f_6e63_6f72_6461;
+/// The first of two numbers that name further locks: which migration a running program knows, and (0) looking at the schema.
+const LOCKS: i32 = 0x636f_6e63;
 
 /// A writer that is stopped in the middle of a transaction holds the ledger's head no longer than this; nobody waits longer
 /// for it; and nothing here takes long.
@@ -145,6 +147,10 @@ impl Database {
     pub(crate) async fn lock_server(&self, is_alone: bool) -> Result<Option<AnyConnection>, StoreError> {
         sqlx::any::install_default_drivers();
         let mut connection = AnyConnection::connect(&self.url(Access::Read)).await?;
+        // First, so that nobody who has the other is without it.
+        let known = i32::try_from(migrating::known(self)).unwrap_or(i32::MAX);
+        let saying = "SELECT CASE WHEN pg_try_advisory_lock_shared($1, $2) THEN 1 ELSE 0 END";
+        let _: i32 = sqlx::query_scalar(saying).bind(LOCKS).bind(known).fetch_one(&mut connection).await?;
         let statement = if is_alone {
             "SELECT CASE WHEN pg_try_advisory_lock($1) THEN 1 ELSE 0 END"
         } else {
@@ -152,6 +158,34 @@ impl Database {
         };
         let taken: i32 = sqlx::query_scalar(statement).bind(LOCK).fetch_one(&mut connection).await?;
         Ok((taken == 1).then_some(connection))
+    }
+
+    /// A connection of its own that alone looks at a server's schema and changes it, until it is closed.
+    pub(crate) async fn lock_schema(&self) -> Result<AnyConnection, StoreError> {
+        sqlx::any::install_default_drivers();
+        let mut connection = AnyConnection::connect(&self.url(Access::Migrate)).await?;
+        connection.execute(sqlx::raw_sql(SERVER_LIMITS)).await?;
+        let taking = "SELECT CASE WHEN pg_advisory_lock($1, 0) IS NULL THEN 0 ELSE 1 END";
+        let _: i32 = sqlx::query_scalar(taking).bind(LOCKS).fetch_one(&mut connection).await?;
+        Ok(connection)
+    }
+
+    /// The newest migration of the oldest program that runs over a server; `unsaid` for one that does not say it.
+    pub(crate) async fn oldest_program(
+        &self,
+        pool: &AnyPool,
+        unsaid: i64,
+    ) -> Result<Option<i64>, StoreError> {
+        let statement = "SELECT MIN(COALESCE(
+                (SELECT MAX(CAST(saying.objid AS BIGINT)) FROM pg_locks AS saying
+                 WHERE saying.pid = running.pid AND saying.locktype = 'advisory' AND saying.objsubid = 2
+                   AND CAST(saying.classid AS BIGINT) = $1), $3))
+            FROM pg_locks AS running
+            WHERE running.locktype = 'advisory' AND running.objsubid = 1 AND running.granted
+              AND CAST(running.classid AS BIGINT) = $1 AND CAST(running.objid AS BIGINT) = $2
+              AND running.database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+        let names = sqlx::query_scalar(statement).bind(i64::from(LOCKS)).bind(LOCK & 0xffff_ffff);
+        Ok(names.bind(unsaid).fetch_one(pool).await?)
     }
 
     /// Locks the ledger's head by writing it, and says what the server's clock shows (0 for a file, which has none).

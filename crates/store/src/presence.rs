@@ -14,7 +14,7 @@ use std::{
 use sqlx::{AnyConnection, Connection as _};
 use tokio::sync::Mutex;
 
-use crate::{BEAT_EVERY, Database, Store, StoreError, lookup, signing_keys};
+use crate::{BEAT_EVERY, Database, Store, StoreError, lookup, migrating, signing_keys};
 
 /// That a process uses a database, for as long as this lives.
 pub(crate) enum Presence {
@@ -64,6 +64,8 @@ impl Store {
         }
         is_lost.store(true, Ordering::SeqCst);
         *connection = take(&self.database, false).await?;
+        // A newer program may have come meanwhile.
+        migrating::check(&self.database, &self.writing).await?;
         lookup::check(&self.writing, &self.lookup_key).await?;
         self.wrapping_keys.check(&self.readers).await?;
         signing_keys::check(&self.readers, &self.signing_keys).await?;

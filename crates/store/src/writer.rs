@@ -10,7 +10,7 @@
 
 use std::{
     collections::BTreeSet,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicI64, Ordering},
@@ -203,15 +203,9 @@ impl Writer {
 
     /// Commits one batch. An error means that the writer must not go on.
     async fn commit(&mut self, batch: &mut Vec<Command>) -> Result<(), Stop> {
-        if let Some(replaced) = self.files.as_mut().and_then(Files::replaced) {
-            let name = replaced.display().to_string();
-            tracing::error!(
-                file = name,
-                "a file of the database was removed or replaced while it was in use"
-            );
+        if let Some(harm) = self.harm() {
             batch.drain(..).for_each(|command| answer(command.reply, Err(CommitError::Unavailable)));
-            let error = StoreError::Unsafe(format!("{name} is not the file that was opened"));
-            return Err(Stop::Poisoned(error));
+            return Err(Stop::Poisoned(harm));
         }
         let (opened, ended) = opened_and_ended(batch.iter().map(|command| &command.submission));
         if self.is_lost.load(Ordering::SeqCst) {
@@ -253,6 +247,11 @@ impl Writer {
                     }
                 }
                 failpoint::at("committed");
+                // It may be in what is not there any more.
+                if let Some(harm) = self.harm() {
+                    replies.drain(..).for_each(|(reply, _)| answer(reply, Err(CommitError::Unavailable)));
+                    return Err(Stop::Poisoned(harm));
+                }
                 self.doubtful.clear();
                 self.frontier = frontier;
                 let size = self.frontier.size();
@@ -291,6 +290,18 @@ impl Writer {
                 if unchanged { Ok(()) } else { Err(Stop::Poisoned(error)) }
             }
         }
+    }
+
+    /// What somebody did to the files while they are in use, if anything.
+    fn harm(&mut self) -> Option<StoreError> {
+        let files = self.files.as_mut()?;
+        let (name, what) = match files.replaced().map(Path::to_owned) {
+            Some(replaced) => (replaced, "is not the file that was opened"),
+            None => (files.cut_off()?.to_owned(), "was cut off"),
+        };
+        let name = name.display().to_string();
+        tracing::error!(file = name, what, "a file of the database was changed while it was in use");
+        Some(StoreError::Unsafe(format!("{name} {what}")))
     }
 
     /// Puts closures in front for questions that may have been opened although nobody was told so.

@@ -9,9 +9,13 @@ use connectors::{
     notify::{self, MailSecurity, MailServer, Mailer, Webhook},
 };
 use ledger::entry::Body;
+use sha2::{Digest as _, Sha256};
 use sharing::PolicySet;
 use store::{Store, Submission, trail::TrailIndex};
-use tokio::{net::TcpListener, sync::mpsc};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -252,15 +256,14 @@ async fn serve_with(
     // What goes on beside the requests goes on until the last of them has its answer.
     let shutdown = CancellationToken::new();
     let config = server_tls(&settings.tls)?;
-    let current = Arc::new(ArcSwap::new(config));
+    let (replacing, current) = watch::channel(config);
     let (refusals, heard) = mpsc::channel(1_024);
     // A flood that outruns the recorder is a flood all the same: its entries say so.
     let refused = move |reason| {
         let _ = refusals.try_send(reason);
     };
     let recorder = tokio::spawn(record_refused_handshakes(app.clone(), heard));
-    let reloader =
-        tokio::spawn(reload_on_hangup(app.clone(), settings.clone(), current.clone(), shutdown.clone()));
+    let reloader = tokio::spawn(reload_on_hangup(app.clone(), settings.clone(), replacing, shutdown.clone()));
     let watcher = tokio::spawn(alerts::watch(app.clone(), shutdown.clone()));
     let evaluator = tokio::spawn(alerts::evaluate::follow(app.clone(), shutdown.clone()));
     let messenger = tokio::spawn(alerts::deliver::follow(app.clone(), shutdown.clone()));
@@ -332,6 +335,18 @@ pub fn in_use(port: u16) -> String {
     )
 }
 
+/// A digest over the files that TLS goes by.
+fn tls_files(settings: &TlsSettings) -> std::io::Result<[u8; 32]> {
+    let files = [&settings.certificate, &settings.key, &settings.client_ca];
+    let mut digest = Sha256::new();
+    for file in files.into_iter().chain(&settings.revocation_lists) {
+        let text = zeroize::Zeroizing::new(std::fs::read(file)?);
+        digest.update(u64::try_from(text.len()).unwrap_or_default().to_be_bytes());
+        digest.update(&*text);
+    }
+    Ok(digest.finalize().into())
+}
+
 fn server_tls(settings: &TlsSettings) -> anyhow::Result<Arc<rustls::ServerConfig>> {
     let read_lists = settings.revocation_lists.iter().map(|path| config::read(path));
     let lists = read_lists.collect::<Result<Vec<_>, _>>()?;
@@ -363,20 +378,27 @@ async fn record_refused_handshakes(app: Arc<App>, mut heard: mpsc::Receiver<Hand
 async fn reload_on_hangup(
     app: Arc<App>,
     settings: Settings,
-    tls: Arc<ArcSwap<rustls::ServerConfig>>,
+    tls: watch::Sender<Arc<rustls::ServerConfig>>,
     shutdown: CancellationToken,
 ) {
     let Ok(mut hangups) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) else {
         return;
     };
+    let mut shown = tls_files(&settings.tls).ok();
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,
             Some(()) = hangups.recv() => {}
         }
         reload_policies(&app, &settings.policies).await;
+        // Connections end with the settings that they were made with: not where nothing changed.
+        let files = tls_files(&settings.tls).ok();
         match server_tls(&settings.tls) {
-            Ok(config) => tls.store(config),
+            Ok(_) if files.is_some() && files == shown => {}
+            Ok(config) => {
+                tls.send_replace(config);
+                shown = files;
+            }
             Err(error) => tracing::error!(%error, "the certificates stay as they were"),
         }
         match registry(&settings).await {

@@ -69,6 +69,7 @@ struct Served {
     authority: Authority,
     refused: Arc<Mutex<Vec<HandshakeRefusal>>>,
     shutdown: CancellationToken,
+    replacing: tokio::sync::watch::Sender<Arc<rustls::ServerConfig>>,
 }
 
 async fn serve(authority: Authority, revoked: u64) -> Served {
@@ -87,16 +88,16 @@ async fn serve(authority: Authority, revoked: u64) -> Served {
         ..Limits::default()
     };
     let shutdown = CancellationToken::new();
-    let swap = Arc::new(arc_swap::ArcSwap::new(config));
+    let (replacing, current) = tokio::sync::watch::channel(config);
     tokio::spawn(listener::serve(
         listener,
-        swap,
+        current,
         app,
         limits,
         move |reason| note.lock().unwrap().push(reason),
         shutdown.clone(),
     ));
-    Served { port, authority, refused, shutdown }
+    Served { port, authority, refused, shutdown, replacing }
 }
 
 impl Drop for Served {
@@ -183,6 +184,29 @@ async fn certificates_decide_who_gets_in() {
         );
         assert_eq!(served.refusals(position + 1).await.last(), Some(&reason));
     }
+}
+
+/// Somebody whose certificate is revoked while a connection is open: it ends with the request that is on its way.
+#[tokio::test]
+async fn a_connection_does_not_outlive_the_certificates_it_was_made_with() {
+    let served = serve(Authority::new(), 666).await;
+    let good = served.authority.issue(2, |_| {});
+    let connector = served.connector(Some(&good), &[b"http/1.1"]);
+    let stream = TcpStream::connect(("127.0.0.1", served.port)).await.unwrap();
+    let mut open = connector.connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap();
+    open.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    let mut said = vec![0; 4_096];
+    assert!(open.read(&mut said).await.unwrap() > 0);
+    let (chain, key) = served.authority.issue(1, |_| {});
+    let revoking = served.authority.revoking(2);
+    let next = server_config(&chain, &key, &served.authority.pem(), &[revoking]).unwrap();
+    served.replacing.send_replace(next);
+    let ended = tokio::time::timeout(Duration::from_secs(20), async {
+        while open.read(&mut said).await.unwrap_or(0) > 0 {}
+    });
+    assert!(ended.await.is_ok(), "it is ended");
+    assert!(served.get(&connector).await.is_none_or(|(said, _)| said.is_empty()), "another is refused");
+    assert_eq!(served.refusals(1).await.last(), Some(&HandshakeRefusal::Revoked));
 }
 
 #[tokio::test]

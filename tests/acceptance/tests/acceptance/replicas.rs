@@ -19,6 +19,7 @@ const PEOPLE: [&str; 4] = ["SWR-2041", "SWR-2042", "SWR-2045", "SWR-2046"];
 const ROUNDS: u64 = 6;
 const ASKING: usize = 6;
 const QUESTIONS: usize = 10;
+const SUSPENSIONS: usize = 12;
 
 /// Decisions whose records arrived.
 type Received = Arc<Mutex<Vec<String>>>;
@@ -133,33 +134,69 @@ async fn a_withdrawal_counts_at_every_replica_from_the_next_request_on() {
     }
 }
 
+/// Questions at all gateways, on their way when one puts a suspension in force, and after: what is asked after brings no record.
+async fn asking_while_suspended(
+    world: Arc<World>,
+    ports: Vec<u16>,
+    is_suspended: Arc<AtomicBool>,
+    received: Received,
+) {
+    let fire = world.client("fire");
+    for question in 0..QUESTIONS / 2 {
+        let after = is_suspended.load(Ordering::SeqCst);
+        let port = ports[question % ports.len()];
+        let answer = world.send_to(&fire, port, &world.referral(PEOPLE[0])).await.unwrap();
+        if answer.status == 200 {
+            assert!(!after, "a record came for a question that was asked after the suspension");
+            let decision = answer.body["receipt"]["decision_id"].as_str().unwrap();
+            received.lock().await.push(decision.to_owned());
+        } else {
+            assert_eq!(answer.status, 403, "{answer:?}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_suspension_counts_at_every_replica_from_the_next_request_on() {
     let server = Server::start(&[]).await;
-    let world = World::on(&server.url).await;
+    let world = Arc::new(World::on(&server.url).await);
     let replicas = three(&world).await;
+    let ports: Vec<u16> = replicas.iter().map(|replica| replica.port).collect();
     let (council, fire) = (world.client("council"), world.client("fire"));
-    world.send_to(&council, replicas[0].port, &world.consent(PEOPLE[0])).await.unwrap();
+    world.send_to(&council, ports[0], &world.consent(PEOPLE[0])).await.unwrap();
     let agreement = world.folder.path().join("policies/agreements/gm-safe-and-well-referral.toml");
     let text = std::fs::read_to_string(&agreement).unwrap();
     let suspended = text.replace("status = \"active\"", "status = \"suspended\"");
-    for round in 0..4_usize {
-        for replica in &replicas {
-            let answer = world.send_to(&fire, replica.port, &world.referral(PEOPLE[0])).await.unwrap();
+    let received = Received::default();
+    for round in 0..SUSPENSIONS {
+        for port in &ports {
+            let answer = world.send_to(&fire, *port, &world.referral(PEOPLE[0])).await.unwrap();
             assert_eq!(answer.status, 200, "round {round}: {answer:?}");
         }
-        // Put in force at one, which alone reads its folder again.
+        let is_suspended = Arc::new(AtomicBool::new(false));
+        let asking = (0..ASKING).map(|number| {
+            let ports = ports.iter().copied().cycle().skip(number).take(ports.len()).collect();
+            let asking = asking_while_suspended(world.clone(), ports, is_suspended.clone(), received.clone());
+            tokio::spawn(asking)
+        });
+        let asking: Vec<_> = asking.collect();
+        // Put in force at one, which alone reads its folder again; at another moment of the questions each time.
+        tokio::time::sleep(Duration::from_millis(u64::try_from(round).unwrap() * 37 % 90)).await;
         let at = &replicas[round % 3];
         std::fs::write(&agreement, &suspended).unwrap();
         gateway::serve::reload_policies(&at.app, &world.settings.policies).await;
-        for replica in &replicas {
-            let answer = world.send_to(&fire, replica.port, &world.referral(PEOPLE[0])).await.unwrap();
+        is_suspended.store(true, Ordering::SeqCst);
+        for one in asking {
+            one.await.unwrap();
+        }
+        for port in &ports {
+            let answer = world.send_to(&fire, *port, &world.referral(PEOPLE[0])).await.unwrap();
             assert_eq!(answer.status, 403, "round {round}: {answer:?}");
         }
         std::fs::write(&agreement, &text).unwrap();
         gateway::serve::reload_policies(&at.app, &world.settings.policies).await;
     }
-    check(&world, &[]).await;
+    check(&world, &received.lock().await).await;
     for replica in replicas {
         replica.stop().await;
     }

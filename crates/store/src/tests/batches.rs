@@ -27,7 +27,7 @@ fn submissions(seed: u64, name: &Pseudonym) -> Vec<Submission> {
         let mut submission = Submission::of(at, vec![read_of(name)]);
         if numbers.below(2) == 0 {
             let jti = format!("j{}", numbers.below(12));
-            let expires = at + SignedDuration::from_hours(48);
+            let expires = at + SignedDuration::from_hours(30 * 24);
             submission.replay = Some(ReplayGuard { issuer: "i".to_owned(), jti, expires });
         }
         if numbers.below(3) == 0 {

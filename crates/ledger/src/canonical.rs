@@ -99,7 +99,7 @@ fn compare(one: &[u8], other: &[u8]) -> Ordering {
     let is_plain = |key: &[u8]| key.iter().all(|byte| byte.is_ascii() && *byte != b'\\');
     if is_plain(one) && is_plain(other) {
         // Without the quotes: one comes before what it is the beginning of.
-        let bare = |key: &'_ [u8]| key.len().saturating_sub(1);
+        let bare = |key: &[u8]| key.len().saturating_sub(1);
         return one.iter().take(bare(one)).cmp(other.iter().take(bare(other)));
     }
     let read = |key: &[u8]| serde_json::from_slice::<String>(key).unwrap_or_default();

@@ -17,7 +17,7 @@ use ledger::{
     note::{NoteSigner, NoteVerifier},
 };
 use sqlx::AnyPool;
-use tokio::sync::{Mutex, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use crate::{
     audit,
@@ -58,9 +58,6 @@ pub struct Settings {
     /// How many connections read.
     pub readers_max: u32,
 }
-
-/// How many batches of look-ups a server answers at once: one is on its way while another is worked on.
-const READERS_OF_SERVER: usize = 2;
 
 /// The database, its writer and its readers. Cheap to clone.
 #[derive(Clone)]
@@ -147,18 +144,13 @@ impl Store {
         let opened = Body::LogOpened { origin: settings.origin, public_key: writer.opening_key() };
         tokio::spawn(writer.run(queue));
         let lookup_key = Arc::new(settings.lookup_key);
-        let (look_ups, waiting) = mpsc::channel(settings.queue_max);
-        let waiting = Arc::new(Mutex::new(waiting));
         let reader = Reader {
             pool: readers.clone(),
             database: database.clone(),
             lookup_key: lookup_key.clone(),
             figures: figures.clone(),
         };
-        let lanes = if database.is_shared() { READERS_OF_SERVER } else { 1 };
-        for _ in 0..lanes {
-            tokio::spawn(reader.clone().run(waiting.clone()));
-        }
+        let look_ups = reader.start(settings.queue_max);
         let mut store = Self {
             readers,
             writing,

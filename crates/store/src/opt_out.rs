@@ -69,7 +69,7 @@ pub(crate) async fn read(tx: &mut Transaction, hashes: String) -> Result<Vec<Raw
 /// What the checks in force say. Of several batches the strictest counts; of several NHS numbers too.
 pub(crate) fn strictest(
     rows: &[RawOptOut],
-    hashes: Vec<OptOutHash>,
+    hashes: &[OptOutHash],
     purpose: PurposeClass,
     at: Timestamp,
 ) -> OptOut {
@@ -96,5 +96,5 @@ pub(crate) async fn look_up(
     let hashes = hashes(key, purpose, identifiers);
     let listed: Vec<_> = hashes.iter().map(|hash| hexadecimal(&hash.0)).collect();
     let rows = read(tx, to_list(&listed)).await?;
-    Ok(strictest(&rows, hashes, purpose, at))
+    Ok(strictest(&rows, &hashes, purpose, at))
 }

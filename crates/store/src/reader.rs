@@ -36,6 +36,9 @@ use crate::{
 /// Most look-ups in one snapshot.
 const BATCH_MAX: usize = 128;
 
+/// How many batches a server works on at once: one is on its way while another is worked on.
+const LANES_OF_SERVER: usize = 2;
+
 const NAMES: &str =
     "SELECT found.hash, found.via, member.pseudonym, member.person_group, member.revision, member.restricted,
         member.deceased, member.restricted_us, member.deceased_us
@@ -155,8 +158,19 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
+    /// Begins to answer what is put into the queue that it returns.
+    pub(crate) fn start(self, queue_max: usize) -> mpsc::Sender<Waiting> {
+        let (asking, asked) = mpsc::channel(queue_max);
+        let asked = Arc::new(Mutex::new(asked));
+        let lanes = if self.database.is_shared() { LANES_OF_SERVER } else { 1 };
+        for _ in 0..lanes {
+            tokio::spawn(self.clone().run(asked.clone()));
+        }
+        asking
+    }
+
     /// Runs until every [`Store`] is gone. Several may take from one queue.
-    pub(crate) async fn run(self, queue: Arc<Mutex<mpsc::Receiver<Waiting>>>) {
+    async fn run(self, queue: Arc<Mutex<mpsc::Receiver<Waiting>>>) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         loop {
             let count = queue.lock().await.recv_many(&mut batch, BATCH_MAX).await;
@@ -298,7 +312,7 @@ impl Read {
         state.emergencies.sort_by(|one, other| one.id.as_str().cmp(other.id.as_str()));
         if look_up.purpose.rules().opt_out_applies {
             let hashes = opt_out::hashes(key, look_up.purpose, &look_up.checked_as);
-            state.opt_out = opt_out::strictest(&self.opt_outs, hashes, look_up.purpose, look_up.at);
+            state.opt_out = opt_out::strictest(&self.opt_outs, &hashes, look_up.purpose, look_up.at);
         }
         let marks = look_up.marks.as_ref().map(|wanted| self.marks_for(wanted, look_up.at));
         Ok(Held { resolved, state, marks: marks.unwrap_or_default() })

@@ -141,10 +141,8 @@ async fn answers(port: u16) -> anyhow::Result<()> {
 fn nginx(state: &Path, port: u16, asks: bool) -> anyhow::Result<Child> {
     let folder = state.display();
     let ask = if asks { "auth_request /decide;" } else { "" };
-    let decide = format!(
-        "location = /decide {{ internal; proxy_pass http://decisions; proxy_http_version 1.1; proxy_set_header Connection \"\"; \
-         proxy_pass_request_body off; proxy_set_header Content-Length \"\"; proxy_set_header X-Original-URI $request_uri; }}"
-    );
+    let decide = "location = /decide { internal; proxy_pass http://decisions; proxy_http_version 1.1; proxy_set_header Connection \"\"; \
+        proxy_pass_request_body off; proxy_set_header Content-Length \"\"; proxy_set_header X-Original-URI $request_uri; }";
     let config = format!(
         "daemon off; master_process off; pid {folder}/nginx.{port}.pid; error_log {folder}/nginx.log;\n\
          events {{ worker_connections 1024; }}\n\

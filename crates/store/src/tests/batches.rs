@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 use jiff::SignedDuration;
-use sharing::PurposeClass;
+use sharing::{PurposeClass, subject::OptOut};
 
 use super::*;
 use crate::{Held, LookUp, MarkRow, MarksWanted, OptOutBatch, Resolved, StoreError};
@@ -231,7 +231,6 @@ async fn marks_and_opt_outs_are_each_askers_own() {
         ["m1", "m2"]
     );
     assert!(marks(2).is_empty() && marks(3).is_empty(), "a mark that has ended is none");
-    use sharing::subject::OptOut;
     let opt_outs: Vec<_> = held.iter().map(|held| held.state.opt_out).collect();
     let expected = [OptOut::NotChecked, OptOut::NotChecked, OptOut::OptedOut, OptOut::NotChecked];
     assert_eq!(opt_outs, expected, "for the purpose that it was made for, until it expires");

@@ -35,6 +35,9 @@ use crate::{
     witnessed::{self, Witnessing},
 };
 
+/// How often issuers' keys are read again.
+const KEYS_EVERY: Duration = Duration::from_mins(5);
+
 /// Brings everything up that requests need.
 ///
 /// # Errors
@@ -278,6 +281,7 @@ async fn serve_with(
     let reads = audit_reads::folder(&settings.ledger.beside());
     let reads = tokio::spawn(audit_reads::watch(app.clone(), reads, shutdown.clone()));
     let replica = tokio::spawn(replicas::follow(app.clone(), shutdown.clone()));
+    let keys = tokio::spawn(keep_keys(app.clone(), shutdown.clone()));
     let witnesses = tokio::spawn(witnessed::watch(app.clone(), shutdown.clone()));
     let indexer = tokio::spawn(keep_trail(app.clone(), shutdown.clone()));
     let probes = probes.map(|listener| tokio::spawn(probe(listener, app.clone(), shutdown.clone())));
@@ -304,6 +308,7 @@ async fn serve_with(
     forgetter.await?;
     reads.await?;
     witnesses.await?;
+    keys.await?;
     indexer.await?;
     replica.await?;
     if let Some(probes) = probes {
@@ -311,6 +316,17 @@ async fn serve_with(
     }
     app.store.close().await;
     Ok(())
+}
+
+/// Reads issuers' keys again now and then, so that no request has to wait for them and none that was taken back counts.
+async fn keep_keys(app: Arc<App>, stop: CancellationToken) {
+    let mut every = tokio::time::interval_at(tokio::time::Instant::now() + KEYS_EVERY, KEYS_EVERY);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = every.tick() => app.authenticator.registry.load_full().refresh().await,
+        }
+    }
 }
 
 /// Catches the trail's index up now and then, so that a search after a long time does not have it all to do.

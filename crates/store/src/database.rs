@@ -132,6 +132,8 @@ impl Database {
         sqlx::any::install_default_drivers();
         let settings = self.settings(access);
         let options = AnyPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_MAX);
+        // A file does not go away. A server may have, and a round trip shows it.
+        let options = options.test_before_acquire(self.is_shared());
         let options = options.after_connect(move |connection, _| {
             Box::pin(async move {
                 if !settings.is_empty() {

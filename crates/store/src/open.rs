@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
+    time::Instant,
 };
 
 use jiff::Timestamp;
@@ -24,9 +25,11 @@ use crate::{
     change::Submission,
     database::{Access, Database},
     error::{CommitError, StoreError},
+    figures::Figures,
     lookup::{self, LookupKey},
     migrating,
     presence::Presence,
+    reader::{Reader, Waiting},
     sealing::WrappingKeys,
     signing_keys,
     writer::{Command, Committed, Tools, Writer},
@@ -66,6 +69,8 @@ pub struct Store {
     pub(crate) verifiers: Arc<[NoteVerifier]>,
     pub(crate) detached: Detached,
     commands: mpsc::Sender<Command>,
+    pub(crate) look_ups: mpsc::Sender<Waiting>,
+    figures: Arc<Figures>,
     healthy: watch::Receiver<bool>,
     closed_at_start: usize,
     last_at_us: Arc<AtomicI64>,
@@ -117,6 +122,7 @@ impl Store {
         signing_keys::sign_head(&writing, &signers).await?;
         let (commands, queue) = mpsc::channel(settings.queue_max);
         let (health, healthy) = watch::channel(true);
+        let figures = Arc::new(Figures::default());
         let empty = frontier.size() == 0;
         let last_at_us = Arc::new(AtomicI64::new(audit::last_at(&readers).await?));
         lookup::check(&writing, &settings.lookup_key).await?;
@@ -132,18 +138,29 @@ impl Store {
             wrapping_keys: wrapping_keys.clone(),
             is_lost: is_lost.clone(),
             skew_max: settings.skew_max,
+            figures: figures.clone(),
         };
         let writer = Writer::new(writing.clone(), frontier, tools, health, last_at_us.clone());
         let opened = Body::LogOpened { origin: settings.origin, public_key: writer.opening_key() };
         tokio::spawn(writer.run(queue));
+        let lookup_key = Arc::new(settings.lookup_key);
+        let reader = Reader {
+            pool: readers.clone(),
+            database: database.clone(),
+            lookup_key: lookup_key.clone(),
+            figures: figures.clone(),
+        };
+        let look_ups = reader.start(settings.queue_max);
         let mut store = Self {
             readers,
             writing,
-            lookup_key: Arc::new(settings.lookup_key),
+            lookup_key,
             wrapping_keys,
             verifiers: verifiers.into(),
             detached: Detached::new(settings.archived),
             commands,
+            look_ups,
+            figures,
             healthy,
             closed_at_start: 0,
             last_at_us,
@@ -172,7 +189,7 @@ impl Store {
     /// [`CommitError`]; nothing of the submission was written.
     pub async fn commit(&self, submission: Submission) -> Result<Committed, CommitError> {
         let (reply, answer) = tokio::sync::oneshot::channel();
-        let command = Command { submission, reply: Some(reply) };
+        let command = Command { submission, reply: Some(reply), since: Instant::now() };
         self.commands.try_send(command).map_err(|_| CommitError::Unavailable)?;
         answer.await.map_err(|_| CommitError::Unavailable)?
     }
@@ -180,7 +197,13 @@ impl Store {
     /// Hands a submission to the writer without waiting. For whatever must be recorded when nobody waits any
     /// more. `false` when the writer could not take it.
     pub fn commit_unattended(&self, submission: Submission) -> bool {
-        self.commands.try_send(Command { submission, reply: None }).is_ok()
+        let command = Command { submission, reply: None, since: Instant::now() };
+        self.commands.try_send(command).is_ok()
+    }
+
+    /// How its batches go.
+    pub fn figures(&self) -> &Figures {
+        &self.figures
     }
 
     /// Whether the ledger can be written, as far as is known.

@@ -1,5 +1,7 @@
 //! Access tokens: RFC 9068, bound to the client certificate (RFC 8705), with RFC 9396 authorization details.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use sharing::{AgreementId, PurposeClass, json::Json};
 use subtle::ConstantTimeEq as _;
@@ -8,6 +10,7 @@ use super::{
     CallerFault,
     jws::{Claims, JwsFault, Unverified},
     registry::System,
+    verified::{self, Verified},
 };
 use crate::tls::CertificateFingerprint;
 
@@ -72,7 +75,11 @@ pub(super) async fn check(
     certificate: CertificateFingerprint,
     audience: &str,
     now: Timestamp,
-) -> Result<Vec<Grant>, CallerFault> {
+) -> Result<Arc<[Grant]>, CallerFault> {
+    let digest = verified::digest(token);
+    if let Some(grants) = system.verified.grants(&digest, certificate, &system.issuer.keys, now) {
+        return Ok(grants);
+    }
     let unverified = Unverified::open(token, "at+jwt").map_err(|fault| match fault {
         JwsFault::Algorithm => CallerFault::TokenAlgorithm,
         JwsFault::Malformed | JwsFault::Signature => CallerFault::TokenMalformed,
@@ -81,9 +88,15 @@ pub(super) async fn check(
         return Err(CallerFault::TokenAlgorithm);
     }
     let key = system.issuer.keys.key(&unverified.key_id, unverified.algorithm, now).await;
-    let claims =
-        unverified.verify(&key.ok_or(CallerFault::TokenKey)?).map_err(|_| CallerFault::TokenSignature)?;
-    check_claims(&claims, system, certificate, audience, now)
+    let key = key.ok_or(CallerFault::TokenKey)?;
+    let key_id = unverified.key_id.clone();
+    let claims = unverified.verify(&key.decoding).map_err(|_| CallerFault::TokenSignature)?;
+    let (grants, life) = check_claims(&claims, system, certificate, audience, now)?;
+    let grants: Arc<[Grant]> = grants.into();
+    let Lifetime { not_before_s, expires_s } = life;
+    let verified = Verified { grants: grants.clone(), certificate, key, key_id, not_before_s, expires_s };
+    system.verified.keep(digest, verified);
+    Ok(grants)
 }
 
 fn check_claims(
@@ -92,14 +105,14 @@ fn check_claims(
     certificate: CertificateFingerprint,
     audience: &str,
     now: Timestamp,
-) -> Result<Vec<Grant>, CallerFault> {
+) -> Result<(Vec<Grant>, Lifetime), CallerFault> {
     if claims.text("iss") != Some(&system.issuer.name) {
         return Err(CallerFault::TokenIssuer);
     }
     if claims.text("aud") != Some(audience) {
         return Err(CallerFault::TokenAudience);
     }
-    lifetime(claims, system.issuer.token_lifetime_max_s, now).map_err(|fault| match fault {
+    let life = lifetime(claims, system.issuer.token_lifetime_max_s, now).map_err(|fault| match fault {
         LifetimeFault::Missing => CallerFault::TokenMalformed,
         LifetimeFault::Over => CallerFault::TokenExpired,
         LifetimeFault::NotYet => CallerFault::TokenNotYetValid,
@@ -117,7 +130,14 @@ fn check_claims(
     if claims.text("sub").is_none_or(str::is_empty) || claims.text("jti").is_none_or(str::is_empty) {
         return Err(CallerFault::TokenMalformed);
     }
-    grants(claims).ok_or(CallerFault::TokenDetails)
+    grants(claims).map(|grants| (grants, life)).ok_or(CallerFault::TokenDetails)
+}
+
+/// From when until when a token is good, but for the leeway, in seconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Lifetime {
+    pub(super) not_before_s: i64,
+    pub(super) expires_s: i64,
 }
 
 /// What is wrong with a token's times.
@@ -130,7 +150,7 @@ pub(super) enum LifetimeFault {
 }
 
 /// `exp` and `iat` are required, `nbf` is honoured, and the whole life is bounded.
-pub(super) fn lifetime(claims: &Claims, longest_s: i64, now: Timestamp) -> Result<i64, LifetimeFault> {
+pub(super) fn lifetime(claims: &Claims, longest_s: i64, now: Timestamp) -> Result<Lifetime, LifetimeFault> {
     let now = now.as_second();
     let (Some(expires), Some(issued)) = (claims.seconds("exp"), claims.seconds("iat")) else {
         return Err(LifetimeFault::Missing);
@@ -142,10 +162,14 @@ pub(super) fn lifetime(claims: &Claims, longest_s: i64, now: Timestamp) -> Resul
     if now >= expires.saturating_add(LEEWAY_S) {
         return Err(LifetimeFault::Over);
     }
-    if issued.max(not_before) > now.saturating_add(LEEWAY_S) {
+    let not_before_s = issued.max(not_before);
+    if not_before_s > now.saturating_add(LEEWAY_S) {
         return Err(LifetimeFault::NotYet);
     }
-    if expires.saturating_sub(issued) > longest_s { Err(LifetimeFault::TooLong) } else { Ok(expires) }
+    if expires.saturating_sub(issued) > longest_s {
+        return Err(LifetimeFault::TooLong);
+    }
+    Ok(Lifetime { not_before_s, expires_s: expires })
 }
 
 /// Every detail must be understood: one that is not makes the token useless.

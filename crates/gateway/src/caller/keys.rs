@@ -60,8 +60,9 @@ pub enum KeysError {
     Content(&'static str),
 }
 
-struct Key {
-    decoding: DecodingKey,
+/// A public key, and what it may be used with.
+pub struct Key {
+    pub(super) decoding: DecodingKey,
     algorithms: &'static [Algorithm],
 }
 
@@ -105,7 +106,7 @@ impl KeySet {
     }
 
     /// The key of this id for this algorithm. An unknown id makes the source be read again, once a minute.
-    pub async fn key(&self, key_id: &str, algorithm: Algorithm, now: Timestamp) -> Option<DecodingKey> {
+    pub async fn key(&self, key_id: &str, algorithm: Algorithm, now: Timestamp) -> Option<Arc<Key>> {
         if !self.keys.load().contains_key(key_id)
             && self.may_refetch(now)
             && let Err(error) = self.refresh().await
@@ -114,7 +115,17 @@ impl KeySet {
         }
         let keys = self.keys.load();
         let key = keys.get(key_id)?;
-        key.algorithms.contains(&algorithm).then(|| key.decoding.clone())
+        key.algorithms.contains(&algorithm).then(|| key.clone())
+    }
+
+    /// Whether this very key is still in the set under this id.
+    pub(super) fn publishes(&self, key_id: &str, key: &Arc<Key>) -> bool {
+        self.keys.load().get(key_id).is_some_and(|current| Arc::ptr_eq(current, key))
+    }
+
+    /// Whether it comes from an address, which may change it at any time.
+    pub(super) fn is_fetched(&self) -> bool {
+        matches!(self.source, KeySource::Url { .. })
     }
 
     fn may_refetch(&self, now: Timestamp) -> bool {

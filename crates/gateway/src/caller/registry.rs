@@ -8,6 +8,7 @@ use sharing::{OrganisationId, SystemId};
 use super::{
     jws,
     keys::{KeySet, KeySource, KeysError},
+    verified::VerifiedTokens,
 };
 use crate::tls::CertificateFingerprint;
 
@@ -74,6 +75,7 @@ pub struct System {
     pub settings: SystemSettings,
     pub(crate) context_keys: KeySet,
     pub(crate) issuer: Arc<Issuer>,
+    pub(crate) verified: VerifiedTokens,
 }
 
 /// A registered issuer, ready for use.
@@ -139,7 +141,8 @@ impl Registry {
             let context_keys = KeySet::load(KeySource::File(settings.context_keys.clone())).await;
             let context_keys = context_keys
                 .map_err(|source| RegistryError::Keys { of: format!("system `{id}`"), source })?;
-            let system = Arc::new(System { settings, context_keys, issuer });
+            let system =
+                Arc::new(System { settings, context_keys, issuer, verified: VerifiedTokens::default() });
             for certificate in &system.settings.certificates {
                 if by_certificate.insert(*certificate, system.clone()).is_some() {
                     return Err(RegistryError::Invalid(format!(
@@ -149,6 +152,20 @@ impl Registry {
             }
         }
         Ok(Self { systems: by_certificate })
+    }
+
+    /// Reads the keys of every issuer again that publishes them at an address. One that fails keeps those it has.
+    pub async fn refresh(&self) {
+        let mut done = Vec::new();
+        for issuer in self.systems.values().map(|system| &system.issuer) {
+            if !issuer.keys.is_fetched() || done.contains(&issuer.name) {
+                continue;
+            }
+            if let Err(error) = issuer.keys.refresh().await {
+                tracing::warn!(%error, issuer = issuer.name, "a key set could not be refreshed; the keys known so far stay in use");
+            }
+            done.push(issuer.name.clone());
+        }
     }
 
     /// The one system that shows this certificate.

@@ -43,7 +43,7 @@ pub(super) async fn admit(
     }
     // Last, because it writes.
     match &submission.replay {
-        Some(guard) if !use_up(tx, guard, submission.at).await? => Ok(Err(CommitError::Replayed)),
+        Some(guard) if !use_up(tx, guard).await? => Ok(Err(CommitError::Replayed)),
         _ => Ok(Ok(())),
     }
 }
@@ -191,11 +191,7 @@ async fn from_state(
 }
 
 /// Remembers a context until it expires. `false` when it was used before.
-async fn use_up(tx: &mut Tx, guard: &ReplayGuard, at: Timestamp) -> Result<bool, StoreError> {
-    sqlx::query("DELETE FROM used_context WHERE expires_us < $1")
-        .bind(at.as_microsecond() - FORGET_AFTER_US)
-        .execute(&mut **tx)
-        .await?;
+async fn use_up(tx: &mut Tx, guard: &ReplayGuard) -> Result<bool, StoreError> {
     let inserted = sqlx::query(
         "INSERT INTO used_context (issuer, jti, expires_us) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
     )
@@ -205,6 +201,12 @@ async fn use_up(tx: &mut Tx, guard: &ReplayGuard, at: Timestamp) -> Result<bool,
     .execute(&mut **tx)
     .await?;
     Ok(inserted.rows_affected() == 1)
+}
+
+/// Forgets used contexts that have expired.
+pub(super) async fn forget_contexts(tx: &mut Tx, at_us: i64) -> Result<(), StoreError> {
+    let forget = sqlx::query("DELETE FROM used_context WHERE expires_us < $1");
+    execute(tx, forget.bind(at_us - FORGET_AFTER_US)).await
 }
 
 /// A minute longer than any leeway in checking expiry.

@@ -306,6 +306,7 @@ impl Row {
                 by: by.as_ref().map(actor).unwrap_or_default(),
                 ..none
             },
+            Body::LoadMoved { action, by, .. } => Self { outcome: action.clone(), by: actor(by), ..none },
             Body::DecisionRead { of, what, by } => {
                 Self { decision: of.clone(), items: what.clone(), by: actor(by), ..none }
             }

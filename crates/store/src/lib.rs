@@ -15,6 +15,7 @@ mod error;
 mod exported;
 mod fact;
 pub mod failpoint;
+pub mod loading;
 mod lookup;
 pub mod migrating;
 mod open;
@@ -54,6 +55,8 @@ pub use signing_keys::{Handover, SigningKeyRow};
 pub use subjects::About;
 pub use writer::Committed;
 
+#[cfg(test)]
+mod plans;
 #[cfg(test)]
 mod statements;
 #[cfg(test)]

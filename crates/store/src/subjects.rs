@@ -13,13 +13,14 @@ use crate::{
     row::{ConsentRow, ObjectionRow, RawConsent, RawObjection, optional_instant, to_list, word},
 };
 
-const NAMES: &str =
+pub(crate) const NAMES: &str =
     "SELECT pseudonym, person_group, revision, restricted, deceased, restricted_us, deceased_us
     FROM subject
     WHERE person_group IN (SELECT person_group FROM subject
         WHERE pseudonym IN (SELECT value FROM json_each($1)))
     ORDER BY pseudonym";
-const CONSENTS: &str = "SELECT * FROM consent WHERE subject IN (SELECT value FROM json_each($1)) ORDER BY id";
+pub(crate) const CONSENTS: &str =
+    "SELECT * FROM consent WHERE subject IN (SELECT value FROM json_each($1)) ORDER BY id";
 const OBJECTIONS: &str =
     "SELECT * FROM objection WHERE subject IN (SELECT value FROM json_each($1)) ORDER BY id";
 const FACTS: &str =

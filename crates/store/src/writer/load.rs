@@ -126,11 +126,11 @@ impl Writer {
     /// Nobody else writes, so that what is read here holds until it is committed.
     async fn known(&self, rows: &[(Vec<u8>, LoadedRow)]) -> Result<Known, StoreError> {
         let hashes: Vec<_> = rows.iter().map(|(hash, _)| hexadecimal(hash)).collect();
-        let names: Vec<(Vec<u8>, String)> = sqlx::query_as(self.database.names_by_hash())
+        let found: Vec<(Vec<u8>, String)> = sqlx::query_as(self.database.names_by_hash())
             .bind(to_list(&hashes))
             .fetch_all(&self.pool)
             .await?;
-        let named: HashMap<_, _> = names.into_iter().collect();
+        let named: HashMap<_, _> = found.into_iter().collect();
         let with_consents = rows.iter().filter(|(_, row)| row.consent.is_some());
         let mut wanted: Vec<_> = with_consents.filter_map(|(hash, _)| named.get(hash)).collect();
         wanted.sort_unstable();

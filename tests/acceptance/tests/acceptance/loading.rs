@@ -6,13 +6,24 @@ use std::{
 };
 
 use acceptance::World;
-use gateway::{config, serve};
+use gateway::{
+    clock::{Clock as _, SystemClock},
+    config, serve,
+};
 use ledger::entry::Body;
 use tempfile::TempDir;
 
 /// A deployment that has run and is stopped.
 async fn stopped() -> TempDir {
     World::new().await.stop().await
+}
+
+/// The deployment again, its clock at the time that the program went by: the ledger's time does not go back.
+async fn again(folder: TempDir, seed: u64) -> World {
+    let world = World::start(folder, seed).await;
+    let behind_s = SystemClock.now().duration_since(world.clock.now()).as_secs();
+    world.clock.advance_s(u64::try_from(behind_s + 1).unwrap_or(0));
+    world
 }
 
 /// What the program said, and whether it went well.
@@ -78,7 +89,7 @@ async fn a_file_is_loaded_verified_and_decides() {
         "{said}"
     );
 
-    let world = World::start(folder, 1 << 32).await;
+    let world = again(folder, 1 << 32).await;
     let report = world.verify().await;
     assert_eq!((report.kinds["consent_recorded"], report.kinds["load_moved"]), (2_003, 2));
     let permitted = world.send(world.referral("SWR-2041")).await;
@@ -103,11 +114,11 @@ async fn a_file_is_loaded_verified_and_decides() {
 
     // Beside a gateway nothing is loaded, and what was loaded before is not loaded again.
     let settings = world.folder.path().join("people.ndjson");
-    let again = ["--people", settings.to_str().unwrap()];
-    let (well, said) = load(world.folder.path(), &again);
+    let the_same = ["--people", settings.to_str().unwrap()];
+    let (well, said) = load(world.folder.path(), &the_same);
     assert!(!well && said.contains("another process is using"), "{said}");
     let folder = world.stop().await;
-    let (well, said) = load(folder.path(), &again);
+    let (well, said) = load(folder.path(), &the_same);
     assert!(!well && said.contains("the same was loaded before"), "{said}");
     let (well, said) = load(folder.path(), &["--generate", "5"]);
     assert!(!well && said.contains("people who were not made up"), "{said}");
@@ -123,7 +134,7 @@ async fn columns_say_the_same_as_lines() {
     std::fs::write(&path, text).unwrap();
     let (well, said) = load(folder.path(), &["--people", path.to_str().unwrap()]);
     assert!(well && said.contains("2 rows loaded: 2 people who were not known, 1 consents"), "{said}");
-    let world = World::start(folder, 1 << 32).await;
+    let world = again(folder, 1 << 32).await;
     assert_eq!(world.send(world.referral("SWR-2041")).await.status, 200);
     world.verify().await;
 }
@@ -161,7 +172,7 @@ async fn a_file_with_a_fault_is_told_row_by_row_and_nothing_of_it_is_loaded() {
         let (well, said) = load(folder.path(), &["--people", path.to_str().unwrap()]);
         assert!(!well, "{name}: {said}");
     }
-    let world = World::start(folder, 1 << 32).await;
+    let world = again(folder, 1 << 32).await;
     let report = world.verify().await;
     assert!(!report.kinds.contains_key("load_moved") && !report.kinds.contains_key("consent_recorded"));
 }
@@ -186,7 +197,7 @@ async fn an_interrupted_load_is_gone_on_with_and_nothing_is_served_before() {
     // More of them may follow; the same may not.
     let (well, said) = load(folder.path(), &["--generate", "10", "--consents", "10", "--from", "24995"]);
     assert!(well && said.contains("5 people who were not known, 10 consents"), "{said}");
-    let world = World::start(folder, 1 << 32).await;
+    let world = again(folder, 1 << 32).await;
     let report = world.verify().await;
     assert_eq!((report.kinds["consent_recorded"], report.kinds["load_moved"]), (2_010, 4));
     let head = world.app.store.head().await.unwrap();
@@ -204,7 +215,7 @@ async fn an_abandoned_load_has_no_consent_in_effect() {
     assert!(well && said.contains("2002 consents that it had recorded are invalidated"), "{said}");
     let (well, said) = load(folder.path(), &["--abandon"]);
     assert!(!well && said.contains("there is nothing to abandon"), "{said}");
-    let world = World::start(folder, 1 << 32).await;
+    let world = again(folder, 1 << 32).await;
     assert_eq!(world.send(world.referral("SWR-2041")).await.status, 404, "its consent was invalidated");
     let report = world.verify().await;
     assert_eq!(report.kinds["consent_status_changed"], 2_002);
@@ -212,7 +223,7 @@ async fn an_abandoned_load_has_no_consent_in_effect() {
     let folder = world.stop().await;
     let (well, said) = load(folder.path(), &arguments);
     assert!(well && said.contains("0 people who were not known, 2003 consents"), "{said}");
-    let world = World::start(folder, 2 << 32).await;
+    let world = again(folder, 2 << 32).await;
     assert_eq!(world.send(world.referral("SWR-2041")).await.status, 200);
     world.verify().await;
 }

@@ -357,7 +357,11 @@ impl Received {
 }
 
 /// Reads a JSON document into a closed shape.
-fn parse_body<T: DeserializeOwned>(bytes: &[u8], body_bytes_max: usize) -> Result<T, Problem> {
+/// Reads JSON strictly: no duplicate keys, bounded, no member that its kind does not have.
+///
+/// # Errors
+/// The [`Problem`], whose words name members and never values.
+pub(crate) fn parse_body<T: DeserializeOwned>(bytes: &[u8], body_bytes_max: usize) -> Result<T, Problem> {
     let limits = Limits { bytes_max: body_bytes_max, depth_max: 16, values_max: 5_000 };
     json::parse(bytes, &limits).map_err(|error| match error.fault {
         JsonFault::TooLarge => Problem::BodyTooLarge,

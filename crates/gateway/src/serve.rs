@@ -335,8 +335,13 @@ async fn keep_trail(app: Arc<App>, stop: CancellationToken) {
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            _ = every.tick() => {
-                if let Err(error) = app.trail.catch_up(&app.store).await {
+            _ = every.tick() => {}
+        }
+        // After a load it has much to do, page by page: whoever stops does not wait for it.
+        tokio::select! {
+            () = stop.cancelled() => return,
+            caught = app.trail.catch_up(&app.store) => {
+                if let Err(error) = caught {
                     tracing::error!(%error, "the trail's index could not be caught up");
                 }
             }

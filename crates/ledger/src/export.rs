@@ -269,7 +269,9 @@ impl Row {
                 by: by.as_ref().map(actor).unwrap_or_default(),
                 ..none
             },
-            Body::ReferralMoved { action, by, .. } => Self { outcome: action.clone(), by: actor(by), ..none },
+            Body::ReferralMoved { action, by, .. } | Body::LoadMoved { action, by, .. } => {
+                Self { outcome: action.clone(), by: actor(by), ..none }
+            }
             Body::GrantMade { subject, recipient, provider, purpose, items, by, .. } => Self {
                 subject: subject.clone(),
                 recipient: recipient.clone(),

@@ -290,6 +290,10 @@ impl Terms {
                 self.add(Field::Reference, export_id);
                 by.iter().for_each(|by| self.actor(by));
             }
+            Body::LoadMoved { load_id, by, .. } => {
+                self.add(Field::Reference, load_id);
+                self.actor(by);
+            }
             Body::LogOpened { .. }
             | Body::AuditRead { .. }
             | Body::SigningKeyAnnounced { .. }

@@ -51,10 +51,14 @@ const LOCK: i64 = 0x636f_6e63_6f72_6461;
 /// The first of two numbers that name further locks: which migration a running program knows, and (0) looking at the schema.
 const LOCKS: i32 = 0x636f_6e63;
 
+/// What every connection of a server is told. A page read at random costs about what the next one does, on what databases are kept on now:
+/// with PostgreSQL's own figure, of disks that turn, it reads tables of tens of thousands of people whole rather than look one up.
+const SERVER: &str = "SET client_min_messages = 'warning'; SET random_page_cost = 1.1";
+
 /// A writer that is stopped in the middle of a transaction holds the ledger's head no longer than this; nobody waits longer
 /// for it; and nothing here takes long.
 const SERVER_LIMITS: &str = "SET lock_timeout = '15s'; SET idle_in_transaction_session_timeout = '10s';
-    SET statement_timeout = '30s'; SET synchronous_commit = 'on'; SET client_min_messages = 'warning'";
+    SET statement_timeout = '30s'; SET synchronous_commit = 'on'";
 
 impl Database {
     /// The file, if it is one.
@@ -114,7 +118,7 @@ impl Database {
         match (self, access) {
             (Self::Server(_), Access::Write | Access::Migrate) => SERVER_LIMITS,
             (Self::Server(_), Access::Read | Access::Look) => {
-                "SET default_transaction_read_only = on; SET statement_timeout = '30s'; SET client_min_messages = 'warning'"
+                "SET default_transaction_read_only = on; SET statement_timeout = '30s'"
             }
             // What is deleted is overwritten: a person who is forgotten must not be found in the file.
             (Self::File(_), Access::Write) => {
@@ -131,12 +135,13 @@ impl Database {
     pub(crate) async fn connect(&self, access: Access, connections: u32) -> Result<AnyPool, StoreError> {
         sqlx::any::install_default_drivers();
         let settings = self.settings(access);
+        let of_server = if self.is_shared() { SERVER } else { "" };
         let options = AnyPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_MAX);
         // A file does not go away. A server may have, and a round trip shows it.
         let options = options.test_before_acquire(self.is_shared());
         let options = options.after_connect(move |connection, _| {
             Box::pin(async move {
-                if !settings.is_empty() {
+                for settings in [of_server, settings].into_iter().filter(|settings| !settings.is_empty()) {
                     connection.execute(sqlx::raw_sql(settings)).await?;
                 }
                 Ok(())
@@ -197,6 +202,20 @@ impl Database {
             Self::Server(_) => {
                 "UPDATE ledger_head SET id = id WHERE id = 1
                  RETURNING size, root, CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"
+            }
+        }
+    }
+
+    /// The names of people by the hashes of their identifiers, a list of hexadecimal digits: each has its own function.
+    pub(crate) fn names_by_hash(&self) -> &'static str {
+        match self {
+            Self::File(_) => {
+                "SELECT lookup_hash, pseudonym FROM subject_identifier
+                 WHERE lookup_hash IN (SELECT unhex(value) FROM json_each($1))"
+            }
+            Self::Server(_) => {
+                "SELECT lookup_hash, pseudonym FROM subject_identifier
+                 WHERE lookup_hash IN (SELECT decode(value, 'hex') FROM json_each($1))"
             }
         }
     }

@@ -16,6 +16,7 @@ mod exported;
 mod fact;
 pub mod failpoint;
 pub mod figures;
+pub mod loading;
 mod lookup;
 pub mod migrating;
 mod open;
@@ -57,6 +58,8 @@ pub use signing_keys::{Handover, SigningKeyRow};
 pub use subjects::About;
 pub use writer::Committed;
 
+#[cfg(test)]
+mod plans;
 #[cfg(test)]
 mod statements;
 #[cfg(test)]

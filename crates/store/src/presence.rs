@@ -50,6 +50,16 @@ impl Presence {
     }
 }
 
+impl Presence {
+    /// That a command which has a server's database to itself still has it.
+    pub(crate) async fn assert_held(&self) -> Result<(), StoreError> {
+        match self {
+            Self::File(_) => Ok(()),
+            Self::Server { connection, .. } => Ok(connection.lock().await.ping().await?),
+        }
+    }
+}
+
 impl Store {
     /// Makes sure that no command has the database for itself, and that none had since this was last made sure. Until it is,
     /// nothing is written.

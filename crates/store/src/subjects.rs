@@ -13,7 +13,7 @@ use crate::{
     row::{ConsentRow, ObjectionRow, RawConsent, RawObjection, optional_instant, to_list, word},
 };
 
-const NAMES: &str =
+pub(crate) const NAMES: &str =
     "SELECT pseudonym, person_group, revision, restricted, deceased, restricted_us, deceased_us
     FROM subject
     WHERE person_group IN (SELECT person_group FROM subject

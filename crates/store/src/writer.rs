@@ -40,8 +40,11 @@ use crate::{
     watch::Files,
 };
 
+mod load;
 mod project;
 mod together;
+
+pub(crate) use load::Portion;
 
 /// Most submissions in one transaction.
 const BATCH_MAX: usize = 256;
@@ -170,9 +173,26 @@ impl Writer {
         }
     }
 
-    /// The key that a ledger is opened with.
-    pub(crate) fn opening_key(&self) -> String {
-        self.signers.first().map(NoteSigner::verifier_key).unwrap_or_default()
+    /// The entry that a ledger is opened with.
+    pub(crate) fn opening(&self, origin: String) -> Body {
+        let public_key = self.signers.first().map(NoteSigner::verifier_key).unwrap_or_default();
+        Body::LogOpened { origin, public_key }
+    }
+
+    /// Whether the ledger has no entry yet.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.frontier.size() == 0
+    }
+
+    /// Commits one submission, where this writer has no queue.
+    pub(crate) async fn commit_one(&mut self, submission: Submission) -> Result<Committed, CommitError> {
+        let (reply, answer) = oneshot::channel();
+        if let Err(Stop::Poisoned(error) | Stop::Away(error)) =
+            self.commit(&mut vec![Command { submission, reply: Some(reply), since: Instant::now() }]).await
+        {
+            tracing::error!(%error, "the ledger could not be written");
+        }
+        answer.await.map_err(|_| CommitError::Unavailable)?
     }
 
     /// Runs until every [`crate::Store`] is gone.

@@ -231,6 +231,7 @@ impl Order {
             | Body::SigningKeyAnnounced { .. }
             | Body::BlockMoved { .. }
             | Body::SigningKeyRetired { .. }
+            | Body::LoadMoved { .. }
             | Body::LookupKeyReplaced { .. }
             | Body::WrappingKeyReplaced { .. }
             | Body::DecisionRead { .. }

@@ -16,6 +16,7 @@ use crate::{
 mod alerting;
 mod blocks;
 mod exported;
+mod loading;
 mod privacy;
 mod queue;
 
@@ -149,6 +150,7 @@ async fn applicable(tx: &mut Tx, change: &Change) -> Result<Result<(), CommitErr
         | Change::DecideVisibility(_)
         | Change::ReplaceLookupKey(_)
         | Change::RewrapKeys
+        | Change::MoveLoad(_)
         | Change::RaiseUnlessQuiet(..)
         | Change::EvaluatedUntil(_)
         | Change::SetMarks { .. }
@@ -303,6 +305,7 @@ pub(super) async fn apply(
         Change::DecideVisibility(row) => privacy::decide_visibility(tx, row).await,
         Change::EndErasure { id, by } => privacy::end_erasure(tx, id, by, at).await,
         Change::ReplaceLookupKey(new) => privacy::replace_lookup_key(tx, new).await,
+        Change::MoveLoad(row) => loading::move_load(tx, row).await,
         Change::RewrapKeys => keys.rewrap(tx).await.map(drop),
         Change::ActivatePolicies { revision, digest, agreements, files } => {
             activate(tx, (*revision, digest), agreements, files, at).await

@@ -24,6 +24,7 @@ mod fhir;
 mod fhir_consents;
 mod key_sets;
 mod ledger_checks;
+mod loading;
 mod looking_back;
 mod mirror;
 mod overload;

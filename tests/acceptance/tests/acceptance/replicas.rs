@@ -264,6 +264,58 @@ async fn while_the_server_is_away_nothing_is_answered_and_afterwards_everything(
     check(&world, &[back.body["receipt"]["decision_id"].as_str().unwrap().to_owned()]).await;
 }
 
+/// Whoever cannot confirm its policies within the bound of a request permits nothing and says that it is not ready; and each
+/// decision names the revision that it was made under.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_cannot_confirm_its_policies_permits_nothing_and_is_not_ready() {
+    let server = Server::start(&[]).await;
+    let world = World::on(&server.url).await;
+    let replica = world.replica(1).await;
+    let (fire, port) = (world.client("fire"), replica.port);
+    let ready = async || {
+        let url = format!("https://localhost:{port}/readyz");
+        let answer = fire.get(url).send().await.unwrap();
+        (answer.status().as_u16(), answer.json::<serde_json::Value>().await.unwrap())
+    };
+    let ask = async || world.send_to(&fire, port, &world.prevention("9732110317")).await.unwrap();
+    assert_eq!((ready().await.0, ask().await.status.as_u16()), (200, 200));
+    let signal = |name: &str| {
+        let processes = server.processes().into_iter().map(|process| process.to_string());
+        let sent = std::process::Command::new("kill").arg(format!("-{name}")).args(processes).status();
+        assert!(sent.unwrap().success());
+    };
+    signal("STOP");
+    let (refused, (status, said)) = tokio::join!(ask(), ready());
+    signal("CONT");
+    assert!(matches!(refused.status.as_u16(), 503 | 504), "{refused:?}");
+    let checks = said["checks"].as_array().unwrap();
+    let failing = |name: &str| checks.iter().any(|check| check["name"] == name && check["passed"] == false);
+    assert!(status == 503 && failing("policies-in-force") && failing("database-readable"), "{said}");
+    for _ in 0..100 {
+        if ready().await.0 == 200 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(ask().await.status, 200, "it goes on when it can confirm them again");
+    let entries = world.entries().await;
+    let (mut in_force, mut named) = (0, 0);
+    for entry in &entries {
+        match &entry.body {
+            Body::PolicySetActivated { revision, .. } => in_force = *revision,
+            Body::Intent(decided) => {
+                assert_eq!(decided.policy_revision, in_force);
+                named += 1;
+            }
+            Body::Release { policy_revision, .. } => assert_eq!(*policy_revision, in_force),
+            _ => {}
+        }
+    }
+    assert!(named >= 2 && in_force > 0);
+    replica.stop().await;
+    world.verify().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_can_lose_entries_is_refused() {
     for setting in ["fsync=off", "full_page_writes=off"] {

@@ -393,9 +393,18 @@ async fn a_database_that_is_cut_off_while_it_is_used_is_noticed() {
         assert_eq!(world.send(world.prevention("9732110317")).await.status, 200);
         let file = std::fs::File::options().write(true).open(format!("{}{end}", file.display())).unwrap();
         file.set_len(0).unwrap();
+        let entry = ledger::entry::Body::HandshakeRefused { reason: "timed-out".to_owned(), count: 1 };
+        let submission = store::Submission::of(acceptance::NOW.parse().unwrap(), vec![entry]);
+        assert!(world.app.store.commit(submission).await.is_err(), "{end}: it was acknowledged");
+        for _ in 0..500 {
+            if !world.app.store.is_writable() {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        assert!(!world.app.store.is_writable(), "{end}");
         let answer = world.send(world.prevention("9732110317")).await;
         assert_eq!(answer.status, 503, "{end}: {answer:?}");
-        assert!(!world.app.store.is_writable(), "{end}");
     }
 }
 

@@ -181,7 +181,8 @@ async fn handshake(
 /// When the TLS settings that a connection was made with are replaced.
 async fn replaced(mut tls: watch::Receiver<Arc<ServerConfig>>) {
     if tls.changed().await.is_err() {
-        std::future::pending().await // nobody replaces them any more
+        // Nobody replaces them any more.
+        std::future::pending::<()>().await;
     }
 }
 

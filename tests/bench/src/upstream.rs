@@ -4,7 +4,6 @@
 use std::{collections::HashMap, path::Path, sync::Arc};
 
 use anyhow::Context as _;
-use arc_swap::ArcSwap;
 use axum::{
     Router,
     body::{Body, Bytes},
@@ -69,7 +68,7 @@ pub(crate) async fn run(folder: &Path, listen: u16) -> anyhow::Result<()> {
     }
     let app = Router::new().fallback(answer).with_state(Arc::new(answers));
     let listener = TcpListener::bind(("127.0.0.1", listen)).await?;
-    let tls = Arc::new(ArcSwap::new(config));
+    let tls = tokio::sync::watch::channel(config).1;
     listener::serve(listener, tls, app, Limits::default(), |_| {}, CancellationToken::new()).await;
     Ok(())
 }

@@ -210,14 +210,13 @@ impl Deployment {
                 store::scratch::on(&server.url, self.folder.path()).await;
             }
             let database = store::scratch::name(self.folder.path());
-            let address = match &place.server {
-                Some(address) => address.clone(),
-                None => {
-                    let before = Proxy::before(server.port()).await;
-                    let address = format!("127.0.0.1:{}", before.port);
-                    proxy = Some(before);
-                    address
-                }
+            let address = if let Some(address) = &place.server {
+                address.clone()
+            } else {
+                let before = Proxy::before(server.port()).await;
+                let address = format!("127.0.0.1:{}", before.port);
+                proxy = Some(before);
+                address
             };
             let url = format!("\"postgres://concordat@{address}/{database}\"");
             text = text.replacen("\"concordat.db\"", &url, 1);

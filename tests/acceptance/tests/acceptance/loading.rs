@@ -98,11 +98,11 @@ async fn a_file_is_loaded_verified_and_decides() {
     assert_eq!(world.send(world.referral("SWR-2045")).await.status, 404, "nobody consented");
     // It reads as one that was recorded over the API, opened with the person's key.
     let entries = world.entries().await;
-    let ids = entries.iter().filter_map(|entry| match &entry.body {
+    let mut ids = entries.iter().filter_map(|entry| match &entry.body {
         Body::ConsentRecorded { consent_id, .. } => Some(consent_id.clone()),
         _ => None,
     });
-    let id = ids.last().unwrap();
+    let id = ids.next_back().unwrap();
     let path = format!("/v1/consents/{id}");
     let read = world.send(world.bare("council", "GET", &path, "safe-and-well-referral")).await;
     assert_eq!((read.status.as_u16(), read.body["details"]["notice_version"].as_str()), (200, Some("SW-2")));

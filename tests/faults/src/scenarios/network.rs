@@ -52,13 +52,13 @@ const DIRECTIONS: [Direction; 4] =
 fn cut_link(link: &str, direction: Direction, is_cut: bool) {
     let here = format!("rule {} pref 5", if is_cut { "add" } else { "del" });
     let heard = |by: &str| if is_cut { format!("iif {by} blackhole") } else { String::new() };
-    let (heard_here, heard_there) = (heard(&format!("{link}{CUT}")), heard(link));
+    let (into_host, out_of_host) = (heard(&format!("{link}{CUT}")), heard(link));
     let mut command = String::from("set -e\n");
     if matches!(direction, Direction::FromGateway | Direction::Both) {
-        writeln!(command, "ip {here} {heard_here}").unwrap();
+        writeln!(command, "ip {here} {into_host}").unwrap();
     }
     if matches!(direction, Direction::ToGateway | Direction::Both) {
-        writeln!(command, "ip -n host{CUT} {here} {heard_there}").unwrap();
+        writeln!(command, "ip -n host{CUT} {here} {out_of_host}").unwrap();
     }
     if direction == Direction::Down {
         writeln!(command, "ip link set {link}{CUT} {}", if is_cut { "down" } else { "up" }).unwrap();

@@ -7,7 +7,7 @@ use subtle::ConstantTimeEq as _;
 use super::{
     CallerFault,
     jws::{Claims, JwsFault, Unverified},
-    registry::System,
+    registry::{Issuer, System},
 };
 use crate::tls::CertificateFingerprint;
 
@@ -77,29 +77,31 @@ pub(super) async fn check(
         JwsFault::Algorithm => CallerFault::TokenAlgorithm,
         JwsFault::Malformed | JwsFault::Signature => CallerFault::TokenMalformed,
     })?;
-    if !system.issuer.algorithms.contains(&unverified.algorithm) {
+    let issuer = unverified.claimed_issuer().and_then(|name| system.issuer_named(name));
+    let issuer = issuer.ok_or(CallerFault::TokenIssuer)?;
+    if !issuer.algorithms.contains(&unverified.algorithm) {
         return Err(CallerFault::TokenAlgorithm);
     }
-    let key = system.issuer.keys.key(&unverified.key_id, unverified.algorithm, now).await;
+    let key = issuer.keys.key(&unverified.key_id, unverified.algorithm, now).await;
     let claims =
         unverified.verify(&key.ok_or(CallerFault::TokenKey)?).map_err(|_| CallerFault::TokenSignature)?;
-    check_claims(&claims, system, certificate, audience, now)
+    check_claims(&claims, (system, issuer), certificate, audience, now)
 }
 
 fn check_claims(
     claims: &Claims,
-    system: &System,
+    (system, issuer): (&System, &Issuer),
     certificate: CertificateFingerprint,
     audience: &str,
     now: Timestamp,
 ) -> Result<Vec<Grant>, CallerFault> {
-    if claims.text("iss") != Some(&system.issuer.name) {
+    if claims.text("iss") != Some(&issuer.name) {
         return Err(CallerFault::TokenIssuer);
     }
     if claims.text("aud") != Some(audience) {
         return Err(CallerFault::TokenAudience);
     }
-    lifetime(claims, system.issuer.token_lifetime_max_s, now).map_err(|fault| match fault {
+    lifetime(claims, issuer.token_lifetime_max_s, now).map_err(|fault| match fault {
         LifetimeFault::Missing => CallerFault::TokenMalformed,
         LifetimeFault::Over => CallerFault::TokenExpired,
         LifetimeFault::NotYet => CallerFault::TokenNotYetValid,
@@ -150,7 +152,12 @@ pub(super) fn lifetime(claims: &Claims, longest_s: i64, now: Timestamp) -> Resul
 
 /// Every detail must be understood: one that is not makes the token useless.
 fn grants(claims: &Claims) -> Option<Vec<Grant>> {
-    let Some(Json::Array(details)) = claims.member("authorization_details") else { return None };
+    claims.member("authorization_details").and_then(read_details)
+}
+
+/// What authorization details allow, if every one of them is understood.
+pub fn read_details(details: &Json) -> Option<Vec<Grant>> {
+    let Json::Array(details) = details else { return None };
     let grants: Option<Vec<_>> = details.iter().map(grant).collect();
     grants.filter(|grants| !grants.is_empty())
 }

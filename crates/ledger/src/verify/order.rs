@@ -235,6 +235,7 @@ impl Order {
             | Body::WrappingKeyReplaced { .. }
             | Body::DecisionRead { .. }
             | Body::RequestRefused { .. }
+            | Body::AccessTokenIssued { .. }
             | Body::HandshakeRefused { .. }
             | Body::AuditRead { .. } => Ok(()),
         }

@@ -14,6 +14,7 @@ use sharing::{AgreementId, OrganisationId, PurposeClass, SystemId};
 use crate::listener::PeerCertificate;
 
 pub mod access_token;
+pub mod client_assertion;
 pub mod jws;
 pub mod keys;
 pub mod registry;

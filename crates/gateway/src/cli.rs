@@ -142,7 +142,7 @@ async fn check_config(path: &std::path::Path) -> anyhow::Result<()> {
     let settings = config::load(path)?;
     let set = crate::policies::load(&settings.policies)?;
     serve::notifier(&settings, &set)?;
-    crate::caller::Registry::load(settings.systems.clone(), settings.issuers.clone()).await?;
+    serve::registry(&settings).await?;
     config::read_keys(&settings.ledger.signing_key)?;
     config::read_keys(&settings.ledger.lookup_key)?;
     config::read_keys(&settings.ledger.wrapping_key)?;

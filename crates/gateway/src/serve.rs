@@ -17,6 +17,7 @@ use tokio::{
     sync::{mpsc, watch},
 };
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
 use crate::{
     alerts::{
@@ -25,6 +26,7 @@ use crate::{
     },
     app::{App, Parts},
     audit_reads,
+    authorization_server::AuthorizationServer,
     blocks::{self, Archiving},
     caller::{Authenticator, Registry},
     clock::{Clock, Entropy, SystemClock, SystemEntropy},
@@ -147,8 +149,19 @@ fn trail_file(database: &Path) -> std::path::PathBuf {
     name.into()
 }
 
-async fn registry(settings: &Settings) -> anyhow::Result<Registry> {
-    Ok(Registry::load(settings.systems.clone(), settings.issuers.clone()).await?)
+/// The registrations, and what issues tokens here if anything does.
+///
+/// # Errors
+/// Which registration or key cannot be used, and why.
+pub async fn registry(settings: &Settings) -> anyhow::Result<Registry> {
+    let own = settings.authorization_server.as_ref().map(|own| {
+        let texts = own.signing_keys.iter().map(|path| config::read(path).map(Zeroizing::new));
+        let texts = texts.collect::<Result<Vec<_>, config::ConfigError>>()?;
+        let texts: Vec<&str> = texts.iter().map(|text| text.as_str()).collect();
+        let names = (settings.public_url.as_str(), settings.audience.as_str());
+        anyhow::Ok(AuthorizationServer::new(&texts, own.token_lifetime_s, names)?)
+    });
+    Ok(Registry::load(settings.systems.clone(), settings.issuers.clone(), own.transpose()?).await?)
 }
 
 fn connectors(settings: &Settings) -> anyhow::Result<Connectors> {
@@ -201,7 +214,7 @@ pub fn notifier(settings: &Settings, set: &PolicySet) -> anyhow::Result<Notifier
 
 fn mailer(smtp: &SmtpSettings) -> anyhow::Result<Mailer> {
     let trusted = smtp.trusted.as_deref().map(config::read).transpose()?.unwrap_or_default();
-    let password = smtp.password.as_deref().map(config::read).transpose()?.map(zeroize::Zeroizing::new);
+    let password = smtp.password.as_deref().map(config::read).transpose()?.map(Zeroizing::new);
     let login = match (&smtp.user, &password) {
         (Some(user), Some(password)) => Some((user.as_str(), password.trim())),
         (None, None) => None,

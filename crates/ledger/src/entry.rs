@@ -268,6 +268,16 @@ pub enum Body {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         request_id: Option<String>,
     },
+    /// A system was given an access token, by the gateway itself.
+    AccessTokenIssued {
+        token_id: String,
+        system: String,
+        organisation: String,
+        certificate_sha256: String,
+        purposes: Vec<String>,
+        actions: Vec<String>,
+        expires_us: i64,
+    },
     /// TLS handshakes were refused, `count` of them for the same reason since the last such entry.
     HandshakeRefused { reason: String, count: u32 },
     /// Somebody exported or verified the ledger.
@@ -474,6 +484,7 @@ impl Body {
             Self::DecisionRead { .. } => "decision_read",
             Self::SubjectRecordRead { .. } => "subject_record_read",
             Self::RequestRefused { .. } => "request_refused",
+            Self::AccessTokenIssued { .. } => "access_token_issued",
             Self::HandshakeRefused { .. } => "handshake_refused",
             Self::AuditRead { .. } => "audit_read",
         }

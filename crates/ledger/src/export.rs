@@ -329,6 +329,13 @@ impl Row {
                 ],
                 ..none
             },
+            Body::AccessTokenIssued { token_id, system, organisation, purposes, .. } => Self {
+                decision: token_id.clone(),
+                outcome: "issued".to_owned(),
+                purpose: purposes.join(" "),
+                by: [organisation.clone(), system.clone(), String::new(), String::new()],
+                ..none
+            },
             Body::HandshakeRefused { reason, .. } | Body::SigningKeyRetired { reason, .. } => {
                 Self { reasons: reason.clone(), ..none }
             }

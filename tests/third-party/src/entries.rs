@@ -346,6 +346,15 @@ fn every_kind(public_key: &str) -> Vec<Body> {
             certificate_sha256: Some(digest('4')),
             request_id: None,
         },
+        Body::AccessTokenIssued {
+            token_id: text("0192f0c1-0000-4000-8000-000000000002"),
+            system: text("gmca-prevention"),
+            organisation: text("gmca"),
+            certificate_sha256: digest('4'),
+            purposes: vec![text("fire-prevention-targeting")],
+            actions: vec![text("decide"), text("read")],
+            expires_us: BEGIN_US + 300_000_000,
+        },
         Body::HandshakeRefused { reason: text("unknown-issuer"), count: 3 },
         Body::AuditRead { what: text("export"), by_operator: text("root"), from: 0, until: 27 },
     ]

@@ -9,7 +9,7 @@ use subtle::ConstantTimeEq as _;
 use super::{
     CallerFault,
     jws::{Claims, JwsFault, Unverified},
-    registry::System,
+    registry::{Issuer, System},
     verified::{self, Verified},
 };
 use crate::tls::CertificateFingerprint;
@@ -77,21 +77,24 @@ pub(super) async fn check(
     now: Timestamp,
 ) -> Result<Arc<[Grant]>, CallerFault> {
     let digest = verified::digest(token);
-    if let Some(grants) = system.verified.grants(&digest, certificate, &system.issuer.keys, now) {
+    let known = |keys| system.verified.grants(&digest, certificate, keys, now);
+    if let Some(grants) = system.key_sets().find_map(known) {
         return Ok(grants);
     }
     let unverified = Unverified::open(token, "at+jwt").map_err(|fault| match fault {
         JwsFault::Algorithm => CallerFault::TokenAlgorithm,
         JwsFault::Malformed | JwsFault::Signature => CallerFault::TokenMalformed,
     })?;
-    if !system.issuer.algorithms.contains(&unverified.algorithm) {
+    let issuer = unverified.claimed_issuer().and_then(|name| system.issuer_named(name));
+    let issuer = issuer.ok_or(CallerFault::TokenIssuer)?;
+    if !issuer.algorithms.contains(&unverified.algorithm) {
         return Err(CallerFault::TokenAlgorithm);
     }
-    let key = system.issuer.keys.key(&unverified.key_id, unverified.algorithm, now).await;
+    let key = issuer.keys.key(&unverified.key_id, unverified.algorithm, now).await;
     let key = key.ok_or(CallerFault::TokenKey)?;
     let key_id = unverified.key_id.clone();
     let claims = unverified.verify(&key.decoding).map_err(|_| CallerFault::TokenSignature)?;
-    let (grants, life) = check_claims(&claims, system, certificate, audience, now)?;
+    let (grants, life) = check_claims(&claims, (system, issuer), certificate, audience, now)?;
     let grants: Arc<[Grant]> = grants.into();
     let Lifetime { not_before_s, expires_s } = life;
     let verified = Verified { grants: grants.clone(), certificate, key, key_id, not_before_s, expires_s };
@@ -101,18 +104,18 @@ pub(super) async fn check(
 
 fn check_claims(
     claims: &Claims,
-    system: &System,
+    (system, issuer): (&System, &Issuer),
     certificate: CertificateFingerprint,
     audience: &str,
     now: Timestamp,
 ) -> Result<(Vec<Grant>, Lifetime), CallerFault> {
-    if claims.text("iss") != Some(&system.issuer.name) {
+    if claims.text("iss") != Some(&issuer.name) {
         return Err(CallerFault::TokenIssuer);
     }
     if claims.text("aud") != Some(audience) {
         return Err(CallerFault::TokenAudience);
     }
-    let life = lifetime(claims, system.issuer.token_lifetime_max_s, now).map_err(|fault| match fault {
+    let life = lifetime(claims, issuer.token_lifetime_max_s, now).map_err(|fault| match fault {
         LifetimeFault::Missing => CallerFault::TokenMalformed,
         LifetimeFault::Over => CallerFault::TokenExpired,
         LifetimeFault::NotYet => CallerFault::TokenNotYetValid,
@@ -174,7 +177,12 @@ pub(super) fn lifetime(claims: &Claims, longest_s: i64, now: Timestamp) -> Resul
 
 /// Every detail must be understood: one that is not makes the token useless.
 fn grants(claims: &Claims) -> Option<Vec<Grant>> {
-    let Some(Json::Array(details)) = claims.member("authorization_details") else { return None };
+    claims.member("authorization_details").and_then(read_details)
+}
+
+/// What authorization details allow, if every one of them is understood.
+pub fn read_details(details: &Json) -> Option<Vec<Grant>> {
+    let Json::Array(details) = details else { return None };
     let grants: Option<Vec<_>> = details.iter().map(grant).collect();
     grants.filter(|grants| !grants.is_empty())
 }

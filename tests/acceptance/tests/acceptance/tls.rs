@@ -46,6 +46,10 @@ impl Authority {
     }
 
     fn revoking(&self, serial: u64) -> String {
+        self.revoking_until(serial, 2099)
+    }
+
+    fn revoking_until(&self, serial: u64, next_update_year: i32) -> String {
         let revoked = RevokedCertParams {
             serial_number: SerialNumber::from(serial),
             revocation_time: date_time_ymd(2025, 1, 1),
@@ -54,7 +58,7 @@ impl Authority {
         };
         let list = CertificateRevocationListParams {
             this_update: date_time_ymd(2025, 1, 1),
-            next_update: date_time_ymd(2099, 1, 1),
+            next_update: date_time_ymd(next_update_year, 1, 1),
             crl_number: SerialNumber::from(1),
             issuing_distribution_point: None,
             revoked_certs: vec![revoked],
@@ -68,6 +72,7 @@ struct Served {
     port: u16,
     authority: Authority,
     refused: Arc<Mutex<Vec<HandshakeRefusal>>>,
+    own: (String, String),
     shutdown: CancellationToken,
     replacing: tokio::sync::watch::Sender<Arc<rustls::ServerConfig>>,
 }
@@ -97,7 +102,7 @@ async fn serve(authority: Authority, revoked: u64) -> Served {
         move |reason| note.lock().unwrap().push(reason),
         shutdown.clone(),
     ));
-    Served { port, authority, refused, shutdown, replacing }
+    Served { port, authority, refused, own: (chain, key), shutdown, replacing }
 }
 
 impl Drop for Served {
@@ -207,6 +212,33 @@ async fn a_connection_does_not_outlive_the_certificates_it_was_made_with() {
     assert!(ended.await.is_ok(), "it is ended");
     assert!(served.get(&connector).await.is_none_or(|(said, _)| said.is_empty()), "another is refused");
     assert_eq!(served.refusals(1).await.last(), Some(&HandshakeRefusal::Revoked));
+}
+
+/// A list that is read again counts from the next connection on, and so does one that has run out: then nobody gets in.
+#[tokio::test]
+async fn a_certificate_that_is_revoked_later_is_refused_from_then_on() {
+    let served = serve(Authority::new(), 666).await;
+    let http1: &[&[u8]] = &[b"http/1.1"];
+    let (one, other) = (served.authority.issue(2, |_| {}), served.authority.issue(3, |_| {}));
+    let shown = &served;
+    let gets_in = |identity| async move {
+        let said = shown.get(&shown.connector(Some(identity), http1)).await;
+        said.is_some_and(|(said, _)| said.starts_with("HTTP/1.1 200"))
+    };
+    assert!(gets_in(&one).await && gets_in(&other).await);
+    let read = |list: String| {
+        let (chain, key) = &served.own;
+        served.replacing.send_replace(server_config(chain, key, &served.authority.pem(), &[list]).unwrap());
+    };
+    read(served.authority.revoking(2));
+    assert!(!gets_in(&one).await, "revoked while it ran");
+    assert_eq!(served.refusals(1).await, [HandshakeRefusal::Revoked]);
+    assert!(gets_in(&other).await);
+    read(served.authority.revoking_until(2, 2026));
+    assert!(
+        !gets_in(&one).await && !gets_in(&other).await,
+        "a list that has run out says nothing about anybody"
+    );
 }
 
 #[tokio::test]

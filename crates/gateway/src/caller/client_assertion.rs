@@ -121,7 +121,7 @@ pub async fn check(
         return Err(AssertionFault::Algorithm);
     }
     let key = keys.key(&unverified.key_id, unverified.algorithm, now).await.ok_or(AssertionFault::Key)?;
-    let claims = unverified.verify(&key).map_err(|_| AssertionFault::Signature)?;
+    let claims = unverified.verify(&key.decoding).map_err(|_| AssertionFault::Signature)?;
     let client = Some(system.settings.client_id.as_str());
     if claims.text("iss") != client || claims.text("sub") != client {
         return Err(AssertionFault::Client);

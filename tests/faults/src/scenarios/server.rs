@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use super::{Length, ORDINARY, Running, loaded, ms, running};
 use crate::{
-    deployment::{Deployment, Store, signal},
+    deployment::{Deployment, Replica, Store, signal},
     proxy::{Mode, Proxy},
 };
 
@@ -122,7 +122,12 @@ pub async fn failover_that_loses(_: Length) -> Value {
         replica.proxy.as_ref().unwrap().point_at(standby.port());
     }
     let before = running.account.received.load(Ordering::Relaxed);
-    sleep(Duration::from_secs(10)).await;
+    let begun = Instant::now();
+    let notices = |replica: &Replica| replica.said().contains("does not extend them");
+    while !running.deployment.replicas.iter().all(notices) && begun.elapsed() < Duration::from_secs(60) {
+        sleep(Duration::from_millis(200)).await;
+    }
+    sleep(Duration::from_secs(5)).await;
     let after = running.account.received.load(Ordering::Relaxed);
     for replica in &mut running.deployment.replicas {
         let said = replica.said();

@@ -3,6 +3,7 @@
 //! Start at [`disclose`] for what happens to a question, [`serve`] for how the process comes up, [`problem`] for
 //! every answer that is not a success.
 
+pub mod admission;
 pub mod alerts;
 pub mod answer_time;
 pub mod app;
@@ -10,6 +11,7 @@ pub mod audit_reads;
 pub mod backup;
 pub mod blocks;
 pub mod caller;
+pub mod caller_use;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -32,6 +34,7 @@ mod replicas;
 pub mod retention;
 pub mod routes;
 pub mod serve;
+pub mod shed;
 pub mod sight;
 pub mod subject_access;
 pub mod telemetry;

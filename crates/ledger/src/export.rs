@@ -327,6 +327,17 @@ impl Row {
                 ],
                 ..none
             },
+            Body::RequestsShed { reason, system, organisation, .. } => Self {
+                outcome: "refused".to_owned(),
+                reasons: reason.clone(),
+                by: [
+                    organisation.clone().unwrap_or_default(),
+                    system.clone().unwrap_or_default(),
+                    String::new(),
+                    String::new(),
+                ],
+                ..none
+            },
             Body::HandshakeRefused { reason, .. } | Body::SigningKeyRetired { reason, .. } => {
                 Self { reasons: reason.clone(), ..none }
             }

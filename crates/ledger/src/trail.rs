@@ -249,6 +249,10 @@ impl Terms {
                 self.add(Field::Reason, code);
                 organisation.iter().for_each(|organisation| self.add(Field::Organisation, organisation));
             }
+            Body::RequestsShed { reason, organisation, .. } => {
+                self.add(Field::Reason, reason);
+                organisation.iter().for_each(|organisation| self.add(Field::Organisation, organisation));
+            }
             Body::HandshakeRefused { reason, .. } => self.add(Field::Reason, reason),
             Body::PolicySetActivated { agreements, .. } => {
                 agreements.iter().for_each(|stamp| self.add(Field::Agreement, &stamp.agreement));

@@ -26,6 +26,7 @@ use crate::{
     error::{CommitError, StoreError},
     lookup::{self, LookupKey},
     migrating,
+    observed::Observer,
     presence::Presence,
     sealing::WrappingKeys,
     signing_keys,
@@ -65,7 +66,8 @@ pub struct Store {
     pub(crate) wrapping_keys: Arc<WrappingKeys>,
     pub(crate) verifiers: Arc<[NoteVerifier]>,
     pub(crate) detached: Detached,
-    commands: mpsc::Sender<Command>,
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) observed: Observer,
     healthy: watch::Receiver<bool>,
     closed_at_start: usize,
     last_at_us: Arc<AtomicI64>,
@@ -124,6 +126,8 @@ impl Store {
         wrapping_keys.check(&readers).await?;
         #[expect(clippy::disallowed_methods, reason = "a name for this start, which no entry has")]
         let replica: Arc<str> = uuid::Uuid::now_v7().to_string().into();
+        let observed = Observer::default();
+        observed.is_at(frontier.size());
         let tools = Tools {
             database: database.clone(),
             replica: replica.to_string(),
@@ -132,6 +136,7 @@ impl Store {
             wrapping_keys: wrapping_keys.clone(),
             is_lost: is_lost.clone(),
             skew_max: settings.skew_max,
+            observed: observed.clone(),
         };
         let writer = Writer::new(writing.clone(), frontier, tools, health, last_at_us.clone());
         let opened = Body::LogOpened { origin: settings.origin, public_key: writer.opening_key() };
@@ -144,6 +149,7 @@ impl Store {
             verifiers: verifiers.into(),
             detached: Detached::new(settings.archived),
             commands,
+            observed,
             healthy,
             closed_at_start: 0,
             last_at_us,

@@ -35,6 +35,7 @@ use crate::{
     durable,
     error::{CommitError, StoreError},
     failpoint,
+    observed::{Batch, Observer},
     sealing::WrappingKeys,
     watch::Files,
 };
@@ -78,6 +79,7 @@ pub(crate) struct Writer {
     skew_max: Option<SignedDuration>,
     files: Option<Files>,
     copies: Copies,
+    observed: Observer,
 }
 
 /// What a writer keeps the ledger with.
@@ -90,6 +92,7 @@ pub(crate) struct Tools {
     /// While it is not sure that no command replaces keys.
     pub(crate) is_lost: Arc<AtomicBool>,
     pub(crate) skew_max: Option<SignedDuration>,
+    pub(crate) observed: Observer,
 }
 
 /// Why a writer does not go on.
@@ -133,7 +136,8 @@ impl Writer {
         health: watch::Sender<bool>,
         last_at_us: Arc<AtomicI64>,
     ) -> Self {
-        let Tools { database, replica, signers, checkpoint_copy, wrapping_keys, is_lost, skew_max } = tools;
+        let Tools { database, replica, signers, checkpoint_copy, wrapping_keys, is_lost, skew_max, observed } =
+            tools;
         let (copies, doubtful) = (Copies::default(), BTreeSet::new());
         let files = database.file().map(Files::of);
         Self {
@@ -151,6 +155,7 @@ impl Writer {
             skew_max,
             files,
             copies,
+            observed,
         }
     }
 
@@ -172,7 +177,13 @@ impl Writer {
                 }
                 () = tokio::time::sleep(ASKED_EVERY), if away || !self.doubtful.is_empty() => {}
             }
-            match self.commit(&mut batch).await {
+            let (submissions, began) = (batch.len(), Instant::now());
+            let entries = batch.iter().map(|command| command.submission.entries.len()).sum();
+            let done = self.commit(&mut batch).await;
+            self.observed.is_at(self.frontier.size());
+            let (took, is_committed) = (began.elapsed(), done.is_ok());
+            self.observed.batch(Batch { submissions, entries, took, is_committed });
+            match done {
                 // Until it is sure that nobody replaces keys.
                 Ok(()) if self.is_lost.load(Ordering::SeqCst) => {}
                 Ok(()) => {
@@ -362,10 +373,14 @@ impl Writer {
                 }
                 at = now;
             }
-            if let Err(refused) = project::admit(&mut transaction, &submission).await? {
-                replies.push((reply, Err(refused)));
-                continue;
-            }
+            let counted = match project::admit(&mut transaction, &submission).await? {
+                Ok(counted) => counted,
+                Err(refused) => {
+                    replies.push((reply, Err(refused)));
+                    continue;
+                }
+            };
+            project::count_use(&mut transaction, &submission, counted.as_ref()).await?;
             for change in &submission.changes {
                 let keepers = (&*self.wrapping_keys, self.replica.as_str());
                 project::apply(&mut transaction, keepers, change, at).await?;

@@ -15,6 +15,7 @@
 
 pub mod deployment;
 pub mod load;
+pub mod overload;
 pub mod proxy;
 pub mod scenarios;
 

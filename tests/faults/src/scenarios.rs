@@ -17,6 +17,7 @@ use tokio::time::sleep;
 use crate::{
     deployment::{Deployment, Replica, Store, signal},
     load::{Account, Load, Ports},
+    overload::five_times,
     proxy::{Mode, Proxy},
 };
 
@@ -78,6 +79,7 @@ scenarios! {
     "F20" "gateways are replaced one after the other" replaced_in_turn,
     "F22" "file descriptors run out" no_descriptors,
     "F25" "the collector of traces hangs" collector_hangs,
+    "L3" "five times as many questions as can be answered" five_times,
 }
 
 /// A deployment under load.

@@ -65,4 +65,5 @@ short! {
     replaced_in_turn: "gateways are replaced one after the other",
     no_descriptors: "file descriptors run out",
     collector_hangs: "the collector of traces hangs",
+    overloaded: "five times as many questions as can be answered",
 }

@@ -338,6 +338,14 @@ fn every_kind(public_key: &str) -> Vec<Body> {
             certificate_sha256: Some(digest('4')),
             request_id: None,
         },
+        Body::RequestsShed {
+            reason: text("too-many-requests"),
+            system: Some(text("gmca-prevention")),
+            organisation: Some(text("gmca")),
+            count: 41,
+            from_us: 1_700_000_000_000_000,
+            until_us: 1_700_000_001_000_000,
+        },
         Body::HandshakeRefused { reason: text("unknown-issuer"), count: 3 },
         Body::AuditRead { what: text("export"), by_operator: text("root"), from: 0, until: 27 },
     ]

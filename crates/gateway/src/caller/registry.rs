@@ -9,7 +9,7 @@ use super::{
     jws,
     keys::{KeySet, KeySource, KeysError},
 };
-use crate::tls::CertificateFingerprint;
+use crate::{admission::PartnerLimits, tls::CertificateFingerprint};
 
 /// A calling system, as the operator registers it.
 #[derive(Debug, Clone, Deserialize)]
@@ -32,6 +32,9 @@ pub struct SystemSettings {
     pub context_keys: PathBuf,
     /// What it may do.
     pub may: Vec<Capability>,
+    /// How much of the gateway it may have, where that differs from what others may.
+    #[serde(default)]
+    pub limits: Option<PartnerLimits>,
 }
 
 /// What a system may do.

@@ -235,6 +235,7 @@ impl Order {
             | Body::WrappingKeyReplaced { .. }
             | Body::DecisionRead { .. }
             | Body::RequestRefused { .. }
+            | Body::RequestsShed { .. }
             | Body::HandshakeRefused { .. }
             | Body::AuditRead { .. } => Ok(()),
         }

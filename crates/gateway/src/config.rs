@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use crate::{
     admission::PartnerLimits,
     app::RequestLimits,
+    authorization_server::AuthorizationServerSettings,
     blocks::{BlockSettings, Place::Folder},
     caller::{IssuerSettings, SystemSettings, keys::KeySource},
     caller_use::{Budgets, HoneyRecord},
@@ -42,6 +43,9 @@ pub struct Settings {
     pub providers: BTreeMap<ProviderId, ProviderSettings>,
     #[serde(default)]
     pub alerts: AlertSettings,
+    #[serde(default)]
+    pub authorization_server: Option<AuthorizationServerSettings>,
+    #[serde(default)]
     pub issuers: Vec<IssuerSettings>,
     pub systems: Vec<SystemSettings>,
 }
@@ -384,8 +388,11 @@ pub fn load(path: &Path) -> Result<Settings, ConfigError> {
     for issuer in &mut settings.issuers {
         match &mut issuer.keys {
             KeySource::File(path) | KeySource::Url { trusted: path, .. } => anchor(path),
+            KeySource::Own(_) => {}
         }
     }
+    settings.authorization_server.iter_mut().flat_map(|own| &mut own.signing_keys).for_each(anchor);
+    settings.systems.iter_mut().flat_map(|system| &mut system.token_keys).for_each(anchor);
     settings.systems.iter_mut().for_each(|system| anchor(&mut system.context_keys));
     Ok(settings)
 }

@@ -6,7 +6,6 @@
 
 use std::{net::IpAddr, pin::Pin, sync::Arc, time::Duration};
 
-use arc_swap::ArcSwap;
 use axum::{Router, body::Body, extract::Request};
 use http_body_util::BodyExt as _;
 use hyper::{body::Incoming, service::service_fn};
@@ -14,7 +13,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{Semaphore, watch},
     time::timeout,
 };
 use tokio_io_timeout::TimeoutStream;
@@ -142,11 +141,11 @@ impl HandshakeRefusal {
     }
 }
 
-/// Serves until `shutdown`, then lets requests finish. TLS settings may be swapped at any time; connections
-/// made from then on use the new ones.
+/// Serves until `shutdown`, then lets requests finish. TLS settings may be replaced at any time: connections made from then on
+/// use the new ones, and those that are there end when their requests have, so that nobody goes on with what is not valid any more.
 pub async fn serve(
     listener: TcpListener,
-    tls: Arc<ArcSwap<ServerConfig>>,
+    mut tls: watch::Receiver<Arc<ServerConfig>>,
     app: Router,
     limits: Limits,
     refused: impl Fn(HandshakeRefusal) + Clone + Send + Sync + 'static,
@@ -166,12 +165,13 @@ pub async fn serve(
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let (acceptor, app, refused) = (TlsAcceptor::from(tls.load_full()), app.clone(), refused.clone());
         let Some(of_address) = addresses.take(address.ip(), limits.connections_per_address_max) else {
             refused(HandshakeRefusal::TooMany);
             continue;
         };
-        let (shutdown, certificates) = (shutdown.clone(), certificates.clone());
+        let acceptor = TlsAcceptor::from(tls.borrow_and_update().clone());
+        let (app, refused, shutdown, tls) = (app.clone(), refused.clone(), shutdown.clone(), tls.clone());
+        let certificates = certificates.clone();
         tasks.spawn(async move {
             let _held = (place, of_address);
             let stream = match handshake(acceptor, stream, limits.handshake_timeout).await {
@@ -181,7 +181,7 @@ pub async fn serve(
             let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
             let Some(shown) = certificate.and_then(|certificate| peer(certificate)) else { return };
             match certificates.take(shown.fingerprint, limits.connections_per_certificate_max) {
-                Some(_share) => connection(stream, shown, app, limits, shutdown).await,
+                Some(_share) => connection(stream, shown, app, limits, replaced(tls), shutdown).await,
                 None => refused(HandshakeRefusal::TooMany),
             }
         });
@@ -207,6 +207,14 @@ async fn handshake(
     }
 }
 
+/// When the TLS settings that a connection was made with are replaced.
+async fn replaced(mut tls: watch::Receiver<Arc<ServerConfig>>) {
+    if tls.changed().await.is_err() {
+        // Nobody replaces them any more.
+        std::future::pending::<()>().await;
+    }
+}
+
 /// A connection on which nobody is waited for that does not read.
 fn impatient(
     stream: TlsStream<TcpStream>,
@@ -222,6 +230,7 @@ async fn connection(
     peer: PeerCertificate,
     app: Router,
     limits: Limits,
+    replaced: impl Future<Output = ()>,
     shutdown: CancellationToken,
 ) {
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
@@ -250,6 +259,7 @@ async fn connection(
         tokio::select! {
             _ = serving.as_mut() => return,
             () = age => {}
+            () = replaced => {}
             () = shutdown.cancelled() => {}
         }
         serving.as_mut().graceful_shutdown();
@@ -263,6 +273,7 @@ async fn connection(
         tokio::select! {
             _ = serving.as_mut() => return,
             () = age => {}
+            () = replaced => {}
             () = shutdown.cancelled() => {}
         }
         serving.as_mut().graceful_shutdown();

@@ -29,6 +29,7 @@ pub mod fhir;
 pub mod fhir_consents;
 pub mod health;
 pub mod holds;
+pub mod oauth2;
 pub mod objections;
 pub mod referrals;
 pub mod relationships;
@@ -58,6 +59,7 @@ pub mod trail;
         (name = "audit", description = "The ledger for those who verify it and search it"),
         (name = "subject-access", description = "Who asked about a person, and why, for that person (UK GDPR Art 15)"),
         (name = "privacy", description = "Holds, and erasure (UK GDPR Art 17)"),
+        (name = "tokens", description = "Access tokens of our own issuing, where the deployment issues any"),
         (name = "health", description = "Whether the process lives and can work")
     )
 )]
@@ -136,6 +138,10 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(holds::lift))
         .routes(routes!(erasures::ask))
         .routes(routes!(erasures::carry_out))
+        .routes(routes!(oauth2::token))
+        .routes(routes!(oauth2::keys))
+        .routes(routes!(oauth2::server_metadata))
+        .routes(routes!(oauth2::resource_metadata))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
 }

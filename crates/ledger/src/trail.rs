@@ -253,6 +253,11 @@ impl Terms {
                 self.add(Field::Reason, reason);
                 organisation.iter().for_each(|organisation| self.add(Field::Organisation, organisation));
             }
+            Body::AccessTokenIssued { token_id, organisation, purposes, .. } => {
+                self.add(Field::Reference, token_id);
+                self.add(Field::Organisation, organisation);
+                purposes.iter().for_each(|purpose| self.add(Field::Purpose, purpose));
+            }
             Body::HandshakeRefused { reason, .. } => self.add(Field::Reason, reason),
             Body::PolicySetActivated { agreements, .. } => {
                 agreements.iter().for_each(|stamp| self.add(Field::Agreement, &stamp.agreement));
@@ -293,6 +298,10 @@ impl Terms {
             Body::ExportMoved { export_id, by, .. } => {
                 self.add(Field::Reference, export_id);
                 by.iter().for_each(|by| self.actor(by));
+            }
+            Body::LoadMoved { load_id, by, .. } => {
+                self.add(Field::Reference, load_id);
+                self.actor(by);
             }
             Body::LogOpened { .. }
             | Body::AuditRead { .. }

@@ -231,11 +231,13 @@ impl Order {
             | Body::SigningKeyAnnounced { .. }
             | Body::BlockMoved { .. }
             | Body::SigningKeyRetired { .. }
+            | Body::LoadMoved { .. }
             | Body::LookupKeyReplaced { .. }
             | Body::WrappingKeyReplaced { .. }
             | Body::DecisionRead { .. }
             | Body::RequestRefused { .. }
             | Body::RequestsShed { .. }
+            | Body::AccessTokenIssued { .. }
             | Body::HandshakeRefused { .. }
             | Body::AuditRead { .. } => Ok(()),
         }

@@ -13,10 +13,11 @@ use crate::{
     sealing::WrappingKeys,
 };
 
-mod alerting;
+pub(super) mod alerting;
 mod blocks;
 pub(super) mod caller_use;
 mod exported;
+mod loading;
 mod privacy;
 mod queue;
 
@@ -51,7 +52,7 @@ pub(super) async fn admit(
     };
     // Last, because it writes.
     match &submission.replay {
-        Some(guard) if !use_up(tx, guard, submission.at).await? => Ok(Err(CommitError::Replayed)),
+        Some(guard) if !use_up(tx, guard).await? => Ok(Err(CommitError::Replayed)),
         _ => Ok(Ok(counted)),
     }
 }
@@ -170,6 +171,7 @@ async fn applicable(tx: &mut Tx, change: &Change) -> Result<Result<(), CommitErr
         | Change::DecideVisibility(_)
         | Change::ReplaceLookupKey(_)
         | Change::RewrapKeys
+        | Change::MoveLoad(_)
         | Change::RaiseUnlessQuiet(..)
         | Change::EvaluatedUntil(_)
         | Change::SetMarks { .. }
@@ -212,11 +214,7 @@ async fn from_state(
 }
 
 /// Remembers a context until it expires. `false` when it was used before.
-async fn use_up(tx: &mut Tx, guard: &ReplayGuard, at: Timestamp) -> Result<bool, StoreError> {
-    sqlx::query("DELETE FROM used_context WHERE expires_us < $1")
-        .bind(at.as_microsecond() - FORGET_AFTER_US)
-        .execute(&mut **tx)
-        .await?;
+async fn use_up(tx: &mut Tx, guard: &ReplayGuard) -> Result<bool, StoreError> {
     let inserted = sqlx::query(
         "INSERT INTO used_context (issuer, jti, expires_us) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
     )
@@ -226,6 +224,12 @@ async fn use_up(tx: &mut Tx, guard: &ReplayGuard, at: Timestamp) -> Result<bool,
     .execute(&mut **tx)
     .await?;
     Ok(inserted.rows_affected() == 1)
+}
+
+/// Forgets used contexts that have expired.
+pub(super) async fn forget_contexts(tx: &mut Tx, at_us: i64) -> Result<(), StoreError> {
+    let forget = sqlx::query("DELETE FROM used_context WHERE expires_us < $1");
+    execute(tx, forget.bind(at_us - FORGET_AFTER_US)).await
 }
 
 /// A minute longer than any leeway in checking expiry.
@@ -328,6 +332,7 @@ pub(super) async fn apply(
         Change::DecideVisibility(row) => privacy::decide_visibility(tx, row).await,
         Change::EndErasure { id, by } => privacy::end_erasure(tx, id, by, at).await,
         Change::ReplaceLookupKey(new) => privacy::replace_lookup_key(tx, new).await,
+        Change::MoveLoad(row) => loading::move_load(tx, row).await,
         Change::RewrapKeys => keys.rewrap(tx).await.map(drop),
         Change::ActivatePolicies { revision, digest, agreements, files } => {
             activate(tx, (*revision, digest), agreements, files, at).await

@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use acceptance::World;
-use arc_swap::ArcSwap;
 use gateway::{listener, tls::server_config};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -208,15 +207,9 @@ async fn whoever_does_not_read_is_not_written_to_for_long() {
     let app = axum::Router::new().fallback(|| async { vec![b'x'; SIZE] });
     let limits =
         listener::Limits { write_timeout: Duration::from_millis(300), ..listener::Limits::default() };
+    let (_replacing, current) = tokio::sync::watch::channel(config);
     let stop = CancellationToken::new();
-    let serving = tokio::spawn(listener::serve(
-        listener,
-        Arc::new(ArcSwap::new(config)),
-        app,
-        limits,
-        |_| {},
-        stop.clone(),
-    ));
+    let serving = tokio::spawn(listener::serve(listener, current, app, limits, |_| {}, stop.clone()));
     let mut stream = connect(world.folder.path(), port, "http/1.1").await;
     stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
     let mut first = [0; 1_024];

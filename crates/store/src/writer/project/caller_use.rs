@@ -2,15 +2,56 @@
 
 use super::{Tx, alerting, execute};
 use crate::{
-    caller_use::{AnswerUse, CallerUse},
+    caller_use::{AnswerUse, CallerLimits, CallerUse},
     error::{CommitError, StoreError},
 };
 
 /// What a question adds to the counts.
 pub(in crate::writer) struct Admitted {
     /// The person is new to the practitioner's day.
-    is_new: bool,
-    run: i64,
+    pub(in crate::writer) is_new: bool,
+    /// How many identifiers in a row led up to this one.
+    pub(in crate::writer) run: i64,
+}
+
+/// What of the counts a question is held against.
+#[derive(Debug, Default, Clone, Copy)]
+pub(in crate::writer) struct Counts {
+    /// Different people whom the practitioner has asked about today.
+    pub(in crate::writer) own: i64,
+    /// Whom all of the system's have.
+    pub(in crate::writer) systems: i64,
+    /// The person's run, where the practitioner has asked about them today; 0 otherwise.
+    pub(in crate::writer) seen: i64,
+    /// Questions that were answered this hour,
+    pub(in crate::writer) answered: i64,
+    /// those of them without a record,
+    pub(in crate::writer) no_record: i64,
+    /// and runs of identifiers that were too long.
+    pub(in crate::writer) scans: i64,
+}
+
+impl Counts {
+    /// Whether the caller may ask one more question. `None`: so far; it depends on the identifiers next to it how much it
+    /// counts.
+    pub(in crate::writer) fn admit(&self, limits: &CallerLimits) -> Result<Option<Admitted>, CommitError> {
+        let is_guessing = self.no_record >= i64::from(limits.no_record_at_least)
+            && self.no_record.saturating_mul(100)
+                >= self.answered.saturating_mul(i64::from(limits.no_record_percent));
+        if self.scans > 0 || is_guessing {
+            return Err(CommitError::Throttled);
+        }
+        if self.seen > 0 {
+            return Ok(Some(Admitted { is_new: false, run: self.seen }));
+        }
+        let is_full = |max: Option<u32>, count| max.is_some_and(|max| count >= i64::from(max));
+        if is_full(limits.subjects_per_practitioner, self.own)
+            || is_full(limits.subjects_per_system, self.systems)
+        {
+            return Err(CommitError::BudgetReached);
+        }
+        Ok(None)
+    }
 }
 
 /// Whether the caller may ask one more question.
@@ -18,33 +59,25 @@ pub(super) async fn admit(
     tx: &mut Tx,
     using: &CallerUse,
 ) -> Result<Result<Admitted, CommitError>, StoreError> {
-    let limits = &using.limits;
     let counts = "SELECT coalesce((SELECT subjects FROM caller_use WHERE caller = $1 AND day = $3), 0),
             coalesce((SELECT subjects FROM caller_use WHERE caller = $2 AND day = $3), 0),
             coalesce((SELECT run FROM subject_use WHERE caller = $1 AND day = $3 AND person_hash = $5), 0),
             coalesce((SELECT answered FROM answer_use WHERE caller = $1 AND hour = $4), 0),
             coalesce((SELECT no_record FROM answer_use WHERE caller = $1 AND hour = $4), 0),
             coalesce((SELECT scans FROM answer_use WHERE caller = $1 AND hour = $4), 0)";
-    let (own, systems, seen, answered, no_record, scans): (i64, i64, i64, i64, i64, i64) =
-        sqlx::query_as(counts)
-            .bind(&using.practitioner)
-            .bind(&using.system)
-            .bind(&using.day)
-            .bind(&using.hour)
-            .bind(&using.person)
-            .fetch_one(&mut **tx)
-            .await?;
-    let is_guessing = no_record >= i64::from(limits.no_record_at_least)
-        && no_record.saturating_mul(100) >= answered.saturating_mul(i64::from(limits.no_record_percent));
-    if scans > 0 || is_guessing {
-        return Ok(Err(CommitError::Throttled));
-    }
-    if seen > 0 {
-        return Ok(Ok(Admitted { is_new: false, run: seen }));
-    }
-    let is_full = |max: Option<u32>, count| max.is_some_and(|max| count >= i64::from(max));
-    if is_full(limits.subjects_per_practitioner, own) || is_full(limits.subjects_per_system, systems) {
-        return Ok(Err(CommitError::BudgetReached));
+    let (own, systems, seen, answered, no_record, scans) = sqlx::query_as(counts)
+        .bind(&using.practitioner)
+        .bind(&using.system)
+        .bind(&using.day)
+        .bind(&using.hour)
+        .bind(&using.person)
+        .fetch_one(&mut **tx)
+        .await?;
+    let counts = Counts { own, systems, seen, answered, no_record, scans };
+    match counts.admit(&using.limits) {
+        Ok(Some(admitted)) => return Ok(Ok(admitted)),
+        Ok(None) => {}
+        Err(refused) => return Ok(Err(refused)),
     }
     let mut longest = 0;
     for neighbour in &using.neighbours {

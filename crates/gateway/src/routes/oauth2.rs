@@ -69,9 +69,12 @@ async fn issue(
         })?;
         let mut submission =
             Submission::of(now, vec![entry(&system, &peer, &read, (&issued.token_id, issued.expires_s))]);
-        // Apart from the names under which contexts are remembered, which are client_ids alone.
-        let issuer = format!("token {}", system.settings.client_id);
-        submission.replay = Some(ReplayGuard { issuer, jti: assertion.jti, expires: assertion.expires });
+        submission.replay = Some(ReplayGuard {
+            // Apart from the names under which contexts are remembered, which are client_ids alone.
+            issuer: format!("token {}", system.settings.client_id),
+            jti: assertion.jti,
+            expires: assertion.expires,
+        });
         match app.store.commit(submission).await {
             Ok(_) => Ok((read, issued)),
             Err(CommitError::Replayed) => Err(Problem::Token(TokenFault::Client(AssertionFault::Replayed))),

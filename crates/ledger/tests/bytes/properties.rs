@@ -50,5 +50,8 @@ pub fn entries(bytes: &[u8]) {
     assert!(of_nobody.is_err(), "nothing is signed by nobody");
 }
 
+/// A property of bytes, which panics where it does not hold.
+pub type Property = fn(&[u8]);
+
 /// Every property, under the name of its target and corpus.
-pub const ALL: [(&str, fn(&[u8])); 1] = [("entries", entries)];
+pub const ALL: [(&str, Property); 1] = [("entries", entries)];

@@ -51,20 +51,20 @@ async fn grow(folder: &Path, server: Option<&str>, sizes: &[u64]) -> anyhow::Res
         before = *people;
         let bytes = disk(folder, server)?;
         let (opened_ms, (look_up, look_up_99)) = look_up(place, *people).await?;
-        let served = decide(place, *people).await?;
+        let decided = decide(place, *people).await?;
         println!(
             "| {people} | {} | {rate:.0} | {load_mib:.0} MiB | {:.2} GB | {:.0} B | {opened_ms:.0} ms | {:.2} s | {:.0} MiB, {:.0} MiB | {look_up:.2} ms | {look_up_99:.2} ms | {:.1} ms | {:.1} ms | {:.1} ms | {:.1} ms | {:.0} |",
             people / 2,
             bytes / 1e9,
             bytes / people_of(*people),
-            served.ready_s,
-            served.memory_mib.0,
-            served.memory_mib.1,
-            served.alone.p50_ms,
-            served.alone.p99_ms,
-            served.many.p50_ms,
-            served.many.p99_ms,
-            served.many.per_second,
+            decided.ready_s,
+            decided.memory_mib.0,
+            decided.memory_mib.1,
+            decided.alone.p50_ms,
+            decided.alone.p99_ms,
+            decided.many.p50_ms,
+            decided.many.p99_ms,
+            decided.many.per_second,
         );
     }
     Ok(())

@@ -34,13 +34,11 @@ impl Reach {
     pub fn allows_url(self, url: &Url) -> bool {
         let host = url.host_str().unwrap_or_default();
         let host = host.trim_start_matches('[').trim_end_matches(']');
-        match host.parse::<IpAddr>() {
-            Ok(address) => self.allows(address),
-            Err(_) => {
-                let name = host.trim_end_matches('.');
-                self == Self::Here || !(name == "localhost" || name.ends_with(".localhost"))
-            }
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return self.allows(address);
         }
+        let name = host.trim_end_matches('.');
+        self == Self::Here || !(name == "localhost" || name.ends_with(".localhost"))
     }
 }
 

@@ -500,10 +500,9 @@ impl Walk<'_> {
             );
         };
         let request_id = clock::uuid(self.app.entropy.as_ref());
-        let marking = match {
-            let connectors = self.app.connectors.load_full();
-            connectors.ask_restriction(by, &check, self.call(&request_id)).await
-        } {
+        let connectors = self.app.connectors.load_full();
+        let asked = connectors.ask_restriction(by, &check, self.call(&request_id));
+        let marking = match asked.await {
             Ok(fetched) => match check.read(by, &fetched.body) {
                 Ok(marking) => marking,
                 Err(fault) => return Err(self.unusable(fault, by.id()).await),

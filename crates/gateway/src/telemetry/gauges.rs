@@ -126,7 +126,7 @@ fn show_providers(meter: &Meter, app: &Weak<App>) {
             }
         }
     });
-    drop(answers.build());
+    let _ = answers.build();
 }
 
 /// What policies say that ends.
@@ -164,7 +164,7 @@ fn gauge(
         }
     });
     // It lives as long as its provider.
-    drop(looked.build());
+    let _ = looked.build();
 }
 
 fn whole(count: usize) -> i64 {

@@ -1,6 +1,6 @@
 //! Floods and stalls below a request: whatever one connection does, others are answered, and it ends.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use acceptance::World;
 use gateway::{listener, tls::server_config};

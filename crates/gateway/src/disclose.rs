@@ -37,7 +37,7 @@ use crate::{
     answer_time,
     app::{App, InForce},
     caller::{Caller, Context},
-    caller_use, clock, edge, kept,
+    caller_use, clock, edge, kept, policies,
     problem::{Problem, Refusal},
     receipt::Receipt,
     referrals,
@@ -111,6 +111,9 @@ pub async fn disclose(app: &App, ask: Ask) -> Result<Answer, Refusal> {
 
 /// Why nothing at all may be released now.
 fn stopped(app: &App) -> Option<Problem> {
+    if !app.store.is_writable() {
+        return Some(Problem::LedgerUnavailable);
+    }
     if !app.is_clock_steady() {
         return Some(Problem::ClockNotSteady);
     }
@@ -583,7 +586,11 @@ impl Walk<'_> {
                     let receipt = Receipt { record_salt, ..Receipt::of(self.decision_id, &committed) };
                     return Ok(self.answer(&confirmed, record, examined, receipt));
                 }
-                Err(CommitError::Changed) => {}
+                // The person, or the agreement: another replica may have suspended it.
+                Err(CommitError::Changed) => {
+                    let followed = policies::follow(self.app).await;
+                    followed.map_err(|_| Refusal::from(Problem::LedgerUnavailable))?;
+                }
                 Err(CommitError::CeilingReached) => {
                     return Err(self
                         .close("not_released", &["ceiling-reached"], Problem::CeilingReached)

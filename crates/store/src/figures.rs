@@ -2,8 +2,11 @@
 //! name nobody, for whoever shows them.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 /// Upper ends of the buckets of batch sizes; the last has no end.
@@ -76,11 +79,29 @@ pub struct Figures {
     pub writes: Batches,
     /// Look-ups of people.
     pub reads: Batches,
+    /// Since when the writer has been at the batch that it is at.
+    writing_since: Mutex<Option<Instant>>,
 }
+
+/// A batch that takes longer than this is not going on: a disk or a server hangs, and says nothing.
+const WRITING_MAX: Duration = Duration::from_secs(3);
 
 impl Default for Figures {
     fn default() -> Self {
-        Self { writes: Batches::new(), reads: Batches::new() }
+        Self { writes: Batches::new(), reads: Batches::new(), writing_since: Mutex::new(None) }
+    }
+}
+
+impl Figures {
+    /// The writer begins with a batch, or (`None`) is done with it.
+    pub(crate) fn is_writing(&self, since: Option<Instant>) {
+        *self.writing_since.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    }
+
+    /// Whether the writer hangs in the middle of a batch.
+    pub(crate) fn hangs(&self) -> bool {
+        let since = *self.writing_since.lock().unwrap_or_else(PoisonError::into_inner);
+        since.is_some_and(|since| since.elapsed() > WRITING_MAX)
     }
 }
 
@@ -104,6 +125,20 @@ impl Batches {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_batch_that_takes_long_hangs() {
+        let figures = Figures::default();
+        assert!(!figures.hangs(), "there is none");
+        let long_ago = Instant::now().checked_sub(WRITING_MAX + Duration::from_secs(1));
+        figures.is_writing(long_ago);
+        assert!(figures.hangs());
+        figures.is_writing(Some(Instant::now()));
+        assert!(!figures.hangs(), "it has just begun");
+        figures.is_writing(long_ago);
+        figures.is_writing(None);
+        assert!(!figures.hangs(), "it is done");
+    }
 
     #[test]
     fn values_fall_into_buckets() {

@@ -33,7 +33,7 @@ use crate::{
     reader::{Reader, Waiting},
     sealing::WrappingKeys,
     signing_keys,
-    writer::{Command, Committed, Tools, Writer},
+    writer::{Command, Committed, Tools, Writer, synced_copy},
 };
 
 /// Where the database is and with which keys the ledger is kept.
@@ -260,7 +260,8 @@ impl Store {
 
     /// Whether the ledger can be written, as far as is known.
     pub fn is_writable(&self) -> bool {
-        *self.healthy.borrow() && !self.commands.is_closed() && !self.is_lost.load(Ordering::SeqCst)
+        let goes_on = *self.healthy.borrow() && !self.commands.is_closed() && !self.figures.hangs();
+        goes_on && !self.is_lost.load(Ordering::SeqCst)
     }
 
     /// Overwrites what was deleted in the log beside a database file too. A server does so when it is vacuumed.
@@ -333,7 +334,16 @@ async fn check_copy(
             path.display()
         ))
     };
-    let copy = Checkpoint::open(&note, verifiers).map_err(|error| unreadable(error.to_string()))?;
+    let copy = match Checkpoint::open(&note, verifiers) {
+        Ok(copy) => copy,
+        // A power failure may have torn the one that is not synced each time.
+        Err(error) => {
+            let synced = std::fs::read_to_string(synced_copy(path)).ok();
+            let synced = synced.and_then(|note| Checkpoint::open(&note, verifiers).ok());
+            tracing::warn!(%error, path = %path.display(), "the copy of the last checkpoint cannot be used; the one that was synced before it is");
+            synced.ok_or_else(|| unreadable(error.to_string()))?
+        }
+    };
     if copy.size > size {
         return Err(StoreError::Ledger(format!(
             "the database holds {size} ledger entries but {} were checkpointed: it was truncated or is an older copy; restore the newest backup and do not start from this one",

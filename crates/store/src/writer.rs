@@ -223,8 +223,10 @@ impl Writer {
             }
             let (submissions, began) = (batch.len(), Instant::now());
             let entries = batch.iter().map(|command| command.submission.entries.len()).sum();
+            self.figures.is_writing(Some(began));
             let waited = batch.first().map_or(Duration::ZERO, |first| began.duration_since(first.since));
             let committed = self.commit(&mut batch).await;
+            self.figures.is_writing(None);
             self.observed.is_at(self.frontier.size());
             if submissions > 0 {
                 let (took, is_committed) = (began.elapsed(), committed.is_ok());
@@ -601,7 +603,9 @@ impl Writer {
             failpoint::at("copy-written");
             written.and_then(|()| std::fs::rename(&next, &self.checkpoint_copy))
         } else {
-            durable::write(&self.checkpoint_copy, checkpoint.as_bytes())
+            // What is not synced may be torn when the power fails: the start then takes this one.
+            let synced = durable::write(&synced_copy(&self.checkpoint_copy), checkpoint.as_bytes());
+            synced.and_then(|()| durable::write(&self.checkpoint_copy, checkpoint.as_bytes()))
         };
         let Err(error) = written else {
             self.copies.failing_since = None;
@@ -618,6 +622,13 @@ impl Writer {
         }
         Err(StoreError::Unsafe(format!("{path} could not be written for {} s", COPY_FAILING_MAX.as_secs())))
     }
+}
+
+/// The copy of the checkpoint that is forced to the disk, up to [`COPY_SYNCED_EVERY`] older than the other.
+pub(crate) fn synced_copy(checkpoint_copy: &Path) -> PathBuf {
+    let mut synced = checkpoint_copy.as_os_str().to_owned();
+    synced.push(".synced");
+    PathBuf::from(synced)
 }
 
 type Replies = Vec<(Reply, Result<Vec<(u64, Hash)>, CommitError>)>;

@@ -525,8 +525,10 @@ fn headers(add: &mut impl FnMut(String, Comes, Make)) {
             name.to_owned(),
             Comes::ToNothing,
             Box::new(move |parts| {
-                let more: String =
-                    (0..count).map(|number| format!("X-{number}: {}\r\n", "y".repeat(size))).collect();
+                let more = (0..count)
+                    .map(|number| format!("X-{number}: {}\r\n", "y".repeat(size)))
+                    .collect::<Vec<_>>()
+                    .concat();
                 parts.with(&more)
             }),
         );

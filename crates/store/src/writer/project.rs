@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use sharing::{Pseudonym, subject::ObjectionStatus};
 
 use crate::{
+    agreements::OfficerMove,
     audit::to_i64,
     change::{Ceiling, Change, Recheck, ReplayGuard, Submission},
     database::Arguments,
@@ -13,6 +14,7 @@ use crate::{
     sealing::WrappingKeys,
 };
 
+mod agreements;
 mod alerting;
 mod blocks;
 mod exported;
@@ -165,6 +167,16 @@ async fn applicable(tx: &mut Tx, change: &Change) -> Result<Result<(), CommitErr
             let state = sqlx::query_scalar("SELECT state FROM export_request WHERE id = $1");
             return from_state(tx, state.bind(&step.id), &[step.from]).await;
         }
+        Change::MoveAgreement(step) => return agreements::may_move(tx, step).await,
+        Change::MoveOfficer(OfficerMove::Ask(_)) => return Ok(Ok(())),
+        Change::MoveOfficer(OfficerMove::Register { id, .. }) => {
+            let state = sqlx::query_scalar("SELECT state FROM agreement_officer WHERE id = $1");
+            return from_state(tx, state.bind(id), &["asked"]).await;
+        }
+        Change::MoveOfficer(OfficerMove::End { id }) => {
+            let state = sqlx::query_scalar("SELECT state FROM agreement_officer WHERE id = $1");
+            return from_state(tx, state.bind(id), &["asked", "registered"]).await;
+        }
         Change::Forget(cutoffs, what) => {
             let may = privacy::may_forget(tx, cutoffs, what).await?;
             return Ok(if may { Ok(()) } else { Err(CommitError::Changed) });
@@ -289,6 +301,8 @@ pub(super) async fn apply(
         Change::BlockDetached(from) => blocks::detached(tx, to_i64(*from), at.as_microsecond()).await,
         Change::OpenExport(row) => exported::open_export(tx, row).await,
         Change::MoveExport(step) => exported::move_export(tx, step).await,
+        Change::MoveAgreement(step) => agreements::move_agreement(tx, step, at).await,
+        Change::MoveOfficer(step) => agreements::move_officer(tx, step, at).await,
         Change::ForgetEndedMarks => alerting::forget_ended_marks(tx, at).await,
         Change::MoveDelivery(row) => alerting::move_delivery(tx, row).await,
         Change::RetryDeliveries(of) => alerting::retry_deliveries(tx, of.as_str(), at).await,

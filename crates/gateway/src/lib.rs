@@ -3,6 +3,7 @@
 //! Start at [`disclose`] for what happens to a question, [`serve`] for how the process comes up, [`problem`] for
 //! every answer that is not a success.
 
+pub mod agreements;
 pub mod alerts;
 pub mod answer_time;
 pub mod app;

@@ -15,6 +15,7 @@ use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    agreements,
     alerts::{
         self,
         deliver::{Channels, Notifier},
@@ -274,6 +275,7 @@ async fn serve_with(
     let forgetter = tokio::spawn(retention::watch(app.clone(), shutdown.clone()));
     let reads = audit_reads::folder(&settings.ledger.beside());
     let reads = tokio::spawn(audit_reads::watch(app.clone(), reads, shutdown.clone()));
+    let courses = tokio::spawn(agreements::watch::follow(app.clone(), shutdown.clone()));
     let replica = tokio::spawn(replicas::follow(app.clone(), shutdown.clone()));
     let witnesses = tokio::spawn(witnessed::watch(app.clone(), shutdown.clone()));
     let indexer = tokio::spawn(keep_trail(app.clone(), shutdown.clone()));
@@ -303,6 +305,7 @@ async fn serve_with(
     witnesses.await?;
     indexer.await?;
     replica.await?;
+    courses.await?;
     if let Some(probes) = probes {
         probes.await??;
     }

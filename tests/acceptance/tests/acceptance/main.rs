@@ -10,6 +10,7 @@
     reason = "tests fail by panicking, and tables of changes are tables"
 )]
 
+mod agreements;
 mod alerts;
 mod authzen;
 mod backup;

@@ -28,6 +28,7 @@ async fn nothing_in_the_document_works_without_authentication() {
             let concrete = path
                 .replace("{provider}", "nhs-pds")
                 .replace("{id}", "con_00000000000000000000000000000000")
+                .replace("{version}", "1")
                 .replace("{index}", "0")
                 .replace("{size}", "1");
             let url = format!("{}{concrete}", world.settings.public_url);

@@ -12,7 +12,9 @@ counted, or what is wrong, and then its exit status is 1.
   I4   no log, no refusal and no leaf names anybody
   I5   every refusal is application/problem+json with a type and a code
   I6   a record has no other items than its agreement lists, and no more than its release says
-  I7   every release in the ledger was received, or its question was broken off by the fault
+  I7   sums agree: every release, consent and withdrawal in the ledger was received or acknowledged, and every question that
+       is in it was asked by somebody, but for as many as were broken off by the fault
+  I8   memory, descriptors and threads of every gateway are back to what they were before, within a tenth, in a minute
   I9   nothing that was asked and answered within such a span came with a record
   I10  every intent has one end
 """
@@ -63,6 +65,27 @@ def allowed_items(folder):
         agreement = tomllib.loads(file.read_text())
         items[agreement["id"]] = {item["item"] for flow in agreement["flows"] for item in flow["items"]}
     return items
+
+
+def raced(account, entries, intents, releases):
+    """How withdrawals and questions met: how many withdrawals came between an INTENT and its end, and for how long after one was
+    acknowledged a record still arrived that had been released before it."""
+    ends = {entry["decision_id"]: entry for entry in entries if entry["kind"] in ("release", "closure")}
+    withdrawn = {entry["consent_id"]: entry for entry in entries if entry["kind"] == "consent_withdrawn"}
+    places = sorted((entry["seq"], entry["subject"]) for entry in withdrawn.values())
+    between = set()
+    for decision, intent in intents.items():
+        end = ends.get(decision)
+        if end:
+            first, last = bisect.bisect(places, (intent["seq"], "")), bisect.bisect(places, (end["seq"], ""))
+            between |= {place for place, subject in places[first:last] if subject == intent["subject"]}
+    told = {line["consent"]: line["answered_us"] for line in account if line["op"] == "withdraw" and line.get("status") == 200}
+    latest = 0
+    for line in account:
+        if "record" in line:
+            for consent in releases.get(line["receipt"]["decision_id"], {}).get("consents", []):
+                latest = max(latest, line["answered_us"] - told.get(consent, line["answered_us"]))
+    return {"withdrawn_before_the_end": len(between), "released_before_came_after_us_max": latest}
 
 
 def check(folder):
@@ -156,7 +179,7 @@ def check(folder):
             if not set(line["record"]) <= listed or not set(line["record"]) <= {item.split(":")[0] for item in release["items"]}:
                 wrong.append(f"I6 {decision} came with {sorted(line['record'])}")
             for span in inputs["unrecordable"]:
-                if span["from_us"] <= line["sent_us"] and line["answered_us"] <= span["until_us"]:
+                if span.get("port") in (None, line["port"]) and span["from_us"] <= line["sent_us"] and line["answered_us"] <= span["until_us"]:
                     wrong.append(f"I9 {decision} came while nothing could be recorded")
         elif status >= 400:
             body = line["body"]
@@ -170,6 +193,29 @@ def check(folder):
     broken = sum(failed.values()) + inputs["unnoticed"]
     if len(lost) > broken:
         wrong.append(f"I7 {len(lost)} releases were not received, and {broken} requests were broken off")
+    unanswered = sum(refused[code] for code in refused if code.startswith("503"))
+    for what, kind, done in (("consents", "consent_recorded", ("consent", 201)), ("withdrawals", "consent_withdrawn", ("withdraw", 200))):
+        told = sum((line["op"], line.get("status")) == done for line in account)
+        there = sum(entry["kind"] == kind for entry in entries)
+        # A refusal with 503 says that it may have been recorded.
+        if not told <= there <= told + broken + unanswered:
+            wrong.append(f"I7 {told} {what} were acknowledged, {there} are in the ledger")
+    asked = sum(line["op"] == "ask" for line in account) + inputs["unnoticed"]
+    decided = sum(entry["kind"] in ("intent", "refusal", "referral") for entry in entries)
+    if decided > asked:
+        wrong.append(f"I7 {asked} questions were asked, {decided} are in the ledger")
+
+    # I8. What is small may be one more.
+    slack = {"memory_kib": 4_096, "descriptors": 2, "threads": 1}
+    grown = collections.Counter()
+    for usage in inputs["usage"]:
+        for what, more in slack.items():
+            before, after = usage["before"][what], usage["after"][what]
+            grown[what] = max(grown[what], after - before)
+            if after > before + before // 10 + more:
+                wrong.append(f"I8 {what} went from {before} to {after}")
+
+    races = raced(account, entries, intents, releases)
 
     # I4
     said = [json.dumps(line["body"], ensure_ascii=False) for line in account if "record" not in line and "body" in line and line.get("status", 0) >= 400]
@@ -180,11 +226,11 @@ def check(folder):
             if value in text:
                 wrong.append(f"I4 {where} names somebody: {value}")
 
-    asked = sum(line["op"] == "ask" for line in account)
     counts = {
-        "requests": len(account), "asked": asked, "received": received, "withdrawals":
+        "requests": len(account), "asked": sum(line["op"] == "ask" for line in account), "received": received, "withdrawals":
         sum(line["op"] == "withdraw" and line.get("status") == 200 for line in account), "refused": dict(refused),
         "unanswered": dict(failed), "entries": len(leaves), "released_unreceived": len(lost),
+        "grown": dict(grown), **races,
     }
     return counts, wrong
 

@@ -75,6 +75,28 @@ def unreceived(account, entries, inputs):
         account.remove(line)
 
 
+def consent_of_nobody(account, entries, inputs):
+    for line in [line for line in account if line["op"] == "consent"]:
+        account.remove(line)
+
+
+def questions_of_nobody(account, entries, inputs):
+    for line in [line for line in account if line["op"] == "ask" and "text" not in line]:
+        account.remove(line)
+
+
+def memory_held(account, entries, inputs):
+    inputs["usage"][0]["after"]["memory_kib"] += 100_000
+
+
+def descriptors_held(account, entries, inputs):
+    inputs["usage"][-1]["after"]["descriptors"] += 30
+
+
+def threads_held(account, entries, inputs):
+    inputs["usage"][0]["after"]["threads"] += 10
+
+
 def while_unrecordable(account, entries, inputs):
     line = with_record(account)
     inputs["unrecordable"].append({"from_us": line["sent_us"], "until_us": line["answered_us"]})
@@ -87,7 +109,8 @@ def no_end(account, entries, inputs):
 PLANTED = {
     no_release: "I1", another_record: "I1", after_the_withdrawal: "I2", earlier_than_acknowledged: "I2",
     another_history: "I3", lost_tail: "I3", somebody_named: "I4", bare_error: "I5", another_item: "I6",
-    unreceived: "I7", while_unrecordable: "I9", no_end: "I10",
+    unreceived: "I7", consent_of_nobody: "I7", questions_of_nobody: "I7", memory_held: "I8", descriptors_held: "I8",
+    threads_held: "I8", while_unrecordable: "I9", no_end: "I10",
 }
 
 

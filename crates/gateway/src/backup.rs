@@ -79,7 +79,7 @@ pub async fn write(
         origin: settings.ledger.origin.clone(),
         entries: head.size,
         checkpoint: head.checkpoint,
-        schema: copy.schema().await?.0,
+        schema: copy.schema().await?,
         bytes: copied.metadata().with_context(within)?.len(),
         sha256: digest(&file)?,
     };
@@ -141,11 +141,8 @@ pub async fn check(
         checked.faults.push(error.to_string());
         return Ok(checked);
     }
-    let (applied, known) = database.schema().await?;
-    if applied > known {
-        checked.faults.push(format!(
-            "the database has migration {applied} and this program knows {known}: use the program that wrote it"
-        ));
+    if let Err(error) = database.check_schema().await {
+        checked.faults.push(error.to_string());
         return Ok(checked);
     }
     let keys = serve::store_settings(settings)?;

@@ -4,7 +4,7 @@
 //! what*: the token's authorization details. *Why, for whom, now*: the `Sharing-Context` header, signed for this
 //! one request by the system's own key.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
@@ -14,10 +14,12 @@ use sharing::{AgreementId, OrganisationId, PurposeClass, SystemId};
 use crate::listener::PeerCertificate;
 
 pub mod access_token;
+pub mod client_assertion;
 pub mod jws;
 pub mod keys;
 pub mod registry;
 pub mod sharing_context;
+mod verified;
 
 pub use access_token::{Action, Grant};
 pub use registry::{Capability, IssuerSettings, Registry, System, SystemSettings};
@@ -39,7 +41,7 @@ pub struct Caller {
     /// The system's name at its issuer.
     pub client_id: String,
     may: Vec<Capability>,
-    grants: Vec<Grant>,
+    grants: Arc<[Grant]>,
 }
 
 /// The human behind a request.

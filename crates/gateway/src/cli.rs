@@ -15,6 +15,7 @@ pub mod decision;
 #[cfg(feature = "demo")]
 pub mod demo;
 mod key_file;
+pub mod load;
 pub mod migrate;
 pub mod ndo;
 mod output;
@@ -61,6 +62,8 @@ enum Verb {
     Backup(backup::BackupArguments),
     /// Prove what a restored database still has.
     Restore(backup::RestoreArguments),
+    /// Load people and their consents in bulk, from another system's records. No gateway may be running.
+    Load(load::LoadArguments),
     /// Bring the database's schema up to date, or say whether it is.
     Migrate(migrate::MigrateArguments),
     /// Check the receipts that a partner keeps.
@@ -126,6 +129,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Audit(arguments) => audit::run(arguments).await,
         Verb::Backup(arguments) => backup::run(arguments).await,
         Verb::Restore(arguments) => backup::restore(arguments).await,
+        Verb::Load(arguments) => load::run(arguments).await,
         Verb::Migrate(arguments) => migrate::run(&arguments).await,
         Verb::Receipt(arguments) => receipt::run(arguments).await,
         Verb::SigningKey(arguments) => signing_key::run(arguments).await,
@@ -142,7 +146,7 @@ async fn check_config(path: &std::path::Path) -> anyhow::Result<()> {
     let settings = config::load(path)?;
     let set = crate::policies::load(&settings.policies)?;
     serve::notifier(&settings, &set)?;
-    crate::caller::Registry::load(settings.systems.clone(), settings.issuers.clone()).await?;
+    serve::registry(&settings).await?;
     config::read_keys(&settings.ledger.signing_key)?;
     config::read_keys(&settings.ledger.lookup_key)?;
     config::read_keys(&settings.ledger.wrapping_key)?;

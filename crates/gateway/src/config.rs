@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     app::RequestLimits,
+    authorization_server::AuthorizationServerSettings,
     blocks::{BlockSettings, Place::Folder},
     caller::{IssuerSettings, SystemSettings, keys::KeySource},
     listener::Limits,
@@ -40,6 +41,9 @@ pub struct Settings {
     pub providers: BTreeMap<ProviderId, ProviderSettings>,
     #[serde(default)]
     pub alerts: AlertSettings,
+    #[serde(default)]
+    pub authorization_server: Option<AuthorizationServerSettings>,
+    #[serde(default)]
     pub issuers: Vec<IssuerSettings>,
     pub systems: Vec<SystemSettings>,
 }
@@ -347,8 +351,11 @@ pub fn load(path: &Path) -> Result<Settings, ConfigError> {
     for issuer in &mut settings.issuers {
         match &mut issuer.keys {
             KeySource::File(path) | KeySource::Url { trusted: path, .. } => anchor(path),
+            KeySource::Own(_) => {}
         }
     }
+    settings.authorization_server.iter_mut().flat_map(|own| &mut own.signing_keys).for_each(anchor);
+    settings.systems.iter_mut().flat_map(|system| &mut system.token_keys).for_each(anchor);
     settings.systems.iter_mut().for_each(|system| anchor(&mut system.context_keys));
     Ok(settings)
 }

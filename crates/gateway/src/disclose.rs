@@ -24,7 +24,7 @@ use sharing::{
     subject::RecordFacts,
 };
 use store::{
-    About, Ceiling, Change, CommitError, Committed, Recheck, ReplayGuard, Resolved, Submission, failpoint,
+    Ceiling, Change, CommitError, Committed, LookUp, Recheck, ReplayGuard, Resolved, Submission, failpoint,
 };
 
 use crate::{
@@ -119,12 +119,13 @@ async fn walk(app: &App, ask: Ask) -> Result<Answer, Refusal> {
     };
     for _ in 0..ATTEMPTS_MAX {
         let at = app.clock.now();
-        let subject = walk.resolve().await?;
-        let state = walk
-            .state(std::slice::from_ref(&subject.pseudonym), std::slice::from_ref(&ask.question.subject), at)
-            .await?;
+        let fresh = Pseudonym::from_random(app.entropy.bits());
+        let Person { known, state, familiar } =
+            walk.look_up(std::slice::from_ref(&ask.question.subject), fresh, at).await?;
+        let Some(subject) = known.into_iter().next() else {
+            return Err(internal(&"a person was looked up and is not there").into());
+        };
         let decision = decide(&ask.question, &walk.policies.set, &state, at);
-        let familiar = walk.familiar(std::slice::from_ref(&ask.question.subject), at).await?;
         match walk.record_decision(&decision, subject.clone(), &familiar, at).await {
             Err(CommitError::Changed) => {}
             Err(error) => return Err(commit_problem(error).into()),
@@ -170,20 +171,32 @@ impl Walk<'_> {
         Ok(committed)
     }
 
-    async fn resolve(&self) -> Result<Resolved, Refusal> {
-        let fresh = Pseudonym::from_random(self.app.entropy.bits());
-        let resolved = self.app.store.resolve(&self.ask.question.subject, fresh).await;
-        resolved.map_err(|error| internal(&error).into())
-    }
-
-    async fn state(
+    /// What is held about whoever has these identifiers, and what is registered that bears on them. An identifier that
+    /// nobody has used before stands for `fresh`.
+    async fn look_up(
         &self,
-        names: &[Pseudonym],
         identifiers: &[SubjectIdentifier],
+        fresh: Pseudonym,
         at: Timestamp,
-    ) -> Result<SubjectState, Refusal> {
-        let about = About { purpose: self.ask.question.purpose, identifiers, at };
-        self.app.store.subject_state_about(names, about).await.map_err(|error| internal(&error).into())
+    ) -> Result<Person, Refusal> {
+        let (question, caller) = (&self.ask.question, &self.ask.caller);
+        let holder = self.policies.set.provider(&question.provider).map(Provider::organisation);
+        let marks = familiar::wanted(self.app, caller, holder, identifiers);
+        let mut checked_as = identifiers.to_vec();
+        if !checked_as.contains(&question.subject) {
+            checked_as.push(question.subject.clone());
+        }
+        let look_up = LookUp {
+            identifiers: identifiers.to_vec(),
+            fresh,
+            checked_as,
+            purpose: question.purpose,
+            marks: marks.clone(),
+            at,
+        };
+        let held = self.app.store.look_up(look_up).await.map_err(|error| internal(&error))?;
+        let familiar = Known::of(caller, marks.as_ref(), held.marks);
+        Ok(Person { known: held.resolved, state: held.state, familiar })
     }
 
     /// INTENT, REFUSAL or REFERRAL, durable before anything else happens.
@@ -350,14 +363,10 @@ impl Walk<'_> {
     /// must not come sooner than a refusal that rests on one.
     async fn as_if_read(&self, subject: &Pseudonym) {
         let (question, at) = (&self.ask.question, self.app.clock.now());
-        let Ok(resolved) = self.app.store.resolve(&question.subject, subject.clone()).await else { return };
-        let Ok(state) = self.state(&[resolved.pseudonym], std::slice::from_ref(&question.subject), at).await
-        else {
-            return;
-        };
-        let Ok(_) = self.familiar(std::slice::from_ref(&question.subject), at).await else { return };
+        let looked_up = self.look_up(std::slice::from_ref(&question.subject), subject.clone(), at).await;
+        let Ok(person) = looked_up else { return };
         let (policies, facts) = (self.app.policies(), RecordFacts::default());
-        std::hint::black_box(decide_with_facts(question, &policies.set, &state, &facts, at));
+        std::hint::black_box(decide_with_facts(question, &policies.set, &person.state, &facts, at));
     }
 
     /// Asks the record holder, decides again with what the record says, and releases.
@@ -464,11 +473,10 @@ impl Walk<'_> {
     ) -> Result<Answer, Refusal> {
         for _ in 0..ATTEMPTS_MAX {
             let at = self.app.clock.now();
-            let known = self.everyone_in(examined, subject).await?;
-            let names: Vec<_> = known.iter().map(|resolved| resolved.pseudonym.clone()).collect();
-            let mut identifiers = examined.facts().identifiers.clone();
-            identifiers.push(self.ask.question.subject.clone());
-            let state = self.state(&names, &identifiers, at).await?;
+            // The asked name, and the name behind every identifier in the record. An identifier that nobody has used
+            // before becomes another name of the same person.
+            let Person { known, state, familiar } =
+                self.look_up(&examined.facts().identifiers, subject.clone(), at).await?;
             let mut learned = Learned::of(examined, &state, &known, provider);
             if state.restricted || examined.facts().restricted {
                 learned.changes.extend(self.alert_holder(Kind::RestrictedAttempt, at));
@@ -479,7 +487,7 @@ impl Walk<'_> {
                 Err(denial) => return Err(self.refuse_after_all(&denial, learned).await),
             };
             let record = confirmed.minimise(provider, examined, at);
-            learned.changes.extend(self.alerts_of_record(provider, examined, &state, at).await?);
+            learned.changes.extend(self.alerts_of_record(provider, examined, (&state, &familiar), at));
             let salt = kept::salt(self.app.entropy.as_ref());
             failpoint::at("before-release");
             match self.record_release(&confirmed, (&record, &salt), &state, learned, at).await {
@@ -499,17 +507,6 @@ impl Walk<'_> {
             }
         }
         Err(self.close("not_released", &["unsettled"], Problem::Unsettled).await)
-    }
-
-    /// The asked name, and the name behind every identifier in the record. An identifier that nobody has used
-    /// before becomes another name of the same person.
-    async fn everyone_in(&self, examined: &Examined, subject: &Pseudonym) -> Result<Vec<Resolved>, Refusal> {
-        let mut known = Vec::new();
-        for identifier in &examined.facts().identifiers {
-            let resolved = self.app.store.resolve(identifier, subject.clone()).await;
-            known.push(resolved.map_err(|error| Refusal::from(internal(&error)))?);
-        }
-        Ok(known)
     }
 
     async fn refuse_after_all(&self, denial: &Denial, learned: Learned) -> Refusal {
@@ -591,24 +588,15 @@ impl Walk<'_> {
         vec![alerts::raise(self.app, kind, holder.organisation(), self.decision_id, about, at)]
     }
 
-    /// What is registered that bears on these identifiers.
-    async fn familiar(&self, identifiers: &[SubjectIdentifier], at: Timestamp) -> Result<Known, Refusal> {
-        let holder = self.policies.set.provider(&self.ask.question.provider);
-        let holder = holder.map(Provider::organisation);
-        let known = familiar::known(self.app, &self.ask.caller, holder, identifiers, at).await;
-        known.map_err(|error| internal(&error).into())
-    }
-
     /// What a record that is about to be told shows of practitioner and person.
-    async fn alerts_of_record(
+    fn alerts_of_record(
         &self,
         provider: &Provider,
         examined: &Examined,
-        state: &SubjectState,
+        (state, known): (&SubjectState, &Known),
         at: Timestamp,
-    ) -> Result<Vec<Change>, Refusal> {
+    ) -> Vec<Change> {
         let (caller, facts) = (&self.ask.caller, examined.facts());
-        let known = self.familiar(&facts.identifiers, at).await?;
         let mut found = known.kinds(caller);
         let is_own = |which, value: &str| known.is_own(self.app, &caller.organisation, which, value);
         let hidden = state.restricted || facts.restricted || facts.unconfirmed;
@@ -620,7 +608,7 @@ impl Walk<'_> {
                 Familiar::Uprn => found.push((Kind::SameUprn, caller.organisation.clone())),
             }
         }
-        Ok(familiar::alerts(self.app, caller, &found, self.decision_id, at))
+        familiar::alerts(self.app, caller, &found, self.decision_id, at)
     }
 
     fn answer(
@@ -674,6 +662,16 @@ impl Walk<'_> {
             Err(error) => commit_problem(error).into(),
         }
     }
+}
+
+/// What is held about somebody, read at one moment.
+struct Person {
+    /// The name behind each identifier.
+    known: Vec<Resolved>,
+    /// What decides.
+    state: SubjectState,
+    /// What is registered that bears on them.
+    familiar: Known,
 }
 
 /// What a record tells about its person that was not held before.

@@ -18,6 +18,7 @@ use tracing::Instrument as _;
 
 use crate::{
     app::App,
+    authorization_server::TOKEN_PATH,
     caller::{Action, Caller, CallerError, CallerFault, Capability, Context, Presented, System},
     listener::PeerCertificate,
     policies,
@@ -37,10 +38,15 @@ pub struct Received {
     headers: HeaderMap,
 }
 
+/// What says whose access tokens are taken.
+const RESOURCE_METADATA_PATH: &str = "/.well-known/oauth-protected-resource";
+
 /// Which shape errors take below this path.
 pub fn face_of(path: &str) -> Face {
     if path.starts_with("/fhir/") {
         Face::Fhir
+    } else if path == TOKEN_PATH {
+        Face::OAuth
     } else if path.starts_with("/access/v1/") && !path.starts_with("/access/v1/requests") {
         Face::AuthZen
     } else {
@@ -113,6 +119,15 @@ pub async fn admit(State(app): State<Arc<App>>, request: Request, next: Next) ->
     span.in_scope(|| tracing::info!(status = response.status().as_u16(), request_id = id, "answered"));
     let is_http1 = response.version() < Version::HTTP_2;
     let headers = response.headers_mut();
+    if headers.contains_key(header::WWW_AUTHENTICATE) {
+        // RFC 9728: where it says whose tokens are taken.
+        let base = &app.authenticator.public_url;
+        let said =
+            format!("Bearer error=\"invalid_token\", resource_metadata=\"{base}{RESOURCE_METADATA_PATH}\"");
+        if let Ok(said) = HeaderValue::from_str(&said) {
+            headers.insert(header::WWW_AUTHENTICATE, said);
+        }
+    }
     if app.is_draining() && is_http1 {
         // The caller's next request goes over a connection to somebody else.
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -236,6 +251,21 @@ impl Shown {
             request_id: request_id(request.headers()),
         }
     }
+
+    /// The certificate that was shown.
+    pub fn peer(&self) -> Option<PeerCertificate> {
+        self.peer
+    }
+
+    /// Records a refusal of this request, of this system if it is one.
+    pub async fn refuse(&self, app: &App, system: Option<&System>, problem: Problem) -> Refusal {
+        let who = (
+            self.peer.map(|peer| peer.fingerprint.to_hex()),
+            system.map(|system| system.settings.id.to_string()),
+            system.map(|system| system.settings.organisation.to_string()),
+        );
+        record_refusal(app, problem, &self.route, who, self.request_id.clone()).await
+    }
 }
 
 /// The system behind the client certificate, for what needs no token because it says nothing about anybody.
@@ -343,26 +373,52 @@ impl Received {
     }
 
     async fn bytes(&mut self, kinds: &[&str], body_bytes_max: usize) -> Result<bytes::Bytes, Problem> {
-        let kind = self.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-        let kind = kind.split(';').next().unwrap_or("").trim();
-        let is_one = kinds.iter().any(|known| known.eq_ignore_ascii_case(kind));
-        if !is_one || self.headers.contains_key(header::CONTENT_ENCODING) {
-            return Err(Problem::UnsupportedMediaType);
-        }
         let body = self.body.get_mut().ok().and_then(Option::take).unwrap_or_default();
-        let bytes = Limited::new(body, body_bytes_max).collect().await.map_err(|error| {
-            if error.downcast_ref::<http_body_util::LengthLimitError>().is_some() {
-                Problem::BodyTooLarge
-            } else {
-                Problem::InvalidRequest("the body broke off".to_owned())
-            }
-        })?;
-        Ok(bytes.to_bytes())
+        read_body(&self.headers, body, kinds, body_bytes_max).await
     }
 }
 
+/// Reads the form of a request that says who sent it in the form itself.
+///
+/// # Errors
+/// The [`Problem`], whose words never repeat values.
+pub async fn read_form(
+    headers: &HeaderMap,
+    body: Body,
+    body_bytes_max: usize,
+) -> Result<Vec<(String, String)>, Problem> {
+    let bytes = read_body(headers, body, &["application/x-www-form-urlencoded"], body_bytes_max).await?;
+    Ok(form_urlencoded::parse(&bytes).into_owned().collect())
+}
+
+async fn read_body(
+    headers: &HeaderMap,
+    body: Body,
+    kinds: &[&str],
+    body_bytes_max: usize,
+) -> Result<bytes::Bytes, Problem> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let kind = kind.split(';').next().unwrap_or("").trim();
+    let is_one = kinds.iter().any(|known| known.eq_ignore_ascii_case(kind));
+    if !is_one || headers.contains_key(header::CONTENT_ENCODING) {
+        return Err(Problem::UnsupportedMediaType);
+    }
+    let bytes = Limited::new(body, body_bytes_max).collect().await.map_err(|error| {
+        if error.downcast_ref::<http_body_util::LengthLimitError>().is_some() {
+            Problem::BodyTooLarge
+        } else {
+            Problem::InvalidRequest("the body broke off".to_owned())
+        }
+    })?;
+    Ok(bytes.to_bytes())
+}
+
 /// Reads a JSON document into a closed shape.
-fn parse_body<T: DeserializeOwned>(bytes: &[u8], body_bytes_max: usize) -> Result<T, Problem> {
+/// Reads JSON strictly: no duplicate keys, bounded, no member that its kind does not have.
+///
+/// # Errors
+/// The [`Problem`], whose words name members and never values.
+pub(crate) fn parse_body<T: DeserializeOwned>(bytes: &[u8], body_bytes_max: usize) -> Result<T, Problem> {
     let limits = Limits { bytes_max: body_bytes_max, depth_max: 16, values_max: 5_000 };
     json::parse(bytes, &limits).map_err(|error| match error.fault {
         JsonFault::TooLarge => Problem::BodyTooLarge,

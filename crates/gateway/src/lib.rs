@@ -8,6 +8,7 @@ pub mod alerts;
 pub mod answer_time;
 pub mod app;
 pub mod audit_reads;
+pub mod authorization_server;
 pub mod backup;
 pub mod blocks;
 pub mod caller;

@@ -6,7 +6,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use arc_swap::ArcSwap;
 use axum::{Router, body::Body, extract::Request};
 use http_body_util::BodyExt as _;
 use hyper::{body::Incoming, service::service_fn};
@@ -14,7 +13,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{Semaphore, watch},
     time::timeout,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
@@ -125,11 +124,11 @@ impl HandshakeRefusal {
     }
 }
 
-/// Serves until `shutdown`, then lets requests finish. TLS settings may be swapped at any time; connections
-/// made from then on use the new ones.
+/// Serves until `shutdown`, then lets requests finish. TLS settings may be replaced at any time: connections made from then on
+/// use the new ones, and those that are there end when their requests have, so that nobody goes on with what is not valid any more.
 pub async fn serve(
     listener: TcpListener,
-    tls: Arc<ArcSwap<ServerConfig>>,
+    mut tls: watch::Receiver<Arc<ServerConfig>>,
     app: Router,
     limits: Limits,
     refused: impl Fn(HandshakeRefusal) + Clone + Send + Sync + 'static,
@@ -148,12 +147,12 @@ pub async fn serve(
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let (acceptor, app, refused) = (TlsAcceptor::from(tls.load_full()), app.clone(), refused.clone());
-        let shutdown = shutdown.clone();
+        let acceptor = TlsAcceptor::from(tls.borrow_and_update().clone());
+        let (app, refused, shutdown, tls) = (app.clone(), refused.clone(), shutdown.clone(), tls.clone());
         tasks.spawn(async move {
             let _place = place;
             match handshake(acceptor, stream, limits.handshake_timeout).await {
-                Ok(stream) => connection(stream, app, limits, shutdown).await,
+                Ok(stream) => connection(stream, app, limits, replaced(tls), shutdown).await,
                 Err(reason) => refused(reason),
             }
         });
@@ -179,7 +178,21 @@ async fn handshake(
     }
 }
 
-async fn connection(stream: TlsStream<TcpStream>, app: Router, limits: Limits, shutdown: CancellationToken) {
+/// When the TLS settings that a connection was made with are replaced.
+async fn replaced(mut tls: watch::Receiver<Arc<ServerConfig>>) {
+    if tls.changed().await.is_err() {
+        // Nobody replaces them any more.
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn connection(
+    stream: TlsStream<TcpStream>,
+    app: Router,
+    limits: Limits,
+    replaced: impl Future<Output = ()>,
+    shutdown: CancellationToken,
+) {
     let (_, session) = stream.get_ref();
     let certificate = session.peer_certificates().and_then(<[_]>::first);
     let Some(peer) = certificate.and_then(|certificate| peer(certificate)) else { return };
@@ -203,6 +216,7 @@ async fn connection(stream: TlsStream<TcpStream>, app: Router, limits: Limits, s
         tokio::select! {
             _ = serving.as_mut() => return,
             () = age => {}
+            () = replaced => {}
             () = shutdown.cancelled() => {}
         }
         serving.as_mut().graceful_shutdown();
@@ -216,6 +230,7 @@ async fn connection(stream: TlsStream<TcpStream>, app: Router, limits: Limits, s
         tokio::select! {
             _ = serving.as_mut() => return,
             () = age => {}
+            () = replaced => {}
             () = shutdown.cancelled() => {}
         }
         serving.as_mut().graceful_shutdown();

@@ -8,10 +8,11 @@ use serde_json::{Value, json};
 
 use crate::{caller::access_token::DETAIL_TYPE, tls::CertificateFingerprint};
 
-/// A key that signs tokens: ES256, PKCS#8.
+/// A key that signs tokens: ES256 or EdDSA, PKCS#8.
 pub struct MintingKey {
     key: EncodingKey,
     key_id: String,
+    algorithm: Algorithm,
 }
 
 /// What an access token says.
@@ -62,9 +63,13 @@ impl MintingKey {
     /// Reads a PKCS#8 PEM key.
     ///
     /// # Errors
-    /// When it is not an elliptic-curve key.
+    /// When it is neither a P-256 key nor an Ed25519 key.
     pub fn from_pem(pem: &str, key_id: &str) -> anyhow::Result<Self> {
-        Ok(Self { key: EncodingKey::from_ec_pem(pem.as_bytes())?, key_id: key_id.to_owned() })
+        let (key, algorithm) = match EncodingKey::from_ec_pem(pem.as_bytes()) {
+            Ok(key) => (key, Algorithm::ES256),
+            Err(_) => (EncodingKey::from_ed_pem(pem.as_bytes())?, Algorithm::EdDSA),
+        };
+        Ok(Self { key, key_id: key_id.to_owned(), algorithm })
     }
 
     /// The JWKS that publishes the key.
@@ -72,7 +77,7 @@ impl MintingKey {
     /// # Errors
     /// When the public half cannot be computed.
     pub fn jwks(&self) -> anyhow::Result<Value> {
-        let mut jwk = jsonwebtoken::jwk::Jwk::from_encoding_key(&self.key, Algorithm::ES256)?;
+        let mut jwk = jsonwebtoken::jwk::Jwk::from_encoding_key(&self.key, self.algorithm)?;
         jwk.common.key_id = Some(self.key_id.clone());
         Ok(json!({ "keys": [jwk] }))
     }
@@ -82,7 +87,7 @@ impl MintingKey {
     /// # Errors
     /// When the key cannot sign.
     pub fn sign(&self, token_type: &str, claims: &Value) -> anyhow::Result<String> {
-        let mut header = Header::new(Algorithm::ES256);
+        let mut header = Header::new(self.algorithm);
         header.typ = Some(token_type.to_owned());
         header.kid = Some(self.key_id.clone());
         Ok(jsonwebtoken::encode(&header, claims, &self.key)?)

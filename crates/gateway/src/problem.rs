@@ -10,7 +10,7 @@ use axum::{
 use serde_json::{Value, json};
 use sharing::{Reason, agreement};
 
-use crate::{caller::CallerError, fhir::Unmapped, receipt::Receipt};
+use crate::{authorization_server::TokenFault, caller::CallerError, fhir::Unmapped, receipt::Receipt};
 
 /// The prefix of every problem's `type`. Each has a section of that name in `docs/problems.md`.
 pub const TYPE_BASE: &str = "https://concordat.example/problems/";
@@ -47,6 +47,8 @@ pub enum Problem {
     Caller(CallerError),
     /// The signed context is about another person, purpose or case than the request.
     ContextMismatch(&'static str),
+    /// A request for an access token that was refused.
+    Token(TokenFault),
     /// The access token does not cover the purpose and action.
     NotGranted,
     /// The system is not registered for this kind of request.
@@ -105,6 +107,8 @@ pub enum Face {
     Fhir,
     /// AuthZEN: a status and a message.
     AuthZen,
+    /// RFC 6749 section 5.2.
+    OAuth,
 }
 
 /// A problem on its way out, with what ties it to the ledger.
@@ -218,6 +222,13 @@ impl Problem {
             Self::Caller(error) => {
                 let status = StatusCode::from_u16(error.status_hint()).unwrap_or(StatusCode::UNAUTHORIZED);
                 say(status, error.code(), "The caller was not accepted", &error.detail())
+            }
+            Self::Token(fault) => {
+                let status = match fault.error() {
+                    "invalid_client" => StatusCode::UNAUTHORIZED,
+                    _ => StatusCode::BAD_REQUEST,
+                };
+                say(status, fault.code(), "No access token was issued", &fault.description())
             }
             Self::ContextMismatch(what) => say(
                 StatusCode::FORBIDDEN,
@@ -368,6 +379,9 @@ impl Refusal {
                 let code = &wording.code;
                 return self.plain(&wording, format!("{} ({code})", wording.detail));
             }
+            Face::OAuth => {
+                return with_retry(self.problem.oauth(&wording), self.problem.retry_after_s());
+            }
             Face::Problem => {
                 ("application/problem+json", problem_details(&wording, request_id, self.receipt.as_ref()))
             }
@@ -393,6 +407,38 @@ impl Refusal {
     }
 }
 
+impl Problem {
+    /// Source: RFC 6749 section 5.2; `temporarily_unavailable` and `server_error` are of section 4.1.2.1.
+    fn oauth(&self, wording: &Wording) -> Response {
+        let (status, error) = match (self, wording.status.as_u16()) {
+            (Self::Token(fault), _) => (wording.status, fault.error()),
+            (_, 400..=499) => (wording.status, "invalid_request"),
+            (_, 503 | 504) => (wording.status, "temporarily_unavailable"),
+            _ => (wording.status, "server_error"),
+        };
+        let detail = match self {
+            Self::UnsupportedMediaType => {
+                "send the request as application/x-www-form-urlencoded, without compression"
+            }
+            _ => wording.detail.as_str(),
+        };
+        // The standard allows ASCII without quotation marks and backslashes.
+        let said: String =
+            detail.chars().filter(|c| matches!(c, ' '..='~') && !matches!(c, '"' | '\\')).collect();
+        let body = json!({ "error": error, "error_description": said });
+        let mut response = (status, body.to_string()).into_response();
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response
+    }
+}
+
+fn with_retry(mut response: Response, seconds: Option<u16>) -> Response {
+    if let Some(seconds) = seconds {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
 impl Refusal {
     /// AuthZEN knows four statuses, and a message. Source: Authorization API 1.0, error responses.
     fn plain(&self, wording: &Wording, message: String) -> Response {
@@ -400,11 +446,7 @@ impl Refusal {
             413 | 415 | 422 => StatusCode::BAD_REQUEST,
             _ => wording.status,
         };
-        let mut response = (status, message).into_response();
-        if let Some(seconds) = self.problem.retry_after_s() {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        response
+        with_retry((status, message).into_response(), self.problem.retry_after_s())
     }
 }
 

@@ -30,6 +30,7 @@ pub mod fhir;
 pub mod fhir_consents;
 pub mod health;
 pub mod holds;
+pub mod oauth2;
 pub mod objections;
 pub mod referrals;
 pub mod relationships;
@@ -60,6 +61,7 @@ pub mod trail;
         (name = "subject-access", description = "Who asked about a person, and why, for that person (UK GDPR Art 15)"),
         (name = "privacy", description = "Holds, and erasure (UK GDPR Art 17)"),
         (name = "agreements", description = "Agreements from the first draft to their end, and who signs them"),
+        (name = "tokens", description = "Access tokens of our own issuing, where the deployment issues any"),
         (name = "health", description = "Whether the process lives and can work")
     )
 )]
@@ -149,6 +151,10 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(agreements::officers::ask, agreements::officers::list))
         .routes(routes!(agreements::officers::confirm))
         .routes(routes!(agreements::officers::end))
+        .routes(routes!(oauth2::token))
+        .routes(routes!(oauth2::keys))
+        .routes(routes!(oauth2::server_metadata))
+        .routes(routes!(oauth2::resource_metadata))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
 }

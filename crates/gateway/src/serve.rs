@@ -9,10 +9,15 @@ use connectors::{
     notify::{self, MailSecurity, MailServer, Mailer, Webhook},
 };
 use ledger::entry::Body;
+use sha2::{Digest as _, Sha256};
 use sharing::PolicySet;
 use store::{Store, Submission, trail::TrailIndex};
-use tokio::{net::TcpListener, sync::mpsc};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+};
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
 use crate::{
     agreements,
@@ -22,6 +27,7 @@ use crate::{
     },
     app::{App, Parts},
     audit_reads,
+    authorization_server::AuthorizationServer,
     blocks::{self, Archiving},
     caller::{Authenticator, Registry},
     clock::{Clock, Entropy, SystemClock, SystemEntropy},
@@ -31,6 +37,9 @@ use crate::{
     opt_outs, policies, replicas, retention, routes, tls,
     witnessed::{self, Witnessing},
 };
+
+/// How often issuers' keys are read again.
+const KEYS_EVERY: Duration = Duration::from_mins(5);
 
 /// Brings everything up that requests need.
 ///
@@ -141,8 +150,19 @@ fn trail_file(database: &Path) -> std::path::PathBuf {
     name.into()
 }
 
-async fn registry(settings: &Settings) -> anyhow::Result<Registry> {
-    Ok(Registry::load(settings.systems.clone(), settings.issuers.clone()).await?)
+/// The registrations, and what issues tokens here if anything does.
+///
+/// # Errors
+/// Which registration or key cannot be used, and why.
+pub async fn registry(settings: &Settings) -> anyhow::Result<Registry> {
+    let own = settings.authorization_server.as_ref().map(|own| {
+        let texts = own.signing_keys.iter().map(|path| config::read(path).map(Zeroizing::new));
+        let texts = texts.collect::<Result<Vec<_>, config::ConfigError>>()?;
+        let texts: Vec<&str> = texts.iter().map(|text| text.as_str()).collect();
+        let names = (settings.public_url.as_str(), settings.audience.as_str());
+        anyhow::Ok(AuthorizationServer::new(&texts, own.token_lifetime_s, names)?)
+    });
+    Ok(Registry::load(settings.systems.clone(), settings.issuers.clone(), own.transpose()?).await?)
 }
 
 fn connectors(settings: &Settings) -> anyhow::Result<Connectors> {
@@ -195,7 +215,7 @@ pub fn notifier(settings: &Settings, set: &PolicySet) -> anyhow::Result<Notifier
 
 fn mailer(smtp: &SmtpSettings) -> anyhow::Result<Mailer> {
     let trusted = smtp.trusted.as_deref().map(config::read).transpose()?.unwrap_or_default();
-    let password = smtp.password.as_deref().map(config::read).transpose()?.map(zeroize::Zeroizing::new);
+    let password = smtp.password.as_deref().map(config::read).transpose()?.map(Zeroizing::new);
     let login = match (&smtp.user, &password) {
         (Some(user), Some(password)) => Some((user.as_str(), password.trim())),
         (None, None) => None,
@@ -253,15 +273,14 @@ async fn serve_with(
     // What goes on beside the requests goes on until the last of them has its answer.
     let shutdown = CancellationToken::new();
     let config = server_tls(&settings.tls)?;
-    let current = Arc::new(ArcSwap::new(config));
+    let (replacing, current) = watch::channel(config);
     let (refusals, heard) = mpsc::channel(1_024);
     // A flood that outruns the recorder is a flood all the same: its entries say so.
     let refused = move |reason| {
         let _ = refusals.try_send(reason);
     };
     let recorder = tokio::spawn(record_refused_handshakes(app.clone(), heard));
-    let reloader =
-        tokio::spawn(reload_on_hangup(app.clone(), settings.clone(), current.clone(), shutdown.clone()));
+    let reloader = tokio::spawn(reload_on_hangup(app.clone(), settings.clone(), replacing, shutdown.clone()));
     let watcher = tokio::spawn(alerts::watch(app.clone(), shutdown.clone()));
     let evaluator = tokio::spawn(alerts::evaluate::follow(app.clone(), shutdown.clone()));
     let messenger = tokio::spawn(alerts::deliver::follow(app.clone(), shutdown.clone()));
@@ -277,6 +296,7 @@ async fn serve_with(
     let reads = tokio::spawn(audit_reads::watch(app.clone(), reads, shutdown.clone()));
     let courses = tokio::spawn(agreements::watch::follow(app.clone(), shutdown.clone()));
     let replica = tokio::spawn(replicas::follow(app.clone(), shutdown.clone()));
+    let keys = tokio::spawn(keep_keys(app.clone(), shutdown.clone()));
     let witnesses = tokio::spawn(witnessed::watch(app.clone(), shutdown.clone()));
     let indexer = tokio::spawn(keep_trail(app.clone(), shutdown.clone()));
     let probes = probes.map(|listener| tokio::spawn(probe(listener, app.clone(), shutdown.clone())));
@@ -303,6 +323,7 @@ async fn serve_with(
     forgetter.await?;
     reads.await?;
     witnesses.await?;
+    keys.await?;
     indexer.await?;
     replica.await?;
     courses.await?;
@@ -313,14 +334,30 @@ async fn serve_with(
     Ok(())
 }
 
+/// Reads issuers' keys again now and then, so that no request has to wait for them and none that was taken back counts.
+async fn keep_keys(app: Arc<App>, stop: CancellationToken) {
+    let mut every = tokio::time::interval_at(tokio::time::Instant::now() + KEYS_EVERY, KEYS_EVERY);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = every.tick() => app.authenticator.registry.load_full().refresh().await,
+        }
+    }
+}
+
 /// Catches the trail's index up now and then, so that a search after a long time does not have it all to do.
 async fn keep_trail(app: Arc<App>, stop: CancellationToken) {
     let mut every = tokio::time::interval(Duration::from_mins(1));
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            _ = every.tick() => {
-                if let Err(error) = app.trail.catch_up(&app.store).await {
+            _ = every.tick() => {}
+        }
+        // After a load it has much to do, page by page: whoever stops does not wait for it.
+        tokio::select! {
+            () = stop.cancelled() => return,
+            caught = app.trail.catch_up(&app.store) => {
+                if let Err(error) = caught {
                     tracing::error!(%error, "the trail's index could not be caught up");
                 }
             }
@@ -333,6 +370,18 @@ pub fn in_use(port: u16) -> String {
     format!(
         "port {port} on 127.0.0.1 cannot be used: stop the program that is using it, or choose another port"
     )
+}
+
+/// A digest over the files that TLS goes by.
+fn tls_files(settings: &TlsSettings) -> std::io::Result<[u8; 32]> {
+    let files = [&settings.certificate, &settings.key, &settings.client_ca];
+    let mut digest = Sha256::new();
+    for file in files.into_iter().chain(&settings.revocation_lists) {
+        let text = zeroize::Zeroizing::new(std::fs::read(file)?);
+        digest.update(u64::try_from(text.len()).unwrap_or_default().to_be_bytes());
+        digest.update(&*text);
+    }
+    Ok(digest.finalize().into())
 }
 
 fn server_tls(settings: &TlsSettings) -> anyhow::Result<Arc<rustls::ServerConfig>> {
@@ -366,20 +415,27 @@ async fn record_refused_handshakes(app: Arc<App>, mut heard: mpsc::Receiver<Hand
 async fn reload_on_hangup(
     app: Arc<App>,
     settings: Settings,
-    tls: Arc<ArcSwap<rustls::ServerConfig>>,
+    tls: watch::Sender<Arc<rustls::ServerConfig>>,
     shutdown: CancellationToken,
 ) {
     let Ok(mut hangups) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) else {
         return;
     };
+    let mut shown = tls_files(&settings.tls).ok();
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,
             Some(()) = hangups.recv() => {}
         }
         reload_policies(&app, &settings.policies).await;
+        // Connections end with the settings that they were made with: not where nothing changed.
+        let files = tls_files(&settings.tls).ok();
         match server_tls(&settings.tls) {
-            Ok(config) => tls.store(config),
+            Ok(_) if files.is_some() && files == shown => {}
+            Ok(config) => {
+                tls.send_replace(config);
+                shown = files;
+            }
             Err(error) => tracing::error!(%error, "the certificates stay as they were"),
         }
         match registry(&settings).await {

@@ -274,6 +274,16 @@ pub enum Body {
     /// A closed range of entries was `archived` outside the database and read back, or `detached` from it after that. The
     /// archive's manifest of the range has this digest.
     BlockMoved { action: String, from: u64, until: u64, range_root: String, manifest_sha256: String },
+    /// A load of people and consents in bulk moved on: `began`, `completed`, or `abandoned`, when the consents that it had
+    /// recorded were invalidated. What is loaded has this digest; so many people it named, and so many consents.
+    LoadMoved {
+        load_id: String,
+        action: String,
+        source_sha256: String,
+        people: u64,
+        consents: u64,
+        by: Actor,
+    },
     /// The key by which people are looked up was replaced.
     LookupKeyReplaced { identifiers: u64 },
     /// The key that wraps people's keys was replaced.
@@ -300,6 +310,16 @@ pub enum Body {
         certificate_sha256: Option<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         request_id: Option<String>,
+    },
+    /// A system was given an access token, by the gateway itself.
+    AccessTokenIssued {
+        token_id: String,
+        system: String,
+        organisation: String,
+        certificate_sha256: String,
+        purposes: Vec<String>,
+        actions: Vec<String>,
+        expires_us: i64,
     },
     /// TLS handshakes were refused, `count` of them for the same reason since the last such entry.
     HandshakeRefused { reason: String, count: u32 },
@@ -504,11 +524,13 @@ impl Body {
             Self::SigningKeyAnnounced { .. } => "signing_key_announced",
             Self::SigningKeyRetired { .. } => "signing_key_retired",
             Self::BlockMoved { .. } => "block_moved",
+            Self::LoadMoved { .. } => "load_moved",
             Self::LookupKeyReplaced { .. } => "lookup_key_replaced",
             Self::WrappingKeyReplaced { .. } => "wrapping_key_replaced",
             Self::DecisionRead { .. } => "decision_read",
             Self::SubjectRecordRead { .. } => "subject_record_read",
             Self::RequestRefused { .. } => "request_refused",
+            Self::AccessTokenIssued { .. } => "access_token_issued",
             Self::HandshakeRefused { .. } => "handshake_refused",
             Self::AuditRead { .. } => "audit_read",
         }

@@ -269,7 +269,9 @@ impl Row {
                 by: by.as_ref().map(actor).unwrap_or_default(),
                 ..none
             },
-            Body::ReferralMoved { action, by, .. } => Self { outcome: action.clone(), by: actor(by), ..none },
+            Body::ReferralMoved { action, by, .. } | Body::LoadMoved { action, by, .. } => {
+                Self { outcome: action.clone(), by: actor(by), ..none }
+            }
             Body::GrantMade { subject, recipient, provider, purpose, items, by, .. } => Self {
                 subject: subject.clone(),
                 recipient: recipient.clone(),
@@ -325,6 +327,13 @@ impl Row {
                     String::new(),
                     String::new(),
                 ],
+                ..none
+            },
+            Body::AccessTokenIssued { token_id, system, organisation, purposes, .. } => Self {
+                decision: token_id.clone(),
+                outcome: "issued".to_owned(),
+                purpose: purposes.join(" "),
+                by: [organisation.clone(), system.clone(), String::new(), String::new()],
                 ..none
             },
             Body::HandshakeRefused { reason, .. } | Body::SigningKeyRetired { reason, .. } => {

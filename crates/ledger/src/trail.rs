@@ -249,6 +249,11 @@ impl Terms {
                 self.add(Field::Reason, code);
                 organisation.iter().for_each(|organisation| self.add(Field::Organisation, organisation));
             }
+            Body::AccessTokenIssued { token_id, organisation, purposes, .. } => {
+                self.add(Field::Reference, token_id);
+                self.add(Field::Organisation, organisation);
+                purposes.iter().for_each(|purpose| self.add(Field::Purpose, purpose));
+            }
             Body::HandshakeRefused { reason, .. } => self.add(Field::Reason, reason),
             Body::PolicySetActivated { agreements, .. } => {
                 agreements.iter().for_each(|stamp| self.add(Field::Agreement, &stamp.agreement));
@@ -304,6 +309,10 @@ impl Terms {
                 self.add(Field::Reference, officer_id);
                 self.add(Field::Organisation, organisation);
                 self.add(Field::Practitioner, person);
+                self.actor(by);
+            }
+            Body::LoadMoved { load_id, by, .. } => {
+                self.add(Field::Reference, load_id);
                 self.actor(by);
             }
             Body::LogOpened { .. }

@@ -3,13 +3,17 @@
 //! One file per record holder. Adding one is data; code is needed only for a protocol that is not JSON over
 //! HTTPS. What is not listed here cannot be asked for and never leaves.
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use crate::{
     identifier::{ItemId, OrganisationId, ProviderId, SubjectScheme},
+    reach::Automaton,
     selector::Selector,
 };
 
@@ -28,6 +32,9 @@ pub struct Provider {
     pub subject: SubjectPlaces,
     /// Everything that can be asked for.
     pub items: Vec<DataItem>,
+    /// Every place above, compiled.
+    #[serde(skip)]
+    places: OnceLock<Arc<Automaton>>,
 }
 
 /// The organisation that holds the records.
@@ -247,6 +254,11 @@ impl Provider {
     /// The controller of the records.
     pub fn organisation(&self) -> &OrganisationId {
         self.provider.organisation.get_ref()
+    }
+
+    /// Its places as they are looked for in an answer. Made when the file is loaded, and shared by its copies.
+    pub(crate) fn places(&self) -> &Arc<Automaton> {
+        self.places.get_or_init(|| Arc::new(Automaton::of(self)))
     }
 
     /// The item of this name.

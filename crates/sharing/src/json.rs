@@ -10,6 +10,7 @@ mod parse;
 mod write;
 
 pub use parse::parse;
+pub(crate) use write::string as write_string;
 
 /// Bounds on a document; reaching one refuses the whole document.
 #[derive(Debug, Clone, Copy)]

@@ -18,6 +18,7 @@ pub mod lint;
 pub mod minimise;
 pub mod policy;
 pub mod purpose;
+mod reach;
 pub mod restriction;
 pub mod retention;
 pub mod selector;

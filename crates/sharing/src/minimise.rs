@@ -2,32 +2,40 @@
 //!
 //! The record is taken apart by allow-list alone. A key nobody listed is dropped at every depth; narrative,
 //! contained resources, links and extensions have no way through. A record that is not about the person asked
-//! for is refused whole.
+//! for is refused whole. `crate::reach` goes over the bytes, and what follows works on the places that it noted:
+//! values go from the answer to the release as text.
+
+use std::{ops::Range, sync::Arc};
 
 use jiff::{Timestamp, civil::Date};
 use sha2::{Digest, Sha256};
 
 use crate::{
     agreement::london_day,
-    catalogue::{DataItem, Form, Protocol, Provider, Sign},
+    catalogue::{Form, Protocol, Provider},
     decide::{ConfirmedPermit, PermittedItem},
     identifier::{ItemId, ProviderId, SubjectIdentifier},
-    json::{Json, JsonError, Limits, parse},
+    json::{JsonError, Limits},
     policy::hexadecimal,
+    reach::{Automaton, Finds, Kind, Path, Place, Reached, ReachedItem, ReachedSign},
     restriction::{Marking, RestrictionCheck},
-    selector::Selector,
     subject::RecordFacts,
 };
 
 mod fhir;
 mod form;
 
+pub use fhir::DISCLOSED_ITEM_URL;
 pub use form::age_years;
 
 /// A record holder's answer that is about the person asked for. Its content can be read only through
 /// [`ConfirmedPermit::minimise`].
 pub struct Examined {
-    record: Json,
+    reached: Reached,
+    /// Where in it the record begins.
+    record: u32,
+    /// What it was read by.
+    places: Arc<Automaton>,
     facts: RecordFacts,
     /// The record holder whose mark it is, where another's than the record's own.
     marked_by: Option<ProviderId>,
@@ -59,15 +67,20 @@ impl Examined {
     /// Whether a surname or a UPRN in the record is the practitioner's own, as `is_own` tells. A value is lent to
     /// it and kept nowhere: what comes out is yes or no.
     pub fn resembles(&self, provider: &Provider, is_own: impl Fn(Familiar, &str) -> bool) -> Vec<Familiar> {
-        let places = [
-            (Familiar::Surname, provider.subject.surname.as_ref()),
-            (Familiar::Uprn, provider.subject.uprn.as_ref()),
-        ];
-        let found = |(which, place): &(Familiar, Option<&Selector>)| {
-            let values = place.iter().flat_map(|place| place.select(&self.record));
-            values.filter_map(Json::as_str).any(|value| is_own(*which, value))
+        let Some(record) = self.record(provider) else { return Vec::new() };
+        let places =
+            [(Familiar::Surname, self.places.surname.as_ref()), (Familiar::Uprn, self.places.uprn.as_ref())];
+        let found = |(which, path): &(Familiar, Option<&Path>)| {
+            let is_own = |place: Place<'_>| place.as_text().is_some_and(|text| is_own(*which, &text));
+            path.is_some_and(|path| path.any(record, is_own))
         };
         places.into_iter().filter(found).map(|(which, _)| which).collect()
+    }
+
+    /// The record, for whom it was read by this very version of the record holder's file; by another's places, nothing
+    /// of it may be found.
+    fn record(&self, provider: &Provider) -> Option<Place<'_>> {
+        self.reached.place(self.record).filter(|_| Arc::ptr_eq(&self.places, provider.places()))
     }
 
     /// Who marked it restricted, where another record holder did.
@@ -105,25 +118,26 @@ pub enum ExamineFault {
 /// A record cut down to what may leave. It is the only thing that a release can be made from:
 ///
 /// ```compile_fail
-/// let record = sharing::MinimisedRecord { values: Vec::new() };
+/// let record = sharing::MinimisedRecord { items: Vec::new() };
 /// ```
 pub struct MinimisedRecord {
-    values: Vec<(PermittedItem, Json)>,
+    items: Vec<PermittedItem>,
     absent: Vec<ItemId>,
-    patient: Option<Json>,
+    text: String,
+    patient: Option<String>,
     source_time: Option<String>,
 }
 
 impl std::fmt::Debug for MinimisedRecord {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "MinimisedRecord(items: {})", self.values.len())
+        write!(formatter, "MinimisedRecord(items: {})", self.items.len())
     }
 }
 
 impl MinimisedRecord {
     /// The items in it, by name and form.
     pub fn items(&self) -> impl Iterator<Item = &PermittedItem> {
-        self.values.iter().map(|(item, _)| item)
+        self.items.iter()
     }
 
     /// Items that may leave and that the source does not give.
@@ -131,17 +145,15 @@ impl MinimisedRecord {
         &self.absent
     }
 
-    /// The record as one object keyed by item name. Each call is a disclosure.
-    pub fn to_json(&self) -> Json {
-        Json::Object(
-            self.values.iter().map(|(item, value)| (item.item.as_str().to_owned(), value.clone())).collect(),
-        )
+    /// The record as compact JSON: one object keyed by item name. Each call is a disclosure.
+    pub fn as_json(&self) -> &str {
+        &self.text
     }
 
-    /// The record as a smaller FHIR R4 Patient tagged SUBSETTED, where the source speaks FHIR. Each call is a
-    /// disclosure.
-    pub fn fhir_patient(&self) -> Option<&Json> {
-        self.patient.as_ref()
+    /// The record as a smaller FHIR R4 Patient tagged SUBSETTED, compact JSON, where the source speaks FHIR. Each call
+    /// is a disclosure.
+    pub fn as_fhir_patient(&self) -> Option<&str> {
+        self.patient.as_deref()
     }
 
     /// When the source last changed the record, as it says.
@@ -149,11 +161,10 @@ impl MinimisedRecord {
         self.source_time.as_deref()
     }
 
-    /// SHA-256 of a salt and [`Self::to_json`] as compact text, in hexadecimal. Without the salt a record of a few
-    /// yeses and noes could be guessed from its digest: only whoever has it, with the record, can show the two belong
-    /// together.
+    /// SHA-256 of a salt and [`Self::as_json`], in hexadecimal. Without the salt a record of a few yeses and noes could
+    /// be guessed from its digest: only whoever has it, with the record, can show the two belong together.
     pub fn digest(&self, salt: &str) -> String {
-        hexadecimal(&Sha256::digest(format!("{salt}{}", self.to_json().to_text())))
+        hexadecimal(&Sha256::new().chain_update(salt).chain_update(&self.text).finalize())
     }
 }
 
@@ -163,49 +174,51 @@ pub(crate) fn examine(
     subject: &SubjectIdentifier,
     body: &[u8],
 ) -> Result<Examined, ExamineFault> {
-    let document = parse(body, &Limits::default())?;
+    let places = provider.places();
+    let reached = Reached::read(places, body, &Limits::default())?;
+    let document = reached.place(0).filter(|document| document.kind() == Kind::Object);
+    let document = document.ok_or(ExamineFault::Unexpected)?;
     let record = match provider.provider.protocol {
-        Protocol::Json if matches!(document, Json::Object(_)) => document,
-        Protocol::Json => return Err(ExamineFault::Unexpected),
-        Protocol::FhirR4Patient => fhir::patient_in(document, provider, subject)?,
+        Protocol::Json => document,
+        Protocol::FhirR4Patient => fhir::patient_in(document, places, subject)?,
     };
-    let identifiers = identifiers(provider, &record)?;
+    let identifiers = identifiers(places, record)?;
     if !is_about(&identifiers, subject) {
         return Err(ExamineFault::SubjectMismatch);
     }
-    let places = &provider.subject;
-    let birth_date = places
-        .birth_date
-        .as_ref()
-        .and_then(|place| place.first_str(&record))
-        .and_then(|text| text.parse().ok());
-    let source_time =
-        places.source_time.as_ref().and_then(|place| place.first_str(&record)).and_then(plausible_time);
+    let birth_date = places.birth_date.as_ref();
+    let birth_date = birth_date.and_then(|path| path.first_text(record, |text| text.parse().ok()));
+    let source_time = places.source_time.as_ref();
+    let source_time = source_time.and_then(|path| path.first_text(record, plausible_time));
     let facts = RecordFacts {
         identifiers,
-        restricted: places.restricted.iter().any(|sign| shows(sign, &record)),
-        unconfirmed: places.restriction_check.is_some(),
-        deceased: places.deceased.iter().any(|sign| shows(sign, &record)),
+        restricted: places.restricted.iter().any(|sign| shows(sign, record)),
+        unconfirmed: provider.subject.restriction_check.is_some(),
+        deceased: places.deceased.iter().any(|sign| shows(sign, record)),
         birth_date,
         source_time,
     };
-    Ok(Examined { record, facts, marked_by: None })
+    let record = record.index();
+    Ok(Examined { record, reached, places: Arc::clone(places), facts, marked_by: None })
 }
 
 /// Every identifier in the record. One that is not of its scheme makes the whole record unusable.
-fn identifiers(provider: &Provider, record: &Json) -> Result<Vec<SubjectIdentifier>, ExamineFault> {
+fn identifiers(places: &Automaton, record: Place<'_>) -> Result<Vec<SubjectIdentifier>, ExamineFault> {
     let mut found: Vec<SubjectIdentifier> = Vec::new();
-    for place in &provider.subject.identifiers {
-        for value in place.select.select(record) {
-            if *value == Json::Null {
-                continue;
+    for (scheme, path) in &places.identifiers {
+        let is_unusable = |place: Place<'_>| {
+            if place.kind() == Kind::Null {
+                return false;
             }
-            let text = value.as_str().ok_or(ExamineFault::SubjectMismatch)?;
-            let identifier = SubjectIdentifier::parse(place.scheme.clone(), text);
-            let identifier = identifier.map_err(|_| ExamineFault::SubjectMismatch)?;
+            let Some(text) = place.as_text() else { return true };
+            let Ok(identifier) = SubjectIdentifier::parse(scheme.clone(), &text) else { return true };
             if !found.contains(&identifier) {
                 found.push(identifier);
             }
+            false
+        };
+        if path.any(record, is_unusable) {
+            return Err(ExamineFault::SubjectMismatch);
         }
     }
     Ok(found)
@@ -218,12 +231,16 @@ fn is_about(identifiers: &[SubjectIdentifier], subject: &SubjectIdentifier) -> b
     same_scheme.peek().is_some() && same_scheme.all(|identifier| identifier == subject)
 }
 
-fn shows(sign: &Sign, record: &Json) -> bool {
-    sign.select.select(record).into_iter().any(|value| match value {
-        Json::Null | Json::Bool(false) => false,
-        Json::String(text) if !sign.equals.is_empty() => sign.equals.contains(text),
-        Json::Bool(true) if !sign.equals.is_empty() => sign.equals.iter().any(|text| text == "true"),
-        _ => sign.equals.is_empty(),
+fn shows(sign: &ReachedSign, record: Place<'_>) -> bool {
+    let is_listed = |text: &str| sign.equals.iter().any(|listed| listed == text);
+    sign.path.any(record, |place| match place.kind() {
+        Kind::Null | Kind::False => false,
+        _ if sign.equals.is_empty() => true,
+        Kind::Plain | Kind::Escaped | Kind::OddlyEscaped => {
+            place.as_text().is_some_and(|text| is_listed(&text))
+        }
+        Kind::True => is_listed("true"),
+        Kind::Number | Kind::Array | Kind::Object => false,
     })
 }
 
@@ -235,46 +252,111 @@ fn plausible_time(text: &str) -> Option<String> {
 impl ConfirmedPermit {
     /// Cuts the record down. `at` is when ages and periods are reckoned.
     pub fn minimise(&self, provider: &Provider, examined: &Examined, at: Timestamp) -> MinimisedRecord {
+        let permit = self.permit();
+        let (record, places) = (examined.record(provider), &*examined.places);
         let today = london_day(at);
-        let (mut values, mut released, mut absent) = (Vec::new(), Vec::new(), Vec::new());
-        for permitted in self.permit().items() {
-            let item = provider.item(&permitted.item);
-            match item.and_then(|item| release(item, permitted.form, &examined.record, today)) {
-                Some((places, value)) => {
-                    values.push((permitted.clone(), value));
-                    released.push(places);
-                }
-                None => absent.push(permitted.item.clone()),
+        let known = || permit.items().iter().map(|permitted| places.item(&permitted.item));
+        let wanted = known().flatten().map(|(number, _)| number).collect();
+        let found = record.map(|record| {
+            places.plan.find(record, wanted, |period, place| form::in_force(period, place, today))
+        });
+        let mut cut = Cut::of(examined, found.as_ref(), today);
+        let (mut items, mut absent) = (Vec::with_capacity(permit.items().len()), Vec::new());
+        for (permitted, item) in permit.items().iter().zip(known()) {
+            if item.is_some_and(|(number, item)| cut.release(number, item, permitted.form)) {
+                items.push(permitted.clone());
+            } else {
+                absent.push(permitted.item.clone());
             }
         }
-        let patient = (provider.provider.protocol == Protocol::FhirR4Patient).then(|| {
-            fhir::smaller_patient(&released, &values, &examined.record, self.permit().subject(), today)
-        });
-        MinimisedRecord { values, absent, patient, source_time: examined.facts.source_time.clone() }
+        cut.out.push('}');
+        let speaks_fhir = provider.provider.protocol == Protocol::FhirR4Patient;
+        let patient = speaks_fhir.then(|| fhir::smaller_patient(&cut, record, permit.subject()));
+        MinimisedRecord {
+            items,
+            absent,
+            text: cut.out,
+            patient,
+            source_time: examined.facts.source_time.clone(),
+        }
     }
 }
 
-/// An item that leaves, and the places of the record that it is read from.
-struct Released<'a> {
-    item: &'a DataItem,
-    form: Form,
-    places: Vec<&'a Json>,
+/// A record while it is cut down.
+struct Cut<'a> {
+    examined: &'a Examined,
+    /// Where the permitted items are.
+    found: Option<&'a Finds>,
+    today: Date,
+    /// The values that leave, as text.
+    out: String,
+    /// The places that they were read from.
+    places: Vec<u32>,
+    released: Vec<Released<'a>>,
 }
 
-/// The item's value as it leaves: the first that there is, or all of them where the item is a list. Yes or no is
-/// said once, because a list of it would tell how many there are.
-fn release<'a>(
-    item: &'a DataItem,
+/// An item that leaves.
+struct Released<'a> {
+    item: &'a ReachedItem,
     form: Form,
-    record: &'a Json,
-    today: Date,
-) -> Option<(Released<'a>, Json)> {
-    let in_force = item.select.select_where(record, |place| form::in_force(item, place, today));
-    let found = in_force.into_iter().filter_map(|place| Some((place, form::leaf(item, form, place, today)?)));
-    let all = item.many && form != Form::YesNo;
-    let (places, mut values): (Vec<_>, Vec<_>) = found.take(if all { usize::MAX } else { 1 }).unzip();
-    let value = if all && !values.is_empty() { Json::Array(values) } else { values.pop()? };
-    Some((Released { item, form, places }, value))
+    /// Its value, in [`Cut::out`].
+    value: Range<usize>,
+    /// The places of the record that it is read from, in [`Cut::places`].
+    places: Range<usize>,
+}
+
+impl<'a> Cut<'a> {
+    fn of(examined: &'a Examined, found: Option<&'a Finds>, today: Date) -> Self {
+        Self { examined, found, today, out: "{".to_owned(), places: Vec::new(), released: Vec::new() }
+    }
+
+    /// Writes the item's name and its value as it leaves: the first that there is, or all of them where the item is a
+    /// list. Yes or no is said once, because a list of it would tell how many there are. Nothing is written where the
+    /// source says nothing.
+    fn release(&mut self, number: usize, item: &'a ReachedItem, form: Form) -> bool {
+        let (before, first_place) = (self.out.len(), self.places.len());
+        if before > 1 {
+            self.out.push(',');
+        }
+        self.out.push_str(&item.label);
+        let value = self.out.len();
+        let is_list = item.many && form != Form::YesNo;
+        for index in self.found.iter().flat_map(|found| found.of(number)) {
+            let Some(place) = self.examined.reached.place(index) else { break };
+            let end = self.out.len();
+            if is_list {
+                self.out.push(if end == value { '[' } else { ',' });
+            }
+            if !form::write(item, form, place, &self.examined.places, self.today, &mut self.out) {
+                self.out.truncate(end);
+                continue;
+            }
+            self.places.push(index);
+            if !is_list {
+                break;
+            }
+        }
+        if self.places.len() == first_place {
+            self.out.truncate(before);
+            return false;
+        }
+        if is_list {
+            self.out.push(']');
+        }
+        let (value, places) = (value..self.out.len(), first_place..self.places.len());
+        self.released.push(Released { item, form, value, places });
+        true
+    }
+
+    /// The value of a released item, as it is written.
+    fn value(&self, released: &Released<'_>) -> &str {
+        self.out.get(released.value.clone()).unwrap_or("")
+    }
+
+    /// The places of the record that a released item is read from.
+    fn places(&self, released: &Released<'_>) -> &[u32] {
+        self.places.get(released.places.clone()).unwrap_or(&[])
+    }
 }
 
 #[cfg(test)]

@@ -151,6 +151,7 @@ impl PolicySet {
             problems.extend(provider.problems().into_iter().map(|(offset, text)| file.problem(offset, text)));
             problems.extend(set.unknown_organisation(file, &provider.provider.organisation));
             let (id, offset) = (provider.id().clone(), provider.provider.id.span().start);
+            provider.places(); // now, not while somebody waits for an answer
             if set.catalogue.insert(id.clone(), provider).is_some() {
                 problems
                     .push(file.problem(offset, format!("record holder `{id}` is defined twice; remove one")));

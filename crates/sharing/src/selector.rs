@@ -2,11 +2,9 @@
 //!
 //! `identifier[system=https://fhir.nhs.uk/Id/nhs-number].value` walks member by member. Arrays are entered
 //! element by element. A filter in brackets keeps only the objects whose member of that name is exactly that
-//! text. There are no wildcards: a place nobody listed is never reached.
+//! text. There are no wildcards: a place nobody listed is never reached. `crate::reach` compiles them and follows them.
 
 use std::{fmt, str::FromStr};
-
-use crate::json::Json;
 
 /// A parsed selector.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -14,10 +12,13 @@ pub struct Selector {
     steps: Vec<Step>,
 }
 
+/// From a value to the values of one of its members.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Step {
-    pub(crate) key: String,
-    pub(crate) filters: Vec<(String, String)>,
+pub struct Step {
+    /// The member's name.
+    pub key: String,
+    /// Names and texts that members of the value must have.
+    pub filters: Vec<(String, String)>,
 }
 
 /// Why a text is not a selector.
@@ -28,43 +29,9 @@ pub(crate) struct Step {
 pub struct SelectorError;
 
 impl Selector {
-    /// Every value the selector reaches; arrays on the way, and at the end, are entered.
-    pub fn select<'a>(&self, root: &'a Json) -> Vec<&'a Json> {
-        self.select_where(root, |_| true)
-    }
-
-    /// As [`Self::select`], entering only those values, at every step, for which `keep` holds.
-    pub fn select_where<'a>(&self, root: &'a Json, keep: impl Fn(&Json) -> bool) -> Vec<&'a Json> {
-        let mut found = vec![root];
-        for step in &self.steps {
-            found = found.into_iter().flat_map(elements).filter_map(|node| node.member(&step.key)).collect();
-            let entered = |node: &&Json| step.admits(node) && keep(node);
-            found = found.into_iter().flat_map(elements).filter(entered).collect();
-        }
-        found
-    }
-
-    /// The first text the selector reaches.
-    pub fn first_str<'a>(&self, root: &'a Json) -> Option<&'a str> {
-        self.select(root).into_iter().find_map(Json::as_str)
-    }
-
-    pub(crate) fn steps(&self) -> &[Step] {
+    /// Its steps, in order; there is one at least.
+    pub fn steps(&self) -> &[Step] {
         &self.steps
-    }
-}
-
-impl Step {
-    pub(crate) fn admits(&self, node: &Json) -> bool {
-        self.filters.iter().all(|(key, value)| node.member(key).and_then(Json::as_str) == Some(value))
-    }
-}
-
-/// The elements of an array, or the value itself.
-fn elements(node: &Json) -> Box<dyn Iterator<Item = &Json> + '_> {
-    match node {
-        Json::Array(items) => Box::new(items.iter()),
-        other => Box::new(std::iter::once(other)),
     }
 }
 
@@ -140,21 +107,6 @@ impl<'de> serde::Deserialize<'de> for Selector {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::json::{Limits, parse};
-
-    fn selected(selector: &str, json: &str) -> Vec<String> {
-        let root = parse(json.as_bytes(), &Limits::default()).unwrap();
-        selector.parse::<Selector>().unwrap().select(&root).iter().map(|found| found.to_text()).collect()
-    }
-
-    #[test]
-    fn selects_by_key_and_discriminator() {
-        let json = r#"{"telecom":[{"system":"phone","value":"1"},{"system":"email","value":"2"}],"id":"x"}"#;
-        assert_eq!(selected("telecom[system=phone].value", json), ["\"1\""]);
-        assert_eq!(selected("id", json), ["\"x\""]);
-        assert!(selected("telecom[system=fax].value", json).is_empty());
-        assert!(selected("Telecom", json).is_empty(), "keys are exact");
-    }
 
     #[test]
     fn prints_what_it_parsed_and_refuses_the_rest() {

@@ -50,12 +50,20 @@ impl Archive {
         wrapping.check(&self.pool).await
     }
 
-    /// The newest migration that was applied to the database, and the newest that this program has.
+    /// The newest migration that was applied to the database.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
-    pub async fn schema(&self) -> Result<(i64, i64), StoreError> {
-        crate::migrating::state(&self.database, &self.pool).await
+    pub async fn schema(&self) -> Result<i64, StoreError> {
+        Ok(crate::migrating::applied(&self.database, &self.pool).await?.last().copied().unwrap_or(0))
+    }
+
+    /// Whether this program may use the database, whatever newer programs did to it.
+    ///
+    /// # Errors
+    /// [`StoreError::Unsafe`] with what to do, or when the database fails.
+    pub async fn check_schema(&self) -> Result<(), StoreError> {
+        crate::migrating::check(&self.database, &self.pool).await
     }
 
     /// How many questions were open when the file was written. They are closed as indeterminate at the next start.

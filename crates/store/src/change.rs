@@ -13,6 +13,7 @@ use crate::{
     blocks::BlockRow,
     exported::{ExportMove, ExportRow},
     fact::FactRow,
+    loading::LoadRow,
     lookup::Resolved,
     opt_out::OptOutBatch,
     privacy::{Cutoffs, ErasureRow, Forgettable, HoldRow, NewLookupKey},
@@ -212,6 +213,8 @@ pub enum Change {
     },
     /// An officer decided whether a person is told of an event.
     DecideVisibility(Box<VisibilityRow>),
+    /// A load of people and consents began, or ended.
+    MoveLoad(Box<LoadRow>),
     /// A look-up key is put on top of those before.
     ReplaceLookupKey(NewLookupKey),
     /// Every person's key is wrapped with the newest wrapping key.

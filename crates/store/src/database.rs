@@ -10,7 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sqlx::{AnyConnection, AnyPool, Connection as _, Executor as _, Row as _, any::AnyPoolOptions};
 
-use crate::error::StoreError;
+use crate::{error::StoreError, migrating};
 
 pub(crate) type Transaction = sqlx::Transaction<'static, sqlx::Any>;
 pub(crate) type Arguments = sqlx::any::AnyArguments;
@@ -48,11 +48,17 @@ const ACQUIRE_MAX: Duration = Duration::from_secs(5);
 
 /// What the advisory lock of a server's database is called.
 const LOCK: i64 = 0x636f_6e63_6f72_6461;
+/// The first of two numbers that name further locks: which migration a running program knows, and (0) looking at the schema.
+const LOCKS: i32 = 0x636f_6e63;
+
+/// What every connection of a server is told. A page read at random costs about what the next one does, on what databases are kept on now:
+/// with PostgreSQL's own figure, of disks that turn, it reads tables of tens of thousands of people whole rather than look one up.
+const SERVER: &str = "SET client_min_messages = 'warning'; SET random_page_cost = 1.1";
 
 /// A writer that is stopped in the middle of a transaction holds the ledger's head no longer than this; nobody waits longer
 /// for it; and nothing here takes long.
 const SERVER_LIMITS: &str = "SET lock_timeout = '15s'; SET idle_in_transaction_session_timeout = '10s';
-    SET statement_timeout = '30s'; SET synchronous_commit = 'on'; SET client_min_messages = 'warning'";
+    SET statement_timeout = '30s'; SET synchronous_commit = 'on'";
 
 impl Database {
     /// The file, if it is one.
@@ -112,7 +118,7 @@ impl Database {
         match (self, access) {
             (Self::Server(_), Access::Write | Access::Migrate) => SERVER_LIMITS,
             (Self::Server(_), Access::Read | Access::Look) => {
-                "SET default_transaction_read_only = on; SET statement_timeout = '30s'; SET client_min_messages = 'warning'"
+                "SET default_transaction_read_only = on; SET statement_timeout = '30s'"
             }
             // What is deleted is overwritten: a person who is forgotten must not be found in the file.
             (Self::File(_), Access::Write) => {
@@ -129,10 +135,13 @@ impl Database {
     pub(crate) async fn connect(&self, access: Access, connections: u32) -> Result<AnyPool, StoreError> {
         sqlx::any::install_default_drivers();
         let settings = self.settings(access);
+        let of_server = if self.is_shared() { SERVER } else { "" };
         let options = AnyPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_MAX);
+        // A file does not go away. A server may have, and a round trip shows it.
+        let options = options.test_before_acquire(self.is_shared());
         let options = options.after_connect(move |connection, _| {
             Box::pin(async move {
-                if !settings.is_empty() {
+                for settings in [of_server, settings].into_iter().filter(|settings| !settings.is_empty()) {
                     connection.execute(sqlx::raw_sql(settings)).await?;
                 }
                 Ok(())
@@ -145,6 +154,10 @@ impl Database {
     pub(crate) async fn lock_server(&self, is_alone: bool) -> Result<Option<AnyConnection>, StoreError> {
         sqlx::any::install_default_drivers();
         let mut connection = AnyConnection::connect(&self.url(Access::Read)).await?;
+        // First, so that nobody who has the other is without it.
+        let known = i32::try_from(migrating::known(self)).unwrap_or(i32::MAX);
+        let saying = "SELECT CASE WHEN pg_try_advisory_lock_shared($1, $2) THEN 1 ELSE 0 END";
+        let _: i32 = sqlx::query_scalar(saying).bind(LOCKS).bind(known).fetch_one(&mut connection).await?;
         let statement = if is_alone {
             "SELECT CASE WHEN pg_try_advisory_lock($1) THEN 1 ELSE 0 END"
         } else {
@@ -154,6 +167,34 @@ impl Database {
         Ok((taken == 1).then_some(connection))
     }
 
+    /// A connection of its own that alone looks at a server's schema and changes it, until it is closed.
+    pub(crate) async fn lock_schema(&self) -> Result<AnyConnection, StoreError> {
+        sqlx::any::install_default_drivers();
+        let mut connection = AnyConnection::connect(&self.url(Access::Migrate)).await?;
+        connection.execute(sqlx::raw_sql(SERVER_LIMITS)).await?;
+        let taking = "SELECT CASE WHEN pg_advisory_lock($1, 0) IS NULL THEN 0 ELSE 1 END";
+        let _: i32 = sqlx::query_scalar(taking).bind(LOCKS).fetch_one(&mut connection).await?;
+        Ok(connection)
+    }
+
+    /// The newest migration of the oldest program that runs over a server; `unsaid` for one that does not say it.
+    pub(crate) async fn oldest_program(
+        &self,
+        pool: &AnyPool,
+        unsaid: i64,
+    ) -> Result<Option<i64>, StoreError> {
+        let statement = "SELECT MIN(COALESCE(
+                (SELECT MAX(CAST(saying.objid AS BIGINT)) FROM pg_locks AS saying
+                 WHERE saying.pid = running.pid AND saying.locktype = 'advisory' AND saying.objsubid = 2
+                   AND CAST(saying.classid AS BIGINT) = $1), $3))
+            FROM pg_locks AS running
+            WHERE running.locktype = 'advisory' AND running.objsubid = 1 AND running.granted
+              AND CAST(running.classid AS BIGINT) = $1 AND CAST(running.objid AS BIGINT) = $2
+              AND running.database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+        let names = sqlx::query_scalar(statement).bind(i64::from(LOCKS)).bind(LOCK & 0xffff_ffff);
+        Ok(names.bind(unsaid).fetch_one(pool).await?)
+    }
+
     /// Locks the ledger's head by writing it, and says what the server's clock shows (0 for a file, which has none).
     pub(crate) fn lock_head(&self) -> &'static str {
         match self {
@@ -161,6 +202,20 @@ impl Database {
             Self::Server(_) => {
                 "UPDATE ledger_head SET id = id WHERE id = 1
                  RETURNING size, root, CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"
+            }
+        }
+    }
+
+    /// The names of people by the hashes of their identifiers, a list of hexadecimal digits: each has its own function.
+    pub(crate) fn names_by_hash(&self) -> &'static str {
+        match self {
+            Self::File(_) => {
+                "SELECT lookup_hash, pseudonym FROM subject_identifier
+                 WHERE lookup_hash IN (SELECT unhex(value) FROM json_each($1))"
+            }
+            Self::Server(_) => {
+                "SELECT lookup_hash, pseudonym FROM subject_identifier
+                 WHERE lookup_hash IN (SELECT decode(value, 'hex') FROM json_each($1))"
             }
         }
     }

@@ -108,6 +108,10 @@ pub(crate) struct RawFact {
 }
 
 impl RawFact {
+    pub(crate) fn subject(&self) -> &str {
+        &self.subject
+    }
+
     /// The row as it was known at `at`; `None` when it was not known yet.
     pub(crate) fn known_at(mut self, at: Timestamp) -> Option<Self> {
         let at_us = at.as_microsecond();

@@ -16,6 +16,8 @@ mod error;
 mod exported;
 mod fact;
 pub mod failpoint;
+pub mod figures;
+pub mod loading;
 mod lookup;
 pub mod migrating;
 mod open;
@@ -23,6 +25,7 @@ mod opt_out;
 mod presence;
 pub mod privacy;
 mod queue;
+mod reader;
 mod replicas;
 mod row;
 #[cfg(any(test, feature = "failpoints"))]
@@ -51,6 +54,7 @@ pub use lookup::{LookupKey, Resolved};
 pub use open::{Settings, Store};
 pub use opt_out::{OptOutBatch, OptOutHash};
 pub use queue::{AlertMove, AlertRow, ReferralMessage, ReferralMove, ReferralRow};
+pub use reader::{Held, LookUp, MarksWanted};
 pub use replicas::{BEAT_EVERY, SILENT_MAX, Watch};
 pub use row::{ConsentRow, ObjectionRow};
 pub use sealing::WrappingKeys;
@@ -58,6 +62,8 @@ pub use signing_keys::{Handover, SigningKeyRow};
 pub use subjects::About;
 pub use writer::Committed;
 
+#[cfg(test)]
+mod plans;
 #[cfg(test)]
 mod statements;
 #[cfg(test)]

@@ -1,6 +1,11 @@
-//! The schema's version: what a database has, and what this program brings.
+//! The schema's version: what a database has, what this program brings, and which programs may use both.
+//!
+//! A migration that only adds says in its first line which older programs may go on beside it, `-- runs beside: 0015`:
+//! those that know that migration. One that says nothing takes something away, and no older program may use a database that
+//! has it. What each says is kept in the database (`schema_step`), for programs that do not know the migration. On a server one
+//! program at a time looks and migrates, and none migrates away what a program needs that is running.
 
-use sqlx::{AnyPool, migrate::Migrator};
+use sqlx::{AnyPool, Connection as _, Executor as _, migrate::Migrator};
 
 use crate::{
     StoreError,
@@ -9,6 +14,11 @@ use crate::{
 
 static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
 static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
+
+/// How a migration says which programs may run beside it.
+const BESIDE: &str = "-- runs beside: ";
+/// The newest migration of the last program that did not say which one it is.
+const UNSAID: i64 = 15;
 
 fn of(database: &Database) -> &'static Migrator {
     if database.is_shared() { &POSTGRES } else { &SQLITE }
@@ -26,37 +36,136 @@ pub struct Migration {
     pub name: String,
     /// Whether it was applied.
     pub applied: bool,
+    /// The oldest migration whose programs may use a database that has this one.
+    pub runs_beside: i64,
+    /// Whether this program may use a database that has it.
+    pub allows_this_program: bool,
+}
+
+/// The newest migration that this program knows.
+pub(crate) fn known(database: &Database) -> i64 {
+    newest(of(database))
+}
+
+fn newest(migrator: &Migrator) -> i64 {
+    migrator.iter().map(|migration| migration.version).max().unwrap_or(0)
+}
+
+/// What a migration says of the programs beside it.
+fn runs_beside(migration: &sqlx::migrate::Migration) -> i64 {
+    let first = migration.sql.as_str().lines().next().unwrap_or_default();
+    first.strip_prefix(BESIDE).and_then(|number| number.trim().parse().ok()).unwrap_or(migration.version)
 }
 
 /// Brings the schema up to date.
 pub(crate) async fn run(database: &Database, pool: &AnyPool) -> Result<(), StoreError> {
-    let (applied, known) = state(database, pool).await?;
-    if applied > known {
+    bring(of(database), database, pool).await
+}
+
+async fn bring(migrator: &Migrator, database: &Database, pool: &AnyPool) -> Result<(), StoreError> {
+    // One looks and migrates at a time: what one found is so until it has done.
+    let alone = if database.is_shared() { Some(database.lock_schema().await?) } else { None };
+    let brought = bring_alone(migrator, database, pool).await;
+    if let Some(connection) = alone {
+        let _ = connection.close().await; // it ends in any case
+    }
+    brought
+}
+
+async fn bring_alone(migrator: &Migrator, database: &Database, pool: &AnyPool) -> Result<(), StoreError> {
+    vet(migrator, database, pool).await?;
+    let applied = applied(database, pool).await?;
+    let missing = migrator.iter().filter(|one| !applied.contains(&one.version));
+    let steps: Vec<_> = missing.map(|one| (one.version, runs_beside(one))).collect();
+    let oldest = if database.is_shared() { database.oldest_program(pool, UNSAID).await? } else { None };
+    let harmful = steps.iter().find(|(_, beside)| oldest.is_some_and(|oldest| *beside > oldest));
+    if let (Some(oldest), Some((version, _))) = (oldest, harmful) {
         return Err(StoreError::Unsafe(format!(
-            "the database has migration {applied} and this program knows {known}: a newer program has used it. Start that one, or restore a backup from before it"
+            "migration {version} takes away what a running gateway needs, whose newest migration is {oldest}: stop the older gateways first"
         )));
     }
-    Ok(of(database).run(pool).await?)
+    if !steps.is_empty() {
+        let table = "CREATE TABLE IF NOT EXISTS schema_step (version BIGINT PRIMARY KEY, runs_beside BIGINT NOT NULL)";
+        pool.execute(table).await?;
+    }
+    // Before it is applied, so that none is ever applied that nobody can ask about.
+    for (version, beside) in steps {
+        let step = "INSERT INTO schema_step (version, runs_beside) VALUES ($1, $2)
+            ON CONFLICT (version) DO UPDATE SET runs_beside = excluded.runs_beside";
+        sqlx::query(step).bind(version).bind(beside).execute(pool).await?;
+    }
+    let migrations = migrator.migrations.clone();
+    // Those of a newer program were looked at already.
+    Ok(Migrator { migrations, ignore_missing: true, ..Migrator::DEFAULT }.run(pool).await?)
 }
 
-/// The newest migration that was applied, and the newest that is known.
-pub(crate) async fn state(database: &Database, pool: &AnyPool) -> Result<(i64, i64), StoreError> {
-    let known = of(database).iter().map(|migration| migration.version).max().unwrap_or(0);
-    Ok((applied(database, pool).await?.last().copied().unwrap_or(0), known))
+/// That this program may use a database, whatever newer programs did to it.
+pub(crate) async fn check(database: &Database, pool: &AnyPool) -> Result<(), StoreError> {
+    vet(of(database), database, pool).await
 }
 
-async fn applied(database: &Database, pool: &AnyPool) -> Result<Vec<i64>, StoreError> {
+async fn vet(migrator: &Migrator, database: &Database, pool: &AnyPool) -> Result<(), StoreError> {
+    let all = all(migrator, database, pool).await?;
+    let Some(strange) = all.iter().find(|one| one.applied && !one.allows_this_program) else { return Ok(()) };
+    Err(StoreError::Unsafe(format!(
+        "the database has migration {}, which programs need to know {} for, and this program knows {}: a newer program has used it. Start that one, or restore a backup from before it",
+        strange.version,
+        strange.runs_beside,
+        newest(migrator)
+    )))
+}
+
+async fn has_table(name: &'static str, database: &Database, pool: &AnyPool) -> Result<bool, StoreError> {
     let tables = if database.is_shared() {
-        "SELECT count(*) FROM pg_class WHERE oid = to_regclass('_sqlx_migrations')"
+        "SELECT count(*) FROM pg_class WHERE oid = to_regclass($1)"
     } else {
-        "SELECT count(*) FROM sqlite_schema WHERE name = '_sqlx_migrations'"
+        "SELECT count(*) FROM sqlite_schema WHERE name = $1"
     };
-    let tables: i64 = sqlx::query_scalar(tables).fetch_one(pool).await?;
-    if tables == 0 {
+    let tables: i64 = sqlx::query_scalar(tables).bind(name).fetch_one(pool).await?;
+    Ok(tables > 0)
+}
+
+pub(crate) async fn applied(database: &Database, pool: &AnyPool) -> Result<Vec<i64>, StoreError> {
+    if !has_table("_sqlx_migrations", database, pool).await? {
         return Ok(Vec::new());
     }
     let applied = sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success ORDER BY version");
     Ok(applied.fetch_all(pool).await?)
+}
+
+async fn said(database: &Database, pool: &AnyPool) -> Result<Vec<(i64, i64)>, StoreError> {
+    if !has_table("schema_step", database, pool).await? {
+        return Ok(Vec::new());
+    }
+    Ok(sqlx::query_as("SELECT version, runs_beside FROM schema_step").fetch_all(pool).await?)
+}
+
+async fn all(migrator: &Migrator, database: &Database, pool: &AnyPool) -> Result<Vec<Migration>, StoreError> {
+    let applied = applied(database, pool).await?;
+    let said = said(database, pool).await?;
+    let known = newest(migrator);
+    let mut all: Vec<_> = migrator
+        .iter()
+        .map(|migration| Migration {
+            version: migration.version,
+            name: migration.description.replace('_', " "),
+            applied: applied.contains(&migration.version),
+            runs_beside: runs_beside(migration),
+            allows_this_program: true,
+        })
+        .collect();
+    let strange = applied.into_iter().filter(|version| !migrator.version_exists(*version));
+    all.extend(strange.map(|version| {
+        let beside = said.iter().find(|(step, _)| *step == version).map_or(version, |(_, beside)| *beside);
+        Migration {
+            version,
+            name: UNKNOWN.to_owned(),
+            applied: true,
+            runs_beside: beside,
+            allows_this_program: beside <= known,
+        }
+    }));
+    Ok(all)
 }
 
 /// Every migration that this program knows or the database has, in order. Changes nothing.
@@ -65,27 +174,17 @@ async fn applied(database: &Database, pool: &AnyPool) -> Result<Vec<i64>, StoreE
 /// [`StoreError`] when there is no database or it cannot be read.
 pub async fn status(database: &Database) -> Result<Vec<Migration>, StoreError> {
     let pool = database.connect(Access::Look, 1).await?;
-    let applied = applied(database, &pool).await?;
+    let all = all(of(database), database, &pool).await;
     pool.close().await;
-    let mut all: Vec<_> = of(database)
-        .iter()
-        .map(|migration| Migration {
-            version: migration.version,
-            name: migration.description.replace('_', " "),
-            applied: applied.contains(&migration.version),
-        })
-        .collect();
-    let strange = applied.into_iter().filter(|version| !of(database).version_exists(*version));
-    let strange = strange.map(|version| Migration { version, name: UNKNOWN.to_owned(), applied: true });
-    all.extend(strange);
-    Ok(all)
+    all
 }
 
-/// Brings a database up to date that no gateway uses. Returns how many migrations were applied.
+/// Brings a database up to date: a file that no gateway uses, or a server beside gateways that may go on with it. Returns how
+/// many migrations were applied.
 ///
 /// # Errors
-/// [`StoreError`] when there is no database, it is in use, a newer program has used it, or a migration fails; then it is
-/// as it was before that migration.
+/// [`StoreError`] when there is no database, it is in use, a newer program has used it, a running one would be harmed, or a
+/// migration fails; then it is as it was before that migration.
 pub async fn migrate(database: &Database) -> Result<usize, StoreError> {
     let _lock = database.file().map(crate::presence::lock).transpose()?;
     let pool = database.connect(Access::Migrate, 1).await?;
@@ -97,49 +196,4 @@ pub async fn migrate(database: &Database) -> Result<usize, StoreError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::borrow::Cow;
-
-    use super::*;
-
-    /// A database as an older program left it.
-    async fn older(file: &Database, without: usize) {
-        let pool = file.connect(Access::Write, 1).await.unwrap();
-        let kept = SQLITE.iter().count() - without;
-        let migrations: Vec<_> = SQLITE.iter().take(kept).cloned().collect();
-        Migrator { migrations: Cow::Owned(migrations), ..Migrator::DEFAULT }.run(&pool).await.unwrap();
-        pool.close().await;
-    }
-
-    fn missing(all: &[Migration]) -> usize {
-        all.iter().filter(|one| !one.applied).count()
-    }
-
-    #[tokio::test]
-    async fn an_older_database_is_told_and_brought_up_to_date_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = Database::File(folder.path().join("older.db"));
-        older(&file, 2).await;
-        assert_eq!(missing(&status(&file).await.unwrap()), 2);
-        assert_eq!(migrate(&file).await.unwrap(), 2);
-        assert_eq!(missing(&status(&file).await.unwrap()), 0);
-        assert_eq!(migrate(&file).await.unwrap(), 0);
-    }
-
-    #[test]
-    fn migrations_come_in_pairs() {
-        let all = |migrator: &Migrator| {
-            migrator.iter().map(|one| (one.version, one.description.to_string())).collect::<Vec<_>>()
-        };
-        assert_eq!(all(&SQLITE), all(&POSTGRES));
-    }
-
-    #[tokio::test]
-    async fn no_database_is_made_by_asking_or_migrating() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = Database::File(folder.path().join("none.db"));
-        assert!(status(&file).await.is_err());
-        assert!(migrate(&file).await.is_err());
-        assert!(!file.file().unwrap().exists());
-    }
-}
+mod tests;

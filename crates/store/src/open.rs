@@ -7,12 +7,12 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
+    time::Instant,
 };
 
 use jiff::Timestamp;
 use ledger::{
     checkpoint::Checkpoint,
-    entry::Body,
     note::{NoteSigner, NoteVerifier},
 };
 use sqlx::AnyPool;
@@ -24,9 +24,12 @@ use crate::{
     change::Submission,
     database::{Access, Database},
     error::{CommitError, StoreError},
+    figures::Figures,
+    loading,
     lookup::{self, LookupKey},
     migrating,
     presence::Presence,
+    reader::{Reader, Waiting},
     sealing::WrappingKeys,
     signing_keys,
     writer::{Command, Committed, Tools, Writer},
@@ -66,6 +69,8 @@ pub struct Store {
     pub(crate) verifiers: Arc<[NoteVerifier]>,
     pub(crate) detached: Detached,
     commands: mpsc::Sender<Command>,
+    pub(crate) look_ups: mpsc::Sender<Waiting>,
+    figures: Arc<Figures>,
     healthy: watch::Receiver<bool>,
     closed_at_start: usize,
     last_at_us: Arc<AtomicI64>,
@@ -75,6 +80,80 @@ pub struct Store {
     // Held for as long as any clone lives.
     pub(crate) presence: Arc<Presence>,
     is_lost: Arc<AtomicBool>,
+}
+
+/// A database that was checked, and its writer, which nobody gives anything to do yet.
+pub(crate) struct Ready {
+    pub(crate) database: Database,
+    pub(crate) presence: Presence,
+    pub(crate) readers: AnyPool,
+    pub(crate) writing: AnyPool,
+    pub(crate) lookup_key: Arc<LookupKey>,
+    pub(crate) wrapping_keys: Arc<WrappingKeys>,
+    pub(crate) writer: Writer,
+    verifiers: Vec<NoteVerifier>,
+    signing_keys: Arc<[String]>,
+    replica: Arc<str>,
+    figures: Arc<Figures>,
+    healthy: watch::Receiver<bool>,
+    last_at_us: Arc<AtomicI64>,
+    is_lost: Arc<AtomicBool>,
+}
+
+impl Ready {
+    /// Opens the database, creating it where there is none, and checks all that can be checked in bounded time.
+    pub(crate) async fn of(settings: Settings, is_alone: bool) -> Result<Self, StoreError> {
+        let database = settings.database;
+        let is_lost = Arc::new(AtomicBool::new(false));
+        let presence = Presence::of(&database, is_alone, is_lost.clone()).await?;
+        let writing = database.connect(Access::Write, if database.is_shared() { 2 } else { 1 }).await?;
+        database.assert_durable(&writing).await?;
+        migrating::run(&database, &writing).await?;
+        let readers = database.connect(Access::Read, settings.readers_max).await?;
+        let signers: Vec<_> =
+            settings.signing_seeds.iter().map(|seed| NoteSigner::from_seed(&settings.origin, seed)).collect();
+        let signing_keys: Arc<[String]> = signers.iter().map(NoteSigner::verifier_key).collect();
+        let verifiers = signing_keys::check(&readers, &signing_keys).await?;
+        let frontier = audit::check_head(&readers, &database, &verifiers).await?;
+        check_copy(&settings.checkpoint_copy, &readers, &verifiers, frontier.size()).await?;
+        signing_keys::sign_head(&writing, &signers).await?;
+        let (health, healthy) = watch::channel(true);
+        let figures = Arc::new(Figures::default());
+        let last_at_us = Arc::new(AtomicI64::new(audit::last_at(&readers).await?));
+        lookup::check(&writing, &settings.lookup_key).await?;
+        let wrapping_keys = Arc::new(settings.wrapping_keys);
+        wrapping_keys.check(&readers).await?;
+        #[expect(clippy::disallowed_methods, reason = "a name for this start, which no entry has")]
+        let replica: Arc<str> = uuid::Uuid::now_v7().to_string().into();
+        let tools = Tools {
+            database: database.clone(),
+            replica: replica.to_string(),
+            signers,
+            checkpoint_copy: settings.checkpoint_copy,
+            wrapping_keys: wrapping_keys.clone(),
+            is_lost: is_lost.clone(),
+            skew_max: settings.skew_max,
+            figures: figures.clone(),
+        };
+        let writer = Writer::new(writing.clone(), frontier, tools, health, last_at_us.clone());
+        let lookup_key = Arc::new(settings.lookup_key);
+        Ok(Self {
+            database,
+            presence,
+            readers,
+            writing,
+            lookup_key,
+            wrapping_keys,
+            writer,
+            verifiers,
+            signing_keys,
+            replica,
+            figures,
+            healthy,
+            last_at_us,
+            is_lost,
+        })
+    }
 }
 
 impl std::fmt::Debug for Store {
@@ -101,57 +180,39 @@ impl Store {
     }
 
     async fn open_with(settings: Settings, now: Timestamp, is_alone: bool) -> Result<Self, StoreError> {
-        let database = settings.database;
-        let is_lost = Arc::new(AtomicBool::new(false));
-        let presence = Arc::new(Presence::of(&database, is_alone, is_lost.clone()).await?);
-        let writing = database.connect(Access::Write, if database.is_shared() { 2 } else { 1 }).await?;
-        database.assert_durable(&writing).await?;
-        migrating::run(&database, &writing).await?;
-        let readers = database.connect(Access::Read, settings.readers_max).await?;
-        let signers: Vec<_> =
-            settings.signing_seeds.iter().map(|seed| NoteSigner::from_seed(&settings.origin, seed)).collect();
-        let signing_keys: Arc<[String]> = signers.iter().map(NoteSigner::verifier_key).collect();
-        let verifiers = signing_keys::check(&readers, &signing_keys).await?;
-        let frontier = audit::check_head(&readers, &database, &verifiers).await?;
-        check_copy(&settings.checkpoint_copy, &readers, &verifiers, frontier.size()).await?;
-        signing_keys::sign_head(&writing, &signers).await?;
-        let (commands, queue) = mpsc::channel(settings.queue_max);
-        let (health, healthy) = watch::channel(true);
-        let empty = frontier.size() == 0;
-        let last_at_us = Arc::new(AtomicI64::new(audit::last_at(&readers).await?));
-        lookup::check(&writing, &settings.lookup_key).await?;
-        let wrapping_keys = Arc::new(settings.wrapping_keys);
-        wrapping_keys.check(&readers).await?;
-        #[expect(clippy::disallowed_methods, reason = "a name for this start, which no entry has")]
-        let replica: Arc<str> = uuid::Uuid::now_v7().to_string().into();
-        let tools = Tools {
-            database: database.clone(),
-            replica: replica.to_string(),
-            signers,
-            checkpoint_copy: settings.checkpoint_copy,
-            wrapping_keys: wrapping_keys.clone(),
-            is_lost: is_lost.clone(),
-            skew_max: settings.skew_max,
+        let (queue_max, origin) = (settings.queue_max, settings.origin.clone());
+        let archived = settings.archived.clone();
+        let ready = Ready::of(settings, is_alone).await?;
+        loading::refuse_unfinished(&ready.readers).await?;
+        let (commands, queue) = mpsc::channel(queue_max);
+        let empty = ready.writer.is_empty();
+        let opened = ready.writer.opening(origin);
+        tokio::spawn(ready.writer.run(queue));
+        let reader = Reader {
+            pool: ready.readers.clone(),
+            database: ready.database.clone(),
+            lookup_key: ready.lookup_key.clone(),
+            figures: ready.figures.clone(),
         };
-        let writer = Writer::new(writing.clone(), frontier, tools, health, last_at_us.clone());
-        let opened = Body::LogOpened { origin: settings.origin, public_key: writer.opening_key() };
-        tokio::spawn(writer.run(queue));
+        let look_ups = reader.start(queue_max);
         let mut store = Self {
-            readers,
-            writing,
-            lookup_key: Arc::new(settings.lookup_key),
-            wrapping_keys,
-            verifiers: verifiers.into(),
-            detached: Detached::new(settings.archived),
+            readers: ready.readers,
+            writing: ready.writing,
+            lookup_key: ready.lookup_key,
+            wrapping_keys: ready.wrapping_keys,
+            verifiers: ready.verifiers.into(),
+            detached: Detached::new(archived),
             commands,
-            healthy,
+            look_ups,
+            figures: ready.figures,
+            healthy: ready.healthy,
             closed_at_start: 0,
-            last_at_us,
-            database,
-            replica,
-            signing_keys,
-            presence,
-            is_lost,
+            last_at_us: ready.last_at_us,
+            database: ready.database,
+            replica: ready.replica,
+            signing_keys: ready.signing_keys,
+            presence: Arc::new(ready.presence),
+            is_lost: ready.is_lost,
         };
         if empty {
             store.commit_at_start(Submission::of(now, vec![opened])).await?;
@@ -172,7 +233,7 @@ impl Store {
     /// [`CommitError`]; nothing of the submission was written.
     pub async fn commit(&self, submission: Submission) -> Result<Committed, CommitError> {
         let (reply, answer) = tokio::sync::oneshot::channel();
-        let command = Command { submission, reply: Some(reply) };
+        let command = Command { submission, reply: Some(reply), since: Instant::now() };
         self.commands.try_send(command).map_err(|_| CommitError::Unavailable)?;
         answer.await.map_err(|_| CommitError::Unavailable)?
     }
@@ -180,7 +241,13 @@ impl Store {
     /// Hands a submission to the writer without waiting. For whatever must be recorded when nobody waits any
     /// more. `false` when the writer could not take it.
     pub fn commit_unattended(&self, submission: Submission) -> bool {
-        self.commands.try_send(Command { submission, reply: None }).is_ok()
+        let command = Command { submission, reply: None, since: Instant::now() };
+        self.commands.try_send(command).is_ok()
+    }
+
+    /// How its batches go.
+    pub fn figures(&self) -> &Figures {
+        &self.figures
     }
 
     /// Whether the ledger can be written, as far as is known.

@@ -2,9 +2,11 @@
 //! nothing else here. Whether somebody opted out is used in a decision and never shown.
 
 use jiff::Timestamp;
-use sharing::{NhsNumber, PurposeClass, SubjectIdentifier, SubjectScheme, subject::OptOut};
+use sharing::{
+    NhsNumber, PurposeClass, SubjectIdentifier, SubjectScheme, policy::hexadecimal, subject::OptOut,
+};
 
-use crate::{database::Transaction, error::StoreError, lookup::LookupKey};
+use crate::{database::Transaction, error::StoreError, lookup::LookupKey, row::to_list};
 
 /// The answers of one check, with every NHS number already hashed.
 #[derive(Debug, Clone)]
@@ -33,7 +35,57 @@ impl LookupKey {
     }
 }
 
+/// What one check says of a person.
+#[derive(sqlx::FromRow)]
+pub(crate) struct RawOptOut {
+    person_hash: Vec<u8>,
+    purpose: String,
+    imported_us: i64,
+    expires_us: i64,
+    opted_out: i64,
+}
+
+/// The names of a person in the checks for a purpose.
+pub(crate) fn hashes(
+    key: &LookupKey,
+    purpose: PurposeClass,
+    identifiers: &[SubjectIdentifier],
+) -> Vec<OptOutHash> {
+    let numbers = identifiers.iter().filter(|one| *one.scheme() == SubjectScheme::NhsNumber);
+    let numbers = numbers.filter_map(|number| number.as_str().parse::<NhsNumber>().ok());
+    numbers.map(|number| key.opt_out_hash(purpose, &number)).collect()
+}
+
+/// What all checks say under these names, which are a list of hexadecimal digits in JSON.
+pub(crate) async fn read(tx: &mut Transaction, hashes: String) -> Result<Vec<RawOptOut>, StoreError> {
+    let rows = sqlx::query_as(
+        "SELECT person_hash, purpose, imported_us, expires_us, opted_out
+         FROM opt_out_checked JOIN opt_out_batch ON opt_out_batch.id = opt_out_checked.batch
+         WHERE person_hash IN (SELECT unhex(value) FROM json_each($1))",
+    );
+    Ok(rows.bind(hashes).fetch_all(&mut **tx).await?)
+}
+
 /// What the checks in force say. Of several batches the strictest counts; of several NHS numbers too.
+pub(crate) fn strictest(
+    rows: &[RawOptOut],
+    hashes: &[OptOutHash],
+    purpose: PurposeClass,
+    at: Timestamp,
+) -> OptOut {
+    let at_us = at.as_microsecond();
+    let in_force = rows
+        .iter()
+        .filter(|row| row.purpose == purpose.as_str() && row.imported_us <= at_us && at_us < row.expires_us);
+    let about = in_force.filter(|row| hashes.iter().any(|hash| hash.0 == row.person_hash));
+    match about.map(|row| row.opted_out).max() {
+        None => OptOut::NotChecked,
+        Some(1..) => OptOut::OptedOut,
+        Some(_) => OptOut::Clear,
+    }
+}
+
+/// What the checks in force say of one person.
 pub(crate) async fn look_up(
     tx: &mut Transaction,
     key: &LookupKey,
@@ -41,23 +93,8 @@ pub(crate) async fn look_up(
     identifiers: &[SubjectIdentifier],
     at: Timestamp,
 ) -> Result<OptOut, StoreError> {
-    let mut answer = OptOut::NotChecked;
-    for identifier in identifiers.iter().filter(|one| *one.scheme() == SubjectScheme::NhsNumber) {
-        let Ok(number) = identifier.as_str().parse::<NhsNumber>() else { continue };
-        let opted_out: Option<i64> = sqlx::query_scalar(
-            "SELECT max(opted_out) FROM opt_out_checked JOIN opt_out_batch ON opt_out_batch.id = opt_out_checked.batch
-             WHERE person_hash = $1 AND purpose = $2 AND imported_us <= $3 AND expires_us > $3",
-        )
-        .bind(key.opt_out_hash(purpose, &number).0)
-        .bind(purpose.as_str())
-        .bind(at.as_microsecond())
-        .fetch_one(&mut **tx)
-        .await?;
-        answer = match (answer, opted_out) {
-            (OptOut::OptedOut, _) | (_, Some(1..)) => OptOut::OptedOut,
-            (_, Some(_)) => OptOut::Clear,
-            (answer, None) => answer,
-        };
-    }
-    Ok(answer)
+    let hashes = hashes(key, purpose, identifiers);
+    let listed: Vec<_> = hashes.iter().map(|hash| hexadecimal(&hash.0)).collect();
+    let rows = read(tx, to_list(&listed)).await?;
+    Ok(strictest(&rows, &hashes, purpose, at))
 }

@@ -14,7 +14,7 @@ use std::{
 use sqlx::{AnyConnection, Connection as _};
 use tokio::sync::Mutex;
 
-use crate::{BEAT_EVERY, Database, Store, StoreError, lookup, signing_keys};
+use crate::{BEAT_EVERY, Database, Store, StoreError, lookup, migrating, signing_keys};
 
 /// That a process uses a database, for as long as this lives.
 pub(crate) enum Presence {
@@ -50,6 +50,16 @@ impl Presence {
     }
 }
 
+impl Presence {
+    /// That a command which has a server's database to itself still has it.
+    pub(crate) async fn assert_held(&self) -> Result<(), StoreError> {
+        match self {
+            Self::File(_) => Ok(()),
+            Self::Server { connection, .. } => Ok(connection.lock().await.ping().await?),
+        }
+    }
+}
+
 impl Store {
     /// Makes sure that no command has the database for itself, and that none had since this was last made sure. Until it is,
     /// nothing is written.
@@ -64,6 +74,8 @@ impl Store {
         }
         is_lost.store(true, Ordering::SeqCst);
         *connection = take(&self.database, false).await?;
+        // A newer program may have come meanwhile.
+        migrating::check(&self.database, &self.writing).await?;
         lookup::check(&self.writing, &self.lookup_key).await?;
         self.wrapping_keys.check(&self.readers).await?;
         signing_keys::check(&self.readers, &self.signing_keys).await?;

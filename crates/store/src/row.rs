@@ -87,6 +87,18 @@ pub(crate) struct RawObjection {
     status_reason: Option<String>,
 }
 
+impl RawConsent {
+    pub(crate) fn subject(&self) -> &str {
+        &self.subject
+    }
+}
+
+impl RawObjection {
+    pub(crate) fn subject(&self) -> &str {
+        &self.subject
+    }
+}
+
 impl TryFrom<RawConsent> for ConsentRow {
     type Error = StoreError;
 

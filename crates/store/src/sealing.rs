@@ -21,6 +21,9 @@ use crate::{database::Transaction, error::StoreError, open::Store};
 /// What a sealed text begins with.
 const PREFIX: &str = "sealed1:";
 
+/// A person's own key, in the clear.
+pub(crate) type PersonKey = Zeroizing<[u8; 32]>;
+
 /// Keys that wrap people's keys. The last one wraps; all unwrap, so that one can be replaced.
 pub struct WrappingKeys(Vec<(String, Zeroizing<[u8; 32]>)>);
 
@@ -48,9 +51,18 @@ impl WrappingKeys {
     /// Every key that people's keys are wrapped with must be here.
     pub(crate) async fn check(&self, pool: &AnyPool) -> Result<(), StoreError> {
         self.newest()?;
-        let used: Vec<String> =
-            sqlx::query_scalar("SELECT DISTINCT wrapping_key FROM subject_key").fetch_all(pool).await?;
-        used.iter().try_for_each(|name| self.named(name).map(drop))
+        // From one name to the next in the index: neither database skips, and there is a row a person.
+        let mut used = String::new();
+        loop {
+            let next: Option<String> =
+                sqlx::query_scalar("SELECT min(wrapping_key) FROM subject_key WHERE wrapping_key > $1")
+                    .bind(&used)
+                    .fetch_one(pool)
+                    .await?;
+            let Some(next) = next else { return Ok(()) };
+            self.named(&next)?;
+            used = next;
+        }
     }
 
     fn named(&self, name: &str) -> Result<&Zeroizing<[u8; 32]>, StoreError> {
@@ -67,7 +79,7 @@ impl WrappingKeys {
         Ok((name.clone(), seal(wrapping, subject, key)?))
     }
 
-    fn unwrap(&self, subject: &str, name: &str, wrapped: &[u8]) -> Result<Zeroizing<[u8; 32]>, StoreError> {
+    pub(crate) fn unwrap(&self, subject: &str, name: &str, wrapped: &[u8]) -> Result<PersonKey, StoreError> {
         let opened = open(self.named(name)?, subject, wrapped).map(Zeroizing::new);
         let key = opened.and_then(|opened| <[u8; 32]>::try_from(opened.as_slice()).ok());
         key.map(Zeroizing::new).ok_or_else(|| unreadable("subject_key", subject))
@@ -88,9 +100,7 @@ impl WrappingKeys {
         let key = if let Some((name, wrapped)) = stored {
             self.unwrap(subject, &name, &wrapped)?
         } else {
-            let mut key = Zeroizing::new([0; 32]);
-            rand::fill(key.as_mut()).map_err(|_| no_crypto())?;
-            let (name, wrapped) = self.wrap(subject, &key)?;
+            let (key, name, wrapped) = self.fresh(subject)?;
             sqlx::query("INSERT INTO subject_key (subject, wrapping_key, wrapped) VALUES ($1, $2, $3)")
                 .bind(subject)
                 .bind(name)
@@ -99,7 +109,15 @@ impl WrappingKeys {
                 .await?;
             key
         };
-        Ok(format!("{PREFIX}{}", BASE64.encode(seal(&key, subject, text.as_bytes())?)))
+        sealed(&key, subject, text)
+    }
+
+    /// A key for a person who has none, with what is stored of it: the wrapping key's name, and the key wrapped.
+    pub(crate) fn fresh(&self, subject: &str) -> Result<(PersonKey, String, Vec<u8>), StoreError> {
+        let mut key = Zeroizing::new([0; 32]);
+        rand::fill(key.as_mut()).map_err(|_| no_crypto())?;
+        let (name, wrapped) = self.wrap(subject, &key)?;
+        Ok((key, name, wrapped))
     }
 
     /// Wraps every person's key with the newest wrapping key. How many were wrapped with another.
@@ -158,6 +176,11 @@ impl Store {
             None => Ok(None),
         }
     }
+}
+
+/// A text as it is stored, sealed with its person's key.
+pub(crate) fn sealed(key: &PersonKey, subject: &str, text: &str) -> Result<String, StoreError> {
+    Ok(format!("{PREFIX}{}", BASE64.encode(seal(key, subject, text.as_bytes())?)))
 }
 
 /// Nonce, ciphertext and tag.

@@ -13,16 +13,17 @@ use crate::{
     row::{ConsentRow, ObjectionRow, RawConsent, RawObjection, optional_instant, to_list, word},
 };
 
-const NAMES: &str =
+pub(crate) const NAMES: &str =
     "SELECT pseudonym, person_group, revision, restricted, deceased, restricted_us, deceased_us
     FROM subject
     WHERE person_group IN (SELECT person_group FROM subject
         WHERE pseudonym IN (SELECT value FROM json_each($1)))
     ORDER BY pseudonym";
-const CONSENTS: &str = "SELECT * FROM consent WHERE subject IN (SELECT value FROM json_each($1)) ORDER BY id";
-const OBJECTIONS: &str =
+pub(crate) const CONSENTS: &str =
+    "SELECT * FROM consent WHERE subject IN (SELECT value FROM json_each($1)) ORDER BY id";
+pub(crate) const OBJECTIONS: &str =
     "SELECT * FROM objection WHERE subject IN (SELECT value FROM json_each($1)) ORDER BY id";
-const FACTS: &str =
+pub(crate) const FACTS: &str =
     "SELECT * FROM subject_fact WHERE subject IN (SELECT value FROM json_each($1)) ORDER BY id";
 /// The first change recorded after the instant tells what was held then.
 const CONSENT_BEFORE: &str =
@@ -35,8 +36,8 @@ const OBJECTION_BEFORE: &str = "SELECT status_before, reason_before FROM objecti
 type ConsentBefore = (String, Option<i64>, Option<i64>, Option<String>);
 
 #[derive(sqlx::FromRow)]
-struct RawName {
-    pseudonym: String,
+pub(crate) struct RawName {
+    pub(crate) pseudonym: String,
     person_group: String,
     revision: i64,
     restricted: i64,
@@ -129,20 +130,7 @@ async fn read_state(
     as_of: Option<Timestamp>,
 ) -> Result<SubjectState, StoreError> {
     let rows: Vec<RawName> = sqlx::query_as(NAMES).bind(to_list(names)).fetch_all(&mut **snapshot).await?;
-    let is_one_person =
-        rows.windows(2).all(|pair| matches!(pair, [one, other] if one.person_group == other.person_group));
-    let mut state = SubjectState { is_one_person, ..SubjectState::default() };
-    // A row from before the times were kept has none: it is taken as always known.
-    let known = |flag: i64, since_us: Option<i64>| {
-        flag != 0 && as_of.is_none_or(|at| since_us.is_none_or(|since| since <= at.as_microsecond()))
-    };
-    for row in rows {
-        let corrupt = |_| StoreError::CorruptRow { table: "subject", row: row.pseudonym.clone() };
-        let name: Pseudonym = row.pseudonym.parse().map_err(corrupt)?;
-        state.names.push((name, row.revision));
-        state.restricted |= known(row.restricted, row.restricted_us);
-        state.deceased |= known(row.deceased, row.deceased_us);
-    }
+    let mut state = named(&rows, as_of)?;
     let all: Vec<_> = state.names.iter().map(|(name, _)| name.clone()).collect();
     state.consents = consents(snapshot, &all, as_of).await?.into_iter().map(|row| row.record).collect();
     state.objections = objections(snapshot, &all, as_of).await?.into_iter().map(|row| row.record).collect();
@@ -153,6 +141,28 @@ async fn read_state(
     });
     for raw in facts {
         FactRow::try_from(raw)?.fact.add_to(&mut state);
+    }
+    Ok(state)
+}
+
+/// What the rows of a person's names say themselves, in order of name.
+pub(crate) fn named<'a>(
+    rows: impl IntoIterator<Item = &'a RawName>,
+    as_of: Option<Timestamp>,
+) -> Result<SubjectState, StoreError> {
+    let mut state = SubjectState { is_one_person: true, ..SubjectState::default() };
+    // A row from before the times were kept has none: it is taken as always known.
+    let known = |flag: i64, since_us: Option<i64>| {
+        flag != 0 && as_of.is_none_or(|at| since_us.is_none_or(|since| since <= at.as_microsecond()))
+    };
+    let mut group = None;
+    for row in rows {
+        let corrupt = |_| StoreError::CorruptRow { table: "subject", row: row.pseudonym.clone() };
+        let name: Pseudonym = row.pseudonym.parse().map_err(corrupt)?;
+        state.is_one_person &= *group.get_or_insert(&row.person_group) == &row.person_group;
+        state.names.push((name, row.revision));
+        state.restricted |= known(row.restricted, row.restricted_us);
+        state.deceased |= known(row.deceased, row.deceased_us);
     }
     Ok(state)
 }
@@ -268,15 +278,6 @@ impl Store {
 }
 
 impl Store {
-    /// The policy set in force: its revision and digest.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database fails.
-    pub async fn policy_set(&self) -> Result<Option<(i64, String)>, StoreError> {
-        let row = sqlx::query_as("SELECT revision, digest FROM policy_set WHERE id = 1");
-        Ok(row.fetch_optional(&self.readers).await?)
-    }
-
     /// What is held about a person, in full, for those who may read it: now, or as this database knew it at an
     /// earlier instant.
     ///

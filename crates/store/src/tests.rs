@@ -281,3 +281,5 @@ async fn without_its_checkpoint_copy_a_database_does_not_open() {
     let said = Store::open(settings, now()).await.unwrap_err().to_string();
     assert!(said.contains("the copy of the last checkpoint"), "{said}");
 }
+
+mod batches;

@@ -1,16 +1,23 @@
 //! What is watched while the process runs: that the files are still the ones that were opened.
 //!
-//! SQLite goes on writing to a file that was unlinked or replaced, and everything written is lost when the process ends.
+//! SQLite goes on writing to a file that was unlinked or replaced, and everything written is lost when the process ends. To one
+//! that was cut off too: the log then has entries behind a beginning that is gone, and the next start reads none of them.
 
 use std::{
-    os::unix::fs::MetadataExt as _,
+    fs::File,
+    os::unix::fs::{FileExt as _, MetadataExt as _},
     path::{Path, PathBuf},
 };
+
+/// How a write-ahead log begins, in either order of bytes. Source: <https://www.sqlite.org/fileformat2.html> section 4.1.
+const LOG_MAGIC: [u32; 2] = [0x377f_0682, 0x377f_0683];
 
 /// The database's files, as they were when it was opened.
 pub(crate) struct Files {
     database: (PathBuf, Option<(u64, u64)>),
     log: (PathBuf, Option<(u64, u64)>),
+    /// How long the database was when it was last looked at. It is never made shorter.
+    database_bytes: u64,
 }
 
 impl Files {
@@ -20,7 +27,7 @@ impl Files {
         log.push("-wal");
         let (database, log) = (database.to_owned(), PathBuf::from(log));
         let (is_database, is_log) = (identity(&database), identity(&log));
-        Self { database: (database, is_database), log: (log, is_log) }
+        Self { database: (database, is_database), log: (log, is_log), database_bytes: 0 }
     }
 
     /// Which file is not the one that was opened, if any.
@@ -32,6 +39,23 @@ impl Files {
             .find(|(path, known)| known.is_some() && identity(path) != *known)
             .map(|(path, _)| path.as_path())
     }
+
+    /// Which file was cut off, if any: the database is shorter than it was, or the log has something in it and no beginning.
+    pub(crate) fn cut_off(&mut self) -> Option<&Path> {
+        let bytes = std::fs::metadata(&self.database.0).map_or(0, |found| found.len());
+        if bytes < self.database_bytes {
+            return Some(&self.database.0);
+        }
+        self.database_bytes = bytes;
+        has_no_beginning(&self.log.0).then_some(self.log.0.as_path())
+    }
+}
+
+fn has_no_beginning(log: &Path) -> bool {
+    let Ok(file) = File::open(log) else { return false };
+    let mut magic = [0; 4];
+    let begins = file.read_exact_at(&mut magic, 0).is_ok() && LOG_MAGIC.contains(&u32::from_be_bytes(magic));
+    !begins && file.metadata().is_ok_and(|found| found.len() > 0)
 }
 
 /// Device and inode.

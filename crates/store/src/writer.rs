@@ -10,7 +10,7 @@
 
 use std::{
     collections::BTreeSet,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicI64, Ordering},
@@ -35,11 +35,16 @@ use crate::{
     durable,
     error::{CommitError, StoreError},
     failpoint,
+    figures::Figures,
     sealing::WrappingKeys,
     watch::Files,
 };
 
+mod load;
 mod project;
+mod together;
+
+pub(crate) use load::Portion;
 
 /// Most submissions in one transaction.
 const BATCH_MAX: usize = 256;
@@ -57,8 +62,12 @@ pub struct Committed {
 
 pub(crate) struct Command {
     pub(crate) submission: Submission,
-    pub(crate) reply: Option<oneshot::Sender<Result<Committed, CommitError>>>,
+    pub(crate) reply: Reply,
+    /// When it was handed over.
+    pub(crate) since: Instant,
 }
+
+type Reply = Option<oneshot::Sender<Result<Committed, CommitError>>>;
 
 pub(crate) struct Writer {
     pool: AnyPool,
@@ -78,6 +87,9 @@ pub(crate) struct Writer {
     skew_max: Option<SignedDuration>,
     files: Option<Files>,
     copies: Copies,
+    figures: Arc<Figures>,
+    /// Up to when used contexts were last forgotten.
+    forgotten_us: i64,
 }
 
 /// What a writer keeps the ledger with.
@@ -90,6 +102,7 @@ pub(crate) struct Tools {
     /// While it is not sure that no command replaces keys.
     pub(crate) is_lost: Arc<AtomicBool>,
     pub(crate) skew_max: Option<SignedDuration>,
+    pub(crate) figures: Arc<Figures>,
 }
 
 /// Why a writer does not go on.
@@ -104,6 +117,9 @@ enum Stop {
 const RESOLVE_MAX: Duration = Duration::from_secs(20);
 /// How often a server that went away is asked whether it is back.
 const ASKED_EVERY: Duration = Duration::from_secs(1);
+
+/// How often used contexts that have expired are forgotten, in microseconds.
+const FORGOTTEN_EVERY_US: i64 = 1_000_000;
 
 /// How the copies of the checkpoint go.
 #[derive(Default)]
@@ -133,7 +149,8 @@ impl Writer {
         health: watch::Sender<bool>,
         last_at_us: Arc<AtomicI64>,
     ) -> Self {
-        let Tools { database, replica, signers, checkpoint_copy, wrapping_keys, is_lost, skew_max } = tools;
+        let Tools { database, replica, signers, checkpoint_copy, wrapping_keys, is_lost, skew_max, figures } =
+            tools;
         let (copies, doubtful) = (Copies::default(), BTreeSet::new());
         let files = database.file().map(Files::of);
         Self {
@@ -151,12 +168,31 @@ impl Writer {
             skew_max,
             files,
             copies,
+            figures,
+            forgotten_us: 0,
         }
     }
 
-    /// The key that a ledger is opened with.
-    pub(crate) fn opening_key(&self) -> String {
-        self.signers.first().map(NoteSigner::verifier_key).unwrap_or_default()
+    /// The entry that a ledger is opened with.
+    pub(crate) fn opening(&self, origin: String) -> Body {
+        let public_key = self.signers.first().map(NoteSigner::verifier_key).unwrap_or_default();
+        Body::LogOpened { origin, public_key }
+    }
+
+    /// Whether the ledger has no entry yet.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.frontier.size() == 0
+    }
+
+    /// Commits one submission, where this writer has no queue.
+    pub(crate) async fn commit_one(&mut self, submission: Submission) -> Result<Committed, CommitError> {
+        let (reply, answer) = oneshot::channel();
+        if let Err(Stop::Poisoned(error) | Stop::Away(error)) =
+            self.commit(&mut vec![Command { submission, reply: Some(reply), since: Instant::now() }]).await
+        {
+            tracing::error!(%error, "the ledger could not be written");
+        }
+        answer.await.map_err(|_| CommitError::Unavailable)?
     }
 
     /// Runs until every [`crate::Store`] is gone.
@@ -172,7 +208,13 @@ impl Writer {
                 }
                 () = tokio::time::sleep(ASKED_EVERY), if away || !self.doubtful.is_empty() => {}
             }
-            match self.commit(&mut batch).await {
+            let (size, began) = (batch.len(), Instant::now());
+            let waited = batch.first().map_or(Duration::ZERO, |first| began.duration_since(first.since));
+            let committed = self.commit(&mut batch).await;
+            if size > 0 {
+                self.figures.writes.note(size, waited, began.elapsed());
+            }
+            match committed {
                 // Until it is sure that nobody replaces keys.
                 Ok(()) if self.is_lost.load(Ordering::SeqCst) => {}
                 Ok(()) => {
@@ -203,15 +245,9 @@ impl Writer {
 
     /// Commits one batch. An error means that the writer must not go on.
     async fn commit(&mut self, batch: &mut Vec<Command>) -> Result<(), Stop> {
-        if let Some(replaced) = self.files.as_mut().and_then(Files::replaced) {
-            let name = replaced.display().to_string();
-            tracing::error!(
-                file = name,
-                "a file of the database was removed or replaced while it was in use"
-            );
+        if let Some(harm) = self.harm() {
             batch.drain(..).for_each(|command| answer(command.reply, Err(CommitError::Unavailable)));
-            let error = StoreError::Unsafe(format!("{name} is not the file that was opened"));
-            return Err(Stop::Poisoned(error));
+            return Err(Stop::Poisoned(harm));
         }
         let (opened, ended) = opened_and_ended(batch.iter().map(|command| &command.submission));
         if self.is_lost.load(Ordering::SeqCst) {
@@ -253,6 +289,11 @@ impl Writer {
                     }
                 }
                 failpoint::at("committed");
+                // It may be in what is not there any more.
+                if let Some(harm) = self.harm() {
+                    replies.drain(..).for_each(|(reply, _)| answer(reply, Err(CommitError::Unavailable)));
+                    return Err(Stop::Poisoned(harm));
+                }
                 self.doubtful.clear();
                 self.frontier = frontier;
                 let size = self.frontier.size();
@@ -293,6 +334,18 @@ impl Writer {
         }
     }
 
+    /// What somebody did to the files while they are in use, if anything.
+    fn harm(&mut self) -> Option<StoreError> {
+        let files = self.files.as_mut()?;
+        let (name, what) = match files.replaced().map(Path::to_owned) {
+            Some(replaced) => (replaced, "is not the file that was opened"),
+            None => (files.cut_off()?.to_owned(), "was cut off"),
+        };
+        let name = name.display().to_string();
+        tracing::error!(file = name, what, "a file of the database was changed while it was in use");
+        Some(StoreError::Unsafe(format!("{name} {what}")))
+    }
+
     /// Puts closures in front for questions that may have been opened although nobody was told so.
     fn close_doubtful(&self, batch: &mut Vec<Command>) {
         let at_us = self.last_at_us.load(Ordering::Relaxed);
@@ -300,6 +353,7 @@ impl Writer {
         let closures = self.doubtful.iter().map(|decision_id| Command {
             submission: Submission::closing(at, decision_id, "commit-unknown"),
             reply: None,
+            since: Instant::now(),
         });
         batch.splice(0..0, closures);
     }
@@ -348,34 +402,17 @@ impl Writer {
         let size_before = frontier.size();
         let mut appended = Appended::default();
         let mut changed = false;
-        for Command { submission, reply } in batch.drain(..) {
-            let mut at = submission.at;
-            if let (Some(now), Some(skew_max)) = (shared_clock, self.skew_max)
-                && at.duration_since(now).abs() > skew_max
-            {
-                // It would carry the ledger's time with it, and everybody else's clock would be behind.
-                if reply.is_some() {
-                    tracing::error!(%at, %now, "this machine's clock is far from the database's: nothing is recorded by it");
-                    self.doubtful.extend(opened_and_ended(std::slice::from_ref(&submission)).1);
-                    replies.push((reply, Err(CommitError::Unavailable)));
-                    continue;
-                }
-                at = now;
-            }
-            if let Err(refused) = project::admit(&mut transaction, &submission).await? {
-                replies.push((reply, Err(refused)));
+        let timely = self.timely(batch, shared_clock, replies);
+        self.forget_contexts(&mut transaction, &timely).await?;
+        let outcomes = self.admit(&mut transaction, &timely).await?;
+        for ((at, command), outcome) in timely.into_iter().zip(outcomes) {
+            if let Err(refused) = outcome {
+                replies.push((command.reply, Err(refused)));
                 continue;
             }
-            for change in &submission.changes {
-                let keepers = (&*self.wrapping_keys, self.replica.as_str());
-                project::apply(&mut transaction, keepers, change, at).await?;
-            }
-            if let Some(ceiling) = submission.recheck.as_ref().and_then(|recheck| recheck.ceiling.as_ref()) {
-                project::count_release(&mut transaction, ceiling).await?;
-            }
-            changed |= !submission.changes.is_empty();
-            let places = self.append(at, submission.entries, frontier, &mut appended)?;
-            replies.push((reply, Ok(places)));
+            changed |= !command.submission.changes.is_empty();
+            let places = self.append(at, command.submission.entries, frontier, &mut appended)?;
+            replies.push((command.reply, Ok(places)));
         }
         if appended.entries.is_empty() {
             if !changed {
@@ -399,6 +436,89 @@ impl Writer {
         let checkpoint = head.sign_with(&self.signers);
         move_head(&mut transaction, size_before, &head, &checkpoint).await?;
         Ok(Some((transaction, checkpoint)))
+    }
+
+    /// The submissions of a batch with the time of each, without those whose clock is far from the database's.
+    fn timely(
+        &mut self,
+        batch: &mut Vec<Command>,
+        shared_clock: Option<Timestamp>,
+        replies: &mut Replies,
+    ) -> Vec<(Timestamp, Command)> {
+        let mut timely = Vec::with_capacity(batch.len());
+        for command in batch.drain(..) {
+            let mut at = command.submission.at;
+            if let (Some(now), Some(skew_max)) = (shared_clock, self.skew_max)
+                && at.duration_since(now).abs() > skew_max
+            {
+                // It would carry the ledger's time with it, and everybody else's clock would be behind.
+                if command.reply.is_some() {
+                    tracing::error!(%at, %now, "this machine's clock is far from the database's: nothing is recorded by it");
+                    self.doubtful.extend(opened_and_ended([&command.submission]).1);
+                    replies.push((command.reply, Err(CommitError::Unavailable)));
+                    continue;
+                }
+                at = now;
+            }
+            timely.push((at, command));
+        }
+        timely
+    }
+
+    /// Checks and applies everything but the entries, in order: together what can be taken together.
+    async fn admit(
+        &self,
+        transaction: &mut Transaction,
+        timely: &[(Timestamp, Command)],
+    ) -> Result<Vec<Result<(), CommitError>>, StoreError> {
+        let mut outcomes = Vec::with_capacity(timely.len());
+        for run in timely.chunk_by(|(_, one), (_, other)| {
+            together::fits(&one.submission) && together::fits(&other.submission)
+        }) {
+            let run: Vec<_> = run.iter().map(|(at, command)| (*at, &command.submission)).collect();
+            if run.iter().all(|(_, submission)| together::fits(submission)) {
+                outcomes.extend(together::take(transaction, &self.replica, &run).await?);
+                continue;
+            }
+            for (at, submission) in run {
+                outcomes.push(self.admit_one(transaction, submission, at).await?);
+            }
+        }
+        Ok(outcomes)
+    }
+
+    async fn admit_one(
+        &self,
+        transaction: &mut Transaction,
+        submission: &Submission,
+        at: Timestamp,
+    ) -> Result<Result<(), CommitError>, StoreError> {
+        if let Err(refused) = project::admit(transaction, submission).await? {
+            return Ok(Err(refused));
+        }
+        for change in &submission.changes {
+            let keepers = (&*self.wrapping_keys, &*self.replica);
+            project::apply(transaction, keepers, change, at).await?;
+        }
+        if let Some(ceiling) = submission.recheck.as_ref().and_then(|recheck| recheck.ceiling.as_ref()) {
+            project::count_release(transaction, ceiling).await?;
+        }
+        Ok(Ok(()))
+    }
+
+    /// Forgets used contexts that have expired, at most once a second.
+    async fn forget_contexts(
+        &mut self,
+        transaction: &mut Transaction,
+        timely: &[(Timestamp, Command)],
+    ) -> Result<(), StoreError> {
+        let guarded = timely.iter().filter(|(_, command)| command.submission.replay.is_some());
+        let Some(at_us) = guarded.map(|(at, _)| at.as_microsecond()).min() else { return Ok(()) };
+        if at_us - self.forgotten_us >= FORGOTTEN_EVERY_US {
+            project::forget_contexts(transaction, at_us).await?;
+            self.forgotten_us = at_us;
+        }
+        Ok(())
     }
 
     /// Takes the head from where another writer moved it. What this one knew must be a prefix.
@@ -481,14 +601,10 @@ impl Writer {
     }
 }
 
-type Replies =
-    Vec<(Option<oneshot::Sender<Result<Committed, CommitError>>>, Result<Vec<(u64, Hash)>, CommitError>)>;
+type Replies = Vec<(Reply, Result<Vec<(u64, Hash)>, CommitError>)>;
 
 /// Nobody may be waiting any more; the submission stands all the same.
-fn answer(
-    reply: Option<oneshot::Sender<Result<Committed, CommitError>>>,
-    outcome: Result<Committed, CommitError>,
-) {
+fn answer(reply: Reply, outcome: Result<Committed, CommitError>) {
     if let Some(reply) = reply {
         let _ = reply.send(outcome);
     }
@@ -566,7 +682,7 @@ fn is_away(error: &StoreError) -> bool {
 
 /// Rows in portions of a few sizes, so that there are a few statements, which stay prepared, and few round trips.
 fn portions<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
-    const SIZES: [usize; 5] = [256, 64, 16, 4, 1];
+    const SIZES: [usize; 9] = [256, 128, 64, 32, 16, 8, 4, 2, 1];
     std::iter::from_fn(move || {
         let size = SIZES.into_iter().find(|size| *size <= rows.len())?;
         let (portion, rest) = rows.split_at(size);

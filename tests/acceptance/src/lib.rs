@@ -51,6 +51,11 @@ impl StoppedClock {
         self.0.fetch_sub(seconds * 1_000_000, Ordering::Relaxed);
     }
 
+    /// Shows what another shows now.
+    pub fn be_like(&self, other: &dyn Clock) {
+        self.0.store(other.now().as_microsecond().unsigned_abs(), Ordering::SeqCst);
+    }
+
     /// Moves the clock.
     pub fn advance_s(&self, seconds: u64) {
         self.0.fetch_add(seconds * 1_000_000, Ordering::SeqCst);

@@ -1,298 +1,305 @@
-//! CPU time per request of the gateway, permit and deny, beside a bare hyper reverse proxy and nginx, with the same
-//! TLS, the same upstream and the same client, in one run. Method and figures: `docs/benchmarks.md`.
+//! CPU time per request of the gateway, permit and deny, beside nginx, nginx that asks a decision service, and a bare hyper
+//! reverse proxy, with the same TLS, the same upstream and the same client, in one run. Method and figures:
+//! `docs/benchmarks.md`.
 //!
-//! `cargo build --release -p gateway && cargo run --release -p bench -- 3000 16`
+//! `(cd tests/decision-service && cargo build --release)`
+//! `cargo build --profile dist -p gateway -p bench && target/dist/bench 4000 1 16 64`
+//!
+//! The first number is how many requests a round has; the others are the connections to measure with. With
+//! `--database postgres://..` the gateway keeps its ledger there.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Stdio,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{path::Path, time::Duration};
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
+use contestants::{Contestants, GATEWAY, HYPER, NGINX, NGINX_ASKING, cpu, memory, pid};
 use gateway::{
-    cli::{
-        demo::keys::{self, Ports},
-        token::Partner,
-    },
+    cli::token::Partner,
     clock::{Clock as _, SystemClock, SystemEntropy, uuid},
     mint::{AccessToken, MintingKey, SharingContext},
     tls::CertificateFingerprint,
 };
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
-use tokio::{
-    process::{Child, Command},
-    sync::Semaphore,
-};
+use tokio_rustls::TlsConnector;
 
+mod client;
+mod contestants;
 mod proxy;
+mod upstream;
 
-/// The person of every question.
-const NUMBER: &str = "9732110317";
+/// Rounds that each contestant has by turns; the first warms up.
+const ROUNDS: usize = 4;
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [mode, folder, listen, upstream] = arguments.as_slice()
-        && mode == "proxy"
-    {
-        return proxy::run(Path::new(folder), listen.parse()?, upstream.parse()?).await;
+fn main() -> anyhow::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--loud").collect();
+    let mut threads = tokio::runtime::Builder::new_multi_thread();
+    if let [mode, folder, listen, upstream] = arguments.as_slice() {
+        let (folder, listen, upstream) = (Path::new(folder), listen.parse(), upstream.parse());
+        let runtime = threads.enable_all().build()?;
+        match mode.as_str() {
+            "proxy" => return runtime.block_on(proxy::run(folder, listen?, upstream?)),
+            "holder" => return runtime.block_on(upstream::run(folder, listen?)),
+            _ => {}
+        }
     }
-    let number = |position: usize, otherwise: usize| {
-        arguments
-            .get(position)
-            .map_or(Ok(otherwise), |text| text.parse())
-            .context("the arguments are: requests connections")
+    let mut numbers = Vec::new();
+    let mut database = None;
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        if argument == "--database" {
+            database = rest.next().cloned();
+        } else {
+            numbers.push(argument.parse().context("the arguments are: requests connections...")?);
+        }
+    }
+    let (requests, connections) = match numbers.split_first() {
+        Some((requests, connections)) if !connections.is_empty() => (*requests, connections.to_vec()),
+        _ => (4_000, vec![1, 16, 64]),
     };
-    measure(number(0, 3_000)?, number(1, 16)?).await
+    // One thread: the client shares the processors with what it measures.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(measure(requests, &connections, database.as_deref()))
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Size {
+    Patient,
+    Bundle,
+}
+
+/// One round of a contestant.
+#[derive(Clone, Copy)]
+struct Round {
+    cpu: Duration,
+    p50: Duration,
+    p99: Duration,
+    per_second: f64,
+    bytes: usize,
 }
 
 /// A line of the table.
-struct Measured {
+struct Row {
     name: &'static str,
-    cpu_us: f64,
-    p50_us: u128,
-    p99_us: u128,
-    per_second: f64,
+    rounds: Vec<Round>,
 }
 
-async fn measure(requests: usize, connections: usize) -> anyhow::Result<()> {
+async fn measure(requests: usize, connections: &[usize], database: Option<&str>) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
-    let ports = Ports { gateway: 29_443, nhs: 29_444, council: 29_445, fire: 29_446 };
-    let (proxy_port, nginx_port) = (29_447, 29_448);
-    let state = folder.path().to_owned();
-    keys::prepare(&state, Path::new("policies"), ports)?;
-    let here = std::env::current_exe()?;
-    let concordat = here.with_file_name("concordat");
-    ensure!(concordat.exists(), "build the gateway first: cargo build --release -p gateway");
-    let upstream = spawn(
-        Command::new(&concordat)
-            .args(["simulate", "nhs", "--port", &ports.nhs.to_string()])
-            .args(files(&state, "nhs-server")),
-    )?;
-    let gateway = spawn(
-        Command::new(&concordat)
-            .arg("serve")
-            .arg("--config")
-            .arg(state.join("concordat.toml"))
-            .env("RUST_LOG", "warn"),
-    )?;
-    let proxy = spawn(
-        Command::new(&here).arg("proxy").arg(&state).args([proxy_port.to_string(), ports.nhs.to_string()]),
-    )?;
-    let nginx = nginx(&state, nginx_port, ports.nhs)?;
-    tokio::time::sleep(Duration::from_secs(2)).await;
-
-    let client = client(&state, connections)?;
-    let direct = format!("/personal-demographics/FHIR/R4/Patient/{NUMBER}");
-    let mut table = Vec::new();
-    for round in ["warm", "measured"] {
-        table.clear();
-        let plain = |port: u16| {
-            (0..requests)
-                .map(|_| {
-                    client
-                        .get(format!("https://localhost:{port}{direct}"))
-                        .header("X-Request-ID", uuid(&SystemEntropy))
-                })
-                .collect::<Vec<_>>()
-        };
-        if let Some(nginx) = &nginx {
-            table.push(run("nginx proxy", vec![pid(nginx)?], plain(nginx_port), connections, 200).await?);
-        }
-        table.push(run("bare hyper proxy", vec![pid(&proxy)?], plain(proxy_port), connections, 200).await?);
-        let permit = questions(&client, &state, "fire-prevention-targeting", requests)?;
-        table.push(run("concordat, permit", vec![pid(&gateway)?], permit, connections, 200).await?);
-        let deny = questions(&client, &state, "safe-and-well-referral", requests)?;
-        table.push(run("concordat, deny", vec![pid(&gateway)?], deny, connections, 403).await?);
-        if round == "measured" {
-            print(&table, requests, connections);
+    let state = folder.path();
+    let running = contestants::start(state, database).await?;
+    let (people, bundled) = upstream::people()?;
+    let bundled = vec![bundled];
+    let connector = client::connector(state)?;
+    let at_rest = memory(pid(&running.gateway)?)?.0;
+    for &open in connections {
+        for (size, numbers) in [(Size::Patient, &people), (Size::Bundle, &bundled)] {
+            let asking = Asking { state, connector: &connector, numbers, requests, open };
+            print(&asking.all(&running, size).await?, size, requests, open);
         }
     }
-    drop((upstream, gateway, proxy, nginx));
+    let (after, most) = memory(pid(&running.gateway)?)?;
+    let ready = running.gateway_ready.as_millis();
+    let program = std::fs::metadata(&running.concordat)?.len() / 1_000_000;
+    say(&format!(
+        "gateway: {at_rest} MB at rest, {after} MB after all, {most} MB at most; ready in {ready} ms; the program has {program} MB"
+    ));
     Ok(())
 }
 
-fn spawn(command: &mut Command) -> anyhow::Result<Child> {
-    Ok(command.stdin(Stdio::piped()).stdout(Stdio::null()).kill_on_drop(true).spawn()?)
+struct Asking<'a> {
+    state: &'a Path,
+    connector: &'a TlsConnector,
+    /// About whom, by turns.
+    numbers: &'a [String],
+    requests: usize,
+    open: usize,
 }
 
-fn files(state: &Path, name: &str) -> Vec<PathBuf> {
-    let file = |suffix: &str| state.join(format!("{name}.{suffix}"));
-    vec![
-        "--certificate".into(),
-        file("pem"),
-        "--key".into(),
-        file("key"),
-        "--client-ca".into(),
-        state.join("ca.pem"),
-    ]
-}
+impl Asking<'_> {
+    /// Every contestant by turns.
+    async fn all(&self, running: &Contestants, size: Size) -> anyhow::Result<Vec<Row>> {
+        let (gateway, hyper) = (pid(&running.gateway)?, pid(&running.hyper)?);
+        let nginx = pid(&running.nginx)?;
+        let asking = [pid(&running.nginx_asking)?, pid(&running.decisions)?];
+        let mut rows: Vec<Row> = Vec::new();
+        for round in 0..ROUNDS {
+            let mut turns = vec![
+                ("nginx proxy", self.round(&[nginx], NGINX, self.plain()?, 200).await?),
+                ("nginx + `auth_request`", self.round(&asking, NGINX_ASKING, self.plain()?, 200).await?),
+                ("bare hyper proxy", self.round(&[hyper], HYPER, self.plain()?, 200).await?),
+                (
+                    "concordat, permit",
+                    self.round(&[gateway], GATEWAY, self.governed("fire-prevention-targeting")?, 200).await?,
+                ),
+            ];
+            if size == Size::Patient {
+                let deny = self.governed("safe-and-well-referral")?;
+                turns.push(("concordat, deny", self.round(&[gateway], GATEWAY, deny, 403).await?));
+            }
+            for (name, measured) in turns {
+                match rows.iter_mut().find(|row| row.name == name) {
+                    Some(row) => row.rounds.push(measured),
+                    None if round == 0 => rows.push(Row { name, rounds: Vec::new() }),
+                    None => {}
+                }
+            }
+        }
+        Ok(rows)
+    }
 
-fn pid(child: &Child) -> anyhow::Result<u32> {
-    child.id().context("a process has ended")
-}
+    async fn round(
+        &self,
+        pids: &[u32],
+        port: u16,
+        requests: Vec<Vec<u8>>,
+        status: u16,
+    ) -> anyhow::Result<Round> {
+        let count = u32::try_from(requests.len())?;
+        let mut before = Duration::ZERO;
+        let began = || {
+            before = cpu(pids)?;
+            Ok(())
+        };
+        let answered = client::ask(self.connector, port, requests, self.open, status, began).await?;
+        let used = cpu(pids)?.saturating_sub(before);
+        let at = |hundredth: usize| {
+            answered.times.get(answered.times.len() * hundredth / 100).copied().unwrap_or_default()
+        };
+        Ok(Round {
+            cpu: used / count,
+            p50: at(50),
+            p99: at(99),
+            per_second: f64::from(count) / answered.elapsed.as_secs_f64(),
+            bytes: answered.bytes,
+        })
+    }
 
-/// nginx with the same certificates, where it is installed.
-fn nginx(state: &Path, port: u16, upstream: u16) -> anyhow::Result<Option<Child>> {
-    let folder = state.display();
-    let config = format!(
-        "daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/nginx.log;\n\
-         events {{ worker_connections 1024; }}\n\
-         http {{ access_log off; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;\n\
-         upstream nhs {{ server 127.0.0.1:{upstream}; keepalive 64; }}\n\
-         server {{ listen 127.0.0.1:{port} ssl; keepalive_requests 1000000; ssl_certificate {folder}/gateway.pem; ssl_certificate_key {folder}/gateway.key;\n\
-         ssl_client_certificate {folder}/ca.pem; ssl_verify_client on; ssl_protocols TLSv1.3;\n\
-         location / {{ proxy_pass https://nhs; proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_ssl_certificate {folder}/gateway.pem;\n\
-         proxy_ssl_certificate_key {folder}/gateway.key; proxy_ssl_trusted_certificate {folder}/ca.pem; proxy_ssl_verify on; proxy_ssl_name localhost; proxy_ssl_server_name on; proxy_ssl_session_reuse on; }} }} }}\n"
-    );
-    let path = state.join("nginx.conf");
-    std::fs::write(&path, config)?;
-    match spawn(Command::new("nginx").arg("-c").arg(&path).arg("-p").arg(state).stderr(Stdio::null())) {
-        Ok(child) => Ok(Some(child)),
-        Err(_) => Ok(None),
+    /// Requests to a proxy, with the token that one of them has checked.
+    fn plain(&self) -> anyhow::Result<Vec<Vec<u8>>> {
+        let token = self.partner()?.token()?;
+        let path = upstream::BASE_PATH;
+        let request = |number: &String| {
+            let id = uuid(&SystemEntropy);
+            format!(
+                "GET {path}{number} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nPurpose: fire-prevention-targeting\r\nX-Request-ID: {id}\r\n\r\n"
+            )
+            .into_bytes()
+        };
+        Ok(self.asked().map(request).collect())
+    }
+
+    /// Questions to the gateway, with a signed context each, made before the clock runs.
+    fn governed(&self, purpose: &str) -> anyhow::Result<Vec<Vec<u8>>> {
+        let partner = self.partner()?;
+        let token = partner.token()?;
+        let request = |number: &String| {
+            let body = serde_json::json!({ "subject": { "scheme": "nhs-number", "value": number }, "provider": "nhs-pds", "purpose": purpose, "case_reference": "BENCH-1" })
+                .to_string();
+            let context = partner.context(purpose, number)?;
+            let length = body.len();
+            let request = format!(
+                "POST /v1/disclosures HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nSharing-Context: {context}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+            );
+            Ok(request.into_bytes())
+        };
+        self.asked().map(request).collect()
+    }
+
+    fn asked(&self) -> impl Iterator<Item = &String> {
+        self.numbers.iter().cycle().take(self.requests)
+    }
+
+    fn partner(&self) -> anyhow::Result<Signing> {
+        let read = |name: &str| std::fs::read_to_string(self.state.join(name));
+        Ok(Signing {
+            partner: toml::from_str(&read("fire.partner.toml")?)?,
+            issuer: MintingKey::from_pem(&read("issuer.key")?, "issuer-1")?,
+            own: MintingKey::from_pem(&read("fire-context.key")?, "context-1")?,
+            certificate: CertificateFingerprint::of(&CertificateDer::from_pem_slice(
+                read("fire.pem")?.as_bytes(),
+            )?),
+        })
     }
 }
 
-fn client(state: &Path, connections: usize) -> anyhow::Result<reqwest::Client> {
-    let pem = format!(
-        "{}\n{}",
-        std::fs::read_to_string(state.join("fire.pem"))?,
-        std::fs::read_to_string(state.join("fire.key"))?
-    );
-    Ok(reqwest::Client::builder()
-        .tls_certs_only([reqwest::Certificate::from_pem(&std::fs::read(state.join("ca.pem"))?)?])
-        .identity(reqwest::Identity::from_pem(pem.as_bytes())?)
-        .http1_only() // so that every peer has the same number of connections
-        .no_proxy()
-        .pool_max_idle_per_host(connections)
-        .build()?)
+/// What the asking partner signs with, and its issuer.
+struct Signing {
+    partner: Partner,
+    issuer: MintingKey,
+    own: MintingKey,
+    certificate: CertificateFingerprint,
 }
 
-/// Questions with a signed context each, made before the clock runs.
-fn questions(
-    client: &reqwest::Client,
-    state: &Path,
-    purpose: &str,
-    count: usize,
-) -> anyhow::Result<Vec<reqwest::RequestBuilder>> {
-    let read = |name: &str| std::fs::read_to_string(state.join(name));
-    let partner: Partner = toml::from_str(&read("fire.partner.toml")?)?;
-    let (issuer, own) = (
-        MintingKey::from_pem(&read("issuer.key")?, "issuer-1")?,
-        MintingKey::from_pem(&read("fire-context.key")?, "context-1")?,
-    );
-    let certificate =
-        CertificateFingerprint::of(&CertificateDer::from_pem_slice(read("fire.pem")?.as_bytes())?);
-    let purposes: Vec<_> = partner.purposes.iter().map(String::as_str).collect();
-    let now = SystemClock.now().as_second();
-    let (audience, client_id) = (partner.audience.as_str(), partner.client_id.as_str());
-    let jti = uuid(&SystemEntropy);
-    let access = AccessToken {
-        issuer: &partner.issuer,
-        audience,
-        client_id,
-        certificate,
-        purposes: &purposes,
-        issued_at_s: now,
-        jti: &jti,
-    };
-    let access = issuer.sign("at+jwt", &access.claims())?;
-    let url = format!("{}/v1/disclosures", partner.public_url);
-    let body = serde_json::json!({ "subject": { "scheme": "nhs-number", "value": NUMBER }, "provider": "nhs-pds", "purpose": purpose, "case_reference": "BENCH-1" });
-    let question = |_| {
+impl Signing {
+    fn token(&self) -> anyhow::Result<String> {
+        let purposes: Vec<_> = self.partner.purposes.iter().map(String::as_str).collect();
+        let token = AccessToken {
+            issuer: &self.partner.issuer,
+            audience: &self.partner.audience,
+            client_id: &self.partner.client_id,
+            certificate: self.certificate,
+            purposes: &purposes,
+            issued_at_s: SystemClock.now().as_second(),
+            jti: &uuid(&SystemEntropy),
+        };
+        self.issuer.sign("at+jwt", &token.claims())
+    }
+
+    fn context(&self, purpose: &str, number: &str) -> anyhow::Result<String> {
+        let url = format!("{}/v1/disclosures", self.partner.public_url);
         let context = SharingContext {
-            client_id,
-            organisation: &partner.organisation,
-            audience,
+            client_id: &self.partner.client_id,
+            organisation: &self.partner.organisation,
+            audience: &self.partner.audience,
             method: "POST",
             url: &url,
             purpose,
             case_reference: "BENCH-1",
-            record: Some(("nhs-number", NUMBER)),
-            practitioner: (&partner.practitioner, &partner.role),
-            issued_at_s: now,
+            record: Some(("nhs-number", number)),
+            practitioner: (&self.partner.practitioner, &self.partner.role),
+            issued_at_s: SystemClock.now().as_second(),
             jti: &uuid(&SystemEntropy),
         };
-        let context = own.sign("sharing-context+jwt", &context.claims())?;
-        Ok(client.post(&url).bearer_auth(&access).header("Sharing-Context", context).json(&body))
-    };
-    (0..count).map(question).collect()
+        self.own.sign("sharing-context+jwt", &context.claims())
+    }
 }
 
-async fn run(
-    name: &'static str,
-    pids: Vec<u32>,
-    requests: Vec<reqwest::RequestBuilder>,
-    connections: usize,
-    status: u16,
-) -> anyhow::Result<Measured> {
-    let count = requests.len();
-    let places = Arc::new(Semaphore::new(connections));
-    let (cpu_before, started) = (cpu_ticks(&pids)?, Instant::now());
-    let mut tasks = tokio::task::JoinSet::new();
-    for request in requests {
-        let place = places.clone().acquire_owned().await?;
-        tasks.spawn(async move {
-            let started = Instant::now();
-            let response = request.send().await?;
-            let answered = response.status().as_u16();
-            response.bytes().await?;
-            drop(place);
-            anyhow::Ok((answered, started.elapsed().as_micros()))
-        });
+impl Row {
+    /// The round whose CPU time is in the middle.
+    fn middle(&self) -> anyhow::Result<Round> {
+        let mut rounds = self.rounds.clone();
+        rounds.sort_by_key(|round| round.cpu);
+        rounds.get(rounds.len() / 2).copied().context("there was no round")
     }
-    let mut times = Vec::with_capacity(count);
-    while let Some(done) = tasks.join_next().await {
-        let (answered, time) = done??;
-        ensure!(answered == status, "{name}: {answered} instead of {status}");
-        times.push(time);
-    }
-    let elapsed = started.elapsed().as_secs_f64();
-    let ticks = cpu_ticks(&pids)? - cpu_before;
-    times.sort_unstable();
-    let at = |hundredth: usize| times.get(times.len() * hundredth / 100).copied().unwrap_or_default();
-    // A tick is 10 ms on Linux (USER_HZ is 100).
-    #[expect(clippy::cast_precision_loss, reason = "counts of requests and ticks are small")]
-    let (cpu_us, per_second) = (ticks as f64 * 10_000.0 / count as f64, count as f64 / elapsed);
-    Ok(Measured { name, cpu_us, p50_us: at(50), p99_us: at(99), per_second })
 }
 
-/// User and system time of these processes.
-fn cpu_ticks(pids: &[u32]) -> anyhow::Result<u64> {
-    let mut sum = 0;
-    for pid in pids {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-        sum += after_name
-            .split_whitespace()
-            .skip(11)
-            .take(2)
-            .filter_map(|ticks| ticks.parse::<u64>().ok())
-            .sum::<u64>();
+fn print(rows: &[Row], size: Size, requests: usize, connections: usize) {
+    let base = rows.iter().find(|row| row.name.contains("auth_request")).and_then(|row| row.middle().ok());
+    let base = base.map_or(1.0, |round| round.cpu.as_secs_f64());
+    let what = if size == Size::Patient { "Patient of 2 KB" } else { "Bundle of 50 KB" };
+    say(&format!(
+        "{what}, {connections} connections, {requests} requests a round, the middle of {} rounds\n",
+        ROUNDS - 1
+    ));
+    say("| | CPU per request | against nginx + `auth_request` | p50 | p99 | requests/s | bytes of body |");
+    say("|---|---|---|---|---|---|---|");
+    for row in rows {
+        let Ok(round) = row.middle() else { continue };
+        say(&format!(
+            "| {} | {} µs | {:.2}× | {:.2} ms | {:.2} ms | {:.0} | {} |",
+            row.name,
+            round.cpu.as_micros(),
+            round.cpu.as_secs_f64() / base,
+            round.p50.as_secs_f64() * 1e3,
+            round.p99.as_secs_f64() * 1e3,
+            round.per_second,
+            round.bytes,
+        ));
     }
-    Ok(sum)
+    say("");
 }
 
 #[expect(clippy::print_stdout, reason = "a benchmark prints its table")]
-fn print(table: &[Measured], requests: usize, connections: usize) {
-    let base = table.iter().find(|row| row.name == "bare hyper proxy").map_or(1.0, |row| row.cpu_us);
-    println!(
-        "{requests} requests, {connections} connections, a Patient of 2 KB, TLS 1.3 with client certificates on both sides\n"
-    );
-    println!(
-        "| | CPU per request | against bare hyper | p50 | p99 | requests/s |\n|---|---|---|---|---|---|"
-    );
-    for row in table {
-        println!(
-            "| {} | {:.0} µs | {:.1}× | {} µs | {} µs | {:.0} |",
-            row.name,
-            row.cpu_us,
-            row.cpu_us / base,
-            row.p50_us,
-            row.p99_us,
-            row.per_second
-        );
-    }
+fn say(line: &str) {
+    println!("{line}");
 }

@@ -1,9 +1,8 @@
 //! A bare reverse proxy: the gateway's own TLS and listener, and nothing else. It forwards and looks at nothing.
 
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
 use anyhow::Context as _;
-use arc_swap::ArcSwap;
 use axum::{
     Router,
     body::Body,
@@ -31,7 +30,7 @@ pub(crate) async fn run(folder: &Path, listen: u16, upstream: u16) -> anyhow::Re
     let listener = TcpListener::bind(("127.0.0.1", listen)).await?;
     listener::serve(
         listener,
-        Arc::new(ArcSwap::new(config)),
+        tokio::sync::watch::channel(config).1,
         app,
         Limits::default(),
         |_| {},

@@ -52,6 +52,11 @@ impl Account {
         u64::try_from(self.begun.elapsed().as_micros()).unwrap()
     }
 
+    /// How many records came.
+    pub fn records(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
     /// How many requests had no answer.
     pub fn failed(&self) -> u64 {
         self.failed.load(Ordering::Relaxed)
@@ -81,8 +86,9 @@ pub struct Load {
     workers: Vec<JoinHandle<()>>,
 }
 
+/// One that asks.
 #[derive(Clone)]
-struct Worker {
+pub struct Worker {
     number: usize,
     partners: Arc<Partners>,
     account: Arc<Account>,
@@ -102,15 +108,7 @@ impl Load {
         steady: &[&'static str],
     ) -> Self {
         let stop = CancellationToken::new();
-        let worker = |number| Worker {
-            number,
-            partners: partners.clone(),
-            account: account.clone(),
-            ports: ports.clone(),
-            stop: stop.clone(),
-            clients: (partners.client("council"), partners.client("fire")),
-            turn: Arc::new(AtomicU64::new(u64::try_from(number).unwrap())),
-        };
+        let worker = |number| Worker::new(number, partners, account, ports, &stop);
         let changing =
             PEOPLE.iter().enumerate().map(|(number, person)| tokio::spawn(worker(number).change(person)));
         let asking = steady.iter().enumerate().map(|(number, who)| {
@@ -119,6 +117,11 @@ impl Load {
         });
         let workers = changing.chain(asking).collect();
         Self { stop, workers }
+    }
+
+    /// None.
+    pub fn none() -> Self {
+        Self { stop: CancellationToken::new(), workers: Vec::new() }
     }
 
     /// Stops it, whatever is on its way.
@@ -136,6 +139,25 @@ impl Load {
 }
 
 impl Worker {
+    /// One that asks until `stop`.
+    pub fn new(
+        number: usize,
+        partners: &Arc<Partners>,
+        account: &Arc<Account>,
+        ports: &Ports,
+        stop: &CancellationToken,
+    ) -> Self {
+        Self {
+            number,
+            partners: partners.clone(),
+            account: account.clone(),
+            ports: ports.clone(),
+            stop: stop.clone(),
+            clients: (partners.client("council"), partners.client("fire")),
+            turn: Arc::new(AtomicU64::new(u64::try_from(number).unwrap())),
+        }
+    }
+
     /// Sends a request to the next gateway and notes what came.
     async fn send(&self, op: &str, request: &Request, more: Value) -> Option<Answer> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
@@ -212,13 +234,15 @@ impl Worker {
         }
     }
 
-    async fn ask(self, person: &'static str, times: usize) {
+    /// Asks about somebody, one question after the other.
+    pub async fn ask(self, person: &'static str, times: usize) {
         for _ in 0..times {
             self.send("ask", &self.partners.referral(person), json!({ "person": person })).await;
         }
     }
 
-    async fn give(&self, person: &'static str) -> Option<String> {
+    /// Records a consent, whose identifier comes back when it was taken.
+    pub async fn give(&self, person: &'static str) -> Option<String> {
         let mut request = self.partners.consent(person);
         let now = SystemClock.now().to_string();
         request.body.as_mut().unwrap()["given_at"] = now.into();
@@ -230,8 +254,8 @@ impl Worker {
         Some(answer.body["id"].as_str().unwrap().to_owned())
     }
 
-    /// Until somebody says that it was.
-    async fn withdraw(&self, person: &'static str, consent: &str) {
+    /// Withdraws a consent: until somebody says that it was.
+    pub async fn withdraw(&self, person: &'static str, consent: &str) {
         let path = format!("/v1/consents/{consent}/withdraw");
         for _ in 0..200 {
             let request = self.partners.bare("council", "POST", &path, "safe-and-well-referral");

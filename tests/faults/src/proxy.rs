@@ -1,8 +1,8 @@
 //! What stands between a gateway and its database, and can fail: a TCP proxy on loopback.
 
 use std::sync::{
-    Arc,
-    atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering},
+    Arc, Mutex,
+    atomic::{AtomicU8, AtomicU64, Ordering},
 };
 
 use tokio::{
@@ -38,7 +38,7 @@ const MODES: [Mode; 6] =
 pub struct Proxy {
     /// Where it listens.
     pub port: u16,
-    target: Arc<AtomicU16>,
+    target: Arc<Mutex<(String, u16)>>,
     mode: Arc<AtomicU8>,
     cuts: Arc<AtomicU64>,
     epoch: watch::Sender<u64>,
@@ -47,10 +47,15 @@ pub struct Proxy {
 impl Proxy {
     /// Starts one in front of a port.
     pub async fn before(target: u16) -> Self {
+        Self::before_host("127.0.0.1", target).await
+    }
+
+    /// Starts one in front of a port of another host.
+    pub async fn before_host(host: &str, target: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let proxy = Self {
             port: listener.local_addr().unwrap().port(),
-            target: Arc::new(AtomicU16::new(target)),
+            target: Arc::new(Mutex::new((host.to_owned(), target))),
             mode: Arc::new(AtomicU8::new(0)),
             cuts: Arc::default(),
             epoch: watch::Sender::new(0),
@@ -80,7 +85,7 @@ impl Proxy {
 
     /// Sends new connections elsewhere, and ends those that are there.
     pub fn point_at(&self, target: u16) {
-        self.target.store(target, Ordering::SeqCst);
+        self.target.lock().unwrap().1 = target;
         self.cut();
     }
 
@@ -101,9 +106,8 @@ impl Proxy {
     async fn connection(&self, client: TcpStream) {
         let mut epoch = self.epoch.subscribe();
         epoch.mark_unchanged();
-        let Ok(server) = TcpStream::connect(("127.0.0.1", self.target.load(Ordering::SeqCst))).await else {
-            return;
-        };
+        let target = self.target.lock().unwrap().clone();
+        let Ok(server) = TcpStream::connect((target.0.as_str(), target.1)).await else { return };
         let _ = (client.set_nodelay(true), server.set_nodelay(true));
         let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
         tokio::select! {

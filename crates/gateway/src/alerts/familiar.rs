@@ -12,7 +12,7 @@ use sharing::{
     alerting::{Kind, Tell},
     minimise::Familiar,
 };
-use store::{Change, MarkRow, StoreError};
+use store::{Change, MarkRow, MarksWanted};
 use subtle::ConstantTimeEq as _;
 
 use super::{human, once};
@@ -62,21 +62,16 @@ fn plain_name(name: &str) -> String {
     name.chars().filter(|letter| letter.is_alphabetic()).flat_map(char::to_lowercase).collect()
 }
 
-/// Reads what is registered. The same whatever is known of the person.
-///
-/// # Errors
-/// [`StoreError`] when the database fails.
-pub async fn known(
+/// What has to be looked up: the same whatever is known of the person. `None` where no rule compares anything.
+pub fn wanted(
     app: &App,
     caller: &Caller,
     holder: Option<&OrganisationId>,
     identifiers: &[SubjectIdentifier],
-    at: Timestamp,
-) -> Result<Known, StoreError> {
-    let practitioner = caller.named.id().to_owned();
+) -> Option<MarksWanted> {
     let set = app.policies().set;
     if KINDS.iter().all(|kind| set.alerts().of(*kind).is_none()) {
-        return Ok(Known { marks: Vec::new(), practitioner });
+        return None;
     }
     let own = caller.organisation.as_str();
     let mut hashes = Vec::new();
@@ -86,16 +81,21 @@ pub async fn known(
         let holder = holder.filter(|holder| holder.as_str() != own);
         hashes.extend(holder.map(|holder| watched_hash(app, holder.as_str(), identifier)));
     }
-    let marks = app.store.marks((&caller.organisation, &practitioner), &hashes, at).await?;
-    // The practitioner's own identifiers come with their surnames: they count where they are this person's.
-    let is_asked = |mark: &MarkRow| match mark.kind.as_str() {
-        "identifier" | "watched" => hashes.contains(&mark.hash),
-        _ => true,
-    };
-    Ok(Known { marks: marks.into_iter().filter(is_asked).collect(), practitioner })
+    Some(MarksWanted { organisation: own.to_owned(), practitioner: caller.named.id().to_owned(), hashes })
 }
 
 impl Known {
+    /// What was found of it.
+    pub fn of(caller: &Caller, wanted: Option<&MarksWanted>, marks: Vec<MarkRow>) -> Self {
+        // The practitioner's own identifiers come with their surnames: they count where they are this person's.
+        let is_asked = |mark: &MarkRow| match mark.kind.as_str() {
+            "identifier" | "watched" => wanted.is_some_and(|wanted| wanted.hashes.contains(&mark.hash)),
+            _ => true,
+        };
+        let marks = marks.into_iter().filter(is_asked).collect();
+        Self { marks, practitioner: caller.named.id().to_owned() }
+    }
+
     /// Whether this surname or home is the practitioner's.
     pub fn is_own(&self, app: &App, organisation: &OrganisationId, which: Familiar, value: &str) -> bool {
         let mut own = self.marks.iter().filter(|mark| mark.kind == kind_of(which)).peekable();

@@ -1,5 +1,7 @@
 //! Access tokens: RFC 9068, bound to the client certificate (RFC 8705), with RFC 9396 authorization details.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use sharing::{AgreementId, PurposeClass, json::Json};
 use subtle::ConstantTimeEq as _;
@@ -7,7 +9,8 @@ use subtle::ConstantTimeEq as _;
 use super::{
     CallerFault,
     jws::{Claims, JwsFault, Unverified},
-    registry::System,
+    registry::{Issuer, System},
+    verified::{self, Verified},
 };
 use crate::tls::CertificateFingerprint;
 
@@ -82,34 +85,47 @@ pub(super) async fn check(
     certificate: CertificateFingerprint,
     audience: &str,
     now: Timestamp,
-) -> Result<Vec<Grant>, CallerFault> {
+) -> Result<Arc<[Grant]>, CallerFault> {
+    let digest = verified::digest(token);
+    let known = |keys| system.verified.grants(&digest, certificate, keys, now);
+    if let Some(grants) = system.key_sets().find_map(known) {
+        return Ok(grants);
+    }
     let unverified = Unverified::open(token, "at+jwt").map_err(|fault| match fault {
         JwsFault::Algorithm => CallerFault::TokenAlgorithm,
         JwsFault::Malformed | JwsFault::Signature => CallerFault::TokenMalformed,
     })?;
-    if !system.issuer.algorithms.contains(&unverified.algorithm) {
+    let issuer = unverified.claimed_issuer().and_then(|name| system.issuer_named(name));
+    let issuer = issuer.ok_or(CallerFault::TokenIssuer)?;
+    if !issuer.algorithms.contains(&unverified.algorithm) {
         return Err(CallerFault::TokenAlgorithm);
     }
-    let key = system.issuer.keys.key(&unverified.key_id, unverified.algorithm, now).await;
-    let claims =
-        unverified.verify(&key.ok_or(CallerFault::TokenKey)?).map_err(|_| CallerFault::TokenSignature)?;
-    check_claims(&claims, system, certificate, audience, now)
+    let key = issuer.keys.key(&unverified.key_id, unverified.algorithm, now).await;
+    let key = key.ok_or(CallerFault::TokenKey)?;
+    let key_id = unverified.key_id.clone();
+    let claims = unverified.verify(&key.decoding).map_err(|_| CallerFault::TokenSignature)?;
+    let (grants, life) = check_claims(&claims, (system, issuer), certificate, audience, now)?;
+    let grants: Arc<[Grant]> = grants.into();
+    let Lifetime { not_before_s, expires_s } = life;
+    let verified = Verified { grants: grants.clone(), certificate, key, key_id, not_before_s, expires_s };
+    system.verified.keep(digest, verified);
+    Ok(grants)
 }
 
 fn check_claims(
     claims: &Claims,
-    system: &System,
+    (system, issuer): (&System, &Issuer),
     certificate: CertificateFingerprint,
     audience: &str,
     now: Timestamp,
-) -> Result<Vec<Grant>, CallerFault> {
-    if claims.text("iss") != Some(&system.issuer.name) {
+) -> Result<(Vec<Grant>, Lifetime), CallerFault> {
+    if claims.text("iss") != Some(&issuer.name) {
         return Err(CallerFault::TokenIssuer);
     }
     if claims.text("aud") != Some(audience) {
         return Err(CallerFault::TokenAudience);
     }
-    lifetime(claims, system.issuer.token_lifetime_max_s, now).map_err(|fault| match fault {
+    let life = lifetime(claims, issuer.token_lifetime_max_s, now).map_err(|fault| match fault {
         LifetimeFault::Missing => CallerFault::TokenMalformed,
         LifetimeFault::Over => CallerFault::TokenExpired,
         LifetimeFault::NotYet => CallerFault::TokenNotYetValid,
@@ -127,7 +143,14 @@ fn check_claims(
     if claims.text("sub").is_none_or(str::is_empty) || claims.text("jti").is_none_or(str::is_empty) {
         return Err(CallerFault::TokenMalformed);
     }
-    grants(claims).ok_or(CallerFault::TokenDetails)
+    grants(claims).map(|grants| (grants, life)).ok_or(CallerFault::TokenDetails)
+}
+
+/// From when until when a token is good, but for the leeway, in seconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Lifetime {
+    pub(super) not_before_s: i64,
+    pub(super) expires_s: i64,
 }
 
 /// What is wrong with a token's times.
@@ -140,7 +163,7 @@ pub(super) enum LifetimeFault {
 }
 
 /// `exp` and `iat` are required, `nbf` is honoured, and the whole life is bounded.
-pub(super) fn lifetime(claims: &Claims, longest_s: i64, now: Timestamp) -> Result<i64, LifetimeFault> {
+pub(super) fn lifetime(claims: &Claims, longest_s: i64, now: Timestamp) -> Result<Lifetime, LifetimeFault> {
     let now = now.as_second();
     let (Some(expires), Some(issued)) = (claims.seconds("exp"), claims.seconds("iat")) else {
         return Err(LifetimeFault::Missing);
@@ -152,15 +175,24 @@ pub(super) fn lifetime(claims: &Claims, longest_s: i64, now: Timestamp) -> Resul
     if now >= expires.saturating_add(LEEWAY_S) {
         return Err(LifetimeFault::Over);
     }
-    if issued.max(not_before) > now.saturating_add(LEEWAY_S) {
+    let not_before_s = issued.max(not_before);
+    if not_before_s > now.saturating_add(LEEWAY_S) {
         return Err(LifetimeFault::NotYet);
     }
-    if expires.saturating_sub(issued) > longest_s { Err(LifetimeFault::TooLong) } else { Ok(expires) }
+    if expires.saturating_sub(issued) > longest_s {
+        return Err(LifetimeFault::TooLong);
+    }
+    Ok(Lifetime { not_before_s, expires_s: expires })
 }
 
 /// Every detail must be understood: one that is not makes the token useless.
 fn grants(claims: &Claims) -> Option<Vec<Grant>> {
-    let Some(Json::Array(details)) = claims.member("authorization_details") else { return None };
+    claims.member("authorization_details").and_then(read_details)
+}
+
+/// What authorization details allow, if every one of them is understood.
+pub fn read_details(details: &Json) -> Option<Vec<Grant>> {
+    let Json::Array(details) = details else { return None };
     let grants: Option<Vec<_>> = details.iter().map(grant).collect();
     grants.filter(|grants| !grants.is_empty())
 }

@@ -42,6 +42,16 @@ impl<'a> Unverified<'a> {
     /// # Errors
     /// [`JwsFault`] when it is not one.
     pub fn open(token: &'a str, token_type: &str) -> Result<Self, JwsFault> {
+        Self::open_any(token, |kind| {
+            kind.map(|kind| kind.strip_prefix("application/").unwrap_or(kind)) == Some(token_type)
+        })
+    }
+
+    /// Reads a token whose type (`typ`) is one of those that fit.
+    ///
+    /// # Errors
+    /// [`JwsFault`] when it is not one.
+    pub fn open_any(token: &'a str, fits: impl FnOnce(Option<&str>) -> bool) -> Result<Self, JwsFault> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(JwsFault::Malformed);
         }
@@ -52,14 +62,21 @@ impl<'a> Unverified<'a> {
         }
         let header = part(header)?;
         let text = |name| header.member(name).and_then(Json::as_str);
-        let typed =
-            text("typ").map(|kind| kind.strip_prefix("application/").unwrap_or(kind)) == Some(token_type);
-        if !typed || FORBIDDEN_HEADERS.iter().any(|name| header.member(name).is_some()) {
+        let is_text = header.member("typ").is_none_or(|kind| kind.as_str().is_some());
+        if !is_text
+            || !fits(text("typ"))
+            || FORBIDDEN_HEADERS.iter().any(|name| header.member(name).is_some())
+        {
             return Err(JwsFault::Malformed);
         }
         let algorithm = text("alg").and_then(algorithm).ok_or(JwsFault::Algorithm)?;
         let key_id = text("kid").filter(|kid| is_key_id(kid)).ok_or(JwsFault::Malformed)?.to_owned();
         Ok(Self { signing_input, signature, claims: part(claims)?, algorithm, key_id })
+    }
+
+    /// Who says that they issued it. Nothing is believed of a token before its signature: this chooses whose keys to look in.
+    pub fn claimed_issuer(&self) -> Option<&str> {
+        self.claims.member("iss").and_then(Json::as_str)
     }
 
     /// Checks the signature. The key must be one for the algorithm that the token names.

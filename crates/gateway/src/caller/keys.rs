@@ -39,6 +39,9 @@ pub enum KeySource {
         /// The authorities.
         trusted: PathBuf,
     },
+    /// A key set of our own, which settings cannot name.
+    #[serde(skip)]
+    Own(String),
 }
 
 /// A key set that cannot be used. What is wrong is said; nothing of the keys is.
@@ -60,8 +63,9 @@ pub enum KeysError {
     Content(&'static str),
 }
 
-struct Key {
-    decoding: DecodingKey,
+/// A public key, and what it may be used with.
+pub struct Key {
+    pub(super) decoding: DecodingKey,
     algorithms: &'static [Algorithm],
 }
 
@@ -80,7 +84,7 @@ impl KeySet {
     /// [`KeysError`]; a deployment does not start with a key set that it cannot read.
     pub async fn load(source: KeySource) -> Result<Self, KeysError> {
         let client = match &source {
-            KeySource::File(_) => None,
+            KeySource::File(_) | KeySource::Own(_) => None,
             KeySource::Url { address, trusted } => Some(client(address, trusted)?),
         };
         let set = Self { source, keys: ArcSwap::default(), client, refetched_at_s: AtomicI64::new(i64::MIN) };
@@ -98,6 +102,7 @@ impl KeySet {
             (KeySource::File(path), _) => tokio::fs::read(path)
                 .await
                 .map_err(|source| KeysError::File { path: path.display().to_string(), source })?,
+            (KeySource::Own(text), _) => text.clone().into_bytes(),
             (KeySource::Url { .. }, None) => return Err(KeysError::Fetch("there is no client for it")),
         };
         self.keys.store(Arc::new(parse(&text)?));
@@ -105,7 +110,7 @@ impl KeySet {
     }
 
     /// The key of this id for this algorithm. An unknown id makes the source be read again, once a minute.
-    pub async fn key(&self, key_id: &str, algorithm: Algorithm, now: Timestamp) -> Option<DecodingKey> {
+    pub async fn key(&self, key_id: &str, algorithm: Algorithm, now: Timestamp) -> Option<Arc<Key>> {
         if !self.keys.load().contains_key(key_id)
             && self.may_refetch(now)
             && let Err(error) = self.refresh().await
@@ -114,7 +119,17 @@ impl KeySet {
         }
         let keys = self.keys.load();
         let key = keys.get(key_id)?;
-        key.algorithms.contains(&algorithm).then(|| key.decoding.clone())
+        key.algorithms.contains(&algorithm).then(|| key.clone())
+    }
+
+    /// Whether this very key is still in the set under this id.
+    pub(super) fn publishes(&self, key_id: &str, key: &Arc<Key>) -> bool {
+        self.keys.load().get(key_id).is_some_and(|current| Arc::ptr_eq(current, key))
+    }
+
+    /// Whether it comes from an address, which may change it at any time.
+    pub(super) fn is_fetched(&self) -> bool {
+        matches!(self.source, KeySource::Url { .. })
     }
 
     fn may_refetch(&self, now: Timestamp) -> bool {

@@ -8,8 +8,9 @@ use sharing::{OrganisationId, SystemId};
 use super::{
     jws,
     keys::{KeySet, KeySource, KeysError},
+    verified::VerifiedTokens,
 };
-use crate::tls::CertificateFingerprint;
+use crate::{authorization_server::AuthorizationServer, tls::CertificateFingerprint};
 
 /// A calling system, as the operator registers it.
 #[derive(Debug, Clone, Deserialize)]
@@ -30,6 +31,9 @@ pub struct SystemSettings {
     pub issuer: String,
     /// The JWKS file with the keys that sign its `Sharing-Context`.
     pub context_keys: PathBuf,
+    /// The JWKS file with the keys that sign its requests for access tokens of our own issuing, where it may get any.
+    #[serde(default)]
+    pub token_keys: Option<PathBuf>,
     /// What it may do.
     pub may: Vec<Capability>,
 }
@@ -81,7 +85,26 @@ pub struct System {
     /// As registered.
     pub settings: SystemSettings,
     pub(crate) context_keys: KeySet,
-    pub(crate) issuer: Arc<Issuer>,
+    pub(crate) token_keys: Option<KeySet>,
+    issuers: Vec<Arc<Issuer>>,
+    pub(crate) verified: VerifiedTokens,
+}
+
+impl System {
+    /// The issuer of this name, if its tokens are taken from this system.
+    pub(crate) fn issuer_named(&self, name: &str) -> Option<&Issuer> {
+        self.issuers.iter().find(|issuer| issuer.name == name).map(AsRef::as_ref)
+    }
+
+    /// The keys of the issuers whose tokens are taken from this system.
+    pub(crate) fn key_sets(&self) -> impl Iterator<Item = &KeySet> {
+        self.issuers.iter().map(|issuer| &issuer.keys)
+    }
+
+    /// The names of the issuers whose tokens are taken from this system.
+    pub fn issuers(&self) -> impl Iterator<Item = &str> {
+        self.issuers.iter().map(|issuer| issuer.name.as_str())
+    }
 }
 
 /// A registered issuer, ready for use.
@@ -111,18 +134,23 @@ pub enum RegistryError {
 /// Every registered system, by certificate.
 pub struct Registry {
     systems: HashMap<CertificateFingerprint, Arc<System>>,
+    own: Option<AuthorizationServer>,
 }
 
 impl Registry {
-    /// Checks the registrations and reads every key set.
+    /// Checks the registrations and reads every key set. `own` issues tokens here, where anything does.
     ///
     /// # Errors
     /// [`RegistryError`] saying which registration and why.
     pub async fn load(
         systems: Vec<SystemSettings>,
         issuers: Vec<IssuerSettings>,
+        own: Option<AuthorizationServer>,
     ) -> Result<Self, RegistryError> {
         let mut known = HashMap::new();
+        if let Some(own) = &own {
+            known.insert(own.name.clone(), Arc::new(own.issuer().await?));
+        }
         for settings in issuers {
             let issuer = Arc::new(issuer(settings).await?);
             if let Some(earlier) = known.insert(issuer.name.clone(), issuer) {
@@ -136,6 +164,26 @@ impl Registry {
             let unknown =
                 || RegistryError::Invalid(format!("system `{id}`: no [[issuers]] entry has its issuer"));
             let issuer = known.get(&settings.issuer).cloned().ok_or_else(unknown)?;
+            let mut issuers = vec![issuer];
+            let invalid = |what: &str| RegistryError::Invalid(format!("system `{id}`: {what}"));
+            match (&own, &settings.token_keys) {
+                (Some(own), None) if settings.issuer == own.name => {
+                    return Err(invalid(
+                        "it gets its tokens here and has no token_keys to ask for them with",
+                    ));
+                }
+                (Some(own), Some(_)) if settings.issuer != own.name => {
+                    let here = (own.name.clone(), settings.client_id.clone());
+                    if clients.insert(here, id.clone()).is_some() {
+                        return Err(invalid("another system has its client_id"));
+                    }
+                    issuers.extend(known.get(&own.name).cloned());
+                }
+                (None, Some(_)) => {
+                    return Err(invalid("it has token_keys, and there is no [authorization_server]"));
+                }
+                _ => {}
+            }
             if clients.insert((settings.issuer.clone(), settings.client_id.clone()), id.clone()).is_some() {
                 return Err(RegistryError::Invalid(format!(
                     "system `{id}`: another system has its client_id"
@@ -147,7 +195,16 @@ impl Registry {
             let context_keys = KeySet::load(KeySource::File(settings.context_keys.clone())).await;
             let context_keys = context_keys
                 .map_err(|source| RegistryError::Keys { of: format!("system `{id}`"), source })?;
-            let system = Arc::new(System { settings, context_keys, issuer });
+            let token_keys = match settings.token_keys.clone() {
+                None => None,
+                Some(path) => {
+                    let keys = KeySet::load(KeySource::File(path)).await;
+                    let of = format!("system `{id}`: token_keys");
+                    Some(keys.map_err(|source| RegistryError::Keys { of, source })?)
+                }
+            };
+            let verified = VerifiedTokens::default();
+            let system = Arc::new(System { settings, context_keys, token_keys, issuers, verified });
             for certificate in &system.settings.certificates {
                 if by_certificate.insert(*certificate, system.clone()).is_some() {
                     return Err(RegistryError::Invalid(format!(
@@ -156,7 +213,26 @@ impl Registry {
                 }
             }
         }
-        Ok(Self { systems: by_certificate })
+        Ok(Self { systems: by_certificate, own })
+    }
+
+    /// What issues tokens here, where anything does.
+    pub fn own(&self) -> Option<&AuthorizationServer> {
+        self.own.as_ref()
+    }
+
+    /// Reads the keys of every issuer again that publishes them at an address. One that fails keeps those it has.
+    pub async fn refresh(&self) {
+        let mut done = Vec::new();
+        for issuer in self.systems.values().flat_map(|system| &system.issuers) {
+            if !issuer.keys.is_fetched() || done.contains(&issuer.name) {
+                continue;
+            }
+            if let Err(error) = issuer.keys.refresh().await {
+                tracing::warn!(%error, issuer = issuer.name, "a key set could not be refreshed; the keys known so far stay in use");
+            }
+            done.push(issuer.name.clone());
+        }
     }
 
     /// The one system that shows this certificate.

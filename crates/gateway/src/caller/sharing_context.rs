@@ -89,12 +89,13 @@ pub(super) async fn check(
         JwsFault::Malformed | JwsFault::Signature => CallerFault::ContextMalformed,
     })?;
     let key = system.context_keys.key(&unverified.key_id, unverified.algorithm, now).await;
-    let claims =
-        unverified.verify(&key.ok_or(CallerFault::ContextKey)?).map_err(|_| CallerFault::ContextSignature)?;
+    let claims = unverified
+        .verify(&key.ok_or(CallerFault::ContextKey)?.decoding)
+        .map_err(|_| CallerFault::ContextSignature)?;
     if !claims.has_only(&CLAIMS) {
         return Err(CallerFault::ContextMalformed);
     }
-    let expires = lifetime(&claims, LIFETIME_MAX_S, now).map_err(|fault| match fault {
+    let life = lifetime(&claims, LIFETIME_MAX_S, now).map_err(|fault| match fault {
         LifetimeFault::Missing => CallerFault::ContextMalformed,
         LifetimeFault::Over => CallerFault::ContextExpired,
         LifetimeFault::NotYet => CallerFault::ContextNotYetValid,
@@ -115,7 +116,7 @@ pub(super) async fn check(
         case_reference: case_reference.ok_or(CallerFault::ContextCase)?,
         requested_record: requested_record(&claims)?,
         jti: jti.to_owned(),
-        expires: Timestamp::from_second(expires).map_err(|_| CallerFault::ContextMalformed)?,
+        expires: Timestamp::from_second(life.expires_s).map_err(|_| CallerFault::ContextMalformed)?,
         digest: hexadecimal(&Sha256::digest(token.as_bytes())),
     };
     Ok((context, named))

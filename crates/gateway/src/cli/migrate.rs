@@ -49,12 +49,15 @@ pub async fn run(arguments: &MigrateArguments) -> anyhow::Result<()> {
     let migrations = migrating::status(database).await.with_context(|| database.to_string())?;
     for one in &migrations {
         let state = if one.applied { "applied" } else { "missing" };
-        output::line(&format!("{:04}  {state}  {}", one.version, one.name));
+        let beside = match one.runs_beside {
+            beside if beside < one.version => format!(" (beside programs from {beside:04} on)"),
+            _ => String::new(),
+        };
+        output::line(&format!("{:04}  {state}  {}{beside}", one.version, one.name));
     }
     let missing = migrations.iter().filter(|one| !one.applied).count();
-    let known = migrations.iter().filter(|one| one.name != migrating::UNKNOWN).count();
     anyhow::ensure!(
-        known == migrations.len(),
+        migrations.iter().all(|one| one.allows_this_program),
         "a newer program has used this database: start that one, or restore a backup from before it"
     );
     anyhow::ensure!(

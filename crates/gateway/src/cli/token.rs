@@ -56,9 +56,11 @@ pub struct Partner {
     pub certificate: PathBuf,
     /// The key that signs its contexts.
     pub context_key: PathBuf,
+    /// The key that signs its requests for access tokens.
+    pub token_key: PathBuf,
     /// The issuer's name.
     pub issuer: String,
-    /// The issuer's key. A real partner never holds it: the demonstration has no authorization server.
+    /// The issuer's key. A real partner never holds it: the demonstration has no other authorization server than the gateway's own.
     pub issuer_key: PathBuf,
     /// The gateway's audience.
     pub audience: String,

@@ -114,7 +114,7 @@ pub async fn list(State(app): State<Arc<App>>, request: Request) -> Response {
         let rows = app.store.all_managed(of).await.map_err(|error| Refusal::from(internal(&error)))?;
         let mut bodies = Vec::with_capacity(rows.len());
         for row in rows {
-            if row.state != "draft" || of.is_some() {
+            if of.is_some() || was_offered(&row) {
                 bodies.push(body(&app, &row, None).await?);
             }
         }
@@ -180,8 +180,8 @@ pub async fn take(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
             let asked: StepRequest = shape(&value).map_err(Refused::Problem)?;
             let read_at = asked.read_at(if_match.as_ref()).map_err(Refused::Problem)?;
             let hand = hand(&app, &received).await?;
-            let wanted = Wanted { request, read_at, ..wanted(&received, &hand) };
-            let id = named(&row).map_err(|refusal| Refused::Problem(refusal.problem))?;
+            let wanted = Wanted { read_at, request, ..wanted(&received, &hand) };
+            let id = named(&row).map_err(Refused::Problem)?;
             let wanted = asked.complete(&app, (&id, &row), wanted).await?;
             let taken = agreements::take(&app, &id, &wanted).await?;
             answer(&app, StatusCode::OK, &taken).await
@@ -345,6 +345,11 @@ fn sees_all(received: &Received) -> bool {
     received.caller.may(Capability::Audit) || received.caller.may(Capability::Mediate)
 }
 
+/// Whether others than its authors have seen it. One that has ended stays seen, whatever is drafted in its place.
+fn was_offered(row: &ManagedRow) -> bool {
+    row.state != "draft" || agreements::read(row).is_ok_and(|managed| managed.in_force.is_some())
+}
+
 /// The agreement, if the caller's organisation has to do with it. Otherwise there is none.
 async fn found(app: &App, received: &Received, id: &str, route: &'static str) -> Result<ManagedRow, Refusal> {
     let failed = |error: store::StoreError| Refusal::from(internal(&error));
@@ -352,7 +357,7 @@ async fn found(app: &App, received: &Received, id: &str, route: &'static str) ->
         Ok(id) => {
             let row = app.store.managed(&id).await.map_err(failed)?;
             let mine = app.store.is_member(&id, &received.caller.organisation).await.map_err(failed)?;
-            row.filter(|row| mine || (sees_all(received) && row.state != "draft"))
+            row.filter(|row| mine || (sees_all(received) && was_offered(row)))
         }
         Err(_) => None,
     };
@@ -368,8 +373,8 @@ async fn record_read(app: &App, received: &Received, of: &str) -> Result<(), Ref
     commit(app, received, entry, Vec::new()).await.map(drop)
 }
 
-fn named(row: &ManagedRow) -> Result<AgreementId, Refusal> {
-    row.id.parse().map_err(|error| Refusal::from(internal(&error)))
+fn named(row: &ManagedRow) -> Result<AgreementId, Problem> {
+    row.id.parse().map_err(|error| internal(&error))
 }
 
 async fn body(app: &App, row: &ManagedRow, receipt: Option<Receipt>) -> Result<ManagedBody, Refusal> {

@@ -11,10 +11,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use jiff::Timestamp;
-use ledger::entry::Body;
+use ledger::entry::{Actor, Body};
 use serde::{Deserialize, Serialize};
 use sharing::{
-    ConsentId, OrganisationId, Pseudonym, PurposeClass,
+    ConsentId, OrganisationId, PolicySet, Pseudonym, PurposeClass, SubjectIdentifier,
     subject::{ConsentRecord, ConsentStatus, ConsentType, GivenBy},
 };
 use store::{Change, Committed, ConsentRow, ReplayGuard, Resolved, Submission};
@@ -24,6 +24,7 @@ use super::{disclosures::check_context, objections::ObjectionBody, subject::Subj
 use crate::{
     app::App,
     caller::{Action, Capability},
+    clock::Entropy,
     disclose::{commit_problem, internal},
     edge::{Received, receive, request_id},
     kept,
@@ -36,37 +37,37 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub struct ConsentRequest {
     /// Whose consent it is.
-    pub(super) subject: Subject,
+    pub(crate) subject: Subject,
     /// `gdpr-consent`, `confidentiality-consent`, `consent-to-service` or `preference`: four different things.
     #[schema(value_type = String, example = "confidentiality-consent")]
-    pub(super) consent_type: ConsentType,
+    pub(crate) consent_type: ConsentType,
     /// `given`, `refused` or `requested`.
     #[schema(value_type = String, example = "given")]
-    pub(super) status: ConsentStatus,
+    pub(crate) status: ConsentStatus,
     /// Whose records may leave.
     #[schema(example = "trafford-council")]
-    pub(super) controller: String,
+    pub(crate) controller: String,
     /// To whom they may go.
-    pub(super) recipients: Vec<String>,
+    pub(crate) recipients: Vec<String>,
     /// For what.
-    pub(super) purposes: Vec<String>,
+    pub(crate) purposes: Vec<String>,
     /// The categories of data that the person was told of, in words.
-    pub(super) data_categories: Vec<String>,
+    pub(crate) data_categories: Vec<String>,
     /// Who gave it: `{"who": "person"}`, or `{"who": "proxy", "authority": …, "capacity_statement": …}` with the
     /// authority `health-and-welfare-attorney`, `court-deputy` or `parental-responsibility`. A property attorney
     /// and next of kin have none.
     #[schema(value_type = Object)]
-    pub(super) given_by: GivenBy,
+    pub(crate) given_by: GivenBy,
     /// When; leave it out for now.
-    pub(super) given_at: Option<String>,
+    pub(crate) given_at: Option<String>,
     /// How: `in-person`, `by-telephone`, `in-writing`, `online`.
-    pub(super) method: Method,
+    pub(crate) method: Method,
     /// The version of the notice that the person was given.
-    pub(super) notice_version: String,
+    pub(crate) notice_version: String,
     /// When it ends, if it does.
-    pub(super) expires_at: Option<String>,
+    pub(crate) expires_at: Option<String>,
     /// Where the evidence is kept.
-    pub(super) evidence_reference: Option<String>,
+    pub(crate) evidence_reference: Option<String>,
 }
 
 /// How a consent was given.
@@ -188,8 +189,17 @@ pub(super) async fn record_asked(
         Err(problem) => return Err(received.refuse(app, problem, route).await),
     };
     let row = ConsentRow { subject: subject.pseudonym.clone(), ..row };
+    let entry = recorded(&row, received.caller.actor());
+    let changes = vec![Change::KnowSubject(subject), Change::RecordConsent(Box::new(row.clone()))];
+    let committed = commit(app, received, entry, changes).await?;
+    let receipt = Receipt::of(row.record.id.as_str(), &committed);
+    Ok((row, receipt))
+}
+
+/// The entry that records a consent.
+pub(crate) fn recorded(row: &ConsentRow, by: Actor) -> Body {
     let record = &row.record;
-    let entry = Body::ConsentRecorded {
+    Body::ConsentRecorded {
         consent_id: record.id.to_string(),
         subject: row.subject.to_string(),
         consent_type: word(&record.consent_type),
@@ -199,12 +209,8 @@ pub(super) async fn record_asked(
         purposes: record.purposes.iter().map(ToString::to_string).collect(),
         expires_us: record.expires_at.map(Timestamp::as_microsecond),
         record_sha256: kept::digest(record.id.as_str(), &row.details),
-        by: received.caller.actor(),
-    };
-    let changes = vec![Change::KnowSubject(subject), Change::RecordConsent(Box::new(row.clone()))];
-    let committed = commit(app, received, entry, changes).await?;
-    let receipt = Receipt::of(record.id.as_str(), &committed);
-    Ok((row, receipt))
+        by,
+    }
 }
 
 /// Read a consent. Reading is recorded.
@@ -413,10 +419,104 @@ fn parse(
     app: &App,
     received: &Received,
     asked: &ConsentRequest,
-) -> Result<(ConsentRow, sharing::SubjectIdentifier), Problem> {
+) -> Result<(ConsentRow, SubjectIdentifier), Problem> {
     let identifier = asked.subject.parse()?;
     check_context(&received.context, &identifier)?;
-    let invalid = |what: &str| Problem::InvalidRequest(what.to_owned());
+    let set = app.policies().set;
+    let recorder = Recorder {
+        organisation: &received.caller.organisation,
+        human: received.caller.named.id(),
+        set: &set,
+        at: app.clock.now(),
+        entropy: app.entropy.as_ref(),
+    };
+    Ok((recorder.check(asked)?, identifier))
+}
+
+/// Who records a consent, and under what.
+pub(crate) struct Recorder<'a> {
+    /// Their organisation.
+    pub(crate) organisation: &'a OrganisationId,
+    /// Their organisation's identifier for them.
+    pub(crate) human: &'a str,
+    /// The policies, which say what organisations there are.
+    pub(crate) set: &'a PolicySet,
+    /// When.
+    pub(crate) at: Timestamp,
+    /// For the consent's name and salt.
+    pub(crate) entropy: &'a dyn Entropy,
+}
+
+impl Recorder<'_> {
+    /// The row of a consent. Whose it is, is filled in by whoever resolves the identifier.
+    ///
+    /// # Errors
+    /// The [`Problem`], whose words never repeat values.
+    pub(crate) fn check(&self, asked: &ConsentRequest) -> Result<ConsentRow, Problem> {
+        check_said(asked)?;
+        let (controller, recipients, purposes) = self.check_flow(asked)?;
+        let (given_at, expires_at) = check_times(asked, self.at)?;
+        let details = serde_json::json!({
+            "data_categories": asked.data_categories,
+            "given_by": asked.given_by,
+            "method": asked.method,
+            "notice_version": asked.notice_version,
+            "evidence_reference": asked.evidence_reference,
+            "recorded_by_practitioner": self.human,
+            "salt": kept::salt(self.entropy),
+        });
+        let record = ConsentRecord {
+            id: ConsentId::from_random(self.entropy.bits()),
+            consent_type: asked.consent_type,
+            status: asked.status,
+            controller,
+            recipients,
+            purposes,
+            given_by: asked.given_by.clone(),
+            given_at,
+            expires_at,
+            ended_at: None,
+        };
+        Ok(ConsentRow {
+            record,
+            subject: Pseudonym::from_random(0),
+            recorded_by: self.organisation.clone(),
+            recorded_at: self.at,
+            withdrawn_at: None,
+            details: details.to_string(),
+            status_reason: None,
+        })
+    }
+
+    fn check_flow(
+        &self,
+        asked: &ConsentRequest,
+    ) -> Result<(OrganisationId, Vec<OrganisationId>, Vec<PurposeClass>), Problem> {
+        let organisation =
+            |text: &str| text.parse::<OrganisationId>().ok().filter(|id| self.set.organisation(id).is_some());
+        let controller = organisation(&asked.controller)
+            .ok_or_else(|| invalid("controller: not a registered organisation"))?;
+        let recipients: Option<Vec<_>> = asked.recipients.iter().map(|text| organisation(text)).collect();
+        let recipients = recipients.filter(|list| (1..=20).contains(&list.len()));
+        let recipients =
+            recipients.ok_or_else(|| invalid("recipients: name 1 to 20 registered organisations"))?;
+        let purposes: Option<Vec<PurposeClass>> =
+            asked.purposes.iter().map(|code| code.parse().ok()).collect();
+        let purposes = purposes.filter(|list| (1..=16).contains(&list.len()));
+        let purposes = purposes.ok_or_else(|| invalid("purposes: name 1 to 16 purpose codes"))?;
+        if controller != *self.organisation && !recipients.contains(self.organisation) {
+            return Err(invalid("controller and recipients: your organisation must be one of them"));
+        }
+        Ok((controller, recipients, purposes))
+    }
+}
+
+fn invalid(what: &str) -> Problem {
+    Problem::InvalidRequest(what.to_owned())
+}
+
+/// What was said of the consent, by whom and on which notice.
+fn check_said(asked: &ConsentRequest) -> Result<(), Problem> {
     if !matches!(asked.status, ConsentStatus::Given | ConsentStatus::Refused | ConsentStatus::Requested) {
         return Err(invalid(
             "status: a consent is recorded as given, refused or requested; other states come later",
@@ -435,60 +535,17 @@ fn parse(
             "notice_version, data_categories: say which notice the person was given and about which data",
         ));
     }
-    let set = app.policies().set;
-    let organisation =
-        |text: &str| text.parse::<OrganisationId>().ok().filter(|id| set.organisation(id).is_some());
-    let controller = organisation(&asked.controller)
-        .ok_or_else(|| invalid("controller: not a registered organisation"))?;
-    let recipients: Option<Vec<_>> = asked.recipients.iter().map(|text| organisation(text)).collect();
-    let recipients = recipients.filter(|list| (1..=20).contains(&list.len()));
-    let recipients =
-        recipients.ok_or_else(|| invalid("recipients: name 1 to 20 registered organisations"))?;
-    let purposes: Option<Vec<PurposeClass>> = asked.purposes.iter().map(|code| code.parse().ok()).collect();
-    let purposes = purposes.filter(|list| (1..=16).contains(&list.len()));
-    let purposes = purposes.ok_or_else(|| invalid("purposes: name 1 to 16 purpose codes"))?;
-    let mine = &received.caller.organisation;
-    if controller != *mine && !recipients.contains(mine) {
-        return Err(invalid("controller and recipients: your organisation must be one of them"));
-    }
-    let now = app.clock.now();
+    Ok(())
+}
+
+fn check_times(asked: &ConsentRequest, now: Timestamp) -> Result<(Timestamp, Option<Timestamp>), Problem> {
     let given_at = asked.given_at.as_deref().map_or(Some(now), instant).filter(|given| *given <= now);
     let given_at = given_at.ok_or_else(|| invalid("given_at: an rfc 3339 time that is not in the future"))?;
     let expires_at = asked.expires_at.as_deref().map(|text| {
         let expires = instant(text).filter(|expires| *expires > given_at);
         expires.ok_or_else(|| invalid("expires_at: an rfc 3339 time after given_at"))
     });
-    let details = serde_json::json!({
-        "data_categories": asked.data_categories,
-        "given_by": asked.given_by,
-        "method": asked.method,
-        "notice_version": asked.notice_version,
-        "evidence_reference": asked.evidence_reference,
-        "recorded_by_practitioner": received.caller.named.id(),
-        "salt": kept::salt(app.entropy.as_ref()),
-    });
-    let record = ConsentRecord {
-        id: ConsentId::from_random(app.entropy.bits()),
-        consent_type: asked.consent_type,
-        status: asked.status,
-        controller,
-        recipients,
-        purposes,
-        given_by: asked.given_by.clone(),
-        given_at,
-        expires_at: expires_at.transpose()?,
-        ended_at: None,
-    };
-    let row = ConsentRow {
-        record,
-        subject: Pseudonym::from_random(0), // replaced by the caller, who resolves the identifier
-        recorded_by: mine.clone(),
-        recorded_at: now,
-        withdrawn_at: None,
-        details: details.to_string(),
-        status_reason: None,
-    };
-    Ok((row, identifier))
+    Ok((given_at, expires_at.transpose()?))
 }
 
 /// Truncated to the database's microseconds.

@@ -12,7 +12,7 @@ use axum::{
     http::{HeaderName, HeaderValue, header},
     response::{IntoResponse, Response},
 };
-use sharing::{Question, SubjectIdentifier, SubjectScheme, decide::Asked, json::Json};
+use sharing::{Question, SubjectIdentifier, SubjectScheme, decide::Asked};
 
 use super::disclosures::{check_context, terms_json};
 use crate::{
@@ -40,7 +40,7 @@ pub async fn read(
     let request_id = request_id(request.headers());
     let parsed = if parameters.is_empty() { nhs_number(&id) } else { Err(unknown_parameter()) };
     match ask(&app, request, &provider, parsed, "/fhir/{provider}/Patient/{id}").await {
-        Ok(answer) => resource(&answer, &patient(&answer)),
+        Ok(answer) => resource(&answer, patient(&answer).to_owned()),
         Err(refusal) => refusal.into_response(Face::Fhir, request_id.as_deref()),
     }
 }
@@ -61,17 +61,12 @@ pub async fn search(
     let request_id = request_id(request.headers());
     match ask(&app, request, &provider, identifier(&parameters), "/fhir/{provider}/Patient").await {
         Ok(answer) => {
-            let entry = Json::object([
-                ("resource", patient(&answer)),
-                ("search", Json::object([("mode", Json::string("match"))])),
-            ]);
-            let bundle = Json::object([
-                ("resourceType", Json::string("Bundle")),
-                ("type", Json::string("searchset")),
-                ("total", Json::Number("1".to_owned())),
-                ("entry", Json::Array(vec![entry])),
-            ]);
-            resource(&answer, &bundle)
+            let bundle = [
+                r#"{"resourceType":"Bundle","type":"searchset","total":1,"entry":[{"resource":"#,
+                patient(&answer),
+                r#","search":{"mode":"match"}}]}"#,
+            ];
+            resource(&answer, bundle.concat())
         }
         Err(refusal) => refusal.into_response(Face::Fhir, request_id.as_deref()),
     }
@@ -149,13 +144,14 @@ fn question(
     })
 }
 
-fn patient(answer: &Answer) -> Json {
-    answer.record.as_ref().and_then(|record| record.fhir_patient()).cloned().unwrap_or(Json::Null)
+/// The Patient as compact JSON.
+fn patient(answer: &Answer) -> &str {
+    answer.record.as_ref().and_then(|record| record.as_fhir_patient()).unwrap_or("null")
 }
 
 /// The resource, with its terms in a header, where FHIR clients that know nothing of them leave them.
-fn resource(answer: &Answer, body: &Json) -> Response {
-    let mut response = ([(header::CONTENT_TYPE, "application/fhir+json")], body.to_text()).into_response();
+fn resource(answer: &Answer, body: String) -> Response {
+    let mut response = ([(header::CONTENT_TYPE, "application/fhir+json")], body).into_response();
     if let Ok(terms) = HeaderValue::from_str(&ascii(&terms_json(answer).to_string())) {
         response.headers_mut().insert(HeaderName::from_static("sharing-terms"), terms);
     }

@@ -244,10 +244,12 @@ impl Order {
             | Body::SigningKeyAnnounced { .. }
             | Body::BlockMoved { .. }
             | Body::SigningKeyRetired { .. }
+            | Body::LoadMoved { .. }
             | Body::LookupKeyReplaced { .. }
             | Body::WrappingKeyReplaced { .. }
             | Body::DecisionRead { .. }
             | Body::RequestRefused { .. }
+            | Body::AccessTokenIssued { .. }
             | Body::HandshakeRefused { .. }
             | Body::AuditRead { .. } => Ok(()),
         }

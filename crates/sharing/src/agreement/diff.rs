@@ -144,7 +144,7 @@ impl Walk<'_> {
             // An empty list beside a named one is a list: each entry is a difference of its own.
             (None, Some(to @ Value::Array(_))) => self.members(place, &Value::Array(Vec::new()), to, found),
             (Some(from @ Value::Array(_)), None) => {
-                self.members(place, from, &Value::Array(Vec::new()), found)
+                self.members(place, from, &Value::Array(Vec::new()), found);
             }
             (from, to) => found.push(self.difference(place, from, to)),
         }
@@ -182,16 +182,17 @@ impl Walk<'_> {
             "flows.releases_per_day_max" => match (number(from), number(to)) {
                 (None, Some(_)) => Direction::Narrows,
                 (Some(_), None) => Direction::Widens,
-                (from, to) => rising(from, to),
+                (from, to) => rising(&from, &to),
             },
-            "flows.obligations.retain_days" | "grace_days" => rising(number(from), number(to)),
+            "flows.obligations.retain_days" => rising(&number(from), &number(to)),
+            "grace_days" => rising(&grace(from), &grace(to)),
             "flows.obligations.onward_sharing" if to == Some(&Value::Bool(true)) => Direction::Widens,
             "flows.obligations.onward_sharing" => Direction::Narrows,
             // A whole cohort, or the age in it: people are left out by it.
             "flows.cohort" | "flows.cohort.age_from_years" => match (age(from), age(to)) {
                 (None, Some(_)) => Direction::Narrows,
                 (Some(_), None) => Direction::Widens,
-                (from, to) => rising(from, to).back(),
+                (from, to) => rising(&from, &to).back(),
             },
             "ends_on" | "review_on" => rising_text(from, to),
             "effective_on" => rising_text(from, to).back(),
@@ -257,12 +258,17 @@ fn number(value: Option<&Value>) -> Option<i64> {
     value.and_then(Value::as_i64)
 }
 
+/// Where none is written, the usual one counts.
+fn grace(value: Option<&Value>) -> i64 {
+    number(value).unwrap_or_else(|| super::lifecycle::GRACE_DAYS.into())
+}
+
 fn age(value: Option<&Value>) -> Option<i64> {
     let value = value?;
     value.as_i64().or_else(|| value.get("age_from_years").and_then(Value::as_i64))
 }
 
-fn rising<T: PartialOrd>(from: T, to: T) -> Direction {
+fn rising<T: PartialOrd>(from: &T, to: &T) -> Direction {
     if to > from { Direction::Widens } else { Direction::Narrows }
 }
 
@@ -270,7 +276,7 @@ fn rising<T: PartialOrd>(from: T, to: T) -> Direction {
 fn rising_text(from: Option<&Value>, to: Option<&Value>) -> Direction {
     let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
     match (text(from), text(to)) {
-        (Some(from), Some(to)) => rising(from, to),
+        (Some(from), Some(to)) => rising(&from, &to),
         _ => Direction::Alters,
     }
 }

@@ -36,21 +36,27 @@ pub(super) fn value(json: &Json, out: &mut String) {
     }
 }
 
-fn string(text: &str, out: &mut String) {
+/// A string in quotes, escaped where it must be.
+pub(crate) fn string(text: &str, out: &mut String) {
     out.push('"');
-    for character in text.chars() {
-        match character {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            control if control < ' ' => {
+    let mut rest = text;
+    while let Some(run) = rest.find(|character: char| matches!(character, '"' | '\\') || character < ' ') {
+        let (plain, after) = rest.split_at(run);
+        out.push_str(plain);
+        let mut characters = after.chars();
+        match characters.next() {
+            Some('\n') => out.push_str("\\n"),
+            Some('\r') => out.push_str("\\r"),
+            Some('\t') => out.push_str("\\t"),
+            Some(control) if control < ' ' => {
                 // Writing to a `String` cannot fail.
                 let _ = write!(out, "\\u{:04x}", u32::from(control));
             }
-            other => out.push(other),
+            Some(other) => out.extend(['\\', other]),
+            None => {}
         }
+        rest = characters.as_str();
     }
+    out.push_str(rest);
     out.push('"');
 }

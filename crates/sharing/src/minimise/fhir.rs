@@ -1,68 +1,43 @@
 //! FHIR R4: finding the Patient in an answer, and building a smaller Patient from the same places.
 
-use jiff::civil::Date;
+use std::ops::Range;
 
-use super::{ExamineFault, Released, form, identifiers, is_about};
+use super::{Cut, ExamineFault, Released, form, identifiers, is_about};
 use crate::{
-    catalogue::{Form, Provider},
-    decide::PermittedItem,
+    catalogue::Form,
     identifier::{SubjectIdentifier, SubjectScheme},
-    json::Json,
-    selector::Step,
+    json::write_string,
+    reach::{Automaton, KeyId, Kind, Place, Step},
 };
 
 /// The extension that carries an item whose form has no element in Patient, such as an age band.
 pub const DISCLOSED_ITEM_URL: &str = "https://concordat.example/fhir/StructureDefinition/disclosed-item";
 
 /// The one Patient about `subject`: the document itself, or the one entry of a searchset that is.
-pub(super) fn patient_in(
-    document: Json,
-    provider: &Provider,
+pub(super) fn patient_in<'a>(
+    document: Place<'a>,
+    places: &Automaton,
     subject: &SubjectIdentifier,
-) -> Result<Json, ExamineFault> {
-    match document.member("resourceType").and_then(Json::as_str) {
-        Some("Patient") => Ok(document),
-        Some("Bundle") => {
-            let entries = match document.member("entry") {
-                Some(Json::Array(entries)) => entries.as_slice(),
-                None => &[],
-                Some(_) => return Err(ExamineFault::Unexpected),
-            };
-            let patients = entries.iter().filter_map(|entry| entry.member("resource"));
-            let patients = patients
-                .filter(|resource| resource.member("resourceType").and_then(Json::as_str) == Some("Patient"));
-            let mut about = patients.filter(|patient| {
-                identifiers(provider, patient).is_ok_and(|found| is_about(&found, subject))
-            });
-            let found = about.next().cloned().ok_or(ExamineFault::NoRecord)?;
-            if about.next().is_some() { Err(ExamineFault::SubjectMismatch) } else { Ok(found) }
-        }
-        _ => Err(ExamineFault::Unexpected),
+) -> Result<Place<'a>, ExamineFault> {
+    let is_a = |place: Place<'_>, resource: &str| {
+        place.member(places.resource_type).is_some_and(|kind| kind.is_text(resource))
+    };
+    if is_a(document, "Patient") {
+        return Ok(document);
     }
-}
-
-/// A released item on its way through the record: the steps still to go, and the places at their end.
-#[derive(Clone, Copy)]
-struct Trail<'a> {
-    released: &'a Released<'a>,
-    taken: usize,
-}
-
-impl<'a> Trail<'a> {
-    fn steps(&self) -> &'a [Step] {
-        self.released.item.select.steps()
+    if !is_a(document, "Bundle") {
+        return Err(ExamineFault::Unexpected);
     }
-
-    /// The step that led to this node.
-    fn arrived_by(&self) -> Option<&'a Step> {
-        self.taken.checked_sub(1).and_then(|last| self.steps().get(last))
+    let Some(entries) = document.member(places.entry) else { return Err(ExamineFault::NoRecord) };
+    if entries.kind() != Kind::Array {
+        return Err(ExamineFault::Unexpected);
     }
-
-    /// This very node was released, not merely one like it: the two forms of a record say the same.
-    fn ends_at(&self, node: &Json) -> bool {
-        self.taken == self.steps().len()
-            && self.released.places.iter().any(|place| std::ptr::eq(*place, node))
-    }
+    let resources = entries.children().filter_map(|entry| entry.member(places.resource));
+    let mut about = resources
+        .filter(|resource| is_a(*resource, "Patient"))
+        .filter(|patient| identifiers(places, *patient).is_ok_and(|found| is_about(&found, subject)));
+    let found = about.next().ok_or(ExamineFault::NoRecord)?;
+    if about.next().is_some() { Err(ExamineFault::SubjectMismatch) } else { Ok(found) }
 }
 
 /// The released items as a valid, smaller Patient. Values stay in the element they came from; a form that has
@@ -70,101 +45,195 @@ impl<'a> Trail<'a> {
 ///
 /// Source: <https://hl7.org/fhir/R4/search.html#summary> (SUBSETTED), <https://hl7.org/fhir/R4/patient.html>.
 pub(super) fn smaller_patient(
-    released: &[Released<'_>],
-    values: &[(PermittedItem, Json)],
-    record: &Json,
+    cut: &Cut<'_>,
+    record: Option<Place<'_>>,
     subject: &SubjectIdentifier,
-    today: Date,
-) -> Json {
-    let in_place =
-        |form: Form| matches!(form, Form::AsIs | Form::Year | Form::Initial | Form::PostcodeDistrict);
-    let kept_in_place = released.iter().filter(|released| in_place(released.form));
-    let trails: Vec<_> = kept_in_place.map(|released| Trail { released, taken: 0 }).collect();
-    let mut members = vec![("resourceType".to_owned(), Json::string("Patient"))];
+) -> String {
+    let mut out = r#"{"resourceType":"Patient""#.to_owned();
     if *subject.scheme() == SubjectScheme::NhsNumber {
-        members.push(("id".to_owned(), Json::string(subject.as_str())));
+        out.push_str(r#","id":"#);
+        write_string(subject.as_str(), &mut out);
     }
-    members.push((
-        "meta".to_owned(),
-        Json::object([(
-            "tag",
-            Json::Array(vec![Json::object([
-                ("system", Json::string("http://terminology.hl7.org/CodeSystem/v3-ObservationValue")),
-                ("code", Json::string("SUBSETTED")),
-            ])]),
-        )]),
-    ));
-    if let Some(Json::Object(kept)) = prune(record, &trails, today) {
-        let reserved = ["resourceType", "id", "meta", "extension"];
-        members.extend(kept.into_iter().filter(|(key, _)| !reserved.contains(&key.as_str())));
+    out.push_str(r#","meta":{"tag":[{"system":"http://terminology.hl7.org/CodeSystem/v3-ObservationValue","code":"SUBSETTED"}]}"#);
+    let is_in_place =
+        |form: Form| matches!(form, Form::AsIs | Form::Year | Form::Initial | Form::PostcodeDistrict);
+    let (kept_in_place, others): (Vec<_>, Vec<_>) =
+        cut.released.iter().partition(|released| is_in_place(released.form));
+    if let Some(record) = record {
+        let mut pruning = Pruning { cut, out, trails: kept_in_place };
+        let trails = 0..pruning.trails.len();
+        pruning.members(record, trails, 0, |names, key| {
+            !["resourceType", "id", "meta", "extension"].contains(&names.text(key))
+        });
+        out = pruning.out;
     }
-    let extensions: Vec<_> =
-        values.iter().filter(|(permitted, _)| !in_place(permitted.form)).filter_map(extension).collect();
-    if !extensions.is_empty() {
-        members.push(("extension".to_owned(), Json::Array(extensions)));
+    let start = out.len();
+    for released in others {
+        let before = out.len();
+        out.push_str(if before == start { r#","extension":["# } else { "," });
+        if !write_extension(released, cut.value(released), &mut out) {
+            out.truncate(before);
+        }
     }
-    Json::Object(members)
+    if out.len() > start {
+        out.push(']');
+    }
+    out.push('}');
+    out
 }
 
-fn extension((permitted, value): &(PermittedItem, Json)) -> Option<Json> {
-    let typed = match value {
-        Json::Bool(answer) => ("valueBoolean", Json::Bool(*answer)),
-        Json::String(text) => ("valueString", Json::string(text.clone())),
-        Json::Null | Json::Number(_) | Json::Array(_) | Json::Object(_) => return None,
+/// Writes a value that is a yes, a no or a text as an extension.
+fn write_extension(released: &Released<'_>, value: &str, out: &mut String) -> bool {
+    let typed = match value.as_bytes().first() {
+        Some(b't' | b'f') => "valueBoolean",
+        Some(b'"') => "valueString",
+        _ => return false,
     };
-    let item =
-        Json::object([("url", Json::string("item")), ("valueCode", Json::string(permitted.item.as_str()))]);
-    let form =
-        Json::object([("url", Json::string("form")), ("valueCode", Json::string(permitted.form.as_str()))]);
-    let value = Json::object([("url", Json::string("value")), typed]);
-    Some(Json::object([
-        ("url", Json::string(DISCLOSED_ITEM_URL)),
-        ("extension", Json::Array(vec![item, form, value])),
-    ]))
+    let item = released.item.id.as_str();
+    let form = released.form.as_str();
+    out.push_str(r#"{"url":""#);
+    out.push_str(DISCLOSED_ITEM_URL);
+    out.push_str(r#"","extension":[{"url":"item","valueCode":"#);
+    write_string(item, out);
+    out.push_str(r#"},{"url":"form","valueCode":"#);
+    write_string(form, out);
+    out.push_str(r#"},{"url":"value",""#);
+    out.push_str(typed);
+    out.push_str(r#"":"#);
+    out.push_str(value);
+    out.push_str("}]}");
+    true
 }
 
-/// The node with nothing left but what the trails reach and the discriminators on their way.
-fn prune(node: &Json, trails: &[Trail<'_>], today: Date) -> Option<Json> {
-    if trails.is_empty() {
-        return None;
+/// A record while everything but what was released is taken away.
+///
+/// A trail is a released item on its way through the record. Those that are followed at a time lie side by side in
+/// `trails`, behind the ones of the values around: they are all as many steps along, and all led here.
+struct Pruning<'a> {
+    cut: &'a Cut<'a>,
+    out: String,
+    trails: Vec<&'a Released<'a>>,
+}
+
+impl<'a> Pruning<'a> {
+    /// Writes the value with nothing left but what the trails reach and the discriminators on their way; nothing, where
+    /// none of them ends in it.
+    fn value(&mut self, place: Place<'_>, trails: Range<usize>, taken: usize) -> bool {
+        if trails.is_empty() {
+            return false;
+        }
+        let start = self.out.len();
+        match place.kind() {
+            Kind::Array => {
+                for item in place.children() {
+                    let before = self.out.len();
+                    self.out.push(if before == start { '[' } else { ',' });
+                    if !self.value(item, trails.clone(), taken) {
+                        self.out.truncate(before);
+                    }
+                }
+                let is_kept = self.out.len() > start;
+                if is_kept {
+                    self.out.push(']');
+                }
+                is_kept
+            }
+            Kind::Object => {
+                self.out.push('{');
+                let is_reached = self.members(place, trails, taken, |_, _| true);
+                if is_reached {
+                    self.out.push('}');
+                } else {
+                    self.out.truncate(start);
+                }
+                is_reached
+            }
+            _ => {
+                let ended = self.followed(trails).find(|released| self.ends_at(released, place, taken));
+                let Some(released) = ended else { return false };
+                let (names, today) = (self.names(), self.cut.today);
+                form::write(released.item, released.form, place, names, today, &mut self.out)
+            }
+        }
     }
-    match node {
-        Json::Array(items) => {
-            let kept: Vec<_> = items.iter().filter_map(|item| prune(item, trails, today)).collect();
-            (!kept.is_empty()).then_some(Json::Array(kept))
+
+    /// Writes the members that are left of an object, each after a comma unless it is the first in its braces; whether a
+    /// trail ends in one.
+    fn members(
+        &mut self,
+        place: Place<'_>,
+        trails: Range<usize>,
+        taken: usize,
+        is_wanted: impl Fn(&Automaton, KeyId) -> bool,
+    ) -> bool {
+        let first = self.trails.len();
+        for trail in trails {
+            let admitted = self.trails.get(trail).copied();
+            let admits =
+                |released: &&Released<'_>| arrived_by(released, taken).is_none_or(|step| step.admits(place));
+            self.trails.extend(admitted.filter(admits));
         }
-        Json::Object(members) => prune_object(node, members, trails, today),
-        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {
-            let released = trails.iter().find(|trail| trail.ends_at(node)).map(|trail| trail.released)?;
-            form::leaf(released.item, released.form, node, today)
+        let admitted = first..self.trails.len();
+        let (names, mut is_reached) = (self.names(), false);
+        for member in place.children().filter(|member| is_wanted(names, member.key())) {
+            is_reached |= self.member(place, member, admitted.clone(), taken);
         }
+        self.trails.truncate(first);
+        is_reached
+    }
+
+    fn member(&mut self, place: Place<'_>, member: Place<'_>, trails: Range<usize>, taken: usize) -> bool {
+        let (key, before) = (member.key(), self.out.len());
+        if !self.out.ends_with('{') {
+            self.out.push(',');
+        }
+        let names = self.names();
+        self.out.push_str(names.label(key));
+        let is_whole = self
+            .followed(trails.clone())
+            .any(|released| self.ends_at(released, place, taken) && released.item.fields.contains(&key));
+        if is_whole && member.write_plain(&mut self.out) {
+            return true;
+        }
+        let first = self.trails.len();
+        for trail in trails.clone() {
+            let goes_on = |released: &&Released<'_>| {
+                released.item.path.steps().get(taken).is_some_and(|step| step.key == key)
+            };
+            let onward = self.trails.get(trail).copied().filter(goes_on);
+            self.trails.extend(onward);
+        }
+        let is_reached = self.value(member, first..self.trails.len(), taken + 1);
+        self.trails.truncate(first);
+        if is_reached {
+            return true;
+        }
+        // The value of a discriminator is known already: the trail's filter compared it with a constant.
+        let discriminates =
+            |released: &Released<'_>| arrived_by(released, taken).is_some_and(|step| step.compares(key));
+        if self.followed(trails).any(discriminates) {
+            member.write_scalar(&mut self.out);
+        } else {
+            self.out.truncate(before);
+        }
+        false
+    }
+
+    fn names(&self) -> &'a Automaton {
+        &self.cut.examined.places
+    }
+
+    fn followed(&self, trails: Range<usize>) -> impl Iterator<Item = &'a Released<'a>> {
+        self.trails.get(trails).unwrap_or(&[]).iter().copied()
+    }
+
+    /// This very value was released, not merely one like it: the two forms of a record say the same.
+    fn ends_at(&self, released: &Released<'_>, place: Place<'_>, taken: usize) -> bool {
+        taken == released.item.path.steps().len() && self.cut.places(released).contains(&place.index())
     }
 }
 
-fn prune_object(node: &Json, members: &[(String, Json)], trails: &[Trail<'_>], today: Date) -> Option<Json> {
-    let admitted = |trail: &&Trail<'_>| trail.arrived_by().is_none_or(|step| step.admits(node));
-    let trails: Vec<Trail<'_>> = trails.iter().filter(admitted).copied().collect();
-    let mut kept = Vec::new();
-    let mut reached = false;
-    for (key, value) in members {
-        let ends_here = |trail: &Trail<'_>| trail.ends_at(node) && trail.released.item.fields.contains(key);
-        let whole = trails.iter().any(ends_here).then(|| form::plain(value)).flatten();
-        let onward: Vec<_> = trails
-            .iter()
-            .filter(|trail| trail.steps().get(trail.taken).is_some_and(|step| step.key == *key))
-            .map(|trail| Trail { taken: trail.taken + 1, ..*trail })
-            .collect();
-        if let Some(value) = whole.or_else(|| prune(value, &onward, today)) {
-            reached = true;
-            kept.push((key.clone(), value));
-        } else if trails.iter().any(|trail| discriminates(trail, key)) {
-            kept.push((key.clone(), value.clone()));
-        }
-    }
-    reached.then_some(Json::Object(kept))
-}
-
-/// The member is one that the trail's filter compared with a constant, so its value is known already.
-fn discriminates(trail: &Trail<'_>, key: &str) -> bool {
-    trail.arrived_by().is_some_and(|step| step.filters.iter().any(|(name, _)| name == key))
+/// The step that led a trail to where it is.
+fn arrived_by<'a>(released: &Released<'a>, taken: usize) -> Option<&'a Step> {
+    taken.checked_sub(1).and_then(|last| released.item.path.steps().get(last))
 }

@@ -3,8 +3,9 @@
 use jiff::civil::Date;
 
 use crate::{
-    catalogue::{DataItem, Form},
-    json::Json,
+    catalogue::Form,
+    json::write_string,
+    reach::{Automaton, Kind, Period, Place, ReachedItem},
 };
 
 /// Age in whole years on `today`. Someone born on 29 February has their birthday on 1 March in other years.
@@ -13,15 +14,13 @@ pub fn age_years(born: Date, today: Date) -> i16 {
     today.year() - born.year() - i16::from(!had_birthday)
 }
 
-/// Whether this place on the way to the item has no period that the item minds, or one that covers `today`. A
-/// period that cannot be read does not.
-pub(super) fn in_force(item: &DataItem, place: &Json, today: Date) -> bool {
-    let Some(period) = item.period.as_ref().and_then(|member| place.member(member)) else {
-        return true;
-    };
-    let bound = |name: &str| period.member(name).map(|value| value.as_str().and_then(day));
-    let begun = bound("start").is_none_or(|start| start.is_some_and(|start| start <= today));
-    let not_over = bound("end").is_none_or(|end| end.is_some_and(|end| today <= end));
+/// Whether this place on the way to an item that minds periods has none, or one that covers `today`. A period that
+/// cannot be read does not.
+pub(super) fn in_force(named: Period, place: Place<'_>, today: Date) -> bool {
+    let Some(period) = place.member(named.member) else { return true };
+    let bound = |key| period.member(key).map(|value| value.as_text().and_then(|text| day(&text)));
+    let begun = bound(named.start).is_none_or(|start| start.is_some_and(|start| start <= today));
+    let not_over = bound(named.end).is_none_or(|end| end.is_some_and(|end| today <= end));
     begun && not_over
 }
 
@@ -36,45 +35,65 @@ fn day(text: &str) -> Option<Date> {
     whole.parse().ok()
 }
 
-/// The value as it leaves, or nothing where the place holds nothing that may.
-pub(super) fn leaf(item: &DataItem, form: Form, place: &Json, today: Date) -> Option<Json> {
-    match form {
-        Form::AsIs if item.fields.is_empty() => plain(place),
-        Form::AsIs => object(item, place),
-        Form::YesNo => yes_no(place),
-        Form::Initial => place.as_str().and_then(initial).map(Json::String),
-        Form::Year => place.as_str().and_then(day).map(|date| Json::string(format!("{:04}", date.year()))),
-        Form::AgeBand => place
-            .as_str()
-            .and_then(|text| text.parse().ok())
-            .map(|born| Json::string(age_band(age_years(born, today)))),
-        Form::PostcodeDistrict => place.as_str().and_then(postcode_district).map(Json::String),
+/// Writes the value as it leaves; where the place holds nothing that may, nothing is written.
+pub(super) fn write(
+    item: &ReachedItem,
+    form: Form,
+    place: Place<'_>,
+    names: &Automaton,
+    today: Date,
+    out: &mut String,
+) -> bool {
+    if form == Form::AsIs {
+        return if item.fields.is_empty() { place.write_plain(out) } else { object(item, place, names, out) };
     }
-}
-
-/// A scalar, or an array of scalars. An object here was not expected, so it stays.
-pub(super) fn plain(place: &Json) -> Option<Json> {
-    match place {
-        Json::Null | Json::Object(_) => None,
-        Json::Array(items) => (!items.is_empty() && items.iter().all(Json::is_scalar)).then(|| place.clone()),
-        scalar => Some(scalar.clone()),
+    if form == Form::YesNo {
+        let answer = yes_no(place);
+        out.push_str(answer.map_or("", |answer| if answer { "true" } else { "false" }));
+        return answer.is_some();
     }
+    let Some(text) = place.as_text() else { return false };
+    let coarser = match form {
+        Form::AsIs | Form::YesNo => None,
+        Form::Initial => initial(&text),
+        Form::Year => day(&text).map(|date| format!("{:04}", date.year())),
+        Form::AgeBand => text.parse().ok().map(|born| age_band(age_years(born, today)).to_owned()),
+        Form::PostcodeDistrict => postcode_district(&text),
+    };
+    coarser.is_some_and(|coarser| {
+        write_string(&coarser, out);
+        true
+    })
 }
 
-fn object(item: &DataItem, place: &Json) -> Option<Json> {
-    let Json::Object(members) = place else { return None };
-    let listed = members.iter().filter(|(key, _)| item.fields.contains(key));
-    let kept: Vec<_> = listed.filter_map(|(key, value)| Some((key.clone(), plain(value)?))).collect();
-    (!kept.is_empty()).then_some(Json::Object(kept))
+/// The members of an object that belong to the item.
+fn object(item: &ReachedItem, place: Place<'_>, names: &Automaton, out: &mut String) -> bool {
+    if place.kind() != Kind::Object {
+        return false;
+    }
+    let start = out.len();
+    for member in place.children().filter(|member| item.fields.contains(&member.key())) {
+        let before = out.len();
+        out.push(if before == start { '{' } else { ',' });
+        out.push_str(names.label(member.key()));
+        if !member.write_plain(out) {
+            out.truncate(before);
+        }
+    }
+    let is_empty = out.len() == start;
+    if !is_empty {
+        out.push('}');
+    }
+    !is_empty
 }
 
-fn yes_no(place: &Json) -> Option<Json> {
-    match place {
-        Json::Null => None,
-        Json::Bool(answer) => Some(Json::Bool(*answer)),
-        Json::String(text) => Some(Json::Bool(!text.is_empty())),
-        Json::Array(items) => Some(Json::Bool(!items.is_empty())),
-        Json::Number(_) | Json::Object(_) => Some(Json::Bool(true)),
+fn yes_no(place: Place<'_>) -> Option<bool> {
+    match place.kind() {
+        Kind::Null => None,
+        Kind::False => Some(false),
+        Kind::Plain => Some(!place.is_empty_text()),
+        Kind::Array => Some(place.children().next().is_some()),
+        Kind::True | Kind::Escaped | Kind::OddlyEscaped | Kind::Number | Kind::Object => Some(true),
     }
 }
 

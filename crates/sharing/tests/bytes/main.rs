@@ -64,6 +64,15 @@ proptest! {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn any_places_are_found_as_the_reference_finds_them(bytes in prop::collection::vec(any::<u8>(), 200..4000)) {
+        properties::places(&bytes);
+    }
+}
+
+proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]

@@ -3,25 +3,30 @@
 //! Bytes are read as instructions, so that most inputs get past the parsers: edits of the project's own policies,
 //! choices that make up a question and a person, edits of a sample record. Reading beyond the end gives zeros.
 
-use std::{path::PathBuf, sync::LazyLock};
+use std::{cell::RefCell, path::PathBuf, sync::LazyLock};
 
 use jiff::Timestamp;
 use sharing::{
     ConsentId, ObjectionId, PolicySet, PurposeClass, Question, SubjectIdentifier, SubjectState, cases,
     decide::{Asked, Decision, PermittedItem, decide, decide_with_facts},
     json::{self, Limits},
+    minimise::Familiar,
     policy::PolicyFile,
     restriction::Marking,
-    selector::Selector,
     subject::{ConsentRecord, ConsentStatus, ConsentType, Objection, ObjectionStatus, RecordFacts},
 };
+
+#[path = "documents.rs"]
+mod documents;
+#[path = "reference.rs"]
+mod reference;
 
 /// A property of any bytes.
 pub type Property = fn(&[u8]);
 
 /// Every property, by the name of its fuzz target.
-pub const ALL: [(&str, Property); 3] =
-    [("policies", policies), ("questions", questions), ("records", records)];
+pub const ALL: [(&str, Property); 4] =
+    [("policies", policies), ("questions", questions), ("records", records), ("places", places)];
 
 /// Policies, however broken, load or are refused with every problem's file and line; nothing panics on what loads.
 pub fn policies(data: &[u8]) {
@@ -88,43 +93,95 @@ pub fn records(data: &[u8]) {
         (question, sample)
     })[bytes.below(3)]
     .clone();
-    let selector = bytes.text();
+    let _ = bytes.text();
     let body = if bytes.one() % 4 == 0 { bytes.0.to_vec() } else { edited(sample, &mut bytes).into_bytes() };
-    check_selector(&selector, &body);
-    let (state, at) = (SubjectState::default(), NOW.parse().unwrap());
-    let Decision::Permit(permit) = decide(&question, &POLICIES, &state, at) else { panic!("a permit") };
-    let provider = POLICIES.provider(&question.provider).unwrap();
-    let Ok(examined) = permit.examine(provider, &body) else { return };
-    let examined = match permit.restriction_check(provider, &POLICIES, &examined) {
-        Some(check) if bytes.any() => {
-            let markings = [Marking::Clear, Marking::Restricted, Marking::Unconfirmed];
-            let marking = markings[bytes.below(3)];
-            examined.checked(&check, marking)
-        }
-        _ => examined,
+    check_document(&body);
+    let marking =
+        bytes.any().then(|| bytes.pick(&[Marking::Clear, Marking::Restricted, Marking::Unconfirmed]));
+    check_cutting(&POLICIES, &question, &body, marking);
+}
+
+/// Any places in any document are found as the reference finds them, and what leaves is the same to the byte.
+pub fn places(data: &[u8]) {
+    let mut bytes = Bytes(data);
+    let fhir = bytes.any();
+    let organisations = FILES.iter().filter(|file| file.path.starts_with("organisations/"));
+    let mut set: Vec<_> = organisations.cloned().collect();
+    set.push(PolicyFile {
+        path: "catalogue/any.toml".to_owned(),
+        text: documents::any_catalogue(fhir, &mut bytes),
+    });
+    set.push(PolicyFile { path: "agreements/any.toml".to_owned(), text: documents::any_agreement() });
+    let set = PolicySet::load(&set).unwrap();
+    let question = Question {
+        recipient: "trafford-council".parse().unwrap(),
+        role: "social-worker".to_owned(),
+        practitioner: Some("practitioner-1".to_owned()),
+        break_glass: None,
+        provider: "any".parse().unwrap(),
+        purpose: PurposeClass::DirectCare,
+        subject: person("nhs-number", "9732110317"),
+        asked: Asked::AllAgreed,
+        agreements: None,
     };
-    assert!(examined.facts().identifiers.contains(&question.subject), "about the person asked for");
-    let Ok(confirmed) = permit.confirm(&question, &POLICIES, &state, &examined, at) else { return };
-    let record = confirmed.minimise(provider, &examined, at);
-    assert!(record.items().all(|item| permit.items().contains(item)), "within the permit");
-    assert_eq!(record.digest("salt").len(), 64);
-    for out in [Some(&record.to_json()), record.fhir_patient()].into_iter().flatten() {
-        assert_eq!(
-            json::parse(out.to_text().as_bytes(), &LIMITS).as_ref(),
-            Ok(out),
-            "what leaves can be read"
-        );
+    for _ in 0..8 {
+        let mut body = documents::any_document(fhir, &mut bytes).into_bytes();
+        if bytes.one() % 8 == 7 {
+            let place = bytes.two() % body.len();
+            body[place] = bytes.pick(br#""\{}[]:,u0 x"#);
+        }
+        check_document(&body);
+        check_cutting(&set, &question, &body, None);
+        if bytes.0.is_empty() {
+            break;
+        }
     }
 }
 
-/// Text that was read once is read again as the same, and a selector ends.
-fn check_selector(selector: &str, body: &[u8]) {
+/// The record is read, refused and cut down just as the reference does it, and nothing leaves but what is permitted.
+fn check_cutting(set: &PolicySet, question: &Question, body: &[u8], marking: Option<Marking>) {
+    let (state, at) = (SubjectState::default(), NOW.parse().unwrap());
+    let Decision::Permit(permit) = decide(question, set, &state, at) else { panic!("a permit") };
+    let provider = set.provider(&question.provider).unwrap();
+    let simply = reference::examine(provider, &question.subject, body);
+    let (examined, simply) = match (permit.examine(provider, body), simply) {
+        (Ok(examined), Ok(simply)) => (examined, simply),
+        (ours, simply) => {
+            assert_eq!(ours.err(), simply.err(), "refused alike");
+            return;
+        }
+    };
+    assert_eq!(*examined.facts(), simply.facts);
+    assert!(simply.facts.identifiers.contains(&question.subject), "about the person asked for");
+    let seen: RefCell<Vec<(Familiar, String)>> = RefCell::default();
+    examined.resembles(provider, |which, text| {
+        seen.borrow_mut().push((which, text.to_owned()));
+        false
+    });
+    assert_eq!(seen.into_inner(), reference::familiar(provider, &simply));
+    let examined = match (permit.restriction_check(provider, set, &examined), marking) {
+        (Some(check), Some(marking)) => examined.checked(&check, marking),
+        _ => examined,
+    };
+    let Ok(confirmed) = permit.confirm(question, set, &state, &examined, at) else { return };
+    let record = confirmed.minimise(provider, &examined, at);
+    let simply = reference::minimise(&confirmed, provider, &simply, at);
+    assert_eq!(record.as_json(), simply.text);
+    assert_eq!(record.as_fhir_patient(), simply.patient.as_deref());
+    assert_eq!(record.items().cloned().collect::<Vec<_>>(), simply.items);
+    assert_eq!(record.absent(), simply.absent);
+    assert!(record.items().all(|item| permit.items().contains(item)), "within the permit");
+    assert_eq!(record.digest("salt").len(), 64);
+    for out in [Some(record.as_json()), record.as_fhir_patient()].into_iter().flatten() {
+        let read = json::parse(out.as_bytes(), &LIMITS).map(|read| read.to_text());
+        assert_eq!(read.as_deref(), Ok(out), "what leaves can be read");
+    }
+}
+
+/// Text that was read once is read again as the same.
+fn check_document(body: &[u8]) {
     let Ok(document) = json::parse(body, &Limits::default()) else { return };
     assert_eq!(json::parse(document.to_text().as_bytes(), &LIMITS).as_ref(), Ok(&document));
-    if let Ok(selector) = selector.parse::<Selector>() {
-        let found = selector.select(&document);
-        assert!(found.len() <= body.len());
-    }
 }
 
 fn check_decision(

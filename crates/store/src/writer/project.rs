@@ -4,7 +4,6 @@ use jiff::Timestamp;
 use sharing::{Pseudonym, subject::ObjectionStatus};
 
 use crate::{
-    agreements::OfficerMove,
     audit::to_i64,
     change::{Ceiling, Change, Recheck, ReplayGuard, Submission},
     database::Arguments,
@@ -18,6 +17,7 @@ mod agreements;
 mod alerting;
 mod blocks;
 mod exported;
+mod loading;
 mod privacy;
 mod queue;
 
@@ -45,7 +45,7 @@ pub(super) async fn admit(
     }
     // Last, because it writes.
     match &submission.replay {
-        Some(guard) if !use_up(tx, guard, submission.at).await? => Ok(Err(CommitError::Replayed)),
+        Some(guard) if !use_up(tx, guard).await? => Ok(Err(CommitError::Replayed)),
         _ => Ok(Ok(())),
     }
 }
@@ -151,6 +151,7 @@ async fn applicable(tx: &mut Tx, change: &Change) -> Result<Result<(), CommitErr
         | Change::DecideVisibility(_)
         | Change::ReplaceLookupKey(_)
         | Change::RewrapKeys
+        | Change::MoveLoad(_)
         | Change::RaiseUnlessQuiet(..)
         | Change::EvaluatedUntil(_)
         | Change::SetMarks { .. }
@@ -168,15 +169,7 @@ async fn applicable(tx: &mut Tx, change: &Change) -> Result<Result<(), CommitErr
             return from_state(tx, state.bind(&step.id), &[step.from]).await;
         }
         Change::MoveAgreement(step) => return agreements::may_move(tx, step).await,
-        Change::MoveOfficer(OfficerMove::Ask(_)) => return Ok(Ok(())),
-        Change::MoveOfficer(OfficerMove::Register { id, .. }) => {
-            let state = sqlx::query_scalar("SELECT state FROM agreement_officer WHERE id = $1");
-            return from_state(tx, state.bind(id), &["asked"]).await;
-        }
-        Change::MoveOfficer(OfficerMove::End { id }) => {
-            let state = sqlx::query_scalar("SELECT state FROM agreement_officer WHERE id = $1");
-            return from_state(tx, state.bind(id), &["asked", "registered"]).await;
-        }
+        Change::MoveOfficer(step) => return agreements::may_move_officer(tx, step).await,
         Change::Forget(cutoffs, what) => {
             let may = privacy::may_forget(tx, cutoffs, what).await?;
             return Ok(if may { Ok(()) } else { Err(CommitError::Changed) });
@@ -203,11 +196,7 @@ async fn from_state(
 }
 
 /// Remembers a context until it expires. `false` when it was used before.
-async fn use_up(tx: &mut Tx, guard: &ReplayGuard, at: Timestamp) -> Result<bool, StoreError> {
-    sqlx::query("DELETE FROM used_context WHERE expires_us < $1")
-        .bind(at.as_microsecond() - FORGET_AFTER_US)
-        .execute(&mut **tx)
-        .await?;
+async fn use_up(tx: &mut Tx, guard: &ReplayGuard) -> Result<bool, StoreError> {
     let inserted = sqlx::query(
         "INSERT INTO used_context (issuer, jti, expires_us) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
     )
@@ -217,6 +206,12 @@ async fn use_up(tx: &mut Tx, guard: &ReplayGuard, at: Timestamp) -> Result<bool,
     .execute(&mut **tx)
     .await?;
     Ok(inserted.rows_affected() == 1)
+}
+
+/// Forgets used contexts that have expired.
+pub(super) async fn forget_contexts(tx: &mut Tx, at_us: i64) -> Result<(), StoreError> {
+    let forget = sqlx::query("DELETE FROM used_context WHERE expires_us < $1");
+    execute(tx, forget.bind(at_us - FORGET_AFTER_US)).await
 }
 
 /// A minute longer than any leeway in checking expiry.
@@ -315,6 +310,7 @@ pub(super) async fn apply(
         Change::DecideVisibility(row) => privacy::decide_visibility(tx, row).await,
         Change::EndErasure { id, by } => privacy::end_erasure(tx, id, by, at).await,
         Change::ReplaceLookupKey(new) => privacy::replace_lookup_key(tx, new).await,
+        Change::MoveLoad(row) => loading::move_load(tx, row).await,
         Change::RewrapKeys => keys.rewrap(tx).await.map(drop),
         Change::ActivatePolicies { revision, digest, agreements, files } => {
             activate(tx, (*revision, digest), agreements, files, at).await

@@ -140,9 +140,20 @@ async fn sign(
     world.send(step(world, partner, person, json!({ "step": "sign", "signature": signature }))).await
 }
 
+/// A deployment whose guardrail lets a fire service ask by an NHS number for safeguarding too: the record holder of these
+/// tests is asked by nothing else.
+async fn deployment() -> World {
+    const GUARDRAIL: &str = include_str!("../../../../policies/guardrails/recipient.cedar");
+    let ours = r#"[Purpose::"fire-prevention-targeting", Purpose::"vital-interests"]"#;
+    let theirs = r#"[Purpose::"fire-prevention-targeting", Purpose::"safeguarding-adult", Purpose::"vital-interests"]"#;
+    let edited = GUARDRAIL.replace(ours, theirs);
+    assert_ne!(edited, GUARDRAIL);
+    World::with_files(&[("guardrails/recipient.cedar", &edited)]).await
+}
+
 /// A deployment where the agreement waits for signatures, with everybody in office.
 async fn to_be_signed() -> World {
-    let world = World::new().await;
+    let world = deployment().await;
     for (person, role) in
         [("siro", "siro"), ("guardian", "caldicott-guardian"), ("assets", "iao"), ("dpo", "dpo")]
     {

@@ -172,6 +172,22 @@ async fn a_context_is_good_once() {
     assert_eq!(world.send(request).await.code(), "context-replayed");
 }
 
+/// The registration is looked at for every request, not for every connection.
+#[tokio::test]
+async fn a_system_that_is_struck_off_is_refused_on_the_connection_that_it_has() {
+    let world = World::new().await;
+    let port = world.settings.public_url.rsplit(':').next().unwrap().parse().unwrap();
+    let client = world.client("fire");
+    let ask = || world.prevention("9732110317");
+    assert_eq!(world.send_to(&client, port, &ask()).await.unwrap().status, StatusCode::OK);
+    let mut settings = world.settings.clone();
+    settings.systems.retain(|system| system.client_id != "gmca-prevention");
+    world.app.authenticator.registry.store(gateway::serve::registry(&settings).await.unwrap().into());
+    let refused = world.send_to(&client, port, &ask()).await.unwrap();
+    assert_eq!((refused.status, refused.code()), (StatusCode::FORBIDDEN, "certificate-not-registered"));
+    assert_eq!(world.asked["nhs"].asked().len(), 1);
+}
+
 #[tokio::test]
 async fn missing_and_malformed_headers_are_told_apart() {
     let world = World::new().await;

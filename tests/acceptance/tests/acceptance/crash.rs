@@ -381,6 +381,33 @@ async fn a_database_that_is_removed_or_replaced_while_it_is_used_is_noticed() {
     }
 }
 
+/// SQLite would write behind the end of what is left, where the next start does not look.
+#[tokio::test]
+async fn a_database_that_is_cut_off_while_it_is_used_is_noticed() {
+    for end in ["", "-wal"] {
+        let world = World::new().await;
+        let store::Database::File(file) = &world.settings.ledger.database else { return };
+        assert_eq!(world.send(world.prevention("9732110317")).await.status, 200);
+        // Some of it is in the database, some in the log.
+        world.app.store.scrub().await.unwrap();
+        assert_eq!(world.send(world.prevention("9732110317")).await.status, 200);
+        let file = std::fs::File::options().write(true).open(format!("{}{end}", file.display())).unwrap();
+        file.set_len(0).unwrap();
+        let entry = ledger::entry::Body::HandshakeRefused { reason: "timed-out".to_owned(), count: 1 };
+        let submission = store::Submission::of(acceptance::NOW.parse().unwrap(), vec![entry]);
+        assert!(world.app.store.commit(submission).await.is_err(), "{end}: it was acknowledged");
+        for _ in 0..500 {
+            if !world.app.store.is_writable() {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        assert!(!world.app.store.is_writable(), "{end}");
+        let answer = world.send(world.prevention("9732110317")).await;
+        assert_eq!(answer.status, 503, "{end}: {answer:?}");
+    }
+}
+
 /// The copy of the checkpoint tells that a database was put back: for a while it may fail, not for long.
 #[tokio::test]
 async fn a_checkpoint_copy_that_cannot_be_written_is_put_up_with_for_a_minute() {

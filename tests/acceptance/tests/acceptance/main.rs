@@ -4,6 +4,9 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::too_many_lines,
+    clippy::cast_possible_truncation,
     clippy::type_complexity,
     clippy::needless_pass_by_value,
     clippy::semicolon_if_nothing_returned,
@@ -23,8 +26,13 @@ mod exceptions;
 mod exports;
 mod fhir;
 mod fhir_consents;
+mod foreign_issuer;
+mod holder;
+mod hostile_fhir;
+mod hostile_json;
 mod key_sets;
 mod ledger_checks;
+mod loading;
 mod looking_back;
 mod mirror;
 mod overload;
@@ -32,10 +40,13 @@ mod privacy;
 mod records_of_wishes;
 mod replicas;
 mod restrictions;
+mod signing;
 mod signing_keys;
 mod subject_access;
 mod surface;
 mod timing;
 mod tls;
+mod token_endpoint;
+mod tokens;
 mod trail;
 mod witnesses;

@@ -19,6 +19,7 @@ const PEOPLE: [&str; 4] = ["SWR-2041", "SWR-2042", "SWR-2045", "SWR-2046"];
 const ROUNDS: u64 = 6;
 const ASKING: usize = 6;
 const QUESTIONS: usize = 10;
+const SUSPENSIONS: usize = 12;
 
 /// Decisions whose records arrived.
 type Received = Arc<Mutex<Vec<String>>>;
@@ -133,33 +134,69 @@ async fn a_withdrawal_counts_at_every_replica_from_the_next_request_on() {
     }
 }
 
+/// Questions at all gateways, on their way when one puts a suspension in force, and after: what is asked after brings no record.
+async fn asking_while_suspended(
+    world: Arc<World>,
+    ports: Vec<u16>,
+    is_suspended: Arc<AtomicBool>,
+    received: Received,
+) {
+    let fire = world.client("fire");
+    for question in 0..QUESTIONS / 2 {
+        let after = is_suspended.load(Ordering::SeqCst);
+        let port = ports[question % ports.len()];
+        let answer = world.send_to(&fire, port, &world.referral(PEOPLE[0])).await.unwrap();
+        if answer.status == 200 {
+            assert!(!after, "a record came for a question that was asked after the suspension");
+            let decision = answer.body["receipt"]["decision_id"].as_str().unwrap();
+            received.lock().await.push(decision.to_owned());
+        } else {
+            assert_eq!(answer.status, 403, "{answer:?}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_suspension_counts_at_every_replica_from_the_next_request_on() {
     let server = Server::start(&[]).await;
-    let world = World::on(&server.url).await;
+    let world = Arc::new(World::on(&server.url).await);
     let replicas = three(&world).await;
+    let ports: Vec<u16> = replicas.iter().map(|replica| replica.port).collect();
     let (council, fire) = (world.client("council"), world.client("fire"));
-    world.send_to(&council, replicas[0].port, &world.consent(PEOPLE[0])).await.unwrap();
+    world.send_to(&council, ports[0], &world.consent(PEOPLE[0])).await.unwrap();
     let agreement = world.folder.path().join("policies/agreements/gm-safe-and-well-referral.toml");
     let text = std::fs::read_to_string(&agreement).unwrap();
     let suspended = text.replace("status = \"active\"", "status = \"suspended\"");
-    for round in 0..4_usize {
-        for replica in &replicas {
-            let answer = world.send_to(&fire, replica.port, &world.referral(PEOPLE[0])).await.unwrap();
+    let received = Received::default();
+    for round in 0..SUSPENSIONS {
+        for port in &ports {
+            let answer = world.send_to(&fire, *port, &world.referral(PEOPLE[0])).await.unwrap();
             assert_eq!(answer.status, 200, "round {round}: {answer:?}");
         }
-        // Put in force at one, which alone reads its folder again.
+        let is_suspended = Arc::new(AtomicBool::new(false));
+        let asking = (0..ASKING).map(|number| {
+            let ports = ports.iter().copied().cycle().skip(number).take(ports.len()).collect();
+            let asking = asking_while_suspended(world.clone(), ports, is_suspended.clone(), received.clone());
+            tokio::spawn(asking)
+        });
+        let asking: Vec<_> = asking.collect();
+        // Put in force at one, which alone reads its folder again; at another moment of the questions each time.
+        tokio::time::sleep(Duration::from_millis(u64::try_from(round).unwrap() * 37 % 90)).await;
         let at = &replicas[round % 3];
         std::fs::write(&agreement, &suspended).unwrap();
         gateway::serve::reload_policies(&at.app, &world.settings.policies).await;
-        for replica in &replicas {
-            let answer = world.send_to(&fire, replica.port, &world.referral(PEOPLE[0])).await.unwrap();
+        is_suspended.store(true, Ordering::SeqCst);
+        for one in asking {
+            one.await.unwrap();
+        }
+        for port in &ports {
+            let answer = world.send_to(&fire, *port, &world.referral(PEOPLE[0])).await.unwrap();
             assert_eq!(answer.status, 403, "round {round}: {answer:?}");
         }
         std::fs::write(&agreement, &text).unwrap();
         gateway::serve::reload_policies(&at.app, &world.settings.policies).await;
     }
-    check(&world, &[]).await;
+    check(&world, &received.lock().await).await;
     for replica in replicas {
         replica.stop().await;
     }
@@ -225,6 +262,58 @@ async fn while_the_server_is_away_nothing_is_answered_and_afterwards_everything(
     }
     assert_eq!(back.status, 200, "without a restart: {back:?}");
     check(&world, &[back.body["receipt"]["decision_id"].as_str().unwrap().to_owned()]).await;
+}
+
+/// Whoever cannot confirm its policies within the bound of a request permits nothing and says that it is not ready; and each
+/// decision names the revision that it was made under.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_cannot_confirm_its_policies_permits_nothing_and_is_not_ready() {
+    let server = Server::start(&[]).await;
+    let world = World::on(&server.url).await;
+    let replica = world.replica(1).await;
+    let (fire, port) = (world.client("fire"), replica.port);
+    let ready = async || {
+        let url = format!("https://localhost:{port}/readyz");
+        let answer = fire.get(url).send().await.unwrap();
+        (answer.status().as_u16(), answer.json::<serde_json::Value>().await.unwrap())
+    };
+    let ask = async || world.send_to(&fire, port, &world.prevention("9732110317")).await.unwrap();
+    assert_eq!((ready().await.0, ask().await.status.as_u16()), (200, 200));
+    let signal = |name: &str| {
+        let processes = server.processes().into_iter().map(|process| process.to_string());
+        let sent = std::process::Command::new("kill").arg(format!("-{name}")).args(processes).status();
+        assert!(sent.unwrap().success());
+    };
+    signal("STOP");
+    let (refused, (status, said)) = tokio::join!(ask(), ready());
+    signal("CONT");
+    assert!(matches!(refused.status.as_u16(), 503 | 504), "{refused:?}");
+    let checks = said["checks"].as_array().unwrap();
+    let failing = |name: &str| checks.iter().any(|check| check["name"] == name && check["passed"] == false);
+    assert!(status == 503 && failing("policies-in-force") && failing("database-readable"), "{said}");
+    for _ in 0..100 {
+        if ready().await.0 == 200 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(ask().await.status, 200, "it goes on when it can confirm them again");
+    let entries = world.entries().await;
+    let (mut in_force, mut named) = (0, 0);
+    for entry in &entries {
+        match &entry.body {
+            Body::PolicySetActivated { revision, .. } => in_force = *revision,
+            Body::Intent(decided) => {
+                assert_eq!(decided.policy_revision, in_force);
+                named += 1;
+            }
+            Body::Release { policy_revision, .. } => assert_eq!(*policy_revision, in_force),
+            _ => {}
+        }
+    }
+    assert!(named >= 2 && in_force > 0);
+    replica.stop().await;
+    world.verify().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -20,6 +20,9 @@ async fn nothing_in_the_document_works_without_authentication() {
         "/.well-known/audit/handovers",
         "/.well-known/authzen-configuration",
         "/fhir/metadata",
+        "/.well-known/oauth-authorization-server",
+        "/.well-known/oauth-protected-resource",
+        "/oauth2/jwks.json",
         "/healthz",
         "/readyz",
     ];
@@ -36,6 +39,8 @@ async fn nothing_in_the_document_works_without_authentication() {
             let expected = match path.as_str() {
                 // Open as the others, and nobody is asked to witness here.
                 "/.well-known/audit/checkpoint/witnessed" => StatusCode::NOT_FOUND,
+                // It says who it is in its body, and there is none.
+                "/oauth2/token" => StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 path if open.contains(&path) => StatusCode::OK,
                 _ => StatusCode::UNAUTHORIZED,
             };

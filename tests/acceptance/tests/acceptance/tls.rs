@@ -46,6 +46,10 @@ impl Authority {
     }
 
     fn revoking(&self, serial: u64) -> String {
+        self.revoking_until(serial, 2099)
+    }
+
+    fn revoking_until(&self, serial: u64, next_update_year: i32) -> String {
         let revoked = RevokedCertParams {
             serial_number: SerialNumber::from(serial),
             revocation_time: date_time_ymd(2025, 1, 1),
@@ -54,7 +58,7 @@ impl Authority {
         };
         let list = CertificateRevocationListParams {
             this_update: date_time_ymd(2025, 1, 1),
-            next_update: date_time_ymd(2099, 1, 1),
+            next_update: date_time_ymd(next_update_year, 1, 1),
             crl_number: SerialNumber::from(1),
             issuing_distribution_point: None,
             revoked_certs: vec![revoked],
@@ -68,7 +72,9 @@ struct Served {
     port: u16,
     authority: Authority,
     refused: Arc<Mutex<Vec<HandshakeRefusal>>>,
+    own: (String, String),
     shutdown: CancellationToken,
+    replacing: tokio::sync::watch::Sender<Arc<rustls::ServerConfig>>,
 }
 
 async fn serve(authority: Authority, revoked: u64) -> Served {
@@ -87,16 +93,16 @@ async fn serve(authority: Authority, revoked: u64) -> Served {
         ..Limits::default()
     };
     let shutdown = CancellationToken::new();
-    let swap = Arc::new(arc_swap::ArcSwap::new(config));
+    let (replacing, current) = tokio::sync::watch::channel(config);
     tokio::spawn(listener::serve(
         listener,
-        swap,
+        current,
         app,
         limits,
         move |reason| note.lock().unwrap().push(reason),
         shutdown.clone(),
     ));
-    Served { port, authority, refused, shutdown }
+    Served { port, authority, refused, own: (chain, key), shutdown, replacing }
 }
 
 impl Drop for Served {
@@ -183,6 +189,56 @@ async fn certificates_decide_who_gets_in() {
         );
         assert_eq!(served.refusals(position + 1).await.last(), Some(&reason));
     }
+}
+
+/// Somebody whose certificate is revoked while a connection is open: it ends with the request that is on its way.
+#[tokio::test]
+async fn a_connection_does_not_outlive_the_certificates_it_was_made_with() {
+    let served = serve(Authority::new(), 666).await;
+    let good = served.authority.issue(2, |_| {});
+    let connector = served.connector(Some(&good), &[b"http/1.1"]);
+    let stream = TcpStream::connect(("127.0.0.1", served.port)).await.unwrap();
+    let mut open = connector.connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap();
+    open.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    let mut said = vec![0; 4_096];
+    assert!(open.read(&mut said).await.unwrap() > 0);
+    let (chain, key) = served.authority.issue(1, |_| {});
+    let revoking = served.authority.revoking(2);
+    let next = server_config(&chain, &key, &served.authority.pem(), &[revoking]).unwrap();
+    served.replacing.send_replace(next);
+    let ended = tokio::time::timeout(Duration::from_secs(20), async {
+        while open.read(&mut said).await.unwrap_or(0) > 0 {}
+    });
+    assert!(ended.await.is_ok(), "it is ended");
+    assert!(served.get(&connector).await.is_none_or(|(said, _)| said.is_empty()), "another is refused");
+    assert_eq!(served.refusals(1).await.last(), Some(&HandshakeRefusal::Revoked));
+}
+
+/// A list that is read again counts from the next connection on, and so does one that has run out: then nobody gets in.
+#[tokio::test]
+async fn a_certificate_that_is_revoked_later_is_refused_from_then_on() {
+    let served = serve(Authority::new(), 666).await;
+    let http1: &[&[u8]] = &[b"http/1.1"];
+    let (one, other) = (served.authority.issue(2, |_| {}), served.authority.issue(3, |_| {}));
+    let shown = &served;
+    let gets_in = |identity| async move {
+        let said = shown.get(&shown.connector(Some(identity), http1)).await;
+        said.is_some_and(|(said, _)| said.starts_with("HTTP/1.1 200"))
+    };
+    assert!(gets_in(&one).await && gets_in(&other).await);
+    let read = |list: String| {
+        let (chain, key) = &served.own;
+        served.replacing.send_replace(server_config(chain, key, &served.authority.pem(), &[list]).unwrap());
+    };
+    read(served.authority.revoking(2));
+    assert!(!gets_in(&one).await, "revoked while it ran");
+    assert_eq!(served.refusals(1).await, [HandshakeRefusal::Revoked]);
+    assert!(gets_in(&other).await);
+    read(served.authority.revoking_until(2, 2026));
+    assert!(
+        !gets_in(&one).await && !gets_in(&other).await,
+        "a list that has run out says nothing about anybody"
+    );
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     KeyUsagePurpose,
@@ -116,7 +117,7 @@ const ORIGIN: &str = "concordat.example/demo";
 /// When the folder cannot be written.
 pub fn prepare(state: &Path, policies: &Path, ports: Ports) -> anyhow::Result<PathBuf> {
     fs::create_dir_all(state).with_context(|| state.display().to_string())?;
-    let has_all = PARTNERS.iter().all(|partner| state.join(format!("{}.pem", partner.name)).exists());
+    let has_all = PARTNERS.iter().all(|partner| state.join(format!("{}-token.key", partner.name)).exists());
     if !state.join("ca.pem").exists() || !has_all {
         make_certificates(state)?;
     }
@@ -151,9 +152,16 @@ fn make_certificates(state: &Path) -> anyhow::Result<()> {
     }
     for partner in &PARTNERS {
         issue(state, &authority, partner.name, &[])?;
-        signing_key(state, &format!("{}-context", partner.name), "context-1")?;
+        signing_key(
+            state,
+            &format!("{}-context", partner.name),
+            "context-1",
+            &KeyPair::generate()?.serialize_pem(),
+        )?;
+        signing_key(state, &format!("{}-token", partner.name), "token-1", &ed25519_pem())?;
     }
-    signing_key(state, "issuer", "issuer-1")?;
+    signing_key(state, "issuer", "issuer-1", &KeyPair::generate()?.serialize_pem())?;
+    secret(&state.join("token-signing.key"), &KeyPair::generate()?.serialize_pem())?;
     secret(&state.join("ca.key"), &authority.key().serialize_pem())?;
     // Last: while it is missing, everything is made again.
     Ok(fs::write(state.join("ca.pem"), authority.as_ref().pem())?)
@@ -180,11 +188,21 @@ fn issue(
     secret(&state.join(format!("{name}.key")), &key.serialize_pem())
 }
 
-fn signing_key(state: &Path, name: &str, key_id: &str) -> anyhow::Result<()> {
-    let pem = KeyPair::generate()?.serialize_pem();
-    secret(&state.join(format!("{name}.key")), &pem)?;
-    let jwks = MintingKey::from_pem(&pem, key_id)?.jwks()?;
+fn signing_key(state: &Path, name: &str, key_id: &str, pem: &str) -> anyhow::Result<()> {
+    secret(&state.join(format!("{name}.key")), pem)?;
+    let jwks = MintingKey::from_pem(pem, key_id)?.jwks()?;
     Ok(fs::write(state.join(format!("{name}.jwks.json")), jwks.to_string())?)
+}
+
+/// An Ed25519 key as openssl writes it: PKCS#8 of version 1, which has no public half. Source: RFC 8410 section 7.
+fn ed25519_pem() -> zeroize::Zeroizing<String> {
+    const BEFORE_SEED: [u8; 16] =
+        [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+    let mut seed = zeroize::Zeroizing::new([0; 32]);
+    clock::fill(&mut *seed);
+    let der = zeroize::Zeroizing::new([BEFORE_SEED.as_slice(), seed.as_slice()].concat());
+    let text = zeroize::Zeroizing::new(BASE64.encode(&*der));
+    zeroize::Zeroizing::new(format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", &*text))
 }
 
 fn secret(path: &Path, text: &str) -> anyhow::Result<()> {
@@ -202,6 +220,7 @@ fn write_partner(state: &Path, row: &PartnerRow, public_url: &str) -> anyhow::Re
         purposes: row.purposes.iter().map(|&purpose| purpose.to_owned()).collect(),
         certificate: PathBuf::from(format!("{}.pem", row.name)),
         context_key: PathBuf::from(format!("{}-context.key", row.name)),
+        token_key: PathBuf::from(format!("{}-token.key", row.name)),
         issuer: ISSUER.to_owned(),
         issuer_key: PathBuf::from("issuer.key"),
         audience: AUDIENCE.to_owned(),
@@ -244,7 +263,7 @@ fn settings(state: &Path, policies: &Path, ports: Ports, public_url: &str) -> an
     }
     write!(
         out,
-        "[[issuers]]\nissuer = \"{ISSUER}\"\nalgorithms = [\"ES256\"]\nkeys = {{ file = \"issuer.jwks.json\" }}\n\
+        "[authorization_server]\nsigning_keys = [\"token-signing.key\"]\n\n[[issuers]]\nissuer = \"{ISSUER}\"\nalgorithms = [\"ES256\"]\nkeys = {{ file = \"issuer.jwks.json\" }}\n\
          token_lifetime_max_s = 900\n\n"
     )?;
     for partner in &PARTNERS {
@@ -254,7 +273,7 @@ fn settings(state: &Path, policies: &Path, ports: Ports, public_url: &str) -> an
         write!(
             out,
             "[[systems]]\nid = \"{client}\"\norganisation = \"{organisation}\"\ncertificates = [\"{fingerprint}\"]\n\
-             client_id = \"{client}\"\nissuer = \"{ISSUER}\"\ncontext_keys = \"{name}-context.jwks.json\"\nmay = {may}\n\n",
+             client_id = \"{client}\"\nissuer = \"{ISSUER}\"\ncontext_keys = \"{name}-context.jwks.json\"\ntoken_keys = \"{name}-token.jwks.json\"\nmay = {may}\n\n",
             client = partner.client_id,
             organisation = partner.organisation,
             fingerprint = CertificateFingerprint::of(&certificate).to_hex(),

@@ -2,7 +2,7 @@
 //! ask. It decides nothing.
 
 use super::{
-    App, Arc, IntoResponse, Json, Path, Refusal, Request, Response, Serialize, State, Terms, ToSchema, Value,
+    App, Arc, IntoResponse, Json, Path, Request, Response, Serialize, State, Terms, ToSchema, Value,
     agreements, documents, internal, request_id, respond,
 };
 use sharing::{
@@ -50,7 +50,7 @@ pub async fn check(
     respond(request_id(request.headers()), async {
         let route = "/v1/agreements/{id}/versions/{version}/checks";
         let (row, _) = documents::seen(&app, request, (&id, &version), route).await?;
-        let failed = |error: &dyn std::fmt::Display| Refusal::from(internal(error));
+        let failed = |error: &dyn std::fmt::Display| internal(error);
         let terms = Terms::kept(&row.terms).map_err(|error| failed(&error))?;
         let agreement = terms.agreement().map_err(|error| failed(&error))?;
         let in_force = app.policies().set;

@@ -6,7 +6,7 @@ fn hand(organisation: &str, person: &str) -> Actor {
     Actor { organisation: organisation.to_owned(), practitioner: Some(person.to_owned()), ..actor() }
 }
 
-fn step(revision: u64, action: &str, by: Option<Actor>) -> Body {
+fn step(revision: u64, action: &str, by: impl Into<Option<Actor>>) -> Body {
     Body::AgreementMoved {
         agreement: "pilot".to_owned(),
         revision,
@@ -17,7 +17,7 @@ fn step(revision: u64, action: &str, by: Option<Actor>) -> Body {
         scope: Some("agreement".to_owned()),
         reason: None,
         text_sha256: None,
-        by,
+        by: by.into(),
     }
 }
 
@@ -49,16 +49,16 @@ fn signed(revision: u64, by: Actor) -> Body {
 
 const ONE_HAND: &str = "agreement-one-hand";
 
-fn one() -> Option<Actor> {
-    Some(hand("gmca", "P-1"))
+fn one() -> Actor {
+    hand("gmca", "P-1")
 }
 
-fn two() -> Option<Actor> {
-    Some(hand("gmca", "P-2"))
+fn two() -> Actor {
+    hand("gmca", "P-2")
 }
 
-fn theirs() -> Option<Actor> {
-    Some(hand("council", "P-3"))
+fn theirs() -> Actor {
+    hand("council", "P-3")
 }
 
 #[test]
@@ -83,24 +83,20 @@ fn what_takes_two_people_took_two() {
         let switched = vec![step(1, "suspended", one()), step(2, "resumed", by)];
         assert_eq!(fault_of(switched), (Some(3), ONE_HAND));
     }
-    assert_eq!(
-        fault_of(vec![officer("asked", hand("gmca", "P-1")), officer("registered", hand("gmca", "P-1"))]),
-        (Some(3), ONE_HAND)
-    );
-    assert_eq!(fault_of(vec![officer("registered", hand("gmca", "P-1"))]), (Some(2), ONE_HAND));
+    assert_eq!(fault_of(vec![officer("asked", one()), officer("registered", one())]), (Some(3), ONE_HAND));
+    assert_eq!(fault_of(vec![officer("registered", one())]), (Some(2), ONE_HAND));
 }
 
 #[test]
 fn whoever_signs_is_in_office() {
-    let in_office =
-        || vec![officer("asked", hand("gmca", "P-1")), officer("registered", hand("gmca", "P-2"))];
+    let in_office = || vec![officer("asked", one()), officer("registered", two())];
     let fault = |index| (Some(index), "agreement-signatory");
     assert_eq!(fault_of(vec![signed(1, hand("gmca", "S-1"))]), fault(2));
     let mut another = in_office();
-    another.push(signed(1, hand("gmca", "P-2")));
+    another.push(signed(1, two()));
     assert_eq!(fault_of(another), fault(4));
     let mut left = in_office();
-    left.extend([officer("ended", hand("gmca", "P-1")), signed(1, hand("gmca", "S-1"))]);
+    left.extend([officer("ended", one()), signed(1, hand("gmca", "S-1"))]);
     assert_eq!(fault_of(left), fault(5));
 }
 
@@ -108,8 +104,8 @@ fn whoever_signs_is_in_office() {
 fn a_course_in_order_verifies() {
     let mut bodies = vec![opened(), policies(1, "active", 2 * DAY_US)];
     bodies.extend([
-        officer("asked", hand("gmca", "P-1")),
-        officer("registered", hand("gmca", "P-2")),
+        officer("asked", one()),
+        officer("registered", two()),
         step(1, "drafted", one()),
         signed(2, hand("gmca", "S-1")),
         step(3, "activation-asked", one()),

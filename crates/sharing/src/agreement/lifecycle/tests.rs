@@ -500,7 +500,10 @@ proptest! {
                 // While something is in force, what is negotiated beside it has its own state.
                 let to = after.state();
                 let beside = after.next.as_ref().map(Negotiation::state);
-                let by_table = is_in_the_table(from, action, to)
+                // What ends makes way for what is negotiated beside it, as it is.
+                let has_ended = action == "confirmed" && after.in_force.as_ref().is_some_and(|ended| !ended.is_running());
+                let makes_way = has_ended && negotiated.is_some() && negotiated == beside && beside == Some(to);
+                let by_table = makes_way || is_in_the_table(from, action, to)
                     || negotiated.is_some_and(|negotiated| is_in_the_table(negotiated, action, beside.unwrap_or("withdrawn")));
                 prop_assert!(by_table, "{action}: {from} to {to}, {negotiated:?} to {beside:?}");
                 if is_dpo {

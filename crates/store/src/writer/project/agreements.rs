@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Tx, execute};
+use super::{Tx, execute, from_state};
 use crate::{
     agreements::{AgreementMove, OfficerMove, OfficerRow, RequestRow, SignatureRow, StepRow, TermsRow},
     error::{CommitError, StoreError},
@@ -102,6 +102,20 @@ async fn remember(tx: &mut Tx, request: &RequestRow, at: Timestamp) -> Result<()
     let insert = sqlx::query(insert).bind(&request.system).bind(&request.request_key);
     let insert = insert.bind(&request.body_sha256).bind(&request.agreement).bind(request.revision);
     execute(tx, insert.bind(at.as_microsecond())).await
+}
+
+/// Whether somebody's office is where a step was decided at.
+pub(super) async fn may_move_officer(
+    tx: &mut Tx,
+    step: &OfficerMove,
+) -> Result<Result<(), CommitError>, StoreError> {
+    let (id, from): (_, &[&str]) = match step {
+        OfficerMove::Ask(_) => return Ok(Ok(())),
+        OfficerMove::Register { id, .. } => (id, &["asked"]),
+        OfficerMove::End { id } => (id, &["asked", "registered"]),
+    };
+    let state = sqlx::query_scalar("SELECT state FROM agreement_officer WHERE id = $1");
+    from_state(tx, state.bind(id), from).await
 }
 
 pub(super) async fn move_officer(tx: &mut Tx, step: &OfficerMove, at: Timestamp) -> Result<(), StoreError> {

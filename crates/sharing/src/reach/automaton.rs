@@ -1,0 +1,362 @@
+//! Every place of one record holder's file as an automaton over member names.
+//!
+//! Places that begin alike share their first states. A state has an edge for each name that some place goes on with,
+//! some filter compares, some item lists as its field or some period is read from; every other member is passed over.
+//! Filters are compared afterwards, on the little that was noted.
+
+use super::{Place, Plan, bytes::Print, keys::Key};
+use crate::{
+    catalogue::{DataItem, Protocol, Provider, Sign},
+    identifier::{ItemId, SubjectScheme},
+    json::write_string,
+    selector::Selector,
+};
+
+/// A record holder's places, compiled.
+pub(crate) struct Automaton {
+    states: Vec<State>,
+    names: Vec<Name>,
+    /// Each place that identifies the person, with its scheme.
+    pub(crate) identifiers: Vec<(SubjectScheme, Path)>,
+    pub(crate) restricted: Vec<ReachedSign>,
+    pub(crate) deceased: Vec<ReachedSign>,
+    pub(crate) birth_date: Option<Path>,
+    pub(crate) source_time: Option<Path>,
+    pub(crate) surname: Option<Path>,
+    pub(crate) uprn: Option<Path>,
+    items: Vec<ReachedItem>,
+    /// Where the items are.
+    pub(crate) plan: Plan,
+    pub(crate) resource_type: KeyId,
+    pub(crate) entry: KeyId,
+    pub(crate) resource: KeyId,
+}
+
+impl std::fmt::Debug for Automaton {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Automaton(states: {})", self.states.len())
+    }
+}
+
+/// Where a place of the record is.
+pub(crate) struct Path {
+    steps: Vec<Step>,
+}
+
+/// One step of a path.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Step {
+    pub(crate) key: KeyId,
+    filters: Vec<(KeyId, Box<str>)>,
+}
+
+/// A place whose content is a sign of something.
+pub(crate) struct ReachedSign {
+    pub(crate) path: Path,
+    /// See [`Sign::equals`].
+    pub(crate) equals: Vec<String>,
+}
+
+/// An item's place, and what of it leaves.
+pub(crate) struct ReachedItem {
+    pub(crate) id: ItemId,
+    /// Its name as it is written before its value, with a colon.
+    pub(crate) label: Box<str>,
+    pub(crate) path: Path,
+    /// See [`DataItem::fields`].
+    pub(crate) fields: Vec<KeyId>,
+    pub(crate) many: bool,
+}
+
+/// The member that says from when until when a value is in force, and the names of its bounds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Period {
+    pub(crate) member: KeyId,
+    pub(crate) start: KeyId,
+    pub(crate) end: KeyId,
+}
+
+/// A member name that some place minds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct KeyId(u16);
+
+impl KeyId {
+    /// Of no member at all.
+    const NONE: Self = Self(u16::MAX);
+
+    pub(crate) fn is_known(self) -> bool {
+        self != Self::NONE
+    }
+}
+
+struct Name {
+    text: Box<str>,
+    /// The name as it is written before a member, with its colon.
+    label: Box<str>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The classes of the names it has edges for.
+    classes: u64,
+    edges: Vec<Edge>,
+}
+
+struct Edge {
+    print: Print,
+    key: KeyId,
+    to: u32,
+}
+
+/// Where a value of the document was led to: the automaton's state, and the name it is a member by.
+#[derive(Clone, Copy)]
+pub(super) struct Goal {
+    state: u32,
+    pub(super) key: KeyId,
+}
+
+impl Goal {
+    /// The document itself.
+    pub(super) const DOCUMENT: Self = Self { state: 0, key: KeyId::NONE };
+    /// No place leads here.
+    const NOWHERE: Self = Self { state: u32::MAX, key: KeyId::NONE };
+
+    #[inline]
+    pub(super) fn is_sought(self) -> bool {
+        self.state != Self::NOWHERE.state
+    }
+
+    /// An element of an array is where the array is.
+    #[inline]
+    pub(super) fn element(self) -> Self {
+        Self { key: KeyId::NONE, ..self }
+    }
+}
+
+impl Automaton {
+    /// Compiles every place that a record holder's file names.
+    pub(crate) fn of(provider: &Provider) -> Self {
+        let mut building = Building { states: vec![State::default()], names: Vec::new() };
+        let [resource_type, entry, resource, start, end] =
+            ["resourceType", "entry", "resource", "start", "end"].map(|name| building.name(name));
+        // A searchset has Patients as its entries, so each place is reached from there as well.
+        let mut roots = vec![0];
+        if provider.provider.protocol == Protocol::FhirR4Patient {
+            let entries = building.edge(0, entry);
+            roots.push(building.edge(entries, resource));
+            for root in &roots {
+                building.edge(*root, resource_type);
+            }
+        }
+        let mut compile = Compile { building: &mut building, roots: &roots, period: [start, end] };
+        let places = &provider.subject;
+        let identifiers =
+            places.identifiers.iter().map(|place| (place.scheme.clone(), compile.place(&place.select)));
+        let identifiers = identifiers.collect();
+        let restricted = places.restricted.iter().map(|sign| compile.sign(sign)).collect();
+        let deceased = places.deceased.iter().map(|sign| compile.sign(sign)).collect();
+        let mut one = |place: &Option<Selector>| place.as_ref().map(|place| compile.place(place));
+        let (birth_date, source_time) = (one(&places.birth_date), one(&places.source_time));
+        let (surname, uprn) = (one(&places.surname), one(&places.uprn));
+        let mut plan = Plan::default();
+        let items = provider.items.iter().enumerate();
+        let items = items.map(|(number, item)| compile.item(number, item, &mut plan)).collect();
+        let Building { states, names } = building;
+        Self {
+            states,
+            names,
+            identifiers,
+            restricted,
+            deceased,
+            birth_date,
+            source_time,
+            surname,
+            uprn,
+            items,
+            plan,
+            resource_type,
+            entry,
+            resource,
+        }
+    }
+
+    /// The item of this name, and its number.
+    pub(crate) fn item(&self, id: &ItemId) -> Option<(usize, &ReachedItem)> {
+        self.items.iter().enumerate().find(|(_, item)| item.id == *id)
+    }
+
+    /// The name as it is written before a member, with its colon.
+    pub(crate) fn label(&self, key: KeyId) -> &str {
+        self.name(key).map_or("\"\":", |name| &name.label)
+    }
+
+    /// The name itself.
+    pub(crate) fn text(&self, key: KeyId) -> &str {
+        self.name(key).map_or("", |name| &name.text)
+    }
+
+    fn name(&self, key: KeyId) -> Option<&Name> {
+        self.names.get(usize::from(key.0))
+    }
+
+    /// Where the member of this name leads from here.
+    #[inline]
+    pub(super) fn onward(&self, from: Goal, key: &Key<'_>, document: &[u8]) -> Goal {
+        if !from.is_sought() {
+            return Goal::NOWHERE;
+        }
+        let Some(state) = self.states.get(from.state as usize) else { return Goal::NOWHERE };
+        if state.classes & key.print.class() == 0 {
+            return Goal::NOWHERE;
+        }
+        let is_it = |edge: &&Edge| {
+            edge.print == key.print
+                && (key.print.is_whole() || key.text(document) == self.text(edge.key).as_bytes())
+        };
+        let edge = state.edges.iter().find(is_it);
+        edge.map_or(Goal::NOWHERE, |edge| Goal { state: edge.to, key: edge.key })
+    }
+}
+
+impl Path {
+    pub(crate) fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// Whether some value the path leads to from a record is like this; they are shown in order, until one is. Arrays on
+    /// the way, and at the end, are entered.
+    pub(crate) fn any<'a>(&self, record: Place<'a>, mut is_it: impl FnMut(Place<'a>) -> bool) -> bool {
+        any(&self.steps, record, &mut is_it)
+    }
+
+    /// Reads the first text that the path leads to.
+    pub(crate) fn first_text<T>(&self, record: Place<'_>, read: impl Fn(&str) -> Option<T>) -> Option<T> {
+        let mut first = None;
+        self.any(record, |place| {
+            first = place.as_text();
+            first.is_some()
+        });
+        first.and_then(|text| read(&text))
+    }
+}
+
+fn any<'a>(steps: &[Step], from: Place<'a>, is_it: &mut impl FnMut(Place<'a>) -> bool) -> bool {
+    let Some((step, rest)) = steps.split_first() else { return is_it(from) };
+    let mut values = from.elements().filter_map(|element| element.member(step.key));
+    values.any(|value| value.elements().any(|place| step.admits(place) && any(rest, place, is_it)))
+}
+
+impl Step {
+    /// Whether the step's filters let this value through.
+    pub(crate) fn admits(&self, place: Place<'_>) -> bool {
+        self.filters
+            .iter()
+            .all(|(key, value)| place.member(*key).is_some_and(|compared| compared.is_text(value)))
+    }
+
+    /// Whether a filter of the step compares this member.
+    pub(crate) fn compares(&self, key: KeyId) -> bool {
+        self.filters.iter().any(|(compared, _)| *compared == key)
+    }
+}
+
+/// A name as it is written before a member, with its colon.
+fn label(name: &str) -> Box<str> {
+    let mut label = String::new();
+    write_string(name, &mut label);
+    label.push(':');
+    label.into()
+}
+
+/// The states and names so far.
+struct Building {
+    states: Vec<State>,
+    names: Vec<Name>,
+}
+
+impl Building {
+    fn name(&mut self, text: &str) -> KeyId {
+        let known = self.names.iter().position(|name| *name.text == *text);
+        let place = known.unwrap_or_else(|| {
+            self.names.push(Name { text: text.into(), label: label(text) });
+            self.names.len() - 1
+        });
+        // A file of more names than there are numbers reaches none of the rest.
+        u16::try_from(place).map_or(KeyId::NONE, KeyId)
+    }
+
+    /// The state that a name leads to.
+    fn edge(&mut self, from: u32, key: KeyId) -> u32 {
+        let next = u32::try_from(self.states.len()).unwrap_or(u32::MAX);
+        let text = self.names.get(usize::from(key.0)).map_or("", |name| &name.text);
+        let print = Print::of_text(text);
+        let Some(state) = self.states.get_mut(from as usize) else { return from };
+        if let Some(edge) = state.edges.iter().find(|edge| edge.key == key) {
+            return edge.to;
+        }
+        state.classes |= print.class();
+        state.edges.push(Edge { print, key, to: next });
+        self.states.push(State::default());
+        next
+    }
+}
+
+/// Adds places to the states, from every root.
+struct Compile<'a> {
+    building: &'a mut Building,
+    roots: &'a [u32],
+    /// `start` and `end`.
+    period: [KeyId; 2],
+}
+
+impl Compile<'_> {
+    fn place(&mut self, select: &Selector) -> Path {
+        self.path(select, None, &[])
+    }
+
+    fn sign(&mut self, sign: &Sign) -> ReachedSign {
+        ReachedSign { path: self.place(&sign.select), equals: sign.equals.clone() }
+    }
+
+    fn item(&mut self, number: usize, item: &DataItem, plan: &mut Plan) -> ReachedItem {
+        let fields: Vec<_> = item.fields.iter().map(|field| self.building.name(field)).collect();
+        let [start, end] = self.period;
+        let period =
+            item.period.as_deref().map(|member| Period { member: self.building.name(member), start, end });
+        let path = self.path(&item.select, period, &fields);
+        plan.add(number, path.steps(), period);
+        let id = item.id.get_ref().clone();
+        ReachedItem { label: label(id.as_str()), id, path, fields, many: item.many }
+    }
+
+    fn path(&mut self, select: &Selector, period: Option<Period>, fields: &[KeyId]) -> Path {
+        let building = &mut *self.building;
+        let step = |step: &crate::selector::Step| Step {
+            key: building.name(&step.key),
+            filters: step
+                .filters
+                .iter()
+                .map(|(name, value)| (building.name(name), value.as_str().into()))
+                .collect(),
+        };
+        let path = Path { steps: select.steps().iter().map(step).collect() };
+        for root in self.roots {
+            let mut state = *root;
+            for step in &path.steps {
+                state = self.building.edge(state, step.key);
+                for (name, _) in &step.filters {
+                    self.building.edge(state, *name);
+                }
+                if let Some(Period { member, start, end }) = period {
+                    let period = self.building.edge(state, member);
+                    self.building.edge(period, start);
+                    self.building.edge(period, end);
+                }
+            }
+            for field in fields {
+                self.building.edge(state, *field);
+            }
+        }
+        path
+    }
+}

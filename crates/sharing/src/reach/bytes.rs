@@ -1,0 +1,156 @@
+//! Text as bytes, eight at a time: where a string's plain run ends, where blanks end, what tells names apart quickly.
+
+use crate::json::{JsonError, JsonFault};
+
+const LOW_BITS: u64 = 0x0101_0101_0101_0101;
+const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
+const BLANKS: u64 = LOW_BITS * b' ' as u64;
+
+/// The whole document as text.
+pub(super) fn as_text(document: &[u8]) -> Result<&str, JsonError> {
+    std::str::from_utf8(document)
+        .map_err(|error| JsonError { fault: JsonFault::Unicode, offset_bytes: error.valid_up_to() })
+}
+
+/// Where the run of characters that stand for themselves ends: at a quote, a backslash or a control character, or at
+/// the end of the document.
+#[inline]
+pub(super) fn plain_end(document: &[u8], from: usize) -> usize {
+    let mut at = from;
+    while let Some(word) = word(document, at) {
+        let marks = marks(word);
+        if marks != 0 {
+            return at + (marks.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    while document.get(at).is_some_and(|byte| !matches!(byte, b'"' | b'\\' | 0..0x20)) {
+        at += 1;
+    }
+    at
+}
+
+/// The high bit of the first byte that is a quote, a backslash or a control character. Bits above it mean nothing,
+/// since a subtraction borrows from the next byte; below it there are none.
+#[inline]
+fn marks(word: u64) -> u64 {
+    let is = |byte: u8| {
+        let differs = word ^ (LOW_BITS * u64::from(byte));
+        differs.wrapping_sub(LOW_BITS) & !differs
+    };
+    let is_control = word.wrapping_sub(BLANKS) & !word;
+    (is(b'"') | is(b'\\') | is_control) & HIGH_BITS
+}
+
+/// Where blanks end.
+#[inline]
+pub(super) fn after_blanks(document: &[u8], from: usize) -> usize {
+    match document.get(from) {
+        Some(b' ' | b'\t' | b'\n' | b'\r') => after_more_blanks(document, from + 1),
+        _ => from,
+    }
+}
+
+fn after_more_blanks(document: &[u8], from: usize) -> usize {
+    let mut at = from;
+    loop {
+        while word(document, at) == Some(BLANKS) {
+            at += 8;
+        }
+        match document.get(at) {
+            Some(b' ' | b'\t' | b'\n' | b'\r') => at += 1,
+            _ => return at,
+        }
+    }
+}
+
+#[inline]
+fn word(document: &[u8], at: usize) -> Option<u64> {
+    document.get(at..)?.first_chunk().map(|chunk| u64::from_le_bytes(*chunk))
+}
+
+/// What tells names apart: the first and the last eight bytes, and how many there are. It is all of a name of up to sixteen
+/// bytes; longer names may be made to share it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Print {
+    first: u64,
+    last: u64,
+    length: usize,
+}
+
+impl Print {
+    /// Of the bytes `[start, end)`.
+    #[inline]
+    pub(super) fn of(document: &[u8], start: usize, end: usize) -> Self {
+        let length = end.saturating_sub(start);
+        if length >= 8 {
+            let first = word(document, start).unwrap_or(0);
+            return Self { first, last: word(document, end - 8).unwrap_or(0), length };
+        }
+        let first = word(document, start).unwrap_or_else(|| last_word(document, start));
+        Self { first: first & !(u64::MAX << (8 * length)), last: 0, length }
+    }
+
+    /// Of a name.
+    pub(super) fn of_text(name: &str) -> Self {
+        Self::of(name.as_bytes(), 0, name.len())
+    }
+
+    /// Whether names with this print are the same name.
+    #[inline]
+    pub(super) fn is_whole(self) -> bool {
+        self.length <= 16
+    }
+
+    /// The bit of one of 64 classes of names.
+    #[inline]
+    pub(super) fn class(self) -> u64 {
+        let mixed = self.first ^ self.last.rotate_left(29) ^ self.length as u64;
+        1 << (mixed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 58)
+    }
+}
+
+/// A word that the document ends in.
+fn last_word(document: &[u8], start: usize) -> u64 {
+    let rest = document.get(start..).unwrap_or(&[]);
+    rest.iter().rev().fold(0, |word, byte| (word << 8) | u64::from(*byte))
+}
+
+/// What a string stands for. It has been read once, so its escapes are whole; what is not would be left out.
+pub(super) fn unescaped(written: &str) -> String {
+    let mut out = String::with_capacity(written.len());
+    let mut rest = written;
+    while let Some((plain, escape)) = rest.split_once('\\') {
+        out.push_str(plain);
+        let mut letters = escape.chars();
+        let letter = letters.next();
+        rest = letters.as_str();
+        out.extend(match letter {
+            Some('b') => Some('\u{8}'),
+            Some('f') => Some('\u{c}'),
+            Some('n') => Some('\n'),
+            Some('r') => Some('\r'),
+            Some('t') => Some('\t'),
+            Some('u') => {
+                let (character, after) = unicode(rest);
+                rest = after;
+                character
+            }
+            other => other,
+        });
+    }
+    out.push_str(rest);
+    out
+}
+
+/// The character of four digits, or of two times four with `\u` between them, and what comes after.
+fn unicode(rest: &str) -> (Option<char>, &str) {
+    let unit = |text: &str| text.get(..4).and_then(|digits| u32::from_str_radix(digits, 16).ok());
+    let after = rest.get(4..).unwrap_or("");
+    let Some(first) = unit(rest) else { return (None, after) };
+    if let (0xD800..0xDC00, Some(second)) = (first, after.strip_prefix("\\u").and_then(unit)) {
+        let code = 0x1_0000 + ((first - 0xD800) << 10) + (second.wrapping_sub(0xDC00) & 0x3FF);
+        return (char::from_u32(code), after.get(6..).unwrap_or(""));
+    }
+    (char::from_u32(first), after)
+}

@@ -1,0 +1,2 @@
+-- PostgreSQL gets a function that SQLite has.
+SELECT unhex('00');

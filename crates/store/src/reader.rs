@@ -1,0 +1,371 @@
+//! The one reader of what decides about people. It takes whatever look-ups are waiting, answers them from one snapshot
+//! with a few statements for all of them, and keeps nothing.
+//!
+//! A look-up is taken before the snapshot begins, so that whoever asked sees everything that was committed before they
+//! asked: there is no cache between a withdrawal and the next decision. There is no timer either: one that is alone is
+//! answered at once. Everything is read whatever is known of a person, so that nobody can tell from the time that it takes.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Instant,
+};
+
+use jiff::Timestamp;
+use sharing::{
+    Pseudonym, PurposeClass, SubjectIdentifier, SubjectState,
+    policy::hexadecimal,
+    subject::{ConsentRecord, Objection},
+};
+use sqlx::AnyPool;
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+use crate::{
+    alerting::MarkRow,
+    database::{Database, Transaction},
+    error::StoreError,
+    fact::{Fact, FactRow, RawFact},
+    figures::Figures,
+    lookup::{LookupKey, Resolved},
+    open::Store,
+    opt_out::{self, RawOptOut},
+    row::{ConsentRow, ObjectionRow, RawConsent, RawObjection, to_list},
+    subjects::{self, CONSENTS, FACTS, OBJECTIONS, RawName},
+};
+
+/// Most look-ups in one snapshot.
+const BATCH_MAX: usize = 128;
+
+/// How many batches a server works on at once: one is on its way while another is worked on.
+const LANES_OF_SERVER: usize = 2;
+
+const NAMES: &str =
+    "SELECT found.hash, found.via, member.pseudonym, member.person_group, member.revision, member.restricted,
+        member.deceased, member.restricted_us, member.deceased_us
+    FROM (SELECT lookup_hash AS hash, pseudonym AS via FROM subject_identifier
+            WHERE lookup_hash IN (SELECT unhex(value) FROM json_each($1))
+        UNION ALL
+        SELECT NULL AS hash, pseudonym AS via FROM subject WHERE pseudonym IN (SELECT value FROM json_each($2))) AS found
+    JOIN subject AS named ON named.pseudonym = found.via
+    JOIN subject AS member ON member.person_group = named.person_group
+    ORDER BY member.pseudonym";
+const MARKS: &str = "SELECT id, kind, organisation, practitioner, hash, recorded_us, until_us FROM alert_mark
+    WHERE hash IN (SELECT unhex(value) FROM json_each($1))
+    UNION
+    SELECT id, kind, organisation, practitioner, hash, recorded_us, until_us FROM alert_mark
+    WHERE organisation IN (SELECT value FROM json_each($2)) AND practitioner IN (SELECT value FROM json_each($3))";
+
+/// What is looked up for one question about one person.
+#[derive(Debug, Clone)]
+pub struct LookUp {
+    /// By which the person is named.
+    pub identifiers: Vec<SubjectIdentifier>,
+    /// The name that stands for those of them that nobody has used before.
+    pub fresh: Pseudonym,
+    /// Every identifier that the opt-out checks may know the person by.
+    pub checked_as: Vec<SubjectIdentifier>,
+    /// The purpose.
+    pub purpose: PurposeClass,
+    /// The registered marks that are compared, where any are.
+    pub marks: Option<MarksWanted>,
+    /// When it is asked.
+    pub at: Timestamp,
+}
+
+/// Which marks are compared: those with one of these hashes, and all of the practitioner's.
+#[derive(Debug, Clone)]
+pub struct MarksWanted {
+    /// The practitioner's organisation.
+    pub organisation: String,
+    /// The practitioner.
+    pub practitioner: String,
+    /// The hashes.
+    pub hashes: Vec<Vec<u8>>,
+}
+
+/// What is held about the person of a look-up.
+#[derive(Debug)]
+pub struct Held {
+    /// The name behind each of the identifiers, in their order.
+    pub resolved: Vec<Resolved>,
+    /// What decides.
+    pub state: SubjectState,
+    /// The marks in force.
+    pub marks: Vec<MarkRow>,
+}
+
+/// One that waits.
+pub(crate) enum Waiting {
+    Person(Box<LookUp>, oneshot::Sender<Result<Held, StoreError>>, Instant),
+    Policies(oneshot::Sender<Result<Option<(i64, String)>, StoreError>>, Instant),
+}
+
+impl Waiting {
+    fn since(&self) -> Instant {
+        match self {
+            Self::Person(_, _, since) | Self::Policies(_, since) => *since,
+        }
+    }
+
+    fn fail(self, error: &StoreError) {
+        let error = StoreError::Ledger(error.to_string());
+        // Nobody may be waiting any more.
+        match self {
+            Self::Person(_, reply, _) => drop(reply.send(Err(error))),
+            Self::Policies(reply, _) => drop(reply.send(Err(error))),
+        }
+    }
+}
+
+impl Store {
+    /// What is held about the person of a question: read after this was called, with whatever else is waiting.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails or holds a row that cannot be read.
+    pub async fn look_up(&self, look_up: LookUp) -> Result<Held, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.read(Waiting::Person(Box::new(look_up), reply, Instant::now()), answer).await
+    }
+
+    /// The policy set in force: its revision and digest. Read after this was called.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn policy_set(&self) -> Result<Option<(i64, String)>, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.read(Waiting::Policies(reply, Instant::now()), answer).await
+    }
+
+    async fn read<T>(
+        &self,
+        waiting: Waiting,
+        answer: oneshot::Receiver<Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let gone =
+            || StoreError::Ledger("too many look-ups are waiting, or the database was closed".to_owned());
+        self.look_ups.try_send(waiting).map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+}
+
+/// What a reader reads with.
+#[derive(Clone)]
+pub(crate) struct Reader {
+    pub(crate) pool: AnyPool,
+    pub(crate) database: Database,
+    pub(crate) lookup_key: Arc<LookupKey>,
+    pub(crate) figures: Arc<Figures>,
+}
+
+impl Reader {
+    /// Begins to answer what is put into the queue that it returns.
+    pub(crate) fn start(self, queue_max: usize) -> mpsc::Sender<Waiting> {
+        let (asking, asked) = mpsc::channel(queue_max);
+        let asked = Arc::new(Mutex::new(asked));
+        let lanes = if self.database.is_shared() { LANES_OF_SERVER } else { 1 };
+        for _ in 0..lanes {
+            tokio::spawn(self.clone().run(asked.clone()));
+        }
+        asking
+    }
+
+    /// Runs until every [`Store`] is gone. Several may take from one queue.
+    async fn run(self, queue: Arc<Mutex<mpsc::Receiver<Waiting>>>) {
+        let mut batch = Vec::with_capacity(BATCH_MAX);
+        loop {
+            let count = queue.lock().await.recv_many(&mut batch, BATCH_MAX).await;
+            let Some(first) = batch.first() else { return };
+            let (began, waited) = (Instant::now(), first.since().elapsed());
+            let read = self.read(&batch).await;
+            self.figures.reads.note(count, waited, began.elapsed());
+            match read {
+                Ok(read) => batch.drain(..).for_each(|waiting| read.answer(waiting, &self.lookup_key)),
+                Err(error) => batch.drain(..).for_each(|waiting| waiting.fail(&error)),
+            }
+        }
+    }
+
+    /// Everything that bears on a batch, from one snapshot.
+    async fn read(&self, batch: &[Waiting]) -> Result<Read, StoreError> {
+        let look_ups: Vec<&LookUp> = batch
+            .iter()
+            .filter_map(|waiting| match waiting {
+                Waiting::Person(look_up, ..) => Some(&**look_up),
+                Waiting::Policies(..) => None,
+            })
+            .collect();
+        let mut read = Read::default();
+        let mut snapshot = self.pool.begin_with(self.database.begin_snapshot()).await?;
+        if look_ups.len() < batch.len() {
+            read.policies = sqlx::query_as("SELECT revision, digest FROM policy_set WHERE id = 1")
+                .fetch_optional(&mut *snapshot)
+                .await?;
+        }
+        if !look_ups.is_empty() {
+            self.read_people(&mut snapshot, &look_ups, &mut read).await?;
+        }
+        // Nothing was written: there is nothing to commit, and an error here takes nothing back.
+        let _ = snapshot.rollback().await;
+        Ok(read)
+    }
+
+    async fn read_people(
+        &self,
+        snapshot: &mut Transaction,
+        look_ups: &[&LookUp],
+        read: &mut Read,
+    ) -> Result<(), StoreError> {
+        let identifiers = look_ups.iter().flat_map(|one| &one.identifiers);
+        let hashes = identifiers.map(|identifier| self.lookup_key.hash(identifier));
+        let fresh: BTreeSet<_> = look_ups.iter().map(|one| one.fresh.as_str()).collect();
+        let names = sqlx::query_as(NAMES).bind(hexadecimals(hashes)).bind(listed(fresh));
+        read.names = names.fetch_all(&mut **snapshot).await?;
+        let all: BTreeSet<_> = read.names.iter().map(|name| name.member.pseudonym.as_str()).collect();
+        let all = listed(all);
+        let consents: Vec<RawConsent> =
+            sqlx::query_as(CONSENTS).bind(&all).fetch_all(&mut **snapshot).await?;
+        let objections: Vec<RawObjection> =
+            sqlx::query_as(OBJECTIONS).bind(&all).fetch_all(&mut **snapshot).await?;
+        let facts: Vec<RawFact> = sqlx::query_as(FACTS).bind(&all).fetch_all(&mut **snapshot).await?;
+        read.consents =
+            by_subject(consents, RawConsent::subject, |raw| Ok(ConsentRow::try_from(raw)?.record));
+        read.objections =
+            by_subject(objections, RawObjection::subject, |raw| Ok(ObjectionRow::try_from(raw)?.record));
+        read.facts = by_subject(facts, RawFact::subject, |raw| Ok(FactRow::try_from(raw)?.fact));
+        let wanted: Vec<_> = look_ups.iter().filter_map(|one| one.marks.as_ref()).collect();
+        if !wanted.is_empty() {
+            let hashes = wanted.iter().flat_map(|wanted| wanted.hashes.iter().cloned());
+            let organisations: BTreeSet<_> =
+                wanted.iter().map(|wanted| wanted.organisation.as_str()).collect();
+            let people: BTreeSet<_> = wanted.iter().map(|wanted| wanted.practitioner.as_str()).collect();
+            let marks = sqlx::query_as(MARKS).bind(hexadecimals(hashes));
+            let marks = marks.bind(listed(organisations)).bind(listed(people));
+            read.marks = marks.fetch_all(&mut **snapshot).await?;
+        }
+        let checked = look_ups.iter().filter(|one| one.purpose.rules().opt_out_applies);
+        let hashes: Vec<_> = checked
+            .flat_map(|one| opt_out::hashes(&self.lookup_key, one.purpose, &one.checked_as))
+            .map(|hash| hash.0)
+            .collect();
+        if !hashes.is_empty() {
+            read.opt_outs = opt_out::read(snapshot, hexadecimals(hashes)).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A name that was found, by which hash or other name of the same person.
+#[derive(sqlx::FromRow)]
+struct FoundName {
+    hash: Option<Vec<u8>>,
+    via: String,
+    #[sqlx(flatten)]
+    member: RawName,
+}
+
+type BySubject<T> = BTreeMap<String, Vec<Result<T, StoreError>>>;
+
+/// What was read for a batch. A row that cannot be read fails the look-ups of its person alone.
+#[derive(Default)]
+struct Read {
+    policies: Option<(i64, String)>,
+    names: Vec<FoundName>,
+    consents: BySubject<ConsentRecord>,
+    objections: BySubject<Objection>,
+    facts: BySubject<Fact>,
+    marks: Vec<MarkRow>,
+    opt_outs: Vec<RawOptOut>,
+}
+
+impl Read {
+    fn answer(&self, waiting: Waiting, key: &LookupKey) {
+        // Nobody may be waiting any more.
+        match waiting {
+            Waiting::Person(look_up, reply, _) => drop(reply.send(self.held(&look_up, key))),
+            Waiting::Policies(reply, _) => drop(reply.send(Ok(self.policies.clone()))),
+        }
+    }
+
+    fn held(&self, look_up: &LookUp, key: &LookupKey) -> Result<Held, StoreError> {
+        let resolved =
+            look_up.identifiers.iter().map(|identifier| self.resolve(key.hash(identifier), &look_up.fresh));
+        let resolved = resolved.collect::<Result<Vec<_>, _>>()?;
+        let is_asked = |name: &&FoundName| resolved.iter().any(|one| one.pseudonym.as_str() == name.via);
+        let members: BTreeMap<_, _> = self
+            .names
+            .iter()
+            .filter(is_asked)
+            .map(|name| (name.member.pseudonym.as_str(), &name.member))
+            .collect();
+        let mut state = subjects::named(members.values().copied(), None)?;
+        for name in members.keys() {
+            state.consents.extend(of(&self.consents, name)?);
+            state.objections.extend(of(&self.objections, name)?);
+            for fact in of(&self.facts, name)? {
+                fact.add_to(&mut state);
+            }
+        }
+        state.consents.sort_by(|one, other| one.id.as_str().cmp(other.id.as_str()));
+        state.objections.sort_by(|one, other| one.id.as_str().cmp(other.id.as_str()));
+        state.relationships.sort_by(|one, other| one.id.as_str().cmp(other.id.as_str()));
+        state.grants.sort_by(|one, other| one.id.as_str().cmp(other.id.as_str()));
+        state.emergencies.sort_by(|one, other| one.id.as_str().cmp(other.id.as_str()));
+        if look_up.purpose.rules().opt_out_applies {
+            let hashes = opt_out::hashes(key, look_up.purpose, &look_up.checked_as);
+            state.opt_out = opt_out::strictest(&self.opt_outs, &hashes, look_up.purpose, look_up.at);
+        }
+        let marks = look_up.marks.as_ref().map(|wanted| self.marks_for(wanted, look_up.at));
+        Ok(Held { resolved, state, marks: marks.unwrap_or_default() })
+    }
+
+    fn resolve(&self, lookup_hash: Vec<u8>, fresh: &Pseudonym) -> Result<Resolved, StoreError> {
+        let known = self.names.iter().find(|name| name.hash.as_ref() == Some(&lookup_hash));
+        let Some(known) = known else {
+            return Ok(Resolved { pseudonym: fresh.clone(), known: false, lookup_hash });
+        };
+        let corrupt = |_| StoreError::CorruptRow { table: "subject_identifier", row: "by hash".to_owned() };
+        Ok(Resolved { pseudonym: known.via.parse().map_err(corrupt)?, known: true, lookup_hash })
+    }
+
+    fn marks_for(&self, wanted: &MarksWanted, at: Timestamp) -> Vec<MarkRow> {
+        let is_wanted = |mark: &&MarkRow| {
+            let is_own = mark.organisation == wanted.organisation && mark.practitioner == wanted.practitioner;
+            (is_own || wanted.hashes.contains(&mark.hash))
+                && mark.until_us.is_none_or(|until| at.as_microsecond() < until)
+        };
+        self.marks.iter().filter(is_wanted).cloned().collect()
+    }
+}
+
+fn by_subject<R, T>(
+    rows: Vec<R>,
+    subject: impl Fn(&R) -> &str,
+    read: impl Fn(R) -> Result<T, StoreError>,
+) -> BySubject<T> {
+    let mut found = BySubject::new();
+    for row in rows {
+        let subject = subject(&row).to_owned();
+        found.entry(subject).or_default().push(read(row));
+    }
+    found
+}
+
+/// What was found of one name.
+fn of<T: Clone>(found: &BySubject<T>, name: &str) -> Result<Vec<T>, StoreError> {
+    let rows = found.get(name).into_iter().flatten();
+    let copied = rows.map(|row| match row {
+        Ok(value) => Ok(value.clone()),
+        Err(StoreError::CorruptRow { table, row }) => Err(StoreError::CorruptRow { table, row: row.clone() }),
+        Err(error) => Err(StoreError::Ledger(error.to_string())),
+    });
+    copied.collect()
+}
+
+fn hexadecimals(hashes: impl IntoIterator<Item = Vec<u8>>) -> String {
+    let distinct: BTreeSet<_> = hashes.into_iter().map(|hash| hexadecimal(&hash)).collect();
+    to_list(&distinct.into_iter().collect::<Vec<_>>())
+}
+
+fn listed(values: BTreeSet<&str>) -> String {
+    to_list(&values.into_iter().collect::<Vec<_>>())
+}

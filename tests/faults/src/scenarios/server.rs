@@ -124,7 +124,7 @@ pub async fn failover_that_loses(_: Length) -> Value {
     let before = running.account.received.load(Ordering::Relaxed);
     let begun = Instant::now();
     let notices = |replica: &Replica| replica.said().contains("does not extend them");
-    while !running.deployment.replicas.iter().all(notices) && begun.elapsed() < Duration::from_secs(60) {
+    while !running.deployment.replicas.iter().all(notices) && begun.elapsed() < Duration::from_mins(1) {
         sleep(Duration::from_millis(200)).await;
     }
     sleep(Duration::from_secs(5)).await;

@@ -119,7 +119,7 @@ async fn an_objection_and_a_suspension_on_the_way_stop_it_too() {
 async fn a_killed_process_releases_nothing_unrecorded() {
     let program = acceptance::program();
     let state = tempfile::tempdir().unwrap();
-    let port = free_run_of_ports().await;
+    let (port, _held) = free_run_of_ports().await;
     let mut received = Vec::new();
     for round in 0..6_u64 {
         let mut demo = start(&program, state.path(), port).await;
@@ -184,14 +184,17 @@ fn check(program: &Path, state: &Path, received: &[String]) {
     }
 }
 
-async fn free_run_of_ports() -> u16 {
+/// Four ports that follow each other, and what keeps other tests from taking the same four: the run's last port, held
+/// for as long as the test goes on. Each test is a process of its own, so nothing inside the process could say it.
+async fn free_run_of_ports() -> (u16, tokio::net::TcpListener) {
     for port in (20_000..30_000).step_by(10) {
+        let Ok(held) = tokio::net::TcpListener::bind(("127.0.0.1", port + 9)).await else { continue };
         let mut bound = Vec::new();
         for next in port..port + 4 {
             bound.extend(tokio::net::TcpListener::bind(("127.0.0.1", next)).await);
         }
         if bound.len() == 4 {
-            return port;
+            return (port, held);
         }
     }
     panic!("no free ports");
@@ -208,6 +211,7 @@ async fn start_with(
     change: impl Fn(&mut tokio::process::Command),
 ) -> tokio::process::Child {
     let policies = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../policies");
+    let mut said = String::new();
     for _ in 0..20 {
         let mut command = tokio::process::Command::new(program);
         change(&mut command);
@@ -217,7 +221,7 @@ async fn start_with(
             .arg("--policies")
             .arg(&policies)
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(std::fs::File::create(state.join("demo.err")).unwrap())
             .kill_on_drop(true)
             .spawn()
             .unwrap();
@@ -232,9 +236,10 @@ async fn start_with(
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+        said = std::fs::read_to_string(state.join("demo.err")).unwrap();
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    panic!("the demonstration did not start");
+    panic!("the demonstration did not start: {said}");
 }
 
 async fn answers(program: &Path, state: &Path, port: u16) -> bool {
@@ -280,7 +285,7 @@ async fn a_process_that_dies_at_any_step_releases_nothing_unrecorded() {
     let program = acceptance::program();
     let state = tempfile::tempdir().unwrap();
     let armed = state.path().join("die-at");
-    let port = free_run_of_ports().await;
+    let (port, _held) = free_run_of_ports().await;
     let mut received = Vec::new();
     for place in PLACES {
         let mut demo = start_with(&program, state.path(), port, |command| {
@@ -313,7 +318,7 @@ async fn a_process_that_dies_at_any_step_releases_nothing_unrecorded() {
 async fn a_disk_that_fails_to_sync_releases_nothing_more() {
     let program = acceptance::program();
     let state = tempfile::tempdir().unwrap();
-    let port = free_run_of_ports().await;
+    let (port, _held) = free_run_of_ports().await;
     let mut demo = start_with(&program, state.path(), port, |command| {
         // fiu-run -x, without its shell script between this test and the process.
         command.env("LD_PRELOAD", "/usr/lib/fiu/fiu_run_preload.so /usr/lib/fiu/fiu_posix_preload.so");
@@ -473,7 +478,7 @@ async fn the_machines_clock_is_watched() {
     let state = tempfile::tempdir().unwrap();
     let time = state.path().join("faketime");
     std::fs::write(&time, "+0").unwrap();
-    let port = free_run_of_ports().await;
+    let (port, _held) = free_run_of_ports().await;
     let mut demo = start_with(&program, state.path(), port, |command| {
         command.env("LD_PRELOAD", &library).env("FAKETIME_TIMESTAMP_FILE", &time);
         command.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");

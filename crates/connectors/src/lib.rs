@@ -5,16 +5,28 @@
 //! the identifier. Redirects are never followed, proxies never used, answers capped while they arrive, and
 //! whatever a record holder says when it fails is thrown away unread. This crate cannot see the store.
 
+pub mod breaker;
 pub mod notify;
+pub mod reach;
+pub mod upstream;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use reqwest::{Certificate, Client, Identity, StatusCode, header};
+use reqwest::{Certificate, Client, Identity, StatusCode, Url, header};
 use sharing::{
     Denial, Permit, Provider, SubjectIdentifier,
     catalogue::{Lookup, Method},
     identifier::ProviderId,
     restriction::RestrictionCheck,
+};
+
+use self::{
+    reach::{Reach, Resolver},
+    upstream::{Seen, Upstream},
 };
 
 /// How to reach one record holder: the deployment's side of its catalogue entry.
@@ -29,6 +41,19 @@ pub struct Route {
     pub timeout: Duration,
     /// Largest answer.
     pub body_bytes_max: usize,
+    /// Most questions on their way at once.
+    pub in_flight_max: usize,
+    /// Where it may be.
+    pub reach: Reach,
+}
+
+/// What goes with a question to a record holder.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'a> {
+    /// A fresh UUID of ours: the partner's own never reaches the record holder.
+    pub request_id: &'a str,
+    /// By when there must be an answer.
+    pub until: Instant,
 }
 
 /// The clients for every record holder, one each.
@@ -40,6 +65,9 @@ struct Connector {
     client: Client,
     base_url: Option<String>,
     body_bytes_max: usize,
+    timeout: Duration,
+    reach: Reach,
+    upstream: Arc<Upstream>,
 }
 
 /// A record holder's answer, unread.
@@ -81,6 +109,15 @@ pub enum FetchFault {
     /// Its answer is larger than allowed.
     #[error("the record holder's answer is too large")]
     TooLarge,
+    /// As many questions as it may have are on their way.
+    #[error("too many questions to the record holder are on their way")]
+    Crowded,
+    /// It failed too often, and is left alone for a moment.
+    #[error("the record holder failed too often and is left alone for a moment")]
+    Resting,
+    /// It has an address that no record holder may have.
+    #[error("the record holder's address is one that may not be asked")]
+    OutOfReach,
 }
 
 impl FetchFault {
@@ -95,6 +132,9 @@ impl FetchFault {
             Self::Status(_) => "provider-error",
             Self::Unexpected => "provider-unexpected-answer",
             Self::TooLarge => "provider-answer-too-large",
+            Self::Crowded => "provider-crowded",
+            Self::Resting => "provider-resting",
+            Self::OutOfReach => "provider-out-of-reach",
         }
     }
 }
@@ -110,6 +150,11 @@ pub enum RouteError {
         /// Why.
         source: reqwest::Error,
     },
+    /// The address is one that no record holder may have, or none.
+    #[error(
+        "the base url of record holder `{0}` is none that may be asked: this machine, its link and clouds' metadata are out of reach unless its settings say `loopback = true`"
+    )]
+    OutOfReach(ProviderId),
     /// The URL is not HTTPS.
     #[error("the base url of record holder `{0}` must begin with https://")]
     NotHttps(ProviderId),
@@ -126,9 +171,24 @@ impl Connectors {
         Ok(Self { clients: clients.collect::<Result<_, _>>()? })
     }
 
+    /// As it was before, where a record holder is the same: what goes on with it, and whether it rests.
+    #[must_use]
+    pub fn in_place_of(mut self, before: &Self) -> Self {
+        for (provider, connector) in &mut self.clients {
+            let old = before.clients.get(provider).map(|old| &old.upstream);
+            if let Some(old) = old.filter(|old| old.in_flight_max == connector.upstream.in_flight_max) {
+                connector.upstream = old.clone();
+            }
+        }
+        self
+    }
+
+    /// How each record holder is.
+    pub fn seen(&self) -> impl Iterator<Item = (&ProviderId, Seen)> {
+        self.clients.iter().map(|(provider, connector)| (provider, connector.upstream.seen()))
+    }
+
     /// Asks for the record that the permit is about.
-    ///
-    /// `request_id` is a fresh UUID of ours: the partner's own never reaches the record holder.
     ///
     /// # Errors
     /// [`FetchFault`]; nothing of the answer is kept.
@@ -136,11 +196,11 @@ impl Connectors {
         &self,
         provider: &Provider,
         permit: &Permit,
-        request_id: &str,
+        call: Call<'_>,
     ) -> Result<Fetched, FetchFault> {
         debug_assert_eq!(provider.id(), permit.provider(), "a permit names its record holder");
         let lookup = provider.lookup(permit.subject().scheme()).ok_or(FetchFault::NoRoute)?;
-        self.ask(provider, lookup, permit.subject(), request_id).await
+        self.ask(provider, lookup, permit.subject(), call).await
     }
 
     /// Asks a second record holder whether the person of a record is restricted; for somebody who does not exist,
@@ -152,17 +212,17 @@ impl Connectors {
         &self,
         by: &Provider,
         check: &RestrictionCheck,
-        request_id: &str,
+        call: Call<'_>,
     ) -> Result<Fetched, FetchFault> {
         debug_assert_eq!(by.id(), check.by(), "a check names whom to ask");
         match check.subject() {
             None => {
-                self.ask_any_decoy(by, request_id).await?;
+                self.ask_any_decoy(by, call).await?;
                 Err(FetchFault::NotFound)
             }
             Some(subject) => {
                 let lookup = by.lookup(subject.scheme()).ok_or(FetchFault::NoRoute)?;
-                self.ask(by, lookup, subject, request_id).await
+                self.ask(by, lookup, subject, call).await
             }
         }
     }
@@ -171,9 +231,9 @@ impl Connectors {
     ///
     /// # Errors
     /// [`FetchFault`] when the record holder fails.
-    pub async fn ask_any_decoy(&self, provider: &Provider, request_id: &str) -> Result<(), FetchFault> {
+    pub async fn ask_any_decoy(&self, provider: &Provider, call: Call<'_>) -> Result<(), FetchFault> {
         let lookup = provider.lookups.first().ok_or(FetchFault::NoRoute)?;
-        match self.ask_for_nobody(provider, lookup, request_id).await {
+        match self.ask_for_nobody(provider, lookup, call).await {
             Ok(()) | Err(FetchFault::NotFound) => Ok(()),
             Err(fault) => Err(fault),
         }
@@ -188,21 +248,21 @@ impl Connectors {
         &self,
         provider: &Provider,
         denial: &Denial,
-        request_id: &str,
+        call: Call<'_>,
     ) -> Result<(), FetchFault> {
         let lookup = provider.lookup(denial.subject().scheme()).ok_or(FetchFault::NoRoute)?;
-        self.ask_for_nobody(provider, lookup, request_id).await
+        self.ask_for_nobody(provider, lookup, call).await
     }
 
     async fn ask_for_nobody(
         &self,
         provider: &Provider,
         lookup: &Lookup,
-        request_id: &str,
+        call: Call<'_>,
     ) -> Result<(), FetchFault> {
         let decoy = SubjectIdentifier::parse(lookup.scheme.clone(), &lookup.decoy)
             .map_err(|_| FetchFault::NoRoute)?;
-        self.ask(provider, lookup, &decoy, request_id).await.map(drop)
+        self.ask(provider, lookup, &decoy, call).await.map(drop)
     }
 
     async fn ask(
@@ -210,31 +270,60 @@ impl Connectors {
         provider: &Provider,
         lookup: &Lookup,
         subject: &SubjectIdentifier,
-        request_id: &str,
+        call: Call<'_>,
     ) -> Result<Fetched, FetchFault> {
         let connector = self.clients.get(provider.id()).ok_or(FetchFault::NoRoute)?;
-        let base = connector.base_url.as_deref().unwrap_or(&provider.provider.base_url).trim_end_matches('/');
+        let going = connector.upstream.go()?;
+        let left = call.until.saturating_duration_since(Instant::now());
+        let within = left.min(connector.timeout);
+        let asked = tokio::time::timeout(within, connector.ask(provider, lookup, subject, call.request_id));
+        let asked = asked.await.unwrap_or(Err(FetchFault::TimedOut));
+        going.ended(asked.as_ref().err().copied(), within < connector.timeout);
+        asked
+    }
+}
+
+impl Connector {
+    async fn ask(
+        &self,
+        provider: &Provider,
+        lookup: &Lookup,
+        subject: &SubjectIdentifier,
+        request_id: &str,
+    ) -> Result<Fetched, FetchFault> {
+        let base = self.base_url.as_deref().unwrap_or(&provider.provider.base_url).trim_end_matches('/');
         // The identifier is digits, or letters, digits and hyphens: it cannot leave its path segment.
         let url = format!("{base}{}", lookup.path.replace("{value}", subject.as_str()));
+        // The catalogue's address is looked at here, the settings' own when they are read: each time, since it costs nothing.
+        let url = Url::parse(&url).map_err(|_| FetchFault::OutOfReach)?;
+        if !self.reach.allows_url(&url) {
+            return Err(FetchFault::OutOfReach);
+        }
         let request = match (lookup.method, &lookup.body_member) {
             (Method::Post, Some(member)) => {
                 let body = serde_json::Map::from_iter([(member.clone(), subject.as_str().into())]);
-                connector.client.post(url).json(&serde_json::Value::Object(body))
+                self.client.post(url).json(&serde_json::Value::Object(body))
             }
-            _ => connector.client.get(url),
+            _ => self.client.get(url),
         };
         let accept = provider.provider.media_types.join(", ");
         let request = request.header(header::ACCEPT, accept).header("X-Request-ID", request_id);
         let response = request.send().await.map_err(|error| fault(&error))?;
         accept_status(response.status())?;
         accept_kind(response.headers(), &provider.provider.media_types)?;
-        read_capped(response, connector.body_bytes_max).await
+        read_capped(response, self.body_bytes_max).await
     }
 }
 
 fn connector(provider: ProviderId, route: Route) -> Result<Connector, RouteError> {
     if route.base_url.as_ref().is_some_and(|url| !url.starts_with("https://")) {
         return Err(RouteError::NotHttps(provider));
+    }
+    if let Some(base) = &route.base_url {
+        let is_reachable = Url::parse(base).is_ok_and(|base| route.reach.allows_url(&base));
+        if !is_reachable {
+            return Err(RouteError::OutOfReach(provider));
+        }
     }
     let build = || {
         let trusted = Certificate::from_pem_bundle(route.trusted_pem.as_bytes())?;
@@ -244,6 +333,7 @@ fn connector(provider: ProviderId, route: Route) -> Result<Connector, RouteError
             .https_only(true)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
+            .dns_resolver(Arc::new(Resolver::new(route.reach)))
             .referer(false)
             .timeout(route.timeout)
             .connect_timeout(route.timeout)
@@ -251,7 +341,14 @@ fn connector(provider: ProviderId, route: Route) -> Result<Connector, RouteError
             .build()
     };
     let client = build().map_err(|source| RouteError::Certificates { provider, source })?;
-    Ok(Connector { client, base_url: route.base_url, body_bytes_max: route.body_bytes_max })
+    Ok(Connector {
+        client,
+        base_url: route.base_url,
+        body_bytes_max: route.body_bytes_max,
+        timeout: route.timeout,
+        reach: route.reach,
+        upstream: Arc::new(Upstream::new(route.in_flight_max)),
+    })
 }
 
 /// The error may hold the URL, and so the identifier: it is reduced to its kind and dropped here.

@@ -110,7 +110,7 @@ fn activity(body: &Body) -> u32 {
 /// Success 1, failure 2, other 99; informational 1, low 2, medium 3.
 fn graded(body: &Body) -> (u32, u32) {
     match body {
-        Body::Refusal(_) | Body::RequestRefused { .. } => (2, 2),
+        Body::Refusal(_) | Body::RequestRefused { .. } | Body::RequestsShed { .. } => (2, 2),
         Body::HandshakeRefused { .. } | Body::PolicySetRejected { .. } => (2, 3),
         Body::Closure { outcome, .. } if outcome != "decision_only" => (2, 2),
         Body::BreakGlassDeclared { .. } => (1, 3),

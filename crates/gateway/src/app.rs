@@ -10,16 +10,20 @@ use std::{
 
 use arc_swap::ArcSwap;
 use connectors::Connectors;
-use sharing::PolicySet;
+use sharing::{PolicySet, SubjectIdentifier};
 use store::{Store, trail::TrailIndex};
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::{
+    admission::{Admission, PartnerLimits},
     alerts::{deliver::Notifier, evaluate::Evaluator},
     blocks::Archiving,
     caller::Authenticator,
+    caller_use::Budgets,
     clock::{Clock, Entropy, SET_MAX},
     exporting::asked::Exports,
+    shed::Shed,
+    telemetry::{gauges::Expiry, metrics::Metrics},
     witnessed::Witnessing,
 };
 
@@ -48,6 +52,12 @@ pub struct RequestLimits {
     pub requests_max: usize,
     /// Most items in one question.
     pub items_max: usize,
+    /// Longest time for a body to arrive.
+    pub body_read_timeout: Duration,
+    /// What one partner's system may have.
+    pub partner: PartnerLimits,
+    /// How much a caller may ask.
+    pub budgets: Budgets,
 }
 
 impl Default for RequestLimits {
@@ -58,6 +68,9 @@ impl Default for RequestLimits {
             no_record_step: Duration::from_millis(25),
             requests_max: 256,
             items_max: 100,
+            body_read_timeout: Duration::from_secs(5),
+            partner: PartnerLimits::default(),
+            budgets: Budgets::default(),
         }
     }
 }
@@ -88,11 +101,20 @@ pub struct App {
     pub exports: Exports,
     /// Where closed ranges are archived, where they are.
     pub archiving: Option<Archiving>,
+    /// Identifiers that are traps.
+    pub honey_records: Vec<SubjectIdentifier>,
+    /// What is counted.
+    pub metrics: Metrics,
+    expiries: ArcSwap<Vec<Expiry>>,
     pub(crate) delivering: Mutex<()>,
     policies: ArcSwap<InForce>,
     /// One at a time takes policies in that another replica put in force.
     pub(crate) following: Mutex<()>,
     leads: AtomicBool,
+    /// Who may have how much.
+    pub(crate) admission: Admission,
+    /// What was turned away.
+    pub(crate) shed: Shed,
     pub(crate) places: Arc<Semaphore>,
     /// For taking consents back and for objecting, which is never turned away for other people's requests.
     pub(crate) reserved: Arc<Semaphore>,
@@ -115,6 +137,9 @@ pub struct Parts {
     pub notifier: Notifier,
     pub exports: Exports,
     pub archiving: Option<Archiving>,
+    pub metrics: Metrics,
+    pub expiries: Vec<Expiry>,
+    pub honey_records: Vec<SubjectIdentifier>,
 }
 
 impl App {
@@ -132,6 +157,9 @@ impl App {
             notifier,
             exports,
             archiving,
+            metrics,
+            expiries,
+            honey_records,
         } = parts;
         let places = Arc::new(Semaphore::new(limits.requests_max));
         let reserved = Arc::new(Semaphore::new(RESERVED));
@@ -151,10 +179,15 @@ impl App {
             notifier,
             exports,
             archiving,
+            metrics,
+            honey_records,
+            expiries: ArcSwap::from_pointee(expiries),
             delivering,
             policies,
             following: Mutex::new(()),
             leads,
+            admission: Admission::new(limits.partner),
+            shed: Shed::default(),
             places,
             reserved,
             draining: AtomicBool::new(false),
@@ -196,6 +229,23 @@ impl App {
         if self.leads.swap(leads, Ordering::Relaxed) != leads {
             tracing::info!(leads, "the replica that looks after alerts, retention, exports and blocks");
         }
+    }
+
+    /// What of the files in the settings ends, and when.
+    pub fn expiries(&self) -> Arc<Vec<Expiry>> {
+        self.expiries.load_full()
+    }
+
+    /// The files in the settings were read again.
+    pub(crate) fn set_expiries(&self, expiries: Vec<Expiry>) {
+        self.expiries.store(Arc::new(expiries));
+    }
+
+    /// Each pool of places: how many are taken, and how many there are.
+    pub fn places_in_use(&self) -> [(&'static str, usize, usize); 2] {
+        let of = |pool: &Semaphore, all: usize| all.saturating_sub(pool.available_permits());
+        let all = self.limits.requests_max;
+        [("questions", of(&self.places, all), all), ("withdrawals", of(&self.reserved, RESERVED), RESERVED)]
     }
 
     /// The policies in force.

@@ -13,10 +13,12 @@ use sharing::{OrganisationId, identifier::ProviderId};
 use tokio::net::TcpListener;
 
 use crate::{
+    admission::PartnerLimits,
     app::RequestLimits,
     authorization_server::AuthorizationServerSettings,
     blocks::{BlockSettings, Place::Folder},
     caller::{IssuerSettings, SystemSettings, keys::KeySource},
+    caller_use::{Budgets, HoneyRecord},
     listener::Limits,
     witnessed::WitnessingSettings,
 };
@@ -97,7 +99,13 @@ pub struct LimitSettings {
     pub request_deadline_ms: u64,
     pub no_record_step_ms: u64,
     pub requests_max: usize,
+    pub body_read_timeout_ms: u64,
+    pub partner: PartnerLimits,
+    pub caller: Budgets,
     pub connections_max: usize,
+    pub connections_per_address_max: usize,
+    pub connections_per_certificate_max: usize,
+    pub write_timeout_ms: u64,
     pub handshake_timeout_ms: u64,
     pub header_read_timeout_ms: u64,
     pub connection_max_age_s: u64,
@@ -113,7 +121,13 @@ impl Default for LimitSettings {
             request_deadline_ms: 10_000,
             no_record_step_ms: 25,
             requests_max: 256,
+            body_read_timeout_ms: 5_000,
+            partner: PartnerLimits::default(),
+            caller: Budgets::default(),
             connections_max: 1_024,
+            connections_per_address_max: 768,
+            connections_per_certificate_max: 256,
+            write_timeout_ms: 10_000,
             handshake_timeout_ms: 5_000,
             header_read_timeout_ms: 5_000,
             connection_max_age_s: 300,
@@ -131,6 +145,9 @@ impl LimitSettings {
             deadline: Duration::from_millis(self.request_deadline_ms),
             no_record_step: Duration::from_millis(self.no_record_step_ms),
             requests_max: self.requests_max,
+            body_read_timeout: Duration::from_millis(self.body_read_timeout_ms),
+            partner: self.partner,
+            budgets: self.caller,
             ..RequestLimits::default()
         }
     }
@@ -142,19 +159,30 @@ impl LimitSettings {
             header_read_timeout: Duration::from_millis(self.header_read_timeout_ms),
             connection_max_age: Duration::from_secs(self.connection_max_age_s),
             connections_max: self.connections_max,
+            connections_per_address_max: self.connections_per_address_max,
+            connections_per_certificate_max: self.connections_per_certificate_max,
+            write_timeout: Duration::from_millis(self.write_timeout_ms),
             drain_timeout: Duration::from_secs(self.drain_timeout_s),
             ..Limits::default()
         }
     }
 }
 
-/// Traces.
-#[derive(Debug, Clone, Default, Deserialize)]
+/// Logs, traces and metrics.
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[expect(missing_docs, reason = "described in deploy/concordat.example.toml")]
 pub struct TelemetrySettings {
     pub otlp_endpoint: Option<String>,
+    pub otlp_metrics_endpoint: Option<String>,
+    pub metrics: bool,
     pub log_filter: Option<String>,
+}
+
+impl Default for TelemetrySettings {
+    fn default() -> Self {
+        Self { otlp_endpoint: None, otlp_metrics_endpoint: None, metrics: true, log_filter: None }
+    }
 }
 
 /// How people are told of alerts.
@@ -164,6 +192,7 @@ pub struct TelemetrySettings {
 pub struct AlertSettings {
     pub smtp: Option<SmtpSettings>,
     pub organisations: BTreeMap<OrganisationId, TellSettings>,
+    pub honey_records: Vec<HoneyRecord>,
 }
 
 /// The mail server.
@@ -230,6 +259,10 @@ pub struct ProviderSettings {
     pub timeout_ms: u64,
     #[serde(default = "default_body_bytes_max")]
     pub body_bytes_max: usize,
+    #[serde(default = "default_in_flight_max")]
+    pub in_flight_max: usize,
+    #[serde(default)]
+    pub loopback: bool,
 }
 
 fn default_timeout_ms() -> u64 {
@@ -238,6 +271,10 @@ fn default_timeout_ms() -> u64 {
 
 fn default_body_bytes_max() -> usize {
     1 << 20
+}
+
+fn default_in_flight_max() -> usize {
+    64
 }
 
 /// Settings that cannot be used.

@@ -5,9 +5,10 @@
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
+use connectors::Call;
 use jiff::Timestamp;
 use ledger::entry::{AgreementRef, Body, Decided};
 use sharing::{
@@ -24,7 +25,8 @@ use sharing::{
     subject::RecordFacts,
 };
 use store::{
-    Ceiling, Change, CommitError, Committed, LookUp, Recheck, ReplayGuard, Resolved, Submission, failpoint,
+    CallerUse, Ceiling, Change, CommitError, Committed, LookUp, Recheck, ReplayGuard, Resolved, Submission,
+    failpoint,
 };
 
 use crate::{
@@ -35,10 +37,11 @@ use crate::{
     answer_time,
     app::{App, InForce},
     caller::{Caller, Context},
-    clock, edge, kept, policies,
+    caller_use, clock, edge, kept, policies,
     problem::{Problem, Refusal},
     receipt::Receipt,
     referrals,
+    telemetry::{metrics::Stage, timed, timed_now},
 };
 
 /// A parsed question from an authenticated caller.
@@ -55,6 +58,8 @@ pub struct Ask {
     pub answer_only: bool,
     /// It belongs to a request whose signed context an earlier question has used up.
     pub continues: bool,
+    /// By when it has been answered.
+    pub deadline: Instant,
 }
 
 /// A permitted answer. It can be made only from a minimised record that is recorded as released, or from a
@@ -77,6 +82,11 @@ pub struct Answer {
     /// Where it is recorded.
     pub receipt: Receipt,
 }
+
+/// Before its deadline by so much a question's answer has to be there: committing takes time too.
+const COMMIT_TAKES: Duration = Duration::from_millis(100);
+/// With less time than this left no commit is begun: its answer would come to nobody.
+const COMMIT_TAKES_AT_LEAST: Duration = Duration::from_millis(50);
 
 /// How often a question is decided again because what it rests on changed under it.
 const ATTEMPTS_MAX: usize = 4;
@@ -122,17 +132,29 @@ async fn walk(app: &App, ask: Ask) -> Result<Answer, Refusal> {
     };
     for _ in 0..ATTEMPTS_MAX {
         let at = app.clock.now();
+        let asked = std::slice::from_ref(&ask.question.subject);
         let fresh = Pseudonym::from_random(app.entropy.bits());
         let Person { known, state, familiar } =
-            walk.look_up(std::slice::from_ref(&ask.question.subject), fresh, at).await?;
+            timed(&app.metrics, Stage::LookUp, walk.look_up(asked, fresh, at)).await?;
         let Some(subject) = known.into_iter().next() else {
             return Err(internal(&"a person was looked up and is not there").into());
         };
-        let decision = decide(&ask.question, &walk.policies.set, &state, at);
-        match walk.record_decision(&decision, subject.clone(), &familiar, at).await {
+        let decision =
+            timed_now(&app.metrics, Stage::Decide, || decide(&ask.question, &walk.policies.set, &state, at));
+        if walk.is_too_late() {
+            let (problem, id) = (Problem::TookTooLong, ask.request_id.clone());
+            return Err(edge::refuse_undecided(app, &ask.caller, problem, id).await);
+        }
+        let recorded = walk.record_decision(&decision, subject.clone(), &familiar, at);
+        match timed(&app.metrics, Stage::Intent, recorded).await {
             Err(CommitError::Changed) => {}
+            Err(error @ (CommitError::BudgetReached | CommitError::Throttled)) => {
+                let (problem, id) = (commit_problem(error), ask.request_id.clone());
+                return Err(edge::refuse_undecided(app, &ask.caller, problem, id).await);
+            }
             Err(error) => return Err(commit_problem(error).into()),
             Ok((committed, open)) => {
+                walk.count(&decision);
                 return match decision {
                     Decision::Permit(permit) => walk.ask_provider(permit, &subject.pseudonym, open).await,
                     Decision::Deny(denial) => {
@@ -162,9 +184,31 @@ impl Walk<'_> {
         let Some(mut open) = open else { return };
         if self.has_end.load(Ordering::Relaxed) {
             open.ended();
+        } else if self.is_too_late() {
+            open.why = ("not_released", "deadline-passed");
         } else {
             open.why = ("indeterminate", "not-recorded");
         }
+    }
+
+    /// Whether there is no time left to commit anything for the caller.
+    fn is_too_late(&self) -> bool {
+        self.ask.deadline.saturating_duration_since(Instant::now()) < COMMIT_TAKES_AT_LEAST
+    }
+
+    /// What goes with a question to a record holder: what is left of the time, less what the commit takes.
+    fn call<'b>(&self, request_id: &'b str) -> Call<'b> {
+        let until = self.ask.deadline.checked_sub(COMMIT_TAKES).unwrap_or(self.ask.deadline);
+        Call { request_id, until }
+    }
+
+    fn count(&self, decision: &Decision) {
+        let (outcome, reasons) = match decision {
+            Decision::Permit(_) => ("permit", [].as_slice()),
+            Decision::Deny(denial) => ("deny", denial.reasons.as_slice()),
+            Decision::Refer(referral) => ("refer", referral.reasons.as_slice()),
+        };
+        self.app.metrics.decided(outcome, self.ask.question.purpose.as_str(), reasons);
     }
 
     /// Commits the end of the question.
@@ -229,8 +273,15 @@ impl Walk<'_> {
             expires: self.ask.context.expires,
         });
         let name = subject.pseudonym.clone();
+        submission.using = Some(Box::new(self.using(decision, at)));
         submission.changes.push(Change::KnowSubject(subject));
-        let found = familiar.kinds(&self.ask.caller);
+        let mut found = familiar.kinds(&self.ask.caller);
+        if self.is_trap() {
+            found.push((Kind::HoneyRecord, self.ask.caller.organisation.clone()));
+            let holder = self.policies.set.provider(&self.ask.question.provider).map(Provider::organisation);
+            let holder = holder.filter(|holder| **holder != self.ask.caller.organisation);
+            found.extend(holder.map(|holder| (Kind::HoneyRecord, holder.clone())));
+        }
         submission.changes.extend(familiar::alerts(self.app, &self.ask.caller, &found, self.decision_id, at));
         if matches!(decision, Decision::Refer(_)) {
             submission.changes.extend(referrals::opened(
@@ -261,6 +312,23 @@ impl Walk<'_> {
                 Err(error)
             }
         }
+    }
+
+    /// What the question counts for.
+    fn using(&self, decision: &Decision, at: Timestamp) -> CallerUse {
+        let agreement = match decision {
+            Decision::Permit(permit) => permit.authority().agreement(),
+            Decision::Deny(denial) => denial.agreement.as_ref(),
+            Decision::Refer(_) => None,
+        };
+        let has_ceiling = agreement.is_some_and(|agreement| self.ceiling(agreement, at).is_some());
+        let asked = &self.ask.question.subject;
+        caller_use::of_question(self.app, &self.ask.caller, asked, (self.decision_id, has_ceiling), at)
+    }
+
+    /// The identifier belongs to nobody: whoever asks about it has it from where it was laid out.
+    fn is_trap(&self) -> bool {
+        self.app.honey_records.contains(&self.ask.question.subject)
     }
 
     fn decided(
@@ -337,7 +405,9 @@ impl Walk<'_> {
             None => Problem::NoRecordAvailable,
             Some(provider) => {
                 let request_id = clock::uuid(self.app.entropy.as_ref());
-                match self.app.connectors.load_full().ask_decoy(provider, &denial, &request_id).await {
+                let connectors = self.app.connectors.load_full();
+                let asked = connectors.ask_decoy(provider, &denial, self.call(&request_id));
+                match timed(&self.app.metrics, Stage::Fetch, asked).await {
                     Ok(()) | Err(connectors::FetchFault::NotFound) => {
                         match self.as_if_checked(provider).await {
                             Ok(()) => {
@@ -384,9 +454,13 @@ impl Walk<'_> {
         };
         let request_id = clock::uuid(self.app.entropy.as_ref());
         failpoint::at("intent-recorded");
-        let fetched = self.app.connectors.load_full().fetch(provider, &permit, &request_id).await;
+        let connectors = self.app.connectors.load_full();
+        let fetched = connectors.fetch(provider, &permit, self.call(&request_id));
+        let fetched = timed(&self.app.metrics, Stage::Fetch, fetched).await;
         failpoint::at("record-fetched");
         let outcome = match fetched {
+            // Even if somebody put a record there, to see who takes it.
+            Ok(_) if self.is_trap() => Err(self.nobody(provider, subject).await),
             Ok(fetched) => match permit.examine(provider, &fetched.body) {
                 Ok(examined) => match self.check_restriction(&permit, provider, examined).await {
                     Ok(examined) => self.release(&permit, provider, &examined, subject).await,
@@ -429,7 +503,9 @@ impl Walk<'_> {
             );
         };
         let request_id = clock::uuid(self.app.entropy.as_ref());
-        let marking = match self.app.connectors.load_full().ask_restriction(by, &check, &request_id).await {
+        let connectors = self.app.connectors.load_full();
+        let asked = connectors.ask_restriction(by, &check, self.call(&request_id));
+        let marking = match asked.await {
             Ok(fetched) => match check.read(by, &fetched.body) {
                 Ok(marking) => marking,
                 Err(fault) => return Err(self.unusable(fault, by.id()).await),
@@ -448,7 +524,7 @@ impl Walk<'_> {
         let by = provider.subject.restriction_check.as_ref();
         let Some(by) = by.and_then(|by| self.policies.set.provider(by.get_ref())) else { return Ok(()) };
         let request_id = clock::uuid(self.app.entropy.as_ref());
-        match self.app.connectors.load_full().ask_any_decoy(by, &request_id).await {
+        match self.app.connectors.load_full().ask_any_decoy(by, self.call(&request_id)).await {
             Err(_) if self.ask.question.break_glass.is_some() => Ok(()),
             asked => asked,
         }
@@ -485,15 +561,25 @@ impl Walk<'_> {
                 learned.changes.extend(self.alert_holder(Kind::RestrictedAttempt, at));
             }
             let question = &self.ask.question;
-            let confirmed = match permit.confirm(question, &self.app.policies().set, &state, examined, at) {
-                Ok(confirmed) => confirmed,
+            let minimised = timed_now(&self.app.metrics, Stage::Minimise, || {
+                let confirmed = permit.confirm(question, &self.app.policies().set, &state, examined, at);
+                confirmed.map(|confirmed| {
+                    let record = confirmed.minimise(provider, examined, at);
+                    (confirmed, record)
+                })
+            });
+            let (confirmed, record) = match minimised {
+                Ok(minimised) => minimised,
                 Err(denial) => return Err(self.refuse_after_all(&denial, learned).await),
             };
-            let record = confirmed.minimise(provider, examined, at);
             learned.changes.extend(self.alerts_of_record(provider, examined, (&state, &familiar), at));
             let salt = kept::salt(self.app.entropy.as_ref());
             failpoint::at("before-release");
-            match self.record_release(&confirmed, (&record, &salt), &state, learned, at).await {
+            if self.is_too_late() {
+                return Err(Problem::TookTooLong.into());
+            }
+            let released = self.record_release(&confirmed, (&record, &salt), &state, learned, at);
+            match timed(&self.app.metrics, Stage::Release, released).await {
                 Ok(committed) => {
                     failpoint::at("release-recorded");
                     let record_salt = (!self.ask.answer_only).then_some(salt);
@@ -563,6 +649,7 @@ impl Walk<'_> {
         });
         submission.changes = learned.changes;
         submission.changes.extend(self.alerts_of_release(permit, at));
+        submission.changes.push(caller_use::of_answer(&self.ask.caller, false, at));
         submission.changes.push(Change::CloseIntent(self.decision_id.to_owned()));
         self.commit_end(submission).await
     }
@@ -662,8 +749,11 @@ impl Walk<'_> {
     async fn end(&self, outcome: &str, reasons: Vec<String>, learned: Learned, problem: Problem) -> Refusal {
         let Learned { changes, observed, linked } = learned;
         let entry = self.closure(outcome, reasons, observed, linked);
-        let mut submission = Submission::of(self.app.clock.now(), vec![entry]);
+        let at = self.app.clock.now();
+        let mut submission = Submission::of(at, vec![entry]);
         submission.changes = changes;
+        let is_no_record = matches!(problem, Problem::NoRecordAvailable);
+        submission.changes.push(caller_use::of_answer(&self.ask.caller, is_no_record, at));
         match self.commit_end(submission).await {
             Ok(committed) => self.refusal(problem, &committed),
             Err(error) => commit_problem(error).into(),
@@ -776,11 +866,14 @@ pub fn obligation_codes(obligations: &Obligations) -> Vec<String> {
 
 fn provider_problem(fault: connectors::FetchFault) -> Problem {
     use connectors::FetchFault::{
-        Busy, NoRoute, NotFound, Status, TimedOut, TooLarge, Unexpected, Unreachable,
+        Busy, Crowded, NoRoute, NotFound, OutOfReach, Resting, Status, TimedOut, TooLarge, Unexpected,
+        Unreachable,
     };
     match fault {
         NotFound => Problem::NoRecordAvailable,
-        NoRoute | Unreachable | TimedOut | Busy | Status(_) => Problem::ProviderUnavailable,
+        NoRoute | Unreachable | TimedOut | Busy | Status(_) | Crowded | Resting | OutOfReach => {
+            Problem::ProviderUnavailable
+        }
         Unexpected | TooLarge => Problem::ProviderAnswerRefused,
     }
 }
@@ -793,6 +886,8 @@ pub fn commit_problem(error: CommitError) -> Problem {
         CommitError::NotOpen => Problem::TookTooLong,
         CommitError::NotFound => Problem::WrongState("it has moved on in the meantime; read it again"),
         CommitError::CeilingReached => Problem::CeilingReached,
+        CommitError::BudgetReached => Problem::BudgetReached,
+        CommitError::Throttled => Problem::Throttled,
         CommitError::Unavailable => Problem::LedgerUnavailable,
     }
 }

@@ -1,7 +1,10 @@
 //! What every API route does before and after its own work: admission, authentication, reading the body, and
 //! recording what was refused.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
 use axum::{
     body::Body,
@@ -17,13 +20,17 @@ use store::Submission;
 use tracing::Instrument as _;
 
 use crate::{
+    admission::TurnedAway,
     app::App,
     authorization_server::TOKEN_PATH,
     caller::{Action, Caller, CallerError, CallerFault, Capability, Context, Presented, System},
     listener::PeerCertificate,
     policies,
-    problem::{Face, Problem, Refusal},
+    problem::{Face, Problem, Refusal, Told},
+    telemetry::{self, metrics::Stage},
 };
+
+pub mod framing;
 
 /// An authenticated request, its body not read yet.
 pub struct Received {
@@ -33,10 +40,17 @@ pub struct Received {
     pub context: Context,
     /// The caller's own id for the request.
     pub request_id: Option<String>,
+    /// By when it has been answered.
+    pub deadline: Instant,
+    body_read_timeout: Duration,
     // A body can be sent between threads but not shared; the lock is never waited for.
     body: Mutex<Option<Body>>,
     headers: HeaderMap,
 }
+
+/// By when a request has been answered, from its admission on.
+#[derive(Debug, Clone, Copy)]
+struct Deadline(Instant);
 
 /// What says whose access tokens are taken.
 const RESOURCE_METADATA_PATH: &str = "/.well-known/oauth-protected-resource";
@@ -79,64 +93,166 @@ fn takes_back(method: &Method, route: &str) -> bool {
     (*method == Method::POST || *method == Method::PUT) && ways.contains(&route)
 }
 
+/// The method, if it is one that any route knows. Others are a caller's own words.
+fn method_name(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::HEAD => "HEAD",
+        _ => "other",
+    }
+}
+
+/// What of a request its answer needs.
+struct Arrived {
+    began: Instant,
+    face: Face,
+    method: Method,
+    /// The template, never the path: on FHIR routes the path holds the identifier.
+    route: String,
+    id: Option<String>,
+    /// AuthZEN: whatever the request's identifier is, it comes back.
+    any_id: Option<String>,
+    correlation: Option<String>,
+    system: Option<Arc<System>>,
+    span: tracing::Span,
+}
+
 /// The outermost layer: a bound on requests and on their time, and the headers that every answer has.
-pub async fn admit(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let face = face_of(request.uri().path());
-    let id = request_id(request.headers());
-    // AuthZEN: whatever the request's identifier is, it comes back.
-    let any_id =
-        request.uri().path().starts_with("/access/v1/").then(|| plain_id(request.headers())).flatten();
-    // The template, never the path: on FHIR routes the path holds the identifier.
-    let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
-    let span = tracing::info_span!("request", method = %request.method(), route = &route, status = tracing::field::Empty);
-    let correlation = uuid_header(request.headers(), "x-correlation-id");
-    let refuse = |problem: Problem| Refusal::from(problem).into_response(face, id.as_deref());
-    let places = if takes_back(request.method(), &route) { &app.reserved } else { &app.places };
-    let mut response = match places.clone().try_acquire_owned() {
-        Err(_) => refuse(Problem::Overloaded),
-        Ok(_place) => {
-            let answer = async {
-                // Whatever another replica has put in force, or suspended, counts from the next request on.
-                let asks_for_health = matches!(route.as_str(), "/healthz" | "/readyz");
-                if !asks_for_health && let Err(error) = policies::follow(&app).await {
-                    tracing::error!(%error, "the policies in force could not be confirmed");
-                    return refuse(Problem::LedgerUnavailable);
-                }
-                next.run(request).await
-            };
-            match tokio::time::timeout(app.limits.deadline, answer.instrument(span.clone())).await {
-                Ok(response) => response,
-                Err(_) => refuse(Problem::TookTooLong),
+pub async fn admit(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    let arrived = Arrived::of(&app, &request);
+    let deadline = arrived.began + app.limits.deadline;
+    request.extensions_mut().insert(Deadline(deadline));
+    let partner = app.admission.partner(arrived.system.as_deref());
+    let admitted = if takes_back(&arrived.method, &arrived.route) {
+        partner.admit_back(&app.reserved, deadline).await
+    } else {
+        partner.admit(&app.places)
+    };
+    let worked = match &admitted {
+        Ok(_) => arrived.work(&app, request, next, deadline).await,
+        Err(away) => Err(*away),
+    };
+    let mut response = worked.unwrap_or_else(|away| arrived.turn_away(&app, away));
+    arrived.tell(&app, &response);
+    partner.describe(admitted.as_ref().map_err(|away| *away), response.headers_mut());
+    arrived.dress(&app, &mut response);
+    response
+}
+
+impl Arrived {
+    fn of(app: &App, request: &Request) -> Self {
+        let (headers, path) = (request.headers(), request.uri().path());
+        let method = request.method().clone();
+        let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
+        let span = tracing::info_span!(
+            "request",
+            method = method_name(&method),
+            route = &route,
+            status = tracing::field::Empty,
+            problem = tracing::field::Empty
+        );
+        telemetry::link(&span, headers);
+        Self {
+            began: Instant::now(),
+            face: face_of(path),
+            method,
+            route,
+            id: request_id(headers),
+            any_id: path.starts_with("/access/v1/").then(|| plain_id(headers)).flatten(),
+            correlation: uuid_header(headers, "x-correlation-id"),
+            system: shown_system(app, request),
+            span,
+        }
+    }
+
+    fn refuse(&self, problem: Problem) -> Response {
+        Refusal::from(problem).into_response(self.face, self.id.as_deref())
+    }
+
+    /// The answer of whoever the request is for, unless it is none to be read, or takes too long.
+    async fn work(
+        &self,
+        app: &App,
+        request: Request,
+        next: Next,
+        deadline: Instant,
+    ) -> Result<Response, TurnedAway> {
+        let (parts, body) = request.into_parts();
+        if let Err(problem) = framing::check(&parts, framing::host_of(&app.authenticator.public_url)) {
+            app.shed.note(self.system.as_deref(), "not-well-formed", app.clock.now());
+            let mut refused = self.refuse(problem);
+            if parts.version < Version::HTTP_2 {
+                // What follows on this connection was perhaps to be taken for another request.
+                refused.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            return Ok(refused);
+        }
+        let answer = async {
+            // Whatever another replica has put in force, or suspended, counts from the next request on.
+            let asks_for_health = matches!(self.route.as_str(), "/healthz" | "/readyz");
+            if !asks_for_health && let Err(error) = policies::follow(app).await {
+                tracing::error!(%error, "the policies in force could not be confirmed");
+                return self.refuse(Problem::LedgerUnavailable);
+            }
+            next.run(Request::from_parts(parts, body)).await
+        };
+        let answer = tokio::time::timeout_at(deadline.into(), answer.instrument(self.span.clone()));
+        answer.await.map_err(|_| TurnedAway::TookTooLong)
+    }
+
+    /// Counts a request that was turned away, for the ledger, and answers it.
+    fn turn_away(&self, app: &App, away: TurnedAway) -> Response {
+        app.shed.note(self.system.as_deref(), away.as_str(), app.clock.now());
+        let name = self.system.as_ref().map_or("unregistered", |system| system.settings.id.as_str());
+        app.metrics.shed(name, away.as_str());
+        self.refuse(away.problem())
+    }
+
+    /// Tells the span, the counts and the log how it went.
+    fn tell(&self, app: &App, response: &Response) {
+        let problem = response.extensions().get::<Told>().map(|told| told.0.as_str());
+        let status = response.status().as_u16();
+        self.span.record("status", status);
+        self.span.record("problem", problem.unwrap_or("none"));
+        app.metrics.answered(&self.route, method_name(&self.method), status, problem, self.began.elapsed());
+        self.span.in_scope(|| tracing::info!(status, request_id = self.id, "answered"));
+    }
+
+    fn dress(self, app: &App, response: &mut Response) {
+        let is_http1 = response.version() < Version::HTTP_2;
+        let headers = response.headers_mut();
+        if headers.contains_key(header::WWW_AUTHENTICATE) {
+            // RFC 9728: where it says whose tokens are taken.
+            let base = &app.authenticator.public_url;
+            let said = format!(
+                "Bearer error=\"invalid_token\", resource_metadata=\"{base}{RESOURCE_METADATA_PATH}\""
+            );
+            if let Ok(said) = HeaderValue::from_str(&said) {
+                headers.insert(header::WWW_AUTHENTICATE, said);
             }
         }
-    };
-    span.record("status", response.status().as_u16());
-    span.in_scope(|| tracing::info!(status = response.status().as_u16(), request_id = id, "answered"));
-    let is_http1 = response.version() < Version::HTTP_2;
-    let headers = response.headers_mut();
-    if headers.contains_key(header::WWW_AUTHENTICATE) {
-        // RFC 9728: where it says whose tokens are taken.
-        let base = &app.authenticator.public_url;
-        let said =
-            format!("Bearer error=\"invalid_token\", resource_metadata=\"{base}{RESOURCE_METADATA_PATH}\"");
-        if let Ok(said) = HeaderValue::from_str(&said) {
-            headers.insert(header::WWW_AUTHENTICATE, said);
+        if app.is_draining() && is_http1 {
+            // The caller's next request goes over a connection to somebody else.
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        let mirrored_id = self.any_id.or(self.id);
+        let mirrored = [("x-request-id", mirrored_id), ("x-correlation-id", self.correlation)];
+        for (name, value) in mirrored {
+            if let Some(value) = value.as_deref().and_then(|value| HeaderValue::from_str(value).ok()) {
+                headers.insert(HeaderName::from_static(name), value);
+            }
         }
     }
-    if app.is_draining() && is_http1 {
-        // The caller's next request goes over a connection to somebody else.
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    let mirrored_id = any_id.or(id);
-    let mirrored = [("x-request-id", &mirrored_id), ("x-correlation-id", &correlation)];
-    for (name, value) in mirrored {
-        if let Some(value) = value.as_deref().and_then(|value| HeaderValue::from_str(value).ok()) {
-            headers.insert(HeaderName::from_static(name), value);
-        }
-    }
-    response
+}
+
+/// The system that the client certificate is registered for, before anything else is known of it.
+fn shown_system(app: &App, request: &Request) -> Option<Arc<System>> {
+    let peer = request.extensions().get::<PeerCertificate>()?;
+    app.authenticator.registry.load().system_of(&peer.fingerprint).cloned()
 }
 
 /// Authenticates a request for this action, and records it if it is refused.
@@ -163,11 +279,14 @@ pub async fn receive_any(
 ) -> Result<Received, Refusal> {
     let (parts, body) = request.into_parts();
     let id = request_id(&parts.headers);
-    match authenticate(app, &parts, either).await {
+    let deadline = parts.extensions.get::<Deadline>().map_or_else(Instant::now, |deadline| deadline.0);
+    match telemetry::timed(&app.metrics, Stage::Authenticate, authenticate(app, &parts, either)).await {
         Ok((caller, context)) => Ok(Received {
             caller,
             context,
             request_id: id,
+            deadline,
+            body_read_timeout: app.limits.body_read_timeout,
             body: Mutex::new(Some(body)),
             headers: parts.headers,
         }),
@@ -369,7 +488,7 @@ impl Received {
 
     async fn bytes(&mut self, kinds: &[&str], body_bytes_max: usize) -> Result<bytes::Bytes, Problem> {
         let body = self.body.get_mut().ok().and_then(Option::take).unwrap_or_default();
-        read_body(&self.headers, body, kinds, body_bytes_max).await
+        read_body((&self.headers, body), kinds, body_bytes_max, self.body_read_timeout).await
     }
 }
 
@@ -378,19 +497,20 @@ impl Received {
 /// # Errors
 /// The [`Problem`], whose words never repeat values.
 pub async fn read_form(
-    headers: &HeaderMap,
-    body: Body,
+    request: (&HeaderMap, Body),
     body_bytes_max: usize,
+    longest: Duration,
 ) -> Result<Vec<(String, String)>, Problem> {
-    let bytes = read_body(headers, body, &["application/x-www-form-urlencoded"], body_bytes_max).await?;
+    let kinds = ["application/x-www-form-urlencoded"];
+    let bytes = read_body(request, &kinds, body_bytes_max, longest).await?;
     Ok(form_urlencoded::parse(&bytes).into_owned().collect())
 }
 
 async fn read_body(
-    headers: &HeaderMap,
-    body: Body,
+    (headers, body): (&HeaderMap, Body),
     kinds: &[&str],
     body_bytes_max: usize,
+    longest: Duration,
 ) -> Result<bytes::Bytes, Problem> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
     let kind = kind.split(';').next().unwrap_or("").trim();
@@ -398,7 +518,10 @@ async fn read_body(
     if !is_one || headers.contains_key(header::CONTENT_ENCODING) {
         return Err(Problem::UnsupportedMediaType);
     }
-    let bytes = Limited::new(body, body_bytes_max).collect().await.map_err(|error| {
+    // A body is a few segments: one that drips holds a place.
+    let read = Limited::new(body, body_bytes_max).collect();
+    let read = tokio::time::timeout(longest, read).await.map_err(|_| Problem::BodyTooSlow)?;
+    let bytes = read.map_err(|error| {
         if error.downcast_ref::<http_body_util::LengthLimitError>().is_some() {
             Problem::BodyTooLarge
         } else {
@@ -408,7 +531,6 @@ async fn read_body(
     Ok(bytes.to_bytes())
 }
 
-/// Reads a JSON document into a closed shape.
 /// Reads JSON strictly: no duplicate keys, bounded, no member that its kind does not have.
 ///
 /// # Errors

@@ -3,6 +3,7 @@
 //! Start at [`disclose`] for what happens to a question, [`serve`] for how the process comes up, [`problem`] for
 //! every answer that is not a success.
 
+pub mod admission;
 pub mod alerts;
 pub mod answer_time;
 pub mod app;
@@ -11,6 +12,7 @@ pub mod authorization_server;
 pub mod backup;
 pub mod blocks;
 pub mod caller;
+pub mod caller_use;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -33,6 +35,7 @@ mod replicas;
 pub mod retention;
 pub mod routes;
 pub mod serve;
+pub mod shed;
 pub mod sight;
 pub mod subject_access;
 pub mod telemetry;

@@ -4,7 +4,7 @@
 //! none either. Refused handshakes are handed to the caller of [`serve`], because a TLS refusal would otherwise
 //! leave no trace.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, pin::Pin, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, extract::Request};
 use http_body_util::BodyExt as _;
@@ -16,11 +16,15 @@ use tokio::{
     sync::{Semaphore, watch},
     time::timeout,
 };
+use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
 
+use self::shares::Shares;
 use crate::tls::CertificateFingerprint;
+
+mod shares;
 
 /// Bounds on connections.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +37,13 @@ pub struct Limits {
     pub connection_max_age: Duration,
     /// Most connections at once.
     pub connections_max: usize,
+    /// Most connections at once from one address. All partners are one address behind a load balancer that does not pass
+    /// theirs on.
+    pub connections_per_address_max: usize,
+    /// Most connections at once with one certificate.
+    pub connections_per_certificate_max: usize,
+    /// Longest time for which a caller may not read what is written to it.
+    pub write_timeout: Duration,
     /// Most requests at once on one HTTP/2 connection.
     pub streams_max: u32,
     /// Largest request head, in bytes.
@@ -48,6 +59,9 @@ impl Default for Limits {
             header_read_timeout: Duration::from_secs(5),
             connection_max_age: Duration::from_mins(5),
             connections_max: 1_024,
+            connections_per_address_max: 768,
+            connections_per_certificate_max: 256,
+            write_timeout: Duration::from_secs(10),
             streams_max: 100,
             header_bytes_max: 32 * 1024,
             drain_timeout: Duration::from_secs(30),
@@ -85,6 +99,8 @@ pub enum HandshakeRefusal {
     TimedOut,
     /// Broken off.
     BrokenOff,
+    /// As many connections from this address or with this certificate as there may be.
+    TooMany,
 }
 
 impl HandshakeRefusal {
@@ -100,6 +116,7 @@ impl HandshakeRefusal {
             Self::NotTls => "not-tls",
             Self::TimedOut => "timed-out",
             Self::BrokenOff => "broken-off",
+            Self::TooMany => "too-many-connections",
         }
     }
 
@@ -136,24 +153,36 @@ pub async fn serve(
 ) {
     let tasks = TaskTracker::new();
     let places = Arc::new(Semaphore::new(limits.connections_max));
+    let (addresses, certificates) = (Shares::<IpAddr>::default(), Shares::default());
     while !shutdown.is_cancelled() {
         let Ok(place) = places.clone().acquire_owned().await else { break };
         let accepted = tokio::select! {
             () = shutdown.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
-        let Ok((stream, _)) = accepted else {
+        let Ok((stream, address)) = accepted else {
             // Out of descriptors, most likely: waiting lets connections end.
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
+        let Some(of_address) = addresses.take(address.ip(), limits.connections_per_address_max) else {
+            refused(HandshakeRefusal::TooMany);
+            continue;
+        };
         let acceptor = TlsAcceptor::from(tls.borrow_and_update().clone());
         let (app, refused, shutdown, tls) = (app.clone(), refused.clone(), shutdown.clone(), tls.clone());
+        let certificates = certificates.clone();
         tasks.spawn(async move {
-            let _place = place;
-            match handshake(acceptor, stream, limits.handshake_timeout).await {
-                Ok(stream) => connection(stream, app, limits, replaced(tls), shutdown).await,
-                Err(reason) => refused(reason),
+            let _held = (place, of_address);
+            let stream = match handshake(acceptor, stream, limits.handshake_timeout).await {
+                Ok(stream) => stream,
+                Err(reason) => return refused(reason),
+            };
+            let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+            let Some(shown) = certificate.and_then(|certificate| peer(certificate)) else { return };
+            match certificates.take(shown.fingerprint, limits.connections_per_certificate_max) {
+                Some(_share) => connection(stream, shown, app, limits, replaced(tls), shutdown).await,
+                None => refused(HandshakeRefusal::TooMany),
             }
         });
     }
@@ -186,23 +215,31 @@ async fn replaced(mut tls: watch::Receiver<Arc<ServerConfig>>) {
     }
 }
 
+/// A connection on which nobody is waited for that does not read.
+fn impatient(
+    stream: TlsStream<TcpStream>,
+    longest: Duration,
+) -> Pin<Box<TimeoutStream<TlsStream<TcpStream>>>> {
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(longest));
+    Box::pin(stream)
+}
+
 async fn connection(
     stream: TlsStream<TcpStream>,
+    peer: PeerCertificate,
     app: Router,
     limits: Limits,
     replaced: impl Future<Output = ()>,
     shutdown: CancellationToken,
 ) {
-    let (_, session) = stream.get_ref();
-    let certificate = session.peer_certificates().and_then(<[_]>::first);
-    let Some(peer) = certificate.and_then(|certificate| peer(certificate)) else { return };
-    let is_http2 = session.alpn_protocol() == Some(b"h2");
+    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let mut request: Request = request.map(|body| Body::new(body.map_err(axum::Error::new)));
         request.extensions_mut().insert(peer);
         app.clone().oneshot(request)
     });
-    let stream = TokioIo::new(stream);
+    let stream = TokioIo::new(impatient(stream, limits.write_timeout));
     let age = tokio::time::sleep(limits.connection_max_age);
     // Whatever a connection dies of, its requests have answered or have been dropped: nothing is owed to it.
     if is_http2 {
@@ -210,6 +247,12 @@ async fn connection(
         http.timer(TokioTimer::new())
             .max_concurrent_streams(limits.streams_max)
             .max_header_list_size(limits.header_bytes_max)
+            // A body is small: windows are too, so that what nobody reads yet is bounded.
+            .initial_stream_window_size(65_535)
+            .initial_connection_window_size(1 << 20)
+            // Requests that are taken back before they are begun, and resets that we are made to send.
+            .max_pending_accept_reset_streams(20)
+            .max_local_error_reset_streams(64)
             .keep_alive_interval(Duration::from_secs(20))
             .keep_alive_timeout(Duration::from_secs(10));
         let mut serving = std::pin::pin!(http.serve_connection(stream, service));

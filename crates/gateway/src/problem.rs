@@ -33,6 +33,12 @@ pub enum Problem {
     UnsupportedMediaType,
     /// The body is over the limit.
     BodyTooLarge,
+    /// The body did not arrive in time.
+    BodyTooSlow,
+    /// The body has no length that is said beforehand.
+    LengthRequired,
+    /// The request is for another host.
+    MisdirectedRequest,
     /// There is no such route.
     NoSuchRoute,
     /// The route does not know this method.
@@ -61,6 +67,10 @@ pub enum Problem {
     NotAllowed(&'static str),
     /// The flow has released as many records today as its agreement allows.
     CeilingReached,
+    /// The practitioner or system has asked about as many people today as it may.
+    BudgetReached,
+    /// Too many of the practitioner's questions led to no record, or went through identifiers in a row.
+    Throttled,
     /// It is not in a state that allows this.
     WrongState(&'static str),
     /// The record holder cannot be reached, is slow or is failing.
@@ -75,6 +85,10 @@ pub enum Problem {
     ClockNotSteady,
     /// Too many requests are being worked on.
     Overloaded,
+    /// Too many requests of this system are being worked on.
+    TooManyAtOnce,
+    /// The system's rate is used up, for so many seconds.
+    TooManyRequests(u16),
     /// The deadline passed.
     TookTooLong,
     /// What the decision rests on keeps changing.
@@ -119,6 +133,10 @@ impl From<Problem> for Refusal {
         Self { problem, receipt: None }
     }
 }
+
+/// Which problem an answer tells of, for whoever counts them.
+#[derive(Debug, Clone)]
+pub struct Told(pub String);
 
 struct Wording {
     status: StatusCode,
@@ -180,6 +198,24 @@ impl Problem {
                 "body-too-large",
                 "The body is too large",
                 "a request body is at most 64 KiB; ask for fewer items",
+            ),
+            Self::BodyTooSlow => say(
+                StatusCode::REQUEST_TIMEOUT,
+                "body-too-slow",
+                "The body did not arrive in time",
+                "send the whole body at once",
+            ),
+            Self::LengthRequired => say(
+                StatusCode::LENGTH_REQUIRED,
+                "length-required",
+                "The body's length is not said",
+                "send the body with a content-length, not in chunks",
+            ),
+            Self::MisdirectedRequest => say(
+                StatusCode::MISDIRECTED_REQUEST,
+                "misdirected-request",
+                "The request is for another host",
+                "name this gateway's own host, as its address is written",
             ),
             Self::NoSuchRoute => say(
                 StatusCode::NOT_FOUND,
@@ -256,6 +292,18 @@ impl Problem {
                 "The agreement's daily ceiling is reached",
                 "nothing was released; wait for tomorrow, or ask the agreement's owner whether the ceiling still fits",
             ),
+            Self::BudgetReached => say(
+                StatusCode::TOO_MANY_REQUESTS,
+                "subject-budget-reached",
+                "You have asked about as many people today as you may",
+                "nobody was asked; wait for tomorrow, or have the operator raise the budget if your work needs it",
+            ),
+            Self::Throttled => say(
+                StatusCode::TOO_MANY_REQUESTS,
+                "guessing-suspected",
+                "Your questions look like guesses",
+                "nobody was asked; too many of your questions led to no record, or went through identifiers in a row. Your privacy officers are told. Go on in the next hour",
+            ),
             Self::WrongState(what) => {
                 say(StatusCode::CONFLICT, "wrong-state", "It cannot be changed in this way", what)
             }
@@ -295,6 +343,18 @@ impl Problem {
                 "Too many requests are being worked on",
                 "nothing was asked and nothing was released; try again in a few seconds",
             ),
+            Self::TooManyAtOnce => say(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too-many-at-once",
+                "Too many of your requests are being worked on",
+                "nothing was asked and nothing was released; wait for answers before you send more",
+            ),
+            Self::TooManyRequests(_) => say(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too-many-requests",
+                "Your system's rate is used up",
+                "nothing was asked and nothing was released; send more slowly: the ratelimit headers say how much is left",
+            ),
             Self::TookTooLong => say(
                 StatusCode::GATEWAY_TIMEOUT,
                 "took-too-long",
@@ -325,6 +385,9 @@ impl Problem {
         match self {
             Self::LedgerUnavailable | Self::LedgerUnwitnessed | Self::ClockNotSteady => Some(60),
             Self::Overloaded | Self::Unsettled => Some(5),
+            Self::TooManyAtOnce => Some(1),
+            Self::BudgetReached | Self::Throttled => Some(3_600),
+            Self::TooManyRequests(seconds) => Some(*seconds),
             Self::ProviderUnavailable => Some(30),
             _ => None,
         }
@@ -368,6 +431,7 @@ impl Refusal {
             }
         };
         let mut response = (wording.status, body.to_string()).into_response();
+        response.extensions_mut().insert(Told(wording.code));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         if let Some(seconds) = self.problem.retry_after_s() {
@@ -420,7 +484,9 @@ impl Refusal {
             413 | 415 | 422 => StatusCode::BAD_REQUEST,
             _ => wording.status,
         };
-        with_retry((status, message).into_response(), self.problem.retry_after_s())
+        let mut response = (status, message).into_response();
+        response.extensions_mut().insert(Told(wording.code.clone()));
+        with_retry(response, self.problem.retry_after_s())
     }
 }
 
@@ -451,14 +517,14 @@ fn problem_details(wording: &Wording, request_id: Option<&str>, receipt: Option<
 /// <http://hl7.org/fhir/issue-type>.
 fn operation_outcome(wording: &Wording, decision: Option<&str>, elements: &[Unmapped]) -> Value {
     let issue_type = match wording.status.as_u16() {
-        400 | 413 | 415 => "invalid",
+        400 | 408 | 411 | 413 | 415 => "invalid",
         401 => "login",
         403 => "forbidden",
         404 => "not-found",
         405 => "not-supported",
         409 | 412 => "conflict",
         422 => "processing",
-        502..=504 => "transient",
+        429 | 502..=504 => "transient",
         _ => "exception",
     };
     let diagnostics = match decision {

@@ -172,6 +172,7 @@ pub fn probes(app: Arc<App>) -> Router {
     Router::new()
         .route("/healthz", axum::routing::get(health::healthz))
         .route("/readyz", axum::routing::get(health::readyz))
+        .route("/metrics", axum::routing::get(health::metrics))
         .with_state(app)
 }
 

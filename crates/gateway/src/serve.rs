@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use connectors::{
     Connectors, Route,
     notify::{self, MailSecurity, MailServer, Mailer, Webhook},
+    reach::Reach,
 };
 use ledger::entry::Body;
 use sha2::{Digest as _, Sha256};
@@ -29,11 +30,14 @@ use crate::{
     authorization_server::AuthorizationServer,
     blocks::{self, Archiving},
     caller::{Authenticator, Registry},
+    caller_use::HoneyRecord,
     clock::{Clock, Entropy, SystemClock, SystemEntropy},
     config::{self, Settings, SmtpSecurity, SmtpSettings, TlsSettings},
     exporting::asked::{self, Exports},
     listener::{self, HandshakeRefusal},
-    opt_outs, policies, replicas, retention, routes, tls,
+    opt_outs, policies, replicas, retention, routes, shed,
+    telemetry::{expiries, gauges, metrics::Metrics},
+    tls,
     witnessed::{self, Witnessing},
 };
 
@@ -106,6 +110,9 @@ pub async fn build(
     let archiving = settings.ledger.blocks.as_ref();
     let archiving =
         archiving.map(|blocks| anyhow::Ok(Archiving::new(blocks, blocks::open(blocks)?))).transpose()?;
+    let honey_records = settings.alerts.honey_records.iter().map(HoneyRecord::identifier);
+    let honey_records = honey_records.collect::<Result<Vec<_>, _>>();
+    let honey_records = honey_records.context("settings: [alerts] honey_records")?;
     let parts = Parts {
         store,
         trail,
@@ -118,8 +125,19 @@ pub async fn build(
         notifier,
         exports,
         archiving,
+        metrics: Metrics::new(&settings.telemetry).context("settings: [telemetry]")?,
+        expiries: expiries::of_files(settings),
+        honey_records,
     };
-    Ok(Arc::new(App::new(parts, in_force)))
+    let app = Arc::new(App::new(parts, in_force));
+    gauges::show(&app);
+    let counting = Arc::downgrade(&app);
+    app.store.observe(move |batch| {
+        if let Some(app) = counting.upgrade() {
+            app.metrics.committed(batch);
+        }
+    });
+    Ok(app)
 }
 
 /// Where the database is, and the keys it is used with.
@@ -174,6 +192,8 @@ fn connectors(settings: &Settings) -> anyhow::Result<Connectors> {
             identity_pem: format!("{certificate}\n{key}"),
             timeout: Duration::from_millis(provider.timeout_ms),
             body_bytes_max: provider.body_bytes_max,
+            in_flight_max: provider.in_flight_max,
+            reach: if provider.loopback { Reach::Here } else { Reach::Elsewhere },
         };
         all.insert(id.clone(), route);
     }
@@ -275,7 +295,9 @@ async fn serve_with(
     let (replacing, current) = watch::channel(config);
     let (refusals, heard) = mpsc::channel(1_024);
     // A flood that outruns the recorder is a flood all the same: its entries say so.
-    let refused = move |reason| {
+    let counted = app.clone();
+    let refused = move |reason: HandshakeRefusal| {
+        counted.metrics.handshake_refused(reason.as_str());
         let _ = refusals.try_send(reason);
     };
     let recorder = tokio::spawn(record_refused_handshakes(app.clone(), heard));
@@ -293,6 +315,7 @@ async fn serve_with(
     let forgetter = tokio::spawn(retention::watch(app.clone(), shutdown.clone()));
     let reads = audit_reads::folder(&settings.ledger.beside());
     let reads = tokio::spawn(audit_reads::watch(app.clone(), reads, shutdown.clone()));
+    let shedding = tokio::spawn(shed::follow(app.clone(), shutdown.clone()));
     let replica = tokio::spawn(replicas::follow(app.clone(), shutdown.clone()));
     let keys = tokio::spawn(keep_keys(app.clone(), shutdown.clone()));
     let witnesses = tokio::spawn(witnessed::watch(app.clone(), shutdown.clone()));
@@ -310,6 +333,7 @@ async fn serve_with(
     tell_manager(sd_notify::NotifyState::Ready);
     listener::serve(listener, current, router, settings.limits.connections(), refused, closing).await;
     shutdown.cancel();
+    shedding.await?;
     recorder.await?;
     reloader.await?;
     watcher.await?;
@@ -328,6 +352,9 @@ async fn serve_with(
         probes.await??;
     }
     app.store.close().await;
+    let stopped = app.clone();
+    // It sends what is left, and waits for the collector.
+    tokio::task::spawn_blocking(move || stopped.metrics.shut_down()).await?;
     Ok(())
 }
 
@@ -439,8 +466,12 @@ async fn reload_on_hangup(
             Ok(registry) => app.authenticator.registry.store(Arc::new(registry)),
             Err(error) => tracing::error!(%error, "the partners' keys stay as they were"),
         }
+        app.set_expiries(expiries::of_files(&settings));
         match connectors(&settings) {
-            Ok(connectors) => app.connectors.store(Arc::new(connectors)),
+            Ok(connectors) => {
+                let connectors = connectors.in_place_of(&app.connectors.load());
+                app.connectors.store(Arc::new(connectors));
+            }
             Err(error) => tracing::error!(%error, "what record holders are shown stays as it was"),
         }
     }

@@ -214,6 +214,11 @@ impl Witnessing {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|kept| kept.note.clone())
     }
 
+    /// How long ago enough witnesses had seen the newest entry.
+    pub fn age(&self, at: Timestamp) -> SignedDuration {
+        self.unwitnessed_for(at)
+    }
+
     fn unwitnessed_for(&self, at: Timestamp) -> SignedDuration {
         let since = i64::try_from(self.since_us.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
         Timestamp::from_microsecond(since).map_or(SignedDuration::ZERO, |since| at.duration_since(since))

@@ -268,6 +268,19 @@ pub enum Body {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         request_id: Option<String>,
     },
+    /// Requests were turned away unread, `count` of one system for the same reason between these times: there were too
+    /// many, or no time was left. One entry a system, reason and interval, so that a flood is recorded and is not a flood
+    /// of entries.
+    RequestsShed {
+        reason: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        system: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        organisation: Option<String>,
+        count: u64,
+        from_us: i64,
+        until_us: i64,
+    },
     /// A system was given an access token, by the gateway itself.
     AccessTokenIssued {
         token_id: String,
@@ -484,6 +497,7 @@ impl Body {
             Self::DecisionRead { .. } => "decision_read",
             Self::SubjectRecordRead { .. } => "subject_record_read",
             Self::RequestRefused { .. } => "request_refused",
+            Self::RequestsShed { .. } => "requests_shed",
             Self::AccessTokenIssued { .. } => "access_token_issued",
             Self::HandshakeRefused { .. } => "handshake_refused",
             Self::AuditRead { .. } => "audit_read",

@@ -329,6 +329,17 @@ impl Row {
                 ],
                 ..none
             },
+            Body::RequestsShed { reason, system, organisation, .. } => Self {
+                outcome: "refused".to_owned(),
+                reasons: reason.clone(),
+                by: [
+                    organisation.clone().unwrap_or_default(),
+                    system.clone().unwrap_or_default(),
+                    String::new(),
+                    String::new(),
+                ],
+                ..none
+            },
             Body::AccessTokenIssued { token_id, system, organisation, purposes, .. } => Self {
                 decision: token_id.clone(),
                 outcome: "issued".to_owned(),

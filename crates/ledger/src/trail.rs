@@ -249,6 +249,10 @@ impl Terms {
                 self.add(Field::Reason, code);
                 organisation.iter().for_each(|organisation| self.add(Field::Organisation, organisation));
             }
+            Body::RequestsShed { reason, organisation, .. } => {
+                self.add(Field::Reason, reason);
+                organisation.iter().for_each(|organisation| self.add(Field::Organisation, organisation));
+            }
             Body::AccessTokenIssued { token_id, organisation, purposes, .. } => {
                 self.add(Field::Reference, token_id);
                 self.add(Field::Organisation, organisation);

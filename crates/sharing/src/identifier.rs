@@ -235,6 +235,35 @@ impl SubjectIdentifier {
         Ok(Self { scheme, value: value.into() })
     }
 
+    /// The identifiers next to this one in its register, two on each side: NHS numbers with their check digits, references by
+    /// the number that they end in. For noticing whoever goes through them in a row; none exists because of this.
+    pub fn neighbours(&self) -> Vec<Self> {
+        let of = |value: String| Self::parse(self.scheme.clone(), &value).ok();
+        match self.scheme {
+            SubjectScheme::NhsNumber => {
+                let body = self.value.get(..9).and_then(|body| body.parse::<u32>().ok());
+                body.map(|body| [true, false].map(|up| nhs_numbers_from(body, up)).concat())
+                    .unwrap_or_default()
+                    .into_iter()
+                    .filter_map(of)
+                    .collect()
+            }
+            SubjectScheme::Local(_) => {
+                let begin = self.value.trim_end_matches(|character: char| character.is_ascii_digit());
+                let number = self.value.get(begin.len()..).unwrap_or_default();
+                let width = number.len();
+                let Ok(number) = number.parse::<u64>() else { return Vec::new() };
+                let near = [
+                    number.checked_sub(2),
+                    number.checked_sub(1),
+                    number.checked_add(1),
+                    number.checked_add(2),
+                ];
+                near.into_iter().flatten().filter_map(|near| of(format!("{begin}{near:0width$}"))).collect()
+            }
+        }
+    }
+
     /// The register the identifier comes from.
     pub fn scheme(&self) -> &SubjectScheme {
         &self.scheme
@@ -250,6 +279,19 @@ impl fmt::Debug for SubjectIdentifier {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "SubjectIdentifier({}, ..)", self.scheme)
     }
+}
+
+/// The next two NHS numbers above or below these nine digits.
+fn nhs_numbers_from(body: u32, up: bool) -> Vec<String> {
+    let step = |by: u32| if up { body.checked_add(by) } else { body.checked_sub(by) };
+    // One in eleven has no check digit, so that two are among the next four.
+    let near = (1..=4).filter_map(step).filter(|near| *near <= 999_999_999);
+    let numbers = near.filter_map(|near| {
+        let digits = format!("{near:09}");
+        let ten = (0..=9).map(|check| format!("{digits}{check}"));
+        ten.into_iter().find(|number| number.parse::<NhsNumber>().is_ok())
+    });
+    numbers.take(2).collect()
 }
 
 /// The caller's own case number: ties a question to a piece of work. It must not name the person.

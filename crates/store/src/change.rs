@@ -10,6 +10,7 @@ use sharing::{
 use crate::{
     alerting::{DeliveryRow, MarkRow},
     blocks::BlockRow,
+    caller_use::{AnswerUse, CallerUse},
     exported::{ExportMove, ExportRow},
     fact::FactRow,
     loading::LoadRow,
@@ -30,6 +31,8 @@ pub struct Submission {
     pub replay: Option<ReplayGuard>,
     /// What must still be as it was read.
     pub recheck: Option<Recheck>,
+    /// How much the caller asks, counted with it.
+    pub using: Option<Box<CallerUse>>,
     /// Changes to projections.
     pub changes: Vec<Change>,
     /// Entries, in order.
@@ -39,7 +42,7 @@ pub struct Submission {
 impl Submission {
     /// A submission of these entries alone.
     pub fn of(at: Timestamp, entries: Vec<Body>) -> Self {
-        Self { at, replay: None, recheck: None, changes: Vec::new(), entries }
+        Self { at, replay: None, recheck: None, using: None, changes: Vec::new(), entries }
     }
 
     /// The end of a question of which nobody knows how it went, if it is still open.
@@ -96,6 +99,8 @@ pub struct Ceiling {
 pub enum Change {
     /// Registers identifiers that were not known when they were resolved.
     KnowSubject(Resolved),
+    /// A question was answered.
+    CountAnswer(AnswerUse),
     /// A record holder is about to be asked.
     OpenIntent(String),
     /// A decision has ended.

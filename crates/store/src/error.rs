@@ -59,6 +59,12 @@ pub enum CommitError {
     /// The flow has released as many records today as its agreement allows.
     #[error("the flow's daily ceiling is reached")]
     CeilingReached,
+    /// The caller has asked about as many people today as it may.
+    #[error("the caller's budget of people is reached")]
+    BudgetReached,
+    /// Too many of the caller's questions led to no record, or went through identifiers in a row.
+    #[error("the caller goes through identifiers")]
+    Throttled,
     /// The ledger cannot be written. Nothing may be asked or released.
     #[error("the ledger cannot be written")]
     Unavailable,

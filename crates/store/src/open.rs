@@ -28,6 +28,7 @@ use crate::{
     loading,
     lookup::{self, LookupKey},
     migrating,
+    observed::Observer,
     presence::Presence,
     reader::{Reader, Waiting},
     sealing::WrappingKeys,
@@ -68,7 +69,8 @@ pub struct Store {
     pub(crate) wrapping_keys: Arc<WrappingKeys>,
     pub(crate) verifiers: Arc<[NoteVerifier]>,
     pub(crate) detached: Detached,
-    commands: mpsc::Sender<Command>,
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) observed: Observer,
     pub(crate) look_ups: mpsc::Sender<Waiting>,
     figures: Arc<Figures>,
     healthy: watch::Receiver<bool>,
@@ -94,6 +96,7 @@ pub(crate) struct Ready {
     verifiers: Vec<NoteVerifier>,
     signing_keys: Arc<[String]>,
     replica: Arc<str>,
+    observed: Observer,
     figures: Arc<Figures>,
     healthy: watch::Receiver<bool>,
     last_at_us: Arc<AtomicI64>,
@@ -119,6 +122,8 @@ impl Ready {
         signing_keys::sign_head(&writing, &signers).await?;
         let (health, healthy) = watch::channel(true);
         let figures = Arc::new(Figures::default());
+        let observed = Observer::default();
+        observed.is_at(frontier.size());
         let last_at_us = Arc::new(AtomicI64::new(audit::last_at(&readers).await?));
         lookup::check(&writing, &settings.lookup_key).await?;
         let wrapping_keys = Arc::new(settings.wrapping_keys);
@@ -133,6 +138,7 @@ impl Ready {
             wrapping_keys: wrapping_keys.clone(),
             is_lost: is_lost.clone(),
             skew_max: settings.skew_max,
+            observed: observed.clone(),
             figures: figures.clone(),
         };
         let writer = Writer::new(writing.clone(), frontier, tools, health, last_at_us.clone());
@@ -148,6 +154,7 @@ impl Ready {
             verifiers,
             signing_keys,
             replica,
+            observed,
             figures,
             healthy,
             last_at_us,
@@ -204,6 +211,7 @@ impl Store {
             detached: Detached::new(archived),
             commands,
             look_ups,
+            observed: ready.observed,
             figures: ready.figures,
             healthy: ready.healthy,
             closed_at_start: 0,

@@ -36,6 +36,7 @@ use crate::{
     error::{CommitError, StoreError},
     failpoint,
     figures::Figures,
+    observed::{Batch, Observer},
     sealing::WrappingKeys,
     watch::Files,
 };
@@ -87,6 +88,7 @@ pub(crate) struct Writer {
     skew_max: Option<SignedDuration>,
     files: Option<Files>,
     copies: Copies,
+    observed: Observer,
     figures: Arc<Figures>,
     /// Up to when used contexts were last forgotten.
     forgotten_us: i64,
@@ -102,6 +104,7 @@ pub(crate) struct Tools {
     /// While it is not sure that no command replaces keys.
     pub(crate) is_lost: Arc<AtomicBool>,
     pub(crate) skew_max: Option<SignedDuration>,
+    pub(crate) observed: Observer,
     pub(crate) figures: Arc<Figures>,
 }
 
@@ -149,8 +152,17 @@ impl Writer {
         health: watch::Sender<bool>,
         last_at_us: Arc<AtomicI64>,
     ) -> Self {
-        let Tools { database, replica, signers, checkpoint_copy, wrapping_keys, is_lost, skew_max, figures } =
-            tools;
+        let Tools {
+            database,
+            replica,
+            signers,
+            checkpoint_copy,
+            wrapping_keys,
+            is_lost,
+            skew_max,
+            observed,
+            figures,
+        } = tools;
         let (copies, doubtful) = (Copies::default(), BTreeSet::new());
         let files = database.file().map(Files::of);
         Self {
@@ -168,6 +180,7 @@ impl Writer {
             skew_max,
             files,
             copies,
+            observed,
             figures,
             forgotten_us: 0,
         }
@@ -208,13 +221,17 @@ impl Writer {
                 }
                 () = tokio::time::sleep(ASKED_EVERY), if away || !self.doubtful.is_empty() => {}
             }
-            let (size, began) = (batch.len(), Instant::now());
+            let (submissions, began) = (batch.len(), Instant::now());
+            let entries = batch.iter().map(|command| command.submission.entries.len()).sum();
             self.figures.is_writing(Some(began));
             let waited = batch.first().map_or(Duration::ZERO, |first| began.duration_since(first.since));
             let committed = self.commit(&mut batch).await;
             self.figures.is_writing(None);
-            if size > 0 {
-                self.figures.writes.note(size, waited, began.elapsed());
+            self.observed.is_at(self.frontier.size());
+            if submissions > 0 {
+                let (took, is_committed) = (began.elapsed(), committed.is_ok());
+                self.figures.writes.note(submissions, waited, took);
+                self.observed.batch(Batch { submissions, entries, took, is_committed });
             }
             match committed {
                 // Until it is sure that nobody replaces keys.
@@ -495,9 +512,11 @@ impl Writer {
         submission: &Submission,
         at: Timestamp,
     ) -> Result<Result<(), CommitError>, StoreError> {
-        if let Err(refused) = project::admit(transaction, submission).await? {
-            return Ok(Err(refused));
-        }
+        let counted = match project::admit(transaction, submission).await? {
+            Ok(counted) => counted,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        project::count_use(transaction, submission, counted.as_ref()).await?;
         for change in &submission.changes {
             let keepers = (&*self.wrapping_keys, &*self.replica);
             project::apply(transaction, keepers, change, at).await?;

@@ -16,6 +16,7 @@
 pub mod apart;
 pub mod deployment;
 pub mod load;
+pub mod overload;
 pub mod proxy;
 pub mod scenarios;
 pub mod usage;

@@ -1,6 +1,7 @@
 //! Clients that keep an account of all they asked and received.
 
 use std::{
+    collections::BTreeMap,
     io::Write as _,
     sync::{
         Arc, Mutex,
@@ -136,6 +137,67 @@ impl Load {
             worker.await.unwrap();
         }
     }
+}
+
+/// How answers were, by status; 0 is none.
+pub type Statuses = BTreeMap<u16, u64>;
+
+/// Questions at a rate of their own, whatever becomes of those before (an open loop): a client that waits for answers would slow
+/// down with the gateway, and show it faster than it is.
+pub async fn open_loop(
+    (partners, account, ports): (&Arc<Partners>, &Arc<Account>, &Ports),
+    person: &'static str,
+    (per_second, seconds): (u64, u64),
+) -> Statuses {
+    let worker = Worker::new(100, partners, account, ports, &CancellationToken::new());
+    let mut every = tokio::time::interval(Duration::from_micros(1_000_000 / per_second));
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
+    let mut sent = Vec::new();
+    for _ in 0..per_second * seconds {
+        every.tick().await;
+        let worker = worker.clone();
+        sent.push(tokio::spawn(async move {
+            let request = worker.partners.prevention(person);
+            worker.send("ask", &request, json!({ "person": person })).await
+        }));
+    }
+    let mut statuses = Statuses::new();
+    for one in sent {
+        let answer = one.await.unwrap();
+        if let Some(answer) = &answer
+            && answer.status != 200
+        {
+            assert!(answer.headers.contains_key("retry-after"), "{answer:?}");
+        }
+        *statuses.entry(answer.map_or(0, |answer| answer.status.as_u16())).or_default() += 1;
+    }
+    statuses
+}
+
+/// Takes these consents back, one after the other, each once. How many were taken.
+pub async fn withdraw_each(
+    (partners, account, ports): (&Arc<Partners>, &Arc<Account>, &Ports),
+    consents: &[(String, String)],
+) -> usize {
+    let client = partners.client("council");
+    let mut taken = 0;
+    for (person, consent) in consents {
+        let path = format!("/v1/consents/{consent}/withdraw");
+        let request = partners.bare("council", "POST", &path, "safe-and-well-referral");
+        let port = ports.lock().unwrap()[0];
+        let sent_us = account.now_us();
+        let answer = partners.send_to(&client, port, &request).await;
+        let status = answer.as_ref().map_or(0, |answer| answer.status.as_u16());
+        account.note(&json!({
+            "op": "withdraw", "worker": 101, "port": port, "sent_us": sent_us, "answered_us": account.now_us(),
+            "person": person, "consent": consent, "status": status,
+            "media_type": answer.as_ref().ok().and_then(|answer| answer.headers.get("content-type")),
+            "receipt": answer.as_ref().map(|answer| answer.body["receipt"].clone()).unwrap_or_default(),
+            "body": answer.as_ref().map(|answer| answer.body.clone()).unwrap_or_default(),
+        }));
+        taken += usize::from(status == 200);
+    }
+    taken
 }
 
 impl Worker {

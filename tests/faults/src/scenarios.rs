@@ -15,6 +15,7 @@ use crate::{
     apart,
     deployment::{Deployment, Replica, Store},
     load::{Account, Load, PEOPLE, Ports, Worker},
+    overload::five_times,
 };
 
 mod disk;
@@ -97,6 +98,7 @@ scenarios! { ALL:
     "F21" "memory and processor are short" process::starved,
     "F22" "file descriptors run out" process::no_descriptors,
     "F25" "the collector of traces hangs" outside::collector_hangs,
+    "L3" "five times as many questions as can be answered" five_times,
 }
 
 // What runs in namespaces of its own (`apart`).

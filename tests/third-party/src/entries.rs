@@ -346,6 +346,14 @@ fn every_kind(public_key: &str) -> Vec<Body> {
             certificate_sha256: Some(digest('4')),
             request_id: None,
         },
+        Body::RequestsShed {
+            reason: text("too-many-requests"),
+            system: Some(text("gmca-prevention")),
+            organisation: Some(text("gmca")),
+            count: 41,
+            from_us: 1_700_000_000_000_000,
+            until_us: 1_700_000_001_000_000,
+        },
         Body::AccessTokenIssued {
             token_id: text("0192f0c1-0000-4000-8000-000000000002"),
             system: text("gmca-prevention"),

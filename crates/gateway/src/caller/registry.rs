@@ -10,7 +10,9 @@ use super::{
     keys::{KeySet, KeySource, KeysError},
     verified::VerifiedTokens,
 };
-use crate::{authorization_server::AuthorizationServer, tls::CertificateFingerprint};
+use crate::{
+    admission::PartnerLimits, authorization_server::AuthorizationServer, tls::CertificateFingerprint,
+};
 
 /// A calling system, as the operator registers it.
 #[derive(Debug, Clone, Deserialize)]
@@ -36,6 +38,9 @@ pub struct SystemSettings {
     pub token_keys: Option<PathBuf>,
     /// What it may do.
     pub may: Vec<Capability>,
+    /// How much of the gateway it may have, where that differs from what others may.
+    #[serde(default)]
+    pub limits: Option<PartnerLimits>,
 }
 
 /// What a system may do.

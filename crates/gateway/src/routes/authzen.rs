@@ -456,6 +456,7 @@ async fn evaluate(
         request_id: received.request_id.clone(),
         answer_only: true,
         continues,
+        deadline: received.deadline,
     };
     match disclose(app, ask).await {
         Ok(answer) => Ok(permitted(app, &answer)),

@@ -218,6 +218,7 @@ fn ask(app: &App, received: &Received, asked: &DisclosureRequest, action: Action
         request_id: received.request_id.clone(),
         answer_only: action == Action::Decide,
         continues: false,
+        deadline: received.deadline,
     })
 }
 

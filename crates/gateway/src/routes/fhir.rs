@@ -106,8 +106,9 @@ async fn ask(
     let received = receive(app, request, Capability::Ask, Action::Read).await?;
     match question(app, &received, provider, subject) {
         Ok(question) => {
-            let Received { caller, context, request_id, .. } = received;
-            disclose(app, Ask { caller, context, question, request_id, answer_only: false, continues: false })
+            let Received { caller, context, request_id, deadline, .. } = received;
+            let (answer_only, continues) = (false, false);
+            disclose(app, Ask { caller, context, question, request_id, answer_only, continues, deadline })
                 .await
         }
         Err(problem) => Err(received.refuse(app, problem, route).await),

@@ -2,7 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{
+    Json,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -59,4 +64,14 @@ pub async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Json<Health>) {
     let (status, word) =
         if passed { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "failing") };
     (status, Json(Health { status: word, checks }))
+}
+
+/// What is counted, for Prometheus. On the probes' listener alone: what it shows is for the operator, not for partners.
+pub async fn metrics(State(app): State<Arc<App>>) -> Response {
+    // What is looked at is looked at here, and must not hold up requests.
+    let exposed = tokio::task::spawn_blocking(move || app.metrics.exposed()).await;
+    match exposed.ok().flatten() {
+        Some(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
 }

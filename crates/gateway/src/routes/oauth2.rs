@@ -3,7 +3,7 @@
 //! Source: RFC 6749 sections 4.4 and 5, RFC 7523, RFC 8414, RFC 9728. Everything here needs a client certificate, as all
 //! else does; the metadata says nothing about anybody and needs no more.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json,
@@ -59,7 +59,7 @@ async fn issue(
         Err(fault) => return Err(shown.refuse(app, None, Problem::Token(fault)).await),
     };
     let checked = async {
-        let read = read(own, &system, request).await?;
+        let read = read(own, &system, request, app.limits.body_read_timeout).await?;
         let assertion = own.check(&read, &system, now).await.map_err(Problem::Token)?;
         let token_id = uuid(app.entropy.as_ref());
         let issued = own.issue(&read, &system, peer.fingerprint, (now, token_id));
@@ -101,12 +101,17 @@ fn registered(registry: &Registry, peer: PeerCertificate, now_s: i64) -> Result<
     system.ok_or(TokenFault::Certificate("certificate-not-registered"))
 }
 
-async fn read(own: &AuthorizationServer, system: &System, request: Request) -> Result<TokenRequest, Problem> {
+async fn read(
+    own: &AuthorizationServer,
+    system: &System,
+    request: Request,
+    longest: Duration,
+) -> Result<TokenRequest, Problem> {
     let (parts, body) = request.into_parts();
     if parts.headers.contains_key(header::AUTHORIZATION) {
         return Err(Problem::Token(TokenFault::SecondMethod));
     }
-    let form = read_form(&parts.headers, body, FORM_BYTES_MAX).await?;
+    let form = read_form((&parts.headers, body), FORM_BYTES_MAX, longest).await?;
     let read = own.read(&form).map_err(Problem::Token)?;
     if !TokenRequest::names(&form, &system.settings.client_id) {
         return Err(Problem::Token(TokenFault::Client(AssertionFault::Client)));

@@ -236,6 +236,7 @@ impl Order {
             | Body::WrappingKeyReplaced { .. }
             | Body::DecisionRead { .. }
             | Body::RequestRefused { .. }
+            | Body::RequestsShed { .. }
             | Body::AccessTokenIssued { .. }
             | Body::HandshakeRefused { .. }
             | Body::AuditRead { .. } => Ok(()),

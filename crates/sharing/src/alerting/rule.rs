@@ -50,6 +50,10 @@ pub enum Kind {
     Enumeration,
     /// Denied for one purpose, and asked again for another.
     PurposeShopping,
+    /// The identifier is one that nobody has, and that is nowhere but in a trap.
+    HoneyRecord,
+    /// One practitioner asks about identifiers in a row.
+    SequenceScan,
 }
 
 impl Kind {
@@ -83,6 +87,8 @@ impl Kind {
             Self::PlaceholderCase => "placeholder-case",
             Self::Enumeration => "enumeration",
             Self::PurposeShopping => "purpose-shopping",
+            Self::HoneyRecord => "honey-record",
+            Self::SequenceScan => "sequence-scan",
         }
     }
 

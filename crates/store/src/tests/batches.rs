@@ -5,7 +5,10 @@ use jiff::SignedDuration;
 use sharing::{PurposeClass, subject::OptOut};
 
 use super::*;
-use crate::{Held, LookUp, MarkRow, MarksWanted, OptOutBatch, Resolved, StoreError};
+use crate::{
+    AlertRow, AnswerUse, CallerLimits, CallerUse, Held, LookUp, MarkRow, MarksWanted, OptOutBatch, Resolved,
+    StoreError,
+};
 
 /// Numbers that look random, the same each time.
 struct Numbers(u64);
@@ -15,6 +18,60 @@ impl Numbers {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % end
     }
+}
+
+/// A question's counts: few callers, days and people, so that budgets are reached and numbers follow each other.
+fn using(numbers: &mut Numbers, position: u64) -> CallerUse {
+    let hash = |person: u64| vec![u8::try_from(person).unwrap(); 32];
+    let person = 1 + numbers.below(14);
+    let practitioner = numbers.below(5);
+    CallerUse {
+        practitioner: format!("practitioner\no\np{practitioner}"),
+        system: format!("system\ns{}", practitioner % 2),
+        day: format!("2026-11-{}", 22 + position / 60),
+        hour: format!("2026-11-22T{}", 10 + position / 40),
+        person: hash(person),
+        neighbours: vec![hash(person - 1), hash(person + 1)],
+        limits: CallerLimits {
+            subjects_per_practitioner: (practitioner > 0).then_some(4),
+            subjects_per_system: (practitioner > 0).then_some(7),
+            no_record_at_least: 2,
+            no_record_percent: 60,
+            run_at_least: if practitioner == 1 { 2 } else { u32::MAX },
+        },
+        scan: vec![alert(position)],
+    }
+}
+
+fn alert(position: u64) -> AlertRow {
+    AlertRow {
+        id: format!("alert{position}"),
+        rule: "sequence-scan".to_owned(),
+        organisation: "o".to_owned(),
+        reference: format!("dec{position}"),
+        state: "open".to_owned(),
+        raised_us: now().as_microsecond(),
+        due_us: now().as_microsecond(),
+        escalated_us: None,
+        handled_by: None,
+        handled_us: None,
+        outcome: None,
+        note: None,
+        severity: "high".to_owned(),
+        about_organisation: None,
+        about_human: None,
+        series: None,
+        cause_us: None,
+    }
+}
+
+/// How a question of one of them ended.
+fn answered(numbers: &mut Numbers, position: u64) -> Change {
+    Change::CountAnswer(AnswerUse {
+        practitioner: format!("practitioner\no\np{}", numbers.below(5)),
+        hour: format!("2026-11-22T{}", 10 + position / 40),
+        is_no_record: numbers.below(3) > 0,
+    })
 }
 
 /// What submissions are made of: few people, contexts and questions, so that many of them are in each other's way.
@@ -48,6 +105,12 @@ fn submissions(seed: u64, name: &Pseudonym) -> Vec<Submission> {
             let names = vec![(name.clone(), revision - i64::try_from(numbers.below(2)).unwrap())];
             submission.recheck = Some(Recheck { names, agreement, ceiling: None });
         }
+        if numbers.below(3) > 0 {
+            submission.using = Some(Box::new(using(&mut numbers, position)));
+        }
+        if numbers.below(2) == 0 {
+            submission.changes.push(answered(&mut numbers, position));
+        }
         if numbers.below(8) == 0 {
             // What is not taken together, and changes what the next rest on.
             revision += 1;
@@ -67,6 +130,12 @@ async fn tables(store: &Store) -> Vec<String> {
         "SELECT decision_id || ' ' || at_us FROM open_intent ORDER BY 1",
         "SELECT issuer || ' ' || jti || ' ' || expires_us FROM used_context ORDER BY 1",
         "SELECT id || ' ' || subject FROM consent ORDER BY 1",
+        "SELECT caller || ' ' || day || ' ' || run || ' ' || count(*) FROM subject_use
+            GROUP BY caller, day, run ORDER BY 1",
+        "SELECT caller || ' ' || day || ' ' || subjects FROM caller_use ORDER BY 1",
+        "SELECT caller || ' ' || hour || ' ' || answered || ' ' || no_record || ' ' || scans FROM answer_use
+            ORDER BY 1",
+        "SELECT id || ' ' || reference FROM alert ORDER BY 1",
     ];
     let mut found = Vec::new();
     for statement in statements {
@@ -79,7 +148,8 @@ async fn tables(store: &Store) -> Vec<String> {
 
 #[tokio::test]
 async fn submissions_taken_together_come_to_what_they_come_to_one_by_one() {
-    for seed in 1..=6 {
+    let (mut throttled, mut over_budget) = (0, 0);
+    for seed in 1..=12 {
         let (one, many) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let (one, many) = (open(one.path()).await, open(many.path()).await);
         let name = a_person(&one).await;
@@ -99,10 +169,13 @@ async fn submissions_taken_together_come_to_what_they_come_to_one_by_one() {
         for why in [CommitError::Changed, CommitError::Replayed, CommitError::NotOpen] {
             assert!(refused(why) > 1, "{why}");
         }
+        throttled += refused(CommitError::Throttled);
+        over_budget += refused(CommitError::BudgetReached);
         assert!(alone.iter().filter(|outcome| outcome.is_ok()).count() > 10);
         assert_eq!(tables(&many).await, tables(&one).await, "seed {seed}");
         assert_eq!(many.head().await.unwrap().root, one.head().await.unwrap().root);
     }
+    assert!(throttled > 6 && over_budget > 6, "{throttled} {over_budget}");
 }
 
 fn identifier(number: &str) -> SubjectIdentifier {

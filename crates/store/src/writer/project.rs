@@ -1,6 +1,6 @@
 //! Projections: what must hold before a submission is taken, and the tables that change with it.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use sharing::{Pseudonym, subject::ObjectionStatus};
 
 use crate::{
@@ -13,8 +13,9 @@ use crate::{
     sealing::WrappingKeys,
 };
 
-mod alerting;
+pub(super) mod alerting;
 mod blocks;
+pub(super) mod caller_use;
 mod exported;
 mod loading;
 mod privacy;
@@ -26,7 +27,7 @@ type Tx = crate::database::Transaction;
 pub(super) async fn admit(
     tx: &mut Tx,
     submission: &Submission,
-) -> Result<Result<(), CommitError>, StoreError> {
+) -> Result<Result<Option<caller_use::Admitted>, CommitError>, StoreError> {
     if let Some(recheck) = &submission.recheck {
         if !still_holds(tx, recheck).await? {
             return Ok(Err(CommitError::Changed));
@@ -42,10 +43,29 @@ pub(super) async fn admit(
             return Ok(Err(refused));
         }
     }
+    let counted = match &submission.using {
+        None => None,
+        Some(using) => match caller_use::admit(tx, using).await? {
+            Ok(counted) => Some(counted),
+            Err(refused) => return Ok(Err(refused)),
+        },
+    };
     // Last, because it writes.
     match &submission.replay {
         Some(guard) if !use_up(tx, guard).await? => Ok(Err(CommitError::Replayed)),
-        _ => Ok(Ok(())),
+        _ => Ok(Ok(counted)),
+    }
+}
+
+/// Counts what the caller asks, as it was admitted.
+pub(super) async fn count_use(
+    tx: &mut Tx,
+    submission: &Submission,
+    counted: Option<&caller_use::Admitted>,
+) -> Result<(), StoreError> {
+    match (&submission.using, counted) {
+        (Some(using), Some(counted)) => caller_use::count(tx, using, counted).await,
+        _ => Ok(()),
     }
 }
 
@@ -136,6 +156,7 @@ async fn applicable(tx: &mut Tx, change: &Change) -> Result<Result<(), CommitErr
             return Ok(if *revision == next { Ok(()) } else { Err(CommitError::Changed) });
         }
         Change::OpenIntent(_)
+        | Change::CountAnswer(_)
         | Change::ForgetReplica(_)
         | Change::Link(_)
         | Change::Restrict(_)
@@ -222,6 +243,7 @@ pub(super) async fn apply(
 ) -> Result<(), StoreError> {
     match change {
         Change::KnowSubject(resolved) => know(tx, &resolved.pseudonym, &resolved.lookup_hash, at).await,
+        Change::CountAnswer(using) => caller_use::answered(tx, using).await,
         Change::OpenIntent(decision_id) => {
             let insert =
                 sqlx::query("INSERT INTO open_intent (decision_id, at_us, replica) VALUES ($1, $2, $3)");
@@ -293,7 +315,12 @@ pub(super) async fn apply(
         Change::BlockDetached(from) => blocks::detached(tx, to_i64(*from), at.as_microsecond()).await,
         Change::OpenExport(row) => exported::open_export(tx, row).await,
         Change::MoveExport(step) => exported::move_export(tx, step).await,
-        Change::ForgetEndedMarks => alerting::forget_ended_marks(tx, at).await,
+        Change::ForgetEndedMarks => {
+            // Two days: nobody's day is still going on anywhere.
+            let before = at.checked_sub(SignedDuration::from_hours(48)).unwrap_or(at);
+            caller_use::forget_before(tx, &before.strftime("%Y-%m-%d").to_string()).await?;
+            alerting::forget_ended_marks(tx, at).await
+        }
         Change::MoveDelivery(row) => alerting::move_delivery(tx, row).await,
         Change::RetryDeliveries(of) => alerting::retry_deliveries(tx, of.as_str(), at).await,
         Change::HandleAlert(step) => queue::handle_alert(tx, step, at).await,

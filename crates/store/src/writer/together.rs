@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use jiff::Timestamp;
 use sharing::policy::hexadecimal;
 
+use self::callers::Callers;
 use super::portions;
 use crate::{
     change::{Change, Recheck, Submission},
@@ -18,11 +19,16 @@ use crate::{
     row::to_list,
 };
 
+mod callers;
+
 /// Whether a submission is one of these: it changes nothing but what is kept track of here.
 pub(super) fn fits(submission: &Submission) -> bool {
     let has_ceiling = submission.recheck.as_ref().is_some_and(|recheck| recheck.ceiling.is_some());
     let simple = |change: &Change| {
-        matches!(change, Change::KnowSubject(_) | Change::OpenIntent(_) | Change::CloseIntent(_))
+        matches!(
+            change,
+            Change::KnowSubject(_) | Change::OpenIntent(_) | Change::CloseIntent(_) | Change::CountAnswer(_)
+        )
     };
     !has_ceiling && submission.changes.iter().all(simple)
 }
@@ -45,7 +51,9 @@ const SEEN_TO_US: i64 = 86_400_000_000;
 
 /// What is there, and what the submissions so far make of it.
 #[derive(Default)]
-struct There {
+struct There<'a> {
+    /// How much callers have asked.
+    callers: Callers<'a>,
     /// Revision and last sight of each name.
     subjects: HashMap<String, (i64, Option<i64>)>,
     /// The name behind each hash.
@@ -62,11 +70,11 @@ struct There {
     contexts: Vec<(String, String, i64)>,
 }
 
-impl There {
-    async fn read(tx: &mut Transaction, run: &[(Timestamp, &Submission)]) -> Result<Self, StoreError> {
+impl<'a> There<'a> {
+    async fn read(tx: &mut Transaction, run: &[(Timestamp, &'a Submission)]) -> Result<Self, StoreError> {
         let mut asked = Asked::default();
         run.iter().for_each(|(_, submission)| asked.add(submission));
-        let mut there = Self::default();
+        let mut there = Self { callers: Callers::read(tx, run).await?, ..Self::default() };
         if !asked.names.is_empty() {
             let rows: Vec<(String, i64, Option<i64>)> = sqlx::query_as(
                 "SELECT pseudonym, revision, seen_us FROM subject WHERE pseudonym IN (SELECT value FROM json_each($1))",
@@ -121,13 +129,15 @@ impl There {
     }
 
     /// Whether one submission is taken. If so, what it changes counts from now on; if not, nothing of it does.
-    fn admit(&mut self, at: Timestamp, submission: &Submission) -> Result<(), CommitError> {
+    fn admit(&mut self, at: Timestamp, submission: &'a Submission) -> Result<(), CommitError> {
         if submission.recheck.as_ref().is_some_and(|recheck| !self.still_holds(recheck)) {
             return Err(CommitError::Changed);
         }
         for change in &submission.changes {
             self.applicable(change)?;
         }
+        let using = submission.using.as_deref();
+        let counted = using.map(|using| self.callers.admit(using)).transpose()?;
         // Last, because it changes something.
         if let Some(guard) = &submission.replay {
             if !self.used.insert((guard.issuer.clone(), guard.jti.clone())) {
@@ -135,6 +145,9 @@ impl There {
             }
             let expires_us = guard.expires.as_microsecond();
             self.contexts.push((guard.issuer.clone(), guard.jti.clone(), expires_us));
+        }
+        if let (Some(using), Some(counted)) = (using, counted) {
+            self.callers.count(using, &counted);
         }
         submission.changes.iter().for_each(|change| self.apply(at, change));
         Ok(())
@@ -164,7 +177,7 @@ impl There {
         }
     }
 
-    fn apply(&mut self, at: Timestamp, change: &Change) {
+    fn apply(&mut self, at: Timestamp, change: &'a Change) {
         let at_us = at.as_microsecond();
         match change {
             Change::KnowSubject(resolved) => {
@@ -190,11 +203,13 @@ impl There {
                     self.closed.insert(decision_id.clone());
                 }
             }
+            Change::CountAnswer(using) => self.callers.answered(using),
             _ => {} // `fits` lets nothing else through
         }
     }
 
     async fn write(self, tx: &mut Transaction, replica: &str) -> Result<(), StoreError> {
+        self.callers.write(tx).await?;
         let seen: Vec<_> = self.seen.into_iter().collect();
         for people in portions(&seen) {
             let places = places(people.len(), 6);

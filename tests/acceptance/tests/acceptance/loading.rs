@@ -46,10 +46,17 @@ fn load_dying(folder: &Path, arguments: &[&str], place: &str) -> (bool, String) 
 /// Why a gateway does not start over it.
 async fn refused_start(folder: &Path) -> String {
     let settings = config::load(&folder.join("concordat.toml")).unwrap();
-    match serve::app(&settings).await {
-        Ok(_) => "it starts".to_owned(),
-        Err(error) => format!("{error:#}"),
+    for _ in 0..100 {
+        match serve::app(&settings).await {
+            Ok(_) => return "it starts".to_owned(),
+            // A server notices only after a moment that a process was killed.
+            Err(error) if format!("{error:#}").contains("another process is using") => {
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+            Err(error) => return format!("{error:#}"),
+        }
     }
+    "another process is said to use it, for ever".to_owned()
 }
 
 fn row(reference: &str, status: &str) -> String {

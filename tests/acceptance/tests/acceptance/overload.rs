@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use acceptance::World;
+use futures_util::future::join_all;
+use ledger::entry::Body;
 
 #[tokio::test]
 async fn a_withdrawal_is_taken_while_no_question_is() {
@@ -22,5 +24,174 @@ async fn a_withdrawal_is_taken_while_no_question_is() {
     assert_eq!((second.status.as_u16(), second.code()), (503, "overloaded"), "{second:?}");
     assert_eq!(withdrawal.status, 200, "{withdrawal:?}");
     assert_eq!((first.status.as_u16(), first.code()), (404, "no-record-available"), "it counted at once");
+    world.verify().await;
+}
+
+/// What was turned away, by reason and system, as the ledger has it.
+async fn shed(world: &World) -> Vec<(String, Option<String>, u64)> {
+    gateway::shed::record(&world.app).await;
+    let entries = world.entries().await;
+    let shed = entries.iter().filter_map(|entry| match &entry.body {
+        Body::RequestsShed { reason, system, count, .. } => Some((reason.clone(), system.clone(), *count)),
+        _ => None,
+    });
+    shed.collect()
+}
+
+#[tokio::test]
+async fn one_systems_flood_is_turned_away_at_once_recorded_in_one_entry_and_takes_nobody_elses_places() {
+    let world = World::with_settings(|settings| settings.limits.partner.requests_max = 2).await;
+    world.send(world.consent("FAULT-PAUSING")).await;
+    let before = world.entries().await.len();
+    let flood: Vec<_> = (0..40).map(|_| world.send(world.referral("FAULT-PAUSING"))).collect();
+    let calm = async {
+        while world.asked["council"].asked().is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let question = world.question("council", "nhs-pds", "direct-care", ("nhs-number", "9732110317"));
+        world.send(question).await
+    };
+    let (answers, calm) = tokio::join!(join_all(flood), calm);
+    assert_eq!(calm.status, 200, "{calm:?}");
+    let turned_away: Vec<_> = answers.iter().filter(|answer| answer.code() == "too-many-at-once").collect();
+    assert!(turned_away.len() >= 30, "{}", turned_away.len());
+    for answer in &turned_away {
+        assert_eq!(answer.status, 429);
+        assert_eq!(answer.headers["retry-after"], "1");
+    }
+    let shed = shed(&world).await;
+    let counted: u64 = shed.iter().map(|(_, _, count)| count).sum();
+    assert_eq!(counted, u64::try_from(turned_away.len()).unwrap(), "none is missing: {shed:?}");
+    assert!(
+        shed.iter().all(|(reason, system, _)| reason == "too-many-at-once"
+            && system.as_deref() == Some("gmca-prevention"))
+    );
+    assert!(world.entries().await.len() - before < 40, "a flood of requests is no flood of entries");
+    world.verify().await;
+}
+
+#[tokio::test]
+async fn a_rate_is_told_kept_and_recorded_and_does_not_hold_back_withdrawals() {
+    let world = World::with_settings(|settings| {
+        settings.limits.partner.requests_per_minute = 1;
+        settings.limits.partner.burst = 3;
+    })
+    .await;
+    let given = world.send(world.consent("SWR-2041")).await;
+    assert_eq!(
+        (given.status.as_u16(), given.headers["ratelimit"].as_str()),
+        (201, "\"requests\";r=2"),
+        "{given:?}"
+    );
+    assert_eq!(given.headers["ratelimit-policy"], "\"requests\";q=3;w=180");
+    for reference in ["SWR-2045", "SWR-2046"] {
+        assert_eq!(world.send(world.consent(reference)).await.status, 201);
+    }
+    let refused = world.send(world.consent("SWR-2042")).await;
+    assert_eq!((refused.status.as_u16(), refused.code()), (429, "too-many-requests"));
+    let wait: u32 = refused.headers["retry-after"].parse().unwrap();
+    assert!((1..=60).contains(&wait) && refused.headers["ratelimit"].starts_with("\"requests\";r=0;t="));
+    let path = format!("/v1/consents/{}/withdraw", given.body["id"].as_str().unwrap());
+    let withdrawal = world.send(world.bare("council", "POST", &path, "safe-and-well-referral")).await;
+    assert_eq!(withdrawal.status, 200, "{withdrawal:?}");
+    assert_eq!(
+        world.send(world.prevention("9736363015")).await.status,
+        200,
+        "another system has its own rate"
+    );
+    let reasons: Vec<_> = shed(&world).await.into_iter().map(|(reason, ..)| reason).collect();
+    assert_eq!(reasons, ["too-many-requests"]);
+}
+
+#[tokio::test]
+async fn withdrawals_are_all_taken_while_everything_else_is_turned_away() {
+    let world = World::with_settings(|settings| settings.limits.requests_max = 1).await;
+    let mut withdrawals = Vec::new();
+    for number in 0..40 {
+        let given = world.send(world.consent(&format!("SWR-9{number:03}"))).await;
+        let path = format!("/v1/consents/{}/withdraw", given.body["id"].as_str().unwrap());
+        withdrawals.push(world.bare("council", "POST", &path, "safe-and-well-referral"));
+    }
+    world.send(world.consent("FAULT-PAUSING")).await;
+    let flood: Vec<_> = (0..60).map(|_| world.send(world.referral("FAULT-PAUSING"))).collect();
+    let (answers, withdrawn) =
+        tokio::join!(join_all(flood), join_all(withdrawals.into_iter().map(|request| world.send(request))));
+    let taken = withdrawn.iter().filter(|answer| answer.status == 200).count();
+    assert_eq!(taken, 40, "every one is taken, more at once than there are places for them");
+    assert!(answers.iter().filter(|answer| answer.code() == "overloaded").count() >= 30);
+    world.verify().await;
+}
+
+#[tokio::test]
+async fn a_record_holder_that_fails_rests_and_nobody_elses_questions_do() {
+    let world = World::new().await;
+    for _ in 0..10 {
+        let failed = world.send(world.prevention("9990000077")).await;
+        assert_eq!(failed.code(), "provider-unavailable");
+    }
+    let asked = world.asked["nhs"].asked().len();
+    // Whoever it is: somebody there is, nobody, somebody about whom nothing may be told (a decoy would be asked for).
+    world.send(world.objection("9736363015")).await;
+    for number in ["9732110317", "9990000166", "9736363015"] {
+        let resting = world.send(world.prevention(number)).await;
+        assert_eq!(
+            (resting.status.as_u16(), resting.code()),
+            (502, "provider-unavailable"),
+            "{number}: {resting:?}"
+        );
+    }
+    assert_eq!(world.asked["nhs"].asked().len(), asked, "it is left alone");
+    world.send(world.referral("SWR-2041")).await;
+    assert_eq!(world.asked["council"].asked().len(), 1, "another record holder is asked");
+    let reasons = world.entries().await;
+    let resting =
+        |body: &Body| matches!(body, Body::Closure { reasons, .. } if reasons == &["provider-resting"]);
+    assert!(reasons.iter().any(|entry| resting(&entry.body)));
+    world.verify().await;
+}
+
+#[tokio::test]
+async fn a_slow_record_holder_takes_its_own_places_alone() {
+    let world = World::with_settings(|settings| {
+        settings.providers.values_mut().for_each(|provider| provider.in_flight_max = 2);
+    })
+    .await;
+    world.send(world.consent("FAULT-PAUSING")).await;
+    let slow: Vec<_> = (0..12).map(|_| world.send(world.referral("FAULT-PAUSING"))).collect();
+    let other = async {
+        while world.asked["council"].asked().len() < 2 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        world.send(world.prevention("9732110317")).await
+    };
+    let (slow, other) = tokio::join!(join_all(slow), other);
+    assert_eq!(other.status, 200, "{other:?}");
+    assert!(world.asked["council"].asked().len() <= 12 - 6, "most were not asked at all");
+    assert!(slow.iter().filter(|answer| answer.code() == "provider-unavailable").count() >= 6);
+    world.verify().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_answered_in_time_is_not_begun() {
+    // Less than a commit takes.
+    let world = World::with_settings(|settings| settings.limits.request_deadline_ms = 1).await;
+    let answer = world.send(world.prevention("9732110317")).await;
+    assert_eq!((answer.status.as_u16(), answer.code()), (504, "took-too-long"), "{answer:?}");
+    assert!(world.asked["nhs"].asked().is_empty());
+    let entries = world.entries().await;
+    assert!(!entries.iter().any(|entry| entry.body.kind() == "intent"), "nothing was opened");
+}
+
+#[tokio::test]
+async fn a_record_holder_is_given_what_is_left_of_the_time() {
+    let world = World::with_settings(|settings| {
+        settings.limits.request_deadline_ms = 1_500;
+        settings.providers.values_mut().for_each(|provider| provider.timeout_ms = 60_000);
+    })
+    .await;
+    let answer = world.send(world.prevention("9990000018")).await; // it answers after a minute
+    assert_eq!((answer.status.as_u16(), answer.code()), (502, "provider-unavailable"), "{answer:?}");
+    let last = world.last_kinds(1).await;
+    assert_eq!(last, ["closure"], "in time to say so");
     world.verify().await;
 }

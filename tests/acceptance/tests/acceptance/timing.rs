@@ -129,19 +129,32 @@ async fn a_record_holder_that_takes_longer_for_a_record_is_not_heard() {
     };
     let (nobody, fetched, at_once) = kinds();
     compare(&held_longer().await, nobody, fetched, at_once).await;
-    let at_once_world = World::with_settings(|settings| settings.limits.no_record_step_ms = 0).await;
+    let at_once_world = guessing(0).await;
     let (nobody, fetched, at_once) = kinds();
     let told = differences(&at_once_world, nobody, fetched, at_once).await;
     assert!(told.contains_key("fetched"), "without fixed times it is heard: {told:?}");
 }
 
+/// A world in which nobody is stopped for guessing, since thousands of guesses are compared.
+async fn guessing(no_record_step_ms: u64) -> World {
+    World::with_settings(|settings| {
+        settings.limits.no_record_step_ms = no_record_step_ms;
+        let caller = &mut settings.limits.caller;
+        caller.subjects_per_practitioner_per_day = u32::MAX;
+        caller.subjects_per_system_per_day = u32::MAX;
+        caller.no_record_at_least = u32::MAX;
+        caller.run_at_least = u32::MAX;
+    })
+    .await
+}
+
 /// Answers wait for times that are far apart beside how long anything takes on a machine that is busy with other tests.
 async fn held() -> World {
-    World::with_settings(|settings| settings.limits.no_record_step_ms = 50).await
+    guessing(50).await
 }
 
 async fn held_longer() -> World {
-    World::with_settings(|settings| settings.limits.no_record_step_ms = 100).await
+    guessing(100).await
 }
 
 fn other_purpose(world: &Partners, number: &str) -> Request {

@@ -258,7 +258,7 @@ fn settings(state: &Path, policies: &Path, ports: Ports, public_url: &str) -> an
         write!(
             out,
             "[providers.{name}]\nbase_url = \"https://localhost:{port}{path}\"\ntrusted = \"ca.pem\"\n\
-             certificate = \"gateway.pem\"\nkey = \"gateway.key\"\ntimeout_ms = 2000\n\n"
+             certificate = \"gateway.pem\"\nkey = \"gateway.key\"\ntimeout_ms = 2000\nloopback = true\n\n"
         )?;
     }
     write!(

@@ -13,7 +13,7 @@ use crate::{
 const CHANNELS: [&str; 2] = ["webhook", "email"];
 
 /// Raises an alert, once: not when it is there, nor when one of its series came from a cause after `quiet_from`.
-pub(super) async fn raise(
+pub(in crate::writer) async fn raise(
     tx: &mut Tx,
     row: &AlertRow,
     quiet_from: Option<Timestamp>,

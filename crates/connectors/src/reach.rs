@@ -1,0 +1,211 @@
+//! Which addresses record holders may have. What a name resolves to is looked at before anything connects, at every
+//! connection anew, so that a name that changes its mind leads nowhere.
+//!
+//! Never: this machine, its link, and where clouds keep their secrets. Private networks are allowed: most record holders
+//! are in one (HSCN, a council's own).
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+};
+
+use futures_util::future::BoxFuture;
+use reqwest::{
+    Url,
+    dns::{Addrs, Name, Resolve, Resolving},
+};
+
+/// Where a record holder may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// On other machines alone.
+    Elsewhere,
+    /// On this machine too: demonstrations and tests.
+    Here,
+}
+
+impl Reach {
+    /// Whether a connection to this address may be made.
+    pub fn allows(self, address: IpAddr) -> bool {
+        self == Self::Here || !is_forbidden(address)
+    }
+
+    /// Whether this may be asked, as far as its text tells. A host that is an address in any spelling is one here.
+    pub fn allows_url(self, url: &Url) -> bool {
+        let host = url.host_str().unwrap_or_default();
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return self.allows(address);
+        }
+        let name = host.trim_end_matches('.');
+        self == Self::Here || !(name == "localhost" || name.ends_with(".localhost"))
+    }
+}
+
+/// Clouds' services for their machines, outside of the link's own range.
+const METADATA: [IpAddr; 4] = [
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
+    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+];
+
+fn is_forbidden(address: IpAddr) -> bool {
+    let is_own = match address {
+        IpAddr::V4(address) => {
+            address.is_loopback()
+                || address.octets().first() == Some(&0)
+                || address.is_link_local()
+                || address.is_multicast()
+                || address.is_broadcast()
+        }
+        IpAddr::V6(address) => {
+            let hidden = inside(address);
+            address.is_loopback()
+                || address.is_unspecified()
+                || address.is_unicast_link_local()
+                || address.is_multicast()
+                || hidden.is_some_and(|hidden| is_forbidden(IpAddr::V4(hidden)))
+        }
+    };
+    is_own || METADATA.contains(&address)
+}
+
+/// The IPv4 address that an IPv6 address stands for: mapped, compatible, translated (RFC 6052) or 6to4.
+fn inside(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let [first, second, third, fourth, fifth, sixth, high, low] = address.segments();
+    let of = |high: u16, low: u16| {
+        let ([one, two], [three, four]) = (high.to_be_bytes(), low.to_be_bytes());
+        Ipv4Addr::new(one, two, three, four)
+    };
+    match (first, second, third, fourth, fifth, sixth) {
+        (0, 0, 0, 0, 0, 0 | 0xffff) | (0x64, 0xff9b, 0, 0, 0, 0) => Some(of(high, low)),
+        (0x2002, _, _, _, _, _) => Some(of(second, third)),
+        _ => None,
+    }
+}
+
+type LookUp = Arc<dyn Fn(String) -> BoxFuture<'static, std::io::Result<Vec<SocketAddr>>> + Send + Sync>;
+
+/// Resolves names and refuses those that lead where nothing may.
+pub(crate) struct Resolver {
+    reach: Reach,
+    look_up: LookUp,
+}
+
+impl Resolver {
+    pub(crate) fn new(reach: Reach) -> Self {
+        let look_up = |host: String| -> BoxFuture<'static, _> {
+            Box::pin(async move { Ok(tokio::net::lookup_host((host, 0)).await?.collect()) })
+        };
+        Self { reach, look_up: Arc::new(look_up) }
+    }
+}
+
+impl Resolve for Resolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let (reach, found) = (self.reach, (self.look_up)(name.as_str().to_owned()));
+        Box::pin(async move {
+            let found = found.await?;
+            // One that may not be is one too many: which of them is connected to is not for the name to choose.
+            if !found.iter().all(|address| reach.allows(address.ip())) {
+                return Err("the name leads to an address that no record holder may have".into());
+            }
+            let addresses: Addrs = Box::new(found.into_iter());
+            Ok(addresses)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn this_machine_its_link_and_metadata_are_not_reached_in_any_spelling() {
+        for forbidden in [
+            "127.0.0.1",
+            "127.255.255.254",
+            "0.0.0.0",
+            "0.1.2.3",
+            "169.254.169.254",
+            "169.254.170.2",
+            "224.0.0.1",
+            "255.255.255.255",
+            "100.100.100.200",
+            "168.63.129.16",
+            "192.0.0.192",
+            "::1",
+            "::",
+            "fe80::1",
+            "ff02::1",
+            "fd00:ec2::254",
+            "::ffff:127.0.0.1",
+            "::ffff:169.254.169.254",
+            "::ffff:a9fe:a9fe",
+            "::127.0.0.1",
+            "64:ff9b::a9fe:a9fe",
+            "2002:7f00:1::",
+            "2002:a9fe:a9fe::1",
+        ] {
+            assert!(!Reach::Elsewhere.allows(address(forbidden)), "{forbidden}");
+            assert!(Reach::Here.allows(address(forbidden)), "{forbidden}");
+        }
+        for allowed in ["10.1.2.3", "192.168.0.9", "172.16.4.5", "8.8.8.8", "2001:db8::1", "fd12:3456::1"] {
+            assert!(Reach::Elsewhere.allows(address(allowed)), "{allowed}");
+        }
+    }
+
+    #[test]
+    fn an_address_in_a_url_is_an_address_however_it_is_written() {
+        for forbidden in [
+            "https://127.0.0.1/",
+            "https://2130706433/",
+            "https://0x7f000001/",
+            "https://0177.0.0.1/",
+            "https://127.1/",
+            "https://[::1]/",
+            "https://[::ffff:169.254.169.254]/",
+            "https://2852039166/",
+            "https://169.254.169.254/latest",
+            "https://0/",
+            "https://localhost/",
+            "https://LOCALHOST./",
+            "https://x.localhost/",
+            "https://１２７.0.0.1/",
+        ] {
+            assert!(!Reach::Elsewhere.allows_url(&Url::parse(forbidden).unwrap()), "{forbidden}");
+        }
+        for allowed in ["https://pds.example.nhs.uk/x", "https://10.0.0.1/", "https://[2001:db8::1]/"] {
+            assert!(Reach::Elsewhere.allows_url(&Url::parse(allowed).unwrap()), "{allowed}");
+        }
+    }
+
+    /// A name that leads elsewhere when it is looked at, and here when it is used.
+    #[tokio::test]
+    async fn a_name_that_changes_its_mind_is_refused_when_it_does() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counting = asked.clone();
+        let look_up: LookUp = Arc::new(move |_| {
+            let turn = counting.fetch_add(1, Ordering::SeqCst);
+            let found = match turn {
+                0 => vec!["10.0.0.9:0"],
+                1 => vec!["10.0.0.9:0", "169.254.169.254:0"],
+                _ => vec!["[::ffff:127.0.0.1]:0"],
+            };
+            Box::pin(async move { Ok(found.iter().map(|one| one.parse().unwrap()).collect()) })
+        });
+        let resolver = Resolver { reach: Reach::Elsewhere, look_up };
+        let resolve = || resolver.resolve("records.example.org".parse().unwrap());
+        assert!(resolve().await.is_ok());
+        assert!(resolve().await.is_err(), "one of two is metadata");
+        assert!(resolve().await.is_err(), "this machine, in ipv6's clothes");
+        assert_eq!(asked.load(Ordering::SeqCst), 3);
+    }
+}

@@ -1,0 +1,169 @@
+//! One record holder as the gateway sees it: its share of what goes on at once, its breaker, and counts of how it answers.
+
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::{
+    FetchFault,
+    breaker::{Breaker, BreakerLimits, BreakerState, Outcome, Pass},
+};
+
+/// What is counted, in this order.
+pub const OUTCOMES: [&str; 10] = [
+    "answered",
+    "subject-unknown",
+    "provider-unreachable",
+    "provider-timed-out",
+    "provider-busy",
+    "provider-error",
+    "provider-unexpected-answer",
+    "provider-answer-too-large",
+    "provider-crowded",
+    "provider-resting",
+];
+
+/// How a record holder is, for whoever watches.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen {
+    /// Questions on their way.
+    pub in_flight: usize,
+    /// Most at once.
+    pub in_flight_max: usize,
+    /// Its breaker.
+    pub breaker: BreakerState,
+    /// How its answers were, in the order of [`OUTCOMES`].
+    pub answers: [u64; OUTCOMES.len()],
+}
+
+/// What outlives a client that is made again.
+pub(crate) struct Upstream {
+    places: Semaphore,
+    pub(crate) in_flight_max: usize,
+    breaker: Mutex<Breaker>,
+    answers: [AtomicU64; OUTCOMES.len()],
+}
+
+/// A question that may go out. However it ends, the place is free again and the breaker knows.
+pub(crate) struct Going<'a> {
+    upstream: &'a Upstream,
+    pass: Option<Pass>,
+    _place: SemaphorePermit<'a>,
+}
+
+impl Upstream {
+    pub(crate) fn new(in_flight_max: usize) -> Self {
+        Self {
+            places: Semaphore::new(in_flight_max),
+            in_flight_max,
+            breaker: Mutex::new(Breaker::new(BreakerLimits::default())),
+            answers: Default::default(),
+        }
+    }
+
+    /// Nobody waits for a place: a record holder that is slow would fill all of ours, and nobody else's would be asked.
+    pub(crate) fn go(&self) -> Result<Going<'_>, FetchFault> {
+        let going = self.places.try_acquire().map_err(|_| FetchFault::Crowded).and_then(|place| {
+            let pass = self.breaker().pass(Instant::now()).ok_or(FetchFault::Resting)?;
+            Ok(Going { upstream: self, pass: Some(pass), _place: place })
+        });
+        if let Err(fault) = &going {
+            self.count(Some(*fault));
+        }
+        going
+    }
+
+    pub(crate) fn seen(&self) -> Seen {
+        Seen {
+            in_flight: self.in_flight_max.saturating_sub(self.places.available_permits()),
+            in_flight_max: self.in_flight_max,
+            breaker: self.breaker().state(),
+            answers: std::array::from_fn(|at| {
+                self.answers.get(at).map_or(0, |count| count.load(Ordering::Relaxed))
+            }),
+        }
+    }
+
+    fn breaker(&self) -> std::sync::MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self, fault: Option<FetchFault>) {
+        let name = fault.map_or("answered", FetchFault::as_str);
+        let at = OUTCOMES.iter().position(|known| *known == name);
+        if let Some(count) = at.and_then(|at| self.answers.get(at)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Going<'_> {
+    /// How it went. `was_cut_short`: it had less time than a record holder is given, so that its silence says nothing.
+    pub(crate) fn ended(mut self, fault: Option<FetchFault>, was_cut_short: bool) {
+        let outcome = match fault {
+            Some(FetchFault::TimedOut) if was_cut_short => Outcome::Unknown,
+            Some(
+                FetchFault::Unreachable | FetchFault::TimedOut | FetchFault::Busy | FetchFault::Status(500..),
+            ) => Outcome::Failed,
+            _ => Outcome::Worked,
+        };
+        self.upstream.count(fault);
+        self.tell(outcome);
+    }
+
+    fn tell(&mut self, outcome: Outcome) {
+        if let Some(pass) = self.pass.take() {
+            self.upstream.breaker().ended(pass, outcome, Instant::now());
+        }
+    }
+}
+
+impl Drop for Going<'_> {
+    /// The caller broke off.
+    fn drop(&mut self) {
+        self.tell(Outcome::Unknown);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_record_holder_is_not_waited_for() {
+        let upstream = Upstream::new(2);
+        let (one, other) = (upstream.go().unwrap(), upstream.go().unwrap());
+        assert_eq!(upstream.go().err(), Some(FetchFault::Crowded));
+        assert_eq!(upstream.seen().in_flight, 2);
+        one.ended(None, false);
+        drop(other);
+        assert_eq!(upstream.seen().in_flight, 0);
+        assert!(upstream.go().is_ok());
+    }
+
+    #[test]
+    fn one_that_fails_rests_and_an_absence_is_no_failure() {
+        let upstream = Upstream::new(2);
+        for _ in 0..30 {
+            upstream.go().unwrap().ended(Some(FetchFault::NotFound), false);
+            upstream.go().unwrap().ended(Some(FetchFault::TimedOut), true);
+            upstream.go().unwrap().ended(Some(FetchFault::Unexpected), false);
+            drop(upstream.go().unwrap());
+        }
+        assert_eq!(upstream.seen().breaker, BreakerState::Closed);
+        for _ in 0..10 {
+            upstream.go().unwrap().ended(Some(FetchFault::TimedOut), false);
+        }
+        assert_eq!(upstream.seen().breaker, BreakerState::Open);
+        assert_eq!(upstream.go().err(), Some(FetchFault::Resting));
+        let counted = upstream.seen().answers;
+        assert_eq!(counted[1], 30, "subject-unknown");
+        assert_eq!((counted[3], counted[9]), (40, 1));
+    }
+}

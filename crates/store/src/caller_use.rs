@@ -1,0 +1,65 @@
+//! How much a caller asks: distinct people a day, how often there was no record, and identifiers in a row. Counted in the
+//! transaction that records the question, so that neither a restart nor a second replica doubles a budget.
+//!
+//! What is counted is what the caller did and was told, never what is held about anybody: people are told apart by the identifier
+//! asked with, so that a budget does not show that two of them are one person's.
+
+use sharing::SubjectIdentifier;
+
+use crate::{open::Store, queue::AlertRow};
+
+/// A question, for the counts.
+#[derive(Debug)]
+pub struct CallerUse {
+    /// The organisation and the practitioner, as one text.
+    pub practitioner: String,
+    /// The system.
+    pub system: String,
+    /// The day in Europe/London, as `2026-11-23`.
+    pub day: String,
+    /// The hour (UTC), as `2026-11-23T10`.
+    pub hour: String,
+    /// The person, by [`Store::asked_hash`].
+    pub person: Vec<u8>,
+    /// The identifiers next to it, likewise.
+    pub neighbours: Vec<Vec<u8>>,
+    /// From when on it is too much.
+    pub limits: CallerLimits,
+    /// The alerts that a run of identifiers raises, once.
+    pub scan: Vec<AlertRow>,
+}
+
+/// How much a caller may ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallerLimits {
+    /// Different people a practitioner may ask about in a day; `None` for a job that its flow's ceiling bounds.
+    pub subjects_per_practitioner: Option<u32>,
+    /// Different people whom all practitioners of a system may ask about in a day, each counted for each practitioner.
+    pub subjects_per_system: Option<u32>,
+    /// From how many questions in an hour that led to no record on,
+    pub no_record_at_least: u32,
+    /// if they are so many of a hundred, the practitioner waits for the next hour.
+    pub no_record_percent: u32,
+    /// From how many identifiers in a row on they do, too.
+    pub run_at_least: u32,
+}
+
+/// How a question ended, for the counts.
+#[derive(Debug)]
+pub struct AnswerUse {
+    /// The organisation and the practitioner, as one text.
+    pub practitioner: String,
+    /// The hour (UTC).
+    pub hour: String,
+    /// The caller was told that no record is available.
+    pub is_no_record: bool,
+}
+
+impl Store {
+    /// The hash by which an identifier that was asked with is known again. It is another than the one by which people are
+    /// found.
+    pub fn asked_hash(&self, identifier: &SubjectIdentifier) -> Vec<u8> {
+        let scheme = identifier.scheme().to_string();
+        self.lookup_key.hash_parts(&[b"asked", scheme.as_bytes(), identifier.as_str().as_bytes()])
+    }
+}

@@ -1,0 +1,224 @@
+//! Floods and stalls below a request: whatever one connection does, others are answered, and it ends.
+
+use std::time::Duration;
+
+use acceptance::World;
+use gateway::{listener, tls::server_config};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+    time::{Instant, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::wire::{connect, port};
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RESET: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const GO_AWAY: u8 = 7;
+const CONTINUATION: u8 = 9;
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let mut frame = length[1..].to_vec();
+    frame.extend([kind, flags]);
+    frame.extend(stream.to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
+/// `GET / HTTP/2` for localhost, by HPACK's static table.
+fn get() -> Vec<u8> {
+    let mut block = vec![0x82, 0x87, 0x84, 0x41, 9];
+    block.extend(b"localhost");
+    block
+}
+
+/// The frames of an attack, one round of it.
+fn round(attack: &str, number: u32) -> Vec<u8> {
+    let stream = number * 2 + 1;
+    match attack {
+        "rapid reset" => {
+            let mut frames = frame(HEADERS, 0x5, stream, &get());
+            frames.extend(frame(RESET, 0, stream, &8_u32.to_be_bytes()));
+            frames
+        }
+        "resets that we are made to send" => {
+            // A window of nothing: an error of the stream, which the server answers with a reset.
+            let mut frames = frame(HEADERS, 0x4, stream, &get());
+            frames.extend(frame(8, 0, stream, &0_u32.to_be_bytes()));
+            frames
+        }
+        "continuations without end" | "empty continuations" if number == 0 => frame(HEADERS, 0x1, 1, &get()),
+        "continuations without end" => {
+            let mut block = vec![0x40, 3];
+            block.extend(b"x-y");
+            block.push(100);
+            block.extend([b'z'; 100]);
+            frame(CONTINUATION, 0, 1, &block)
+        }
+        "empty continuations" => frame(CONTINUATION, 0, 1, &[]),
+        "pings" => frame(PING, 0, 0, &u64::from(number).to_be_bytes()),
+        "settings" => frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 255, 255]),
+        "empty data" if number == 0 => frame(HEADERS, 0x4, 1, &get()),
+        "empty data" => frame(DATA, 0, 1, &[]),
+        other => panic!("{other}"),
+    }
+}
+
+/// Attacks until the server has had enough or all was sent. Whether it said GOAWAY or closed.
+async fn attack(world: &World, name: &'static str, rounds: u32) -> bool {
+    let stream = connect(world.folder.path(), port(world), "h2").await;
+    let (mut read, mut write) = tokio::io::split(stream);
+    let reading = tokio::spawn(async move {
+        let mut seen = Vec::new();
+        let mut buffer = vec![0; 64 * 1024];
+        // Only what it says at the end matters.
+        while let Ok(Ok(count)) = timeout(Duration::from_secs(20), read.read(&mut buffer)).await {
+            if count == 0 {
+                break;
+            }
+            seen.extend_from_slice(&buffer[..count]);
+            if frames(&seen).any(|kind| kind == GO_AWAY) {
+                return true;
+            }
+        }
+        false
+    });
+    write.write_all(PREFACE).await.unwrap();
+    write.write_all(&frame(SETTINGS, 0, 0, &[])).await.unwrap();
+    let mut was_closed = false;
+    'sending: for first in (0..rounds).step_by(64) {
+        let bytes: Vec<u8> =
+            (first..(first + 64).min(rounds)).flat_map(|number| round(name, number)).collect();
+        // A server that does not read what it cannot use holds us up, not others.
+        match timeout(Duration::from_secs(5), write.write_all(&bytes)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => {
+                was_closed = true;
+                break 'sending;
+            }
+            Err(_) => break 'sending,
+        }
+        tokio::task::yield_now().await;
+    }
+    let _ = timeout(Duration::from_secs(1), write.flush()).await;
+    let went_away = timeout(Duration::from_secs(10), reading).await.is_ok_and(|said| said.unwrap());
+    went_away || was_closed
+}
+
+/// The kinds of the frames that are whole.
+fn frames(bytes: &[u8]) -> impl Iterator<Item = u8> + '_ {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let head = bytes.get(at..at + 9)?;
+        let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
+        bytes.get(at..at + 9 + length)?;
+        at += 9 + length;
+        Some(head[3])
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_one_connection_does_others_are_answered() {
+    let world = World::new().await;
+    for (name, rounds, must_end) in [
+        ("rapid reset", 20_000, true),
+        ("resets that we are made to send", 20_000, true),
+        ("continuations without end", 20_000, true),
+        ("empty continuations", 20_000, true),
+        ("pings", 50_000, false),
+        ("settings", 50_000, false),
+        ("empty data", 50_000, false),
+    ] {
+        let good = async {
+            for _ in 0..8 {
+                let answer = world.send(world.prevention("9732110317")).await;
+                assert_eq!(answer.status, 200, "{name}: {answer:?}");
+            }
+        };
+        let (ended, ()) = tokio::join!(attack(&world, name, rounds), good);
+        assert!(ended || !must_end, "{name}: the connection goes on");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while world.app.places_in_use().iter().any(|(_, in_use, _)| *in_use > 0) {
+            assert!(Instant::now() < deadline, "{name}: places are still taken");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    world.verify().await;
+}
+
+#[tokio::test]
+async fn a_body_that_drips_is_not_waited_for() {
+    let world = World::with_settings(|settings| settings.limits.body_read_timeout_ms = 300).await;
+    let request = world.prevention("9732110317");
+    let (access, context) = world.headers(&request);
+    let mut stream = connect(world.folder.path(), port(&world), "http/1.1").await;
+    let head = format!(
+        "POST /v1/disclosures HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {access}\r\nSharing-Context: {context}\r\n\
+         Content-Type: application/json\r\nContent-Length: 200\r\n\r\n{{"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut said = vec![0; 4_096];
+    let count = timeout(Duration::from_secs(20), stream.read(&mut said)).await.unwrap().unwrap();
+    let said = String::from_utf8_lossy(&said[..count]).into_owned();
+    assert!(said.starts_with("HTTP/1.1 408") && said.contains("body-too-slow"), "{said}");
+}
+
+#[tokio::test]
+async fn a_certificate_has_its_share_of_connections() {
+    let world = World::with_settings(|settings| settings.limits.connections_per_certificate_max = 2).await;
+    let open = || connect(world.folder.path(), port(&world), "http/1.1");
+    let (one, other) = (open().await, open().await);
+    let ask = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let said = |mut stream: tokio_rustls::client::TlsStream<tokio::net::TcpStream>| async move {
+        let _ = stream.write_all(ask).await; // it may be closed already
+        let mut said = [0; 12];
+        timeout(Duration::from_secs(20), stream.read(&mut said)).await.unwrap().unwrap_or(0) > 0
+    };
+    assert!(!said(open().await).await, "a third one");
+    drop(other);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !said(open().await).await {
+        assert!(Instant::now() < deadline, "a place that is free again is not given");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    drop(one);
+    let reason = "too-many-connections";
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !world.entries().await.iter().any(|entry| format!("{:?}", entry.body).contains(reason)) {
+        assert!(Instant::now() < deadline, "it is not recorded");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_does_not_read_is_not_written_to_for_long() {
+    const SIZE: usize = 64 << 20;
+    let world = World::new().await;
+    let read = |name: &str| std::fs::read_to_string(world.folder.path().join(name)).unwrap();
+    let config = server_config(&read("gateway.pem"), &read("gateway.key"), &read("ca.pem"), &[]).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let app = axum::Router::new().fallback(|| async { vec![b'x'; SIZE] });
+    let limits =
+        listener::Limits { write_timeout: Duration::from_millis(300), ..listener::Limits::default() };
+    let (_replacing, current) = tokio::sync::watch::channel(config);
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn(listener::serve(listener, current, app, limits, |_| {}, stop.clone()));
+    let mut stream = connect(world.folder.path(), port, "http/1.1").await;
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    let mut first = [0; 1_024];
+    stream.read_exact(&mut first).await.unwrap();
+    // Nothing is read for longer than that.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let mut rest = Vec::new();
+    let _ = timeout(Duration::from_secs(20), stream.read_to_end(&mut rest)).await.unwrap();
+    assert!(rest.len() < SIZE / 2, "{} bytes came all the same", rest.len());
+    stop.cancel();
+    serving.await.unwrap();
+}

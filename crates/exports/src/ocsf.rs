@@ -82,7 +82,8 @@ fn activity(body: &Body) -> u32 {
         | Body::GrantMade { .. }
         | Body::HoldPlaced { .. }
         | Body::ErasureAsked { .. }
-        | Body::ExportRequested { .. } => 1,
+        | Body::ExportRequested { .. }
+        | Body::AgreementSigned { .. } => 1,
         Body::Intent(_)
         | Body::Refusal(_)
         | Body::Referral(_)
@@ -101,6 +102,8 @@ fn activity(body: &Body) -> u32 {
         | Body::VisibilityDecided { .. }
         | Body::AlertHandled { .. }
         | Body::ExportMoved { .. }
+        | Body::AgreementMoved { .. }
+        | Body::AgreementOfficerMoved { .. }
         | Body::ReferralMoved { .. } => 3,
         Body::RecordsForgotten { .. } => 4,
         _ => 99,

@@ -290,7 +290,9 @@ impl AuthorizationServer {
     ) -> Result<client_assertion::Assertion, TokenFault> {
         let assertion = client_assertion::check(&request.assertion, system, &self.name, now).await;
         let assertion = assertion.map_err(TokenFault::Client)?;
-        let may = |action: &Action| system.settings.may.contains(&capability(*action));
+        let may = |action: &Action| {
+            capabilities(*action).iter().any(|capability| system.settings.may.contains(capability))
+        };
         if !request.grants.iter().flat_map(|grant| &grant.actions).all(may) {
             return Err(TokenFault::DetailsTooWide);
         }
@@ -361,13 +363,14 @@ fn asked_for(text: &str) -> Option<(Value, Vec<Grant>)> {
     Some((serde_json::from_str(text).ok()?, grants))
 }
 
-/// What a system must be registered for to do this.
-fn capability(action: Action) -> Capability {
+/// What a system must be registered for to do this: one of these.
+fn capabilities(action: Action) -> &'static [Capability] {
     match action {
-        Action::Read | Action::Decide => Capability::Ask,
-        Action::Record => Capability::Record,
-        Action::Review => Capability::Review,
-        Action::Audit => Capability::Audit,
-        Action::SubjectAccess => Capability::SubjectAccess,
+        Action::Read | Action::Decide => &[Capability::Ask],
+        Action::Record => &[Capability::Record],
+        Action::Review => &[Capability::Review],
+        Action::Audit => &[Capability::Audit],
+        Action::SubjectAccess => &[Capability::SubjectAccess],
+        Action::Agree => &[Capability::Draft, Capability::Approve, Capability::Mediate, Capability::Sign],
     }
 }

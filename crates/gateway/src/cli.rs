@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{config, serve, telemetry};
 
+pub mod agreement;
 pub mod alerts;
 pub mod audit;
 pub mod backup;
@@ -51,6 +52,8 @@ enum Verb {
     Simulate(demo::SimulateArguments),
     /// Check, test and print the policies.
     Policy(policy::PolicyArguments),
+    /// Begin, show, compare, propose, sign, switch off and verify agreements.
+    Agreement(agreement::AgreementArguments),
     /// Try out changed rules of alerts over the past.
     Alerts(alerts::AlertsArguments),
     /// Verify and export the ledger.
@@ -121,6 +124,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Decision(arguments) => decision::run(arguments).await,
         Verb::Ndo(arguments) => ndo::run(&arguments),
         Verb::Privacy(arguments) => privacy::run(arguments).await,
+        Verb::Agreement(arguments) => agreement::run(arguments).await,
         Verb::Alerts(arguments) => alerts::run(arguments).await,
         Verb::Audit(arguments) => audit::run(arguments).await,
         Verb::Backup(arguments) => backup::run(arguments).await,

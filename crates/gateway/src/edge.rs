@@ -85,11 +85,16 @@ fn plain_id(headers: &HeaderMap) -> Option<String> {
     is_plain.then(|| text.to_owned())
 }
 
-/// Whether a request takes back what was allowed. Such requests have places of their own, so that no flood of questions
-/// keeps somebody's withdrawal waiting.
+/// Whether a request takes back what was allowed, or may. Such requests have places of their own, so that no flood of
+/// questions keeps somebody's withdrawal waiting, or whoever switches an agreement off.
 fn takes_back(method: &Method, route: &str) -> bool {
-    let ways =
-        ["/v1/consents/{id}/withdraw", "/v1/consents/{id}/status", "/v1/objections", "/fhir/Consent/{id}"];
+    let ways = [
+        "/v1/consents/{id}/withdraw",
+        "/v1/consents/{id}/status",
+        "/v1/objections",
+        "/fhir/Consent/{id}",
+        "/v1/agreements/{id}/steps",
+    ];
     (*method == Method::POST || *method == Method::PUT) && ways.contains(&route)
 }
 

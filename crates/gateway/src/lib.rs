@@ -4,6 +4,7 @@
 //! every answer that is not a success.
 
 pub mod admission;
+pub mod agreements;
 pub mod alerts;
 pub mod answer_time;
 pub mod app;

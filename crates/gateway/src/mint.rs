@@ -97,7 +97,7 @@ impl MintingKey {
 impl AccessToken<'_> {
     /// The claims (RFC 9068).
     pub fn claims(&self) -> Value {
-        let detail = |purpose: &&str| json!({ "type": DETAIL_TYPE, "purpose": purpose, "actions": ["read", "decide", "record", "review", "audit", "subject-access"] });
+        let detail = |purpose: &&str| json!({ "type": DETAIL_TYPE, "purpose": purpose, "actions": ["read", "decide", "record", "review", "audit", "subject-access", "agree"] });
         json!({
             "iss": self.issuer,
             "aud": self.audience,

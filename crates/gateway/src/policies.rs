@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use ledger::entry::{AgreementStamp, Body};
 use sharing::{
     PolicySet,
-    policy::{PolicyFile, PolicyProblem},
+    policy::{MANAGED, PolicyFile, PolicyProblem},
 };
 use store::{AgreementRow, Change, Store, Submission};
 
@@ -90,11 +90,29 @@ pub fn load(folder: &Path) -> Result<PolicySet, PoliciesError> {
     PolicySet::load(&read_folder(folder)?).map_err(PoliciesError::Problems)
 }
 
-/// Announces policies in the ledger, unless they are the ones in force already.
+/// A folder's policies with the agreements that are managed over the API, which the database has.
+async fn with_managed(store: &Store, set: PolicySet) -> Result<PolicySet, PoliciesError> {
+    let managed = store.managed_files().await.map_err(|error| PoliciesError::Ledger(error.to_string()))?;
+    if managed.is_empty() {
+        return Ok(set);
+    }
+    let managed =
+        managed.into_iter().map(|(id, text)| PolicyFile { path: format!("{MANAGED}{id}.toml"), text });
+    let files: Vec<_> = set.files().iter().cloned().chain(managed).collect();
+    PolicySet::load(&files).map_err(PoliciesError::Problems)
+}
+
+/// Announces policies in the ledger, unless they are the ones in force already. What is managed over the API stays as it
+/// is.
 ///
 /// # Errors
 /// [`PoliciesError::Ledger`] when the ledger cannot be written.
 pub async fn activate(store: &Store, set: PolicySet, clock: &dyn Clock) -> Result<InForce, PoliciesError> {
+    let set = with_managed(store, set).await?;
+    announce(store, set, clock).await
+}
+
+async fn announce(store: &Store, set: PolicySet, clock: &dyn Clock) -> Result<InForce, PoliciesError> {
     let failed = |error: &dyn std::fmt::Display| PoliciesError::Ledger(error.to_string());
     let current = store.policy_set().await.map_err(|error| failed(&error))?;
     let set = Arc::new(set);
@@ -112,6 +130,7 @@ pub async fn activate(store: &Store, set: PolicySet, clock: &dyn Clock) -> Resul
 /// # Errors
 /// [`PoliciesError`] when the ledger cannot be read or written, or what it holds is not in order.
 pub async fn begin(store: &Store, set: PolicySet, clock: &dyn Clock) -> Result<InForce, PoliciesError> {
+    let set = with_managed(store, set).await?;
     if store.is_shared()
         && let Some((revision, digest)) = in_force(store).await?
     {
@@ -123,7 +142,7 @@ pub async fn begin(store: &Store, set: PolicySet, clock: &dyn Clock) -> Result<I
         }
         return announced(store, revision, &digest).await;
     }
-    activate(store, set, clock).await
+    announce(store, set, clock).await
 }
 
 /// Makes sure that the policies in use are those in force, which another replica may have changed.
@@ -181,6 +200,18 @@ async fn put_in_force(
 ) -> Result<InForce, PoliciesError> {
     let failed = |error: &dyn std::fmt::Display| PoliciesError::Ledger(error.to_string());
     let revision = current.map_or(0, |(revision, _)| revision) + 1;
+    let (entry, change) = announcement(&set, revision).map_err(|error| failed(&error))?;
+    let mut submission = Submission::of(clock.now(), vec![entry]);
+    submission.changes.push(change);
+    store.commit(submission).await.map_err(|error| failed(&error))?;
+    Ok(InForce { set, revision })
+}
+
+/// The entry that announces a policy set, and the change that goes with it.
+///
+/// # Errors
+/// When its files cannot be written as JSON.
+pub fn announcement(set: &PolicySet, revision: i64) -> Result<(Body, Change), serde_json::Error> {
     let stamps = set.agreements().map(|agreement| AgreementStamp {
         agreement: agreement.id().to_string(),
         version: agreement.version,
@@ -200,11 +231,8 @@ async fn put_in_force(
         digest: set.agreement_digest(agreement.id()).to_owned(),
         status: agreement.status.get_ref().as_str().to_owned(),
     });
-    let mut submission = Submission::of(clock.now(), vec![entry]);
     let digest = set.digest().to_owned();
-    let files = serde_json::to_string(set.files()).map_err(|error| failed(&error))?;
+    let files = serde_json::to_string(set.files())?;
     let agreements = rows.collect();
-    submission.changes.push(Change::ActivatePolicies { revision, digest, agreements, files });
-    store.commit(submission).await.map_err(|error| failed(&error))?;
-    Ok(InForce { set, revision })
+    Ok((entry, Change::ActivatePolicies { revision, digest, agreements, files }))
 }

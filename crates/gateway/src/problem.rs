@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::{Value, json};
-use sharing::Reason;
+use sharing::{Reason, agreement};
 
 use crate::{authorization_server::TokenFault, caller::CallerError, fhir::Unmapped, receipt::Receipt};
 
@@ -29,6 +29,12 @@ pub enum Problem {
     AccessRequest(AccessRequestFault),
     /// A FHIR resource has changed since the caller read it.
     VersionMismatch,
+    /// A change to something that others may be changing has to say which version it is made to.
+    VersionMissing,
+    /// An idempotency key was sent before with another request.
+    RequestKeyReused,
+    /// A step of an agreement is not possible, or not for this person.
+    Step(agreement::lifecycle::Refusal),
     /// The request has another media type than JSON.
     UnsupportedMediaType,
     /// The body is over the limit.
@@ -187,6 +193,26 @@ impl Problem {
                 "The resource has changed since it was read",
                 "read it again and send the change with the new version in If-Match",
             ),
+            Self::VersionMissing => say(
+                StatusCode::PRECONDITION_REQUIRED,
+                "version-missing",
+                "The change does not say what it is made to",
+                "read it, and send its ETag as If-Match, so that nobody's change is lost",
+            ),
+            Self::RequestKeyReused => say(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "request-key-reused",
+                "The idempotency key was used for another request",
+                "nothing was done; send a new Idempotency-Key with a new request, and the same one only with the same request",
+            ),
+            Self::Step(refusal) => {
+                let status = match refusal.kind() {
+                    agreement::lifecycle::Kind::Person => StatusCode::FORBIDDEN,
+                    agreement::lifecycle::Kind::State => StatusCode::CONFLICT,
+                };
+                let code = format!("step-{}", refusal.as_str());
+                say(status, &code, "The agreement cannot take this step", refusal.advice())
+            }
             Self::UnsupportedMediaType => say(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported-media-type",

@@ -12,7 +12,7 @@ use serde::Serialize;
 use sharing::{
     Decision, PolicySet, Pseudonym, Question, SubjectIdentifier, SubjectScheme, SubjectState,
     decide::{Asked, decide},
-    policy::PolicyFile,
+    policy::{MANAGED, PolicyFile},
     subject::OptOut,
 };
 use store::{Archive, StoredLeaf};
@@ -157,6 +157,17 @@ pub async fn policies_of(archive: &Archive, revision: i64) -> anyhow::Result<Pol
         let said: Vec<_> = problems.iter().map(ToString::to_string).collect();
         anyhow::anyhow!("policy set {revision} cannot be read by this version: {}", said.join("; "))
     })
+}
+
+/// A proposed folder as a whole policy set: with the agreements that are managed over the API, as they are in force.
+///
+/// # Errors
+/// When nothing is in force, or the proposal is not in order.
+pub async fn proposed(archive: &Archive, mut files: Vec<PolicyFile>) -> anyhow::Result<PolicySet> {
+    let current = archive.policy_revision().await?.context("no policy set is in force")?;
+    let in_force = policies_of(archive, current).await?;
+    files.extend(in_force.files().iter().filter(|file| file.path.starts_with(MANAGED)).cloned());
+    Ok(PolicySet::load(&files).map_err(crate::policies::PoliciesError::Problems)?)
 }
 
 /// A question decided three times: as recorded, again as things were, and now.

@@ -13,6 +13,7 @@ use crate::{
     problem::{Problem, Refusal},
 };
 
+pub mod agreements;
 pub mod alert_marks;
 pub mod alert_rules;
 pub mod alerts;
@@ -59,6 +60,7 @@ pub mod trail;
         (name = "audit", description = "The ledger for those who verify it and search it"),
         (name = "subject-access", description = "Who asked about a person, and why, for that person (UK GDPR Art 15)"),
         (name = "privacy", description = "Holds, and erasure (UK GDPR Art 17)"),
+        (name = "agreements", description = "Agreements from the first draft to their end, and who signs them"),
         (name = "tokens", description = "Access tokens of our own issuing, where the deployment issues any"),
         (name = "health", description = "Whether the process lives and can work")
     )
@@ -138,6 +140,17 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(holds::lift))
         .routes(routes!(erasures::ask))
         .routes(routes!(erasures::carry_out))
+        .routes(routes!(agreements::begin, agreements::list))
+        .routes(routes!(agreements::show))
+        .routes(routes!(agreements::steps, agreements::take))
+        .routes(routes!(agreements::documents::differences))
+        .routes(routes!(agreements::documents::terms))
+        .routes(routes!(agreements::documents::page))
+        .routes(routes!(agreements::documents::bundled))
+        .routes(routes!(agreements::checks::check))
+        .routes(routes!(agreements::officers::ask, agreements::officers::list))
+        .routes(routes!(agreements::officers::confirm))
+        .routes(routes!(agreements::officers::end))
         .routes(routes!(oauth2::token))
         .routes(routes!(oauth2::keys))
         .routes(routes!(oauth2::server_metadata))

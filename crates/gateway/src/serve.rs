@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use crate::{
+    agreements,
     alerts::{
         self,
         deliver::{Channels, Notifier},
@@ -316,6 +317,7 @@ async fn serve_with(
     let reads = audit_reads::folder(&settings.ledger.beside());
     let reads = tokio::spawn(audit_reads::watch(app.clone(), reads, shutdown.clone()));
     let shedding = tokio::spawn(shed::follow(app.clone(), shutdown.clone()));
+    let courses = tokio::spawn(agreements::watch::follow(app.clone(), shutdown.clone()));
     let replica = tokio::spawn(replicas::follow(app.clone(), shutdown.clone()));
     let keys = tokio::spawn(keep_keys(app.clone(), shutdown.clone()));
     let witnesses = tokio::spawn(witnessed::watch(app.clone(), shutdown.clone()));
@@ -348,6 +350,7 @@ async fn serve_with(
     keys.await?;
     indexer.await?;
     replica.await?;
+    courses.await?;
     if let Some(probes) = probes {
         probes.await??;
     }

@@ -223,6 +223,49 @@ pub enum Body {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<Actor>,
     },
+    /// An agreement took a step: who did it and why, to which terms. Nobody's hand is on what time alone did. What was
+    /// written is kept beside the ledger; its digest is here. `revision` counts the agreement's steps from 1.
+    AgreementMoved {
+        agreement: String,
+        revision: u64,
+        version: u32,
+        terms_sha256: String,
+        action: String,
+        state: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        scope: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        text_sha256: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<Actor>,
+    },
+    /// Somebody signed an agreement's terms: a detached JWS (RFC 7515, appendix F) over their canonical form, with a
+    /// registered key. It is a step as any other.
+    AgreementSigned {
+        agreement: String,
+        revision: u64,
+        version: u32,
+        terms_sha256: String,
+        state: String,
+        role: String,
+        officer_id: String,
+        signature: String,
+        by: Actor,
+    },
+    /// An organisation registered, with two hands, who signs or advises for it: `asked`, `registered` or `ended`. `key` is
+    /// the RFC 7638 thumbprint of the key that they sign with.
+    AgreementOfficerMoved {
+        officer_id: String,
+        action: String,
+        organisation: String,
+        person: String,
+        role: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+        by: Actor,
+    },
     /// From here on checkpoints are signed by this key too, `name+hash+key`.
     SigningKeyAnnounced { public_key: String },
     /// From here on checkpoints are not signed by this key any more. `handover` is the checkpoint over all entries before
@@ -488,6 +531,9 @@ impl Body {
             Self::VisibilityDecided { .. } => "visibility_decided",
             Self::ExportRequested { .. } => "export_requested",
             Self::ExportMoved { .. } => "export_moved",
+            Self::AgreementMoved { .. } => "agreement_moved",
+            Self::AgreementSigned { .. } => "agreement_signed",
+            Self::AgreementOfficerMoved { .. } => "agreement_officer_moved",
             Self::SigningKeyAnnounced { .. } => "signing_key_announced",
             Self::SigningKeyRetired { .. } => "signing_key_retired",
             Self::BlockMoved { .. } => "block_moved",

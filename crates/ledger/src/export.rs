@@ -361,6 +361,23 @@ impl Row {
             Body::ExportMoved { action, by, .. } => {
                 Self { outcome: action.clone(), by: by.as_ref().map(actor).unwrap_or_default(), ..none }
             }
+            Body::AgreementMoved { agreement, version, action, reason, by, .. } => Self {
+                agreement: [agreement.clone(), version.to_string()],
+                outcome: action.clone(),
+                reasons: reason.clone().unwrap_or_default(),
+                by: by.as_ref().map(actor).unwrap_or_default(),
+                ..none
+            },
+            Body::AgreementSigned { agreement, version, role, by, .. } => Self {
+                agreement: [agreement.clone(), version.to_string()],
+                items: role.clone(),
+                outcome: "signed".to_owned(),
+                by: actor(by),
+                ..none
+            },
+            Body::AgreementOfficerMoved { action, role, by, .. } => {
+                Self { items: role.clone(), outcome: action.clone(), by: actor(by), ..none }
+            }
             Body::AuditRead { what, .. } => Self { items: what.clone(), ..none },
             Body::LogOpened { .. }
             | Body::PolicySetActivated { .. }

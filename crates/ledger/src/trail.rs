@@ -299,6 +299,22 @@ impl Terms {
                 self.add(Field::Reference, export_id);
                 by.iter().for_each(|by| self.actor(by));
             }
+            Body::AgreementMoved { agreement, reason, by, .. } => {
+                self.add(Field::Agreement, agreement);
+                reason.iter().for_each(|reason| self.add(Field::Reason, reason));
+                by.iter().for_each(|by| self.actor(by));
+            }
+            Body::AgreementSigned { agreement, officer_id, by, .. } => {
+                self.add(Field::Agreement, agreement);
+                self.add(Field::Reference, officer_id);
+                self.actor(by);
+            }
+            Body::AgreementOfficerMoved { officer_id, organisation, person, by, .. } => {
+                self.add(Field::Reference, officer_id);
+                self.add(Field::Organisation, organisation);
+                self.add(Field::Practitioner, person);
+                self.actor(by);
+            }
             Body::LoadMoved { load_id, by, .. } => {
                 self.add(Field::Reference, load_id);
                 self.actor(by);

@@ -16,6 +16,7 @@ use crate::{
     tree::{Frontier, Hash, hexadecimal, leaf_hash},
 };
 
+mod courses;
 mod decided;
 mod keys;
 mod ndjson;

@@ -4,10 +4,8 @@
 //! dates, whatever the document says about itself. Intervals are half-open, `[from, until)`, at midnight in
 //! Europe/London.
 
-use std::{fmt, sync::LazyLock};
-
-use jiff::{Timestamp, civil::Date, tz::TimeZone};
-use serde::Deserialize;
+use jiff::{Timestamp, civil::Date};
+use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use crate::{
@@ -16,6 +14,16 @@ use crate::{
     purpose::PurposeClass,
     subject::RelationshipKind,
 };
+
+mod day;
+pub mod diff;
+pub mod ladder;
+pub mod lifecycle;
+pub mod side_by_side;
+pub mod terms;
+
+pub use day::{LondonDay, london_day, london_midnight};
+pub(crate) use day::{london, london_hour, london_time};
 
 /// One version of an agreement, as its file is written. Versions are immutable: a change is a new version.
 #[derive(Debug, Clone, Deserialize)]
@@ -47,6 +55,12 @@ pub struct Agreement {
     pub parties: Vec<Party>,
     /// What may move between them.
     pub flows: Vec<DataFlow>,
+    /// Where the agreement is managed over the API: SHA-256 of the terms that were signed, as canonical JSON.
+    #[serde(default)]
+    pub terms_sha256: Option<String>,
+    /// Days after the review date before what can wait is suspended. Only for agreements managed over the API.
+    #[serde(default)]
+    pub grace_days: Option<u16>,
 }
 
 /// What the parties made of an agreement.
@@ -107,6 +121,9 @@ pub struct Party {
     pub organisation: Spanned<OrganisationId>,
     /// How it stands to the data.
     pub controller: ControllerRole,
+    /// Where it tells people about the sharing (UK GDPR Arts 13 and 14).
+    #[serde(default)]
+    pub privacy_notice: Option<String>,
     /// Who signed for it.
     #[serde(default)]
     pub signatures: Vec<Signature>,
@@ -137,7 +154,7 @@ pub struct Signature {
 }
 
 /// Who signs for a party.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SignatoryRole {
     /// Senior Information Risk Owner.
@@ -151,6 +168,16 @@ pub enum SignatoryRole {
 }
 
 impl SignatoryRole {
+    /// The role as text.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Siro => "siro",
+            Self::CaldicottGuardian => "caldicott-guardian",
+            Self::Iao => "iao",
+            Self::Dpo => "dpo",
+        }
+    }
+
     /// Whether a signature in this role can bring a flow to life.
     pub fn approves(self) -> bool {
         self != Self::Dpo
@@ -169,6 +196,12 @@ pub struct DataFlow {
     pub recipient: Spanned<OrganisationId>,
     /// For what.
     pub purpose: PurposeClass,
+    /// Whether it is switched off, whatever else is agreed.
+    #[serde(default)]
+    pub suspended: bool,
+    /// The statutory gateway through which it goes, where the law asks for one.
+    #[serde(default)]
+    pub statutory_gateway: Option<String>,
     /// The identifiers by which a person may be asked for.
     pub identifiers: Vec<SubjectScheme>,
     /// The practitioners' roles that may ask; `unattended` stands for declared jobs.
@@ -260,7 +293,31 @@ pub enum Article9 {
     Research,
 }
 
+impl Article6 {
+    /// As the law numbers it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Consent => "6(1)(a)",
+            Self::LegalObligation => "6(1)(c)",
+            Self::VitalInterests => "6(1)(d)",
+            Self::PublicTask => "6(1)(e)",
+        }
+    }
+}
+
 impl Article9 {
+    /// As the law numbers it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ExplicitConsent => "9(2)(a)",
+            Self::VitalInterests => "9(2)(c)",
+            Self::SubstantialPublicInterest => "9(2)(g)",
+            Self::HealthOrSocialCare => "9(2)(h)",
+            Self::PublicHealth => "9(2)(i)",
+            Self::Research => "9(2)(j)",
+        }
+    }
+
     /// The part of Schedule 1, and its paragraph where there is only one, in which the condition that goes with
     /// it is found (DPA 2018 s10(2) and (3)). `None` needs none.
     pub fn schedule_1_part(self) -> Option<(u8, Option<u8>)> {
@@ -486,82 +543,16 @@ impl Agreement {
         self.ends_on.begins
     }
 
+    /// Whether a flow of it may be used, as far as that is for people to say: dates and signatures are looked at apart.
+    pub fn is_switched_on(&self, flow: &DataFlow) -> bool {
+        *self.status.get_ref() == Status::Active && !flow.suspended
+    }
+
     /// Whether somebody with authority has signed for this organisation by `at`.
     pub fn is_signed_by(&self, organisation: &OrganisationId, at: Timestamp) -> bool {
         self.parties.iter().filter(|party| party.organisation.get_ref() == organisation).any(|party| {
             let approvals = party.signatures.iter().filter(|signature| signature.role.approves());
             approvals.into_iter().any(|signature| signature.signed_on.begins <= at)
         })
-    }
-}
-
-/// A day and the instant at which it begins in Europe/London, summer time included: worked out once, when the
-/// agreement is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(from = "Date")]
-pub struct LondonDay {
-    day: Date,
-    begins: Timestamp,
-}
-
-impl LondonDay {
-    /// The day.
-    pub fn day(self) -> Date {
-        self.day
-    }
-}
-
-impl From<Date> for LondonDay {
-    fn from(day: Date) -> Self {
-        let begins = day.to_zoned(LONDON.clone()).map_or(Timestamp::MAX, |zoned| zoned.timestamp());
-        Self { day, begins }
-    }
-}
-
-impl fmt::Display for LondonDay {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.day.fmt(formatter)
-    }
-}
-
-/// The zone is compiled in; were it missing, UTC is at most one hour late and never early.
-static LONDON: LazyLock<TimeZone> = LazyLock::new(|| TimeZone::get("Europe/London").unwrap_or(TimeZone::UTC));
-
-/// Where days and years are counted.
-pub(crate) fn london() -> TimeZone {
-    LONDON.clone()
-}
-
-/// The instant at which this day begins in Europe/London.
-pub fn london_midnight(day: impl Into<LondonDay>) -> Timestamp {
-    day.into().begins
-}
-
-/// The calendar day in Europe/London at this instant.
-pub fn london_day(at: Timestamp) -> Date {
-    LONDON.to_datetime(at).date()
-}
-
-/// The hour of the day in Europe/London at this instant, 0 to 23.
-pub(crate) fn london_hour(at: Timestamp) -> u8 {
-    u8::try_from(LONDON.to_datetime(at).hour()).unwrap_or(0)
-}
-
-/// The time of day in Europe/London at this instant.
-pub(crate) fn london_time(at: Timestamp) -> jiff::civil::Time {
-    LONDON.to_datetime(at).time()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn days_begin_at_midnight_in_london() {
-        let day = |text: &str| text.parse::<Date>().unwrap();
-        assert_eq!(london_midnight(day("2026-04-01")).to_string(), "2026-03-31T23:00:00Z", "summer time");
-        assert_eq!(london_midnight(day("2026-12-01")).to_string(), "2026-12-01T00:00:00Z");
-        assert_eq!(london_midnight(day("2028-02-29")).to_string(), "2028-02-29T00:00:00Z", "leap day");
-        assert_eq!(london_day("2026-03-31T23:00:00Z".parse().unwrap()), day("2026-04-01"));
     }
 }

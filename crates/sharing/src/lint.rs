@@ -9,7 +9,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     PolicySet,
-    agreement::{Agreement, Confidentiality, DataFlow, DpiaOutcome, LondonDay, Status, london_midnight},
+    agreement::{
+        Agreement, Confidentiality, DataFlow, DpiaOutcome, LondonDay, Status, london_midnight,
+        side_by_side::gateway_gap,
+    },
 };
 
 /// How far ahead a lead looks.
@@ -74,6 +77,7 @@ pub fn lint(policies: &PolicySet, usage: Option<&Usage>, at: Timestamp) -> Vec<F
         policies.agreements().filter(|agreement| agreement.status.get_ref() != &Status::Terminated)
     {
         whole(agreement, at, &mut findings);
+        circle(policies, agreement, &mut findings);
         for flow in &agreement.flows {
             let place = place(agreement, flow);
             bases(policies, flow, &place, &mut findings);
@@ -160,6 +164,33 @@ fn whole(agreement: &Agreement, at: Timestamp, findings: &mut Vec<Finding>) {
     }
 }
 
+/// Data that may be passed on comes back to where it began: nobody can say any more whose copy is whose.
+fn circle(policies: &PolicySet, agreement: &Agreement, findings: &mut Vec<Finding>) {
+    let passed_on = agreement.flows.iter().filter(|flow| flow.obligations.onward_sharing);
+    let ends = passed_on.filter_map(|flow| {
+        Some((policies.provider(flow.provider.get_ref())?.organisation(), flow.recipient.get_ref()))
+    });
+    let ends: Vec<_> = ends.collect();
+    for (begin, next) in &ends {
+        let mut reached = vec![*next];
+        let mut place = 0;
+        while let Some(from) = reached.get(place).copied() {
+            place += 1;
+            if from == *begin {
+                let message = format!(
+                    "what {begin} gives may be passed on until it comes back to {begin}; say who may not pass it on"
+                );
+                add(findings, Severity::Ask, "circular", agreement.id().as_str(), message);
+                return;
+            }
+            let onward =
+                ends.iter().filter(|(provider, _)| *provider == from).map(|(_, recipient)| *recipient);
+            let new: Vec<_> = onward.filter(|recipient| !reached.contains(recipient)).collect();
+            reached.extend(new);
+        }
+    }
+}
+
 fn bases(policies: &PolicySet, flow: &DataFlow, place: &str, findings: &mut Vec<Finding>) {
     let Some(provider) = policies.provider(flow.provider.get_ref()) else { return };
     let mut seen = Vec::new();
@@ -176,6 +207,9 @@ fn bases(policies: &PolicySet, flow: &DataFlow, place: &str, findings: &mut Vec<
                 add(findings, Severity::Refuses, "basis", place, message);
             }
         }
+    }
+    if let Some(gap) = gateway_gap(flow, provider.organisation(), policies) {
+        add(findings, Severity::Ask, "gateway", place, gap);
     }
     let rules = flow.purpose.rules();
     let confidential = flow
@@ -360,6 +394,23 @@ mod tests {
         let items: Vec<_> = findings.iter().filter(|finding| finding.code == "item-never-released").collect();
         assert!(!items.is_empty() && items.iter().all(|finding| finding.place == flow));
         assert!(!items.iter().any(|finding| finding.message.contains("`person.name:as-is`")));
+    }
+
+    #[test]
+    fn flows_that_come_back_to_where_they_began_are_found() {
+        let care = "agreements/trafford-asc-nhs-direct-care.toml";
+        let mut files = policy_files();
+        let file = files.iter_mut().find(|file| file.path == care).unwrap();
+        file.text = file.text.replacen("onward_sharing = false", "onward_sharing = true", 1);
+        let codes = |files: &[crate::policy::PolicyFile]| {
+            let at: Timestamp = crate::cases::MATRIX_AT.parse().unwrap();
+            let findings = lint(&PolicySet::load(files).unwrap(), None, at);
+            findings.iter().filter(|finding| finding.code == "circular").count()
+        };
+        assert_eq!(codes(&files), 0, "one of the two ways may not be passed on");
+        let file = files.iter_mut().find(|file| file.path == care).unwrap();
+        file.text = file.text.replace("onward_sharing = false", "onward_sharing = true");
+        assert_eq!(codes(&files), 1);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 
 use crate::{
     access::AccessPolicies,
-    agreement::{Agreement, Confidentiality, DataFlow, Status},
+    agreement::{Agreement, Confidentiality, DataFlow},
     alerting::AlertRules,
     catalogue::{Catalogue, Category, Provider},
     guardrail::Guardrails,
@@ -23,6 +23,9 @@ use crate::{
 };
 
 mod ready;
+
+/// Where agreements are that are managed over the API. No folder of the operator's has this name.
+pub const MANAGED: &str = "managed/";
 
 use ready::Index;
 pub(crate) use ready::{ItemBits, Names, ReadyFlow, ReadyHolder, Registered};
@@ -105,7 +108,8 @@ pub struct PolicySet {
 
 impl PolicySet {
     /// Reads and checks a set of files: `organisations/*.toml`, `catalogue/*.toml`, `agreements/*.toml`,
-    /// `retention.toml`.
+    /// `managed/*.toml` (agreements that are managed over the API, as the database writes them), `retention.toml`.
+    /// An agreement has one source: the same name in both folders is a problem.
     /// Other files are left alone.
     ///
     /// # Errors
@@ -114,7 +118,8 @@ impl PolicySet {
         let mut problems = Vec::new();
         let organisations = read::<Organisation>(files, "organisations/", &mut problems);
         let providers = read::<Provider>(files, "catalogue/", &mut problems);
-        let agreements = read::<Agreement>(files, "agreements/", &mut problems);
+        let mut agreements = read::<Agreement>(files, "agreements/", &mut problems);
+        agreements.extend(read::<Agreement>(files, MANAGED, &mut problems));
         if !problems.is_empty() {
             return Err(sorted(problems));
         }
@@ -213,15 +218,14 @@ impl PolicySet {
         role: &'a str,
         at: Timestamp,
     ) -> impl Iterator<Item = (&'a Agreement, &'a DataFlow)> {
-        let in_force = self.agreements().filter(move |agreement| {
-            *agreement.status.get_ref() == Status::Active
-                && agreement.effective_from() <= at
-                && at < agreement.effective_until()
-        });
+        let in_force = self
+            .agreements()
+            .filter(move |agreement| agreement.effective_from() <= at && at < agreement.effective_until());
         in_force.flat_map(|agreement| agreement.flows.iter().map(move |flow| (agreement, flow))).filter(
             move |(agreement, flow)| {
                 let holder = self.provider(flow.provider.get_ref());
-                flow.recipient.get_ref() == recipient
+                agreement.is_switched_on(flow)
+                    && flow.recipient.get_ref() == recipient
                     && flow.purpose == purpose
                     && flow.roles.iter().any(|listed| listed == role)
                     && agreement.is_signed_by(recipient, at)

@@ -8,6 +8,7 @@ use sharing::{
 };
 
 use crate::{
+    agreements::{AgreementMove, OfficerMove},
     alerting::{DeliveryRow, MarkRow},
     blocks::BlockRow,
     caller_use::{AnswerUse, CallerUse},
@@ -183,6 +184,10 @@ pub enum Change {
     OpenExport(Box<ExportRow>),
     /// A request to take entries away moves on.
     MoveExport(Box<ExportMove>),
+    /// An agreement that is managed over the API takes a step.
+    MoveAgreement(Box<AgreementMove>),
+    /// An office for agreements is asked for, begins or ends.
+    MoveOfficer(OfficerMove),
     /// What is registered to be compared with and has run out is forgotten.
     ForgetEndedMarks,
     /// A message was delivered, put off or given up.

@@ -4,6 +4,7 @@
 //! re-checks what a release rests on, and updates the projections, all or nothing. Reads are separate and never
 //! cached. Only this crate names sqlx; it never calls out and never sees a record.
 
+mod agreements;
 mod alerting;
 mod audit;
 mod backup;
@@ -40,6 +41,9 @@ pub mod visibility;
 mod watch;
 mod writer;
 
+pub use agreements::{
+    AgreementMove, ManagedRow, OfficerMove, OfficerRow, RequestRow, SignatureRow, StepRow, TermsRow,
+};
 pub use alerting::{AlertCount, DeliveryRow, MarkRow};
 pub use audit::{Archive, Head, StoredLeaf};
 pub use blocks::{BlockRow, LeafSource};

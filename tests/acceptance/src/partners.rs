@@ -129,6 +129,7 @@ impl Partners {
             content_type: None,
             request_id: None,
             if_match: None,
+            request_key: None,
             spoil_access: None,
             spoil_context: None,
         }
@@ -266,6 +267,8 @@ pub struct Request {
     pub request_id: Option<String>,
     /// The version that is to be changed.
     pub if_match: Option<String>,
+    /// What makes the request the same one when it is sent again.
+    pub request_key: Option<&'static str>,
     /// Changes the access token's claims.
     pub spoil_access: Option<fn(&mut Value)>,
     /// Changes the context's claims.
@@ -340,6 +343,9 @@ pub(crate) fn sendable(
     }
     if let Some(version) = &request.if_match {
         sent = sent.header("If-Match", version);
+    }
+    if let Some(key) = request.request_key {
+        sent = sent.header("Idempotency-Key", key);
     }
     let text = request.text.clone().or_else(|| request.body.as_ref().map(Value::to_string));
     if let Some(text) = text {

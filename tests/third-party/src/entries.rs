@@ -91,6 +91,35 @@ fn round(number: u64) -> [Body; 3] {
     ]
 }
 
+/// Somebody is asked for, comes into or leaves an office.
+fn officer(action: &str, hand: &str) -> Body {
+    Body::AgreementOfficerMoved {
+        officer_id: text("off_1"),
+        action: text(action),
+        organisation: text("gmca"),
+        person: text("P-9"),
+        role: text("siro"),
+        key: (action != "ended").then(|| text("NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs")),
+        by: Actor { practitioner: Some(text(hand)), ..actor() },
+    }
+}
+
+/// A step of an agreement.
+fn step(revision: u64, action: &str, by: Option<Actor>) -> Body {
+    Body::AgreementMoved {
+        agreement: text("gm-fire"),
+        revision,
+        version: 2,
+        terms_sha256: digest('b'),
+        action: text(action),
+        state: text("draft"),
+        scope: by.as_ref().map(|_| text("flow:single-look-up")),
+        reason: by.as_ref().map(|_| text("other")),
+        text_sha256: by.as_ref().map(|_| digest('c')),
+        by,
+    }
+}
+
 fn release(decision_id: &str, subject: &str) -> Body {
     Body::Release {
         decision_id: text(decision_id),
@@ -326,6 +355,22 @@ fn every_kind(public_key: &str) -> Vec<Body> {
             range_root: digest('9'),
             manifest_sha256: digest('a'),
         },
+        officer("asked", "P-1"),
+        officer("registered", "P-2"),
+        step(1, "drafted", Some(by.clone())),
+        Body::AgreementSigned {
+            agreement: text("gm-fire"),
+            revision: 2,
+            version: 2,
+            terms_sha256: digest('b'),
+            state: text("awaiting-signature"),
+            role: text("siro"),
+            officer_id: text("off_1"),
+            signature: text("eyJhbGciOiJFZERTQSJ9..c2ln"),
+            by: Actor { practitioner: Some(text("P-9")), ..by.clone() },
+        },
+        step(3, "overdue", None),
+        officer("ended", "P-2"),
         Body::LoadMoved {
             load_id: text("lod_1"),
             action: text("completed"),

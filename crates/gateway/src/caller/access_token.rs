@@ -46,6 +46,8 @@ pub enum Action {
     Audit,
     /// Answer people who ask who asked about them.
     SubjectAccess,
+    /// Work on agreements.
+    Agree,
 }
 
 impl Action {
@@ -58,13 +60,21 @@ impl Action {
             Self::Review => "review",
             Self::Audit => "audit",
             Self::SubjectAccess => "subject-access",
+            Self::Agree => "agree",
         }
     }
 
     fn parse(text: &str) -> Option<Self> {
-        [Self::Read, Self::Decide, Self::Record, Self::Review, Self::Audit, Self::SubjectAccess]
-            .into_iter()
-            .find(|action| action.as_str() == text)
+        let all = [
+            Self::Read,
+            Self::Decide,
+            Self::Record,
+            Self::Review,
+            Self::Audit,
+            Self::SubjectAccess,
+            Self::Agree,
+        ];
+        all.into_iter().find(|action| action.as_str() == text)
     }
 }
 

@@ -92,7 +92,7 @@ impl<'a> Unverified<'a> {
     }
 }
 
-fn part(encoded: &str) -> Result<Json, JwsFault> {
+pub(crate) fn part(encoded: &str) -> Result<Json, JwsFault> {
     let bytes = BASE64URL.decode(encoded).map_err(|_| JwsFault::Malformed)?;
     let limits = Limits { bytes_max: TOKEN_BYTES_MAX, depth_max: 8, values_max: 500 };
     match parse(&bytes, &limits) {

@@ -59,6 +59,14 @@ pub enum Capability {
     /// Answer people who ask who asked about them. For the desk that has found out who they are, or a portal that they
     /// are logged in to.
     SubjectAccess,
+    /// Write agreements and offer them.
+    Draft,
+    /// Agree, assure, put in force and switch off for an organisation.
+    Approve,
+    /// Help other organisations to agree.
+    Mediate,
+    /// Sign agreements.
+    Sign,
     /// Run unattended jobs, with a named owner in place of a practitioner.
     Unattended,
 }

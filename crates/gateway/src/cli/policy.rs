@@ -161,9 +161,9 @@ async fn lint(set: &PolicySet, config: Option<&Path>, over: Period, strict: bool
 }
 
 async fn simulate(proposed: &Path, config: &Path, over: Period, json: bool) -> anyhow::Result<()> {
-    let proposed = policies::load(proposed)?;
     let settings = config::load(config)?;
     let archive = crate::blocks::reader(&settings).await?;
+    let proposed = replay::proposed(&archive, policies::read_folder(proposed)?).await?;
     let now = SystemClock.now();
     let simulation = replay::simulate(&archive, &proposed, (now.checked_sub(over.0)?, now)).await?;
     if json {

@@ -76,6 +76,49 @@ pub fn run(arguments: &TokenArguments) -> anyhow::Result<()> {
     let base = arguments.partner.parent().unwrap_or(Path::new("."));
     let partner: Partner = toml::from_str(&config::read(&arguments.partner)?)
         .with_context(|| format!("{}: not a partner's file", arguments.partner.display()))?;
+    let record = match &arguments.record {
+        None => None,
+        Some(text) => {
+            Some(text.split_once('=').context("--record is scheme=value, such as nhs-number=9732110317")?)
+        }
+    };
+    let request = RequestOf {
+        method: &arguments.method,
+        path: &arguments.path,
+        purpose: &arguments.purpose,
+        case: &arguments.case,
+        record,
+        practitioner: &partner.practitioner,
+    };
+    let (access, context) = headers(&partner, base, &request, None)?;
+    output::line(&format!("Authorization: Bearer {access}"));
+    output::line(&format!("Sharing-Context: {context}"));
+    Ok(())
+}
+
+/// A request, as far as its headers depend on it.
+pub(super) struct RequestOf<'a> {
+    /// The method.
+    pub(super) method: &'a str,
+    /// The path.
+    pub(super) path: &'a str,
+    /// The purpose.
+    pub(super) purpose: &'a str,
+    /// The case.
+    pub(super) case: &'a str,
+    /// The person, as scheme and value.
+    pub(super) record: Option<(&'a str, &'a str)>,
+    /// Who asks.
+    pub(super) practitioner: &'a str,
+}
+
+/// The access token and the context of a request. An access token of the authorization server's is used as it is.
+pub(super) fn headers(
+    partner: &Partner,
+    base: &Path,
+    request: &RequestOf<'_>,
+    access_token: Option<&str>,
+) -> anyhow::Result<(String, String)> {
     let pem = |path: &Path| config::read(&base.join(path));
     let certificate = CertificateDer::from_pem_slice(pem(&partner.certificate)?.as_bytes())?;
     let now = SystemClock.now().as_second();
@@ -89,32 +132,26 @@ pub fn run(arguments: &TokenArguments) -> anyhow::Result<()> {
         issued_at_s: now,
         jti: &uuid(&SystemEntropy),
     };
-    let record = match &arguments.record {
-        None => None,
-        Some(text) => {
-            Some(text.split_once('=').context("--record is scheme=value, such as nhs-number=9732110317")?)
-        }
-    };
-    let url = format!("{}{}", partner.public_url, arguments.path);
+    let url = format!("{}{}", partner.public_url, request.path);
     let context = SharingContext {
         client_id: &partner.client_id,
         organisation: &partner.organisation,
         audience: &partner.audience,
-        method: &arguments.method,
+        method: request.method,
         url: &url,
-        purpose: &arguments.purpose,
-        case_reference: &arguments.case,
-        record,
-        practitioner: (&partner.practitioner, &partner.role),
+        purpose: request.purpose,
+        case_reference: request.case,
+        record: request.record,
+        practitioner: (request.practitioner, &partner.role),
         issued_at_s: now,
         jti: &uuid(&SystemEntropy),
     };
-    let issuer_key = MintingKey::from_pem(&pem(&partner.issuer_key)?, "issuer-1")?;
+    let access = match access_token {
+        Some(token) => token.to_owned(),
+        None => {
+            MintingKey::from_pem(&pem(&partner.issuer_key)?, "issuer-1")?.sign("at+jwt", &access.claims())?
+        }
+    };
     let context_key = MintingKey::from_pem(&pem(&partner.context_key)?, "context-1")?;
-    output::line(&format!("Authorization: Bearer {}", issuer_key.sign("at+jwt", &access.claims())?));
-    output::line(&format!(
-        "Sharing-Context: {}",
-        context_key.sign("sharing-context+jwt", &context.claims())?
-    ));
-    Ok(())
+    Ok((access, context_key.sign("sharing-context+jwt", &context.claims())?))
 }

@@ -5,7 +5,10 @@ use std::{
     io,
 };
 
-use super::decided::{self, MakeScratch, Told, What};
+use super::{
+    courses,
+    decided::{self, MakeScratch, Told, What},
+};
 use crate::entry::{AgreementStamp, Body, Decided, Entry};
 
 /// Purposes that do not yield to objections (UK GDPR Art 21: legal obligation, vital interests).
@@ -40,6 +43,7 @@ pub(super) struct Order {
     emergencies: HashMap<String, Emergency>,
     /// Holds in force, with whom each is about; nobody is everything.
     holds: HashMap<String, Option<String>>,
+    courses: courses::Courses,
 }
 
 /// A one-off disclosure that a named person allowed.
@@ -213,6 +217,15 @@ impl Order {
                 Ok(())
             }
             Body::RecordsForgotten { records, people, .. } => self.forget(records, people),
+            Body::AgreementMoved { agreement, revision, action, scope, by, .. } => {
+                self.courses.moved((agreement, *revision), (action, scope.as_deref()), by.as_ref())
+            }
+            Body::AgreementSigned { agreement, revision, officer_id, by, .. } => {
+                self.courses.signed((agreement, *revision), officer_id, by)
+            }
+            Body::AgreementOfficerMoved { officer_id, action, organisation, person, by, .. } => {
+                self.courses.officer_moved(officer_id, action, (organisation, person), by)
+            }
             Body::LogOpened { .. } if entry.seq > 0 => broken("opened-twice", "it opens the ledger again"),
             Body::LogOpened { .. }
             | Body::PolicySetRejected { .. }

@@ -6,6 +6,7 @@ use crate::{
     note::NoteSigner,
 };
 
+mod courses;
 mod exports;
 mod keys;
 

@@ -5,7 +5,7 @@ use super::{
     rules::{Candidate, Weighed},
 };
 use crate::{
-    agreement::{Status, london_hour},
+    agreement::london_hour,
     catalogue::{DataItem, Provider},
     guardrail::{
         AgreementFact, ConsentFact, DeathFact, Facts, Fired, ItemFacts, ObjectionFact, OverrideFact, Phase,
@@ -25,7 +25,7 @@ pub(super) fn under_agreement(known: &Known<'_>, weighed: &Weighed<'_>) -> (Outc
     let agreed = || weighed.candidate.items(weighed.agreed);
     let fact = AgreementFact {
         id: agreement.id().as_str(),
-        active: *agreement.status.get_ref() == Status::Active,
+        active: agreement.is_switched_on(flow),
         in_date: agreement.effective_from() <= known.at && known.at < agreement.effective_until(),
         signed: agreement.is_signed_by(controller, known.at) && agreement.is_signed_by(recipient, known.at),
         covers_items_and_purpose: flow.purpose == known.question.purpose

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     agreement::{
-        Agreement, Article6, Article9, BasisGap, Confidentiality, DataFlow, DpiaOutcome, LawfulBasis, Status,
+        Agreement, Article6, Article9, BasisGap, Confidentiality, DataFlow, DpiaOutcome, LawfulBasis,
         london_day, london_midnight,
     },
     catalogue::{Category, DataItem, ITEMS_MAX, Provider},
@@ -70,7 +70,7 @@ pub(super) fn weigh(candidate: Candidate<'_>, mut trace: Trace) -> Weighed<'_> {
     let (consent, consents) = consent(&candidate, agreed);
     let nothing_left = !agreed.is_empty() && released.is_empty();
     let mut look = |rule, outcome| trace.push(rule, outcome);
-    look(Rule::Status, check(*agreement.status.get_ref() == Status::Active, Reason::AgreementNotActive));
+    look(Rule::Status, check(agreement.is_switched_on(flow), Reason::AgreementNotActive));
     look(Rule::Dates, dates(&candidate));
     look(Rule::Signatures, signatures(&candidate));
     look(Rule::Dpia, dpia(&candidate));

@@ -13,6 +13,7 @@ use crate::{
     sealing::WrappingKeys,
 };
 
+mod agreements;
 pub(super) mod alerting;
 mod blocks;
 pub(super) mod caller_use;
@@ -188,6 +189,8 @@ async fn applicable(tx: &mut Tx, change: &Change) -> Result<Result<(), CommitErr
             let state = sqlx::query_scalar("SELECT state FROM export_request WHERE id = $1");
             return from_state(tx, state.bind(&step.id), &[step.from]).await;
         }
+        Change::MoveAgreement(step) => return agreements::may_move(tx, step).await,
+        Change::MoveOfficer(step) => return agreements::may_move_officer(tx, step).await,
         Change::Forget(cutoffs, what) => {
             let may = privacy::may_forget(tx, cutoffs, what).await?;
             return Ok(if may { Ok(()) } else { Err(CommitError::Changed) });
@@ -315,6 +318,8 @@ pub(super) async fn apply(
         Change::BlockDetached(from) => blocks::detached(tx, to_i64(*from), at.as_microsecond()).await,
         Change::OpenExport(row) => exported::open_export(tx, row).await,
         Change::MoveExport(step) => exported::move_export(tx, step).await,
+        Change::MoveAgreement(step) => agreements::move_agreement(tx, step, at).await,
+        Change::MoveOfficer(step) => agreements::move_officer(tx, step, at).await,
         Change::ForgetEndedMarks => {
             // Two days: nobody's day is still going on anywhere.
             let before = at.checked_sub(SignedDuration::from_hours(48)).unwrap_or(at);

@@ -13,6 +13,7 @@
     reason = "tests fail by panicking, and tables of changes are tables"
 )]
 
+mod agreements;
 mod alerts;
 mod authzen;
 mod backup;

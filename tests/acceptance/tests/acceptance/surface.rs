@@ -31,6 +31,7 @@ async fn nothing_in_the_document_works_without_authentication() {
             let concrete = path
                 .replace("{provider}", "nhs-pds")
                 .replace("{id}", "con_00000000000000000000000000000000")
+                .replace("{version}", "1")
                 .replace("{index}", "0")
                 .replace("{size}", "1");
             // The others: a path is plain letters.

@@ -60,7 +60,7 @@ const PARTNERS: [PartnerRow; 5] = [
             "safeguarding-adult",
             "vital-interests",
         ],
-        may: "[\"ask\", \"review\"]",
+        may: "[\"ask\", \"review\", \"draft\", \"approve\", \"sign\"]",
     },
     PartnerRow {
         name: "council",
@@ -75,7 +75,7 @@ const PARTNERS: [PartnerRow; 5] = [
             "safe-and-well-referral",
             "safeguarding-adult",
         ],
-        may: "[\"ask\", \"record\", \"review\"]",
+        may: "[\"ask\", \"record\", \"review\", \"draft\", \"approve\", \"mediate\", \"sign\"]",
     },
     PartnerRow {
         name: "nhs",
@@ -84,7 +84,7 @@ const PARTNERS: [PartnerRow; 5] = [
         practitioner: "NHS-C-12",
         role: "clinician",
         purposes: &["direct-care", "safeguarding-adult", "vital-interests"],
-        may: "[\"ask\", \"record\", \"review\"]",
+        may: "[\"ask\", \"record\", \"review\", \"draft\", \"approve\", \"sign\"]",
     },
     PartnerRow {
         name: "auditor",

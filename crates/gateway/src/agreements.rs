@@ -1,0 +1,466 @@
+//! Agreements that are managed over the API: a step is decided by `sharing::agreement::lifecycle`, and committed with its
+//! entry and, where it changes what is in force, with the policies that follow from it, in one transaction.
+//!
+//! An agreement has one source: a file in `policies/agreements`, or this. Both end in the same policy set.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use ledger::{
+    canonical::to_canonical_json,
+    entry::{Actor, Body},
+    tree::hexadecimal,
+};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use sharing::{
+    AgreementId, PolicySet,
+    agreement::{
+        lifecycle::{Command, Hand, InForce, Managed, Outline, Refusal, Scope},
+        terms::{Standing, Terms},
+    },
+    policy::{MANAGED, PolicyFile},
+};
+use store::{
+    AgreementMove, Change, CommitError, Committed, ManagedRow, ReplayGuard, RequestRow, SignatureRow,
+    StepRow, StoreError, Submission, TermsRow,
+};
+
+use crate::{
+    app::{App, InForce as Policies},
+    kept, policies,
+};
+
+pub mod bundle;
+pub mod document;
+pub mod signature;
+pub mod watch;
+
+/// How often a step is tried again that other changes got in the way of.
+const TRIES: u8 = 4;
+
+/// A step that was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// It is not possible, or not for this person.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The agreement has taken another step since the caller read it.
+    #[error("it has changed since it was read")]
+    Changed,
+    /// The terms do not fit. The sentences say what to do.
+    #[error("{0}")]
+    Terms(String),
+    /// The signed context was used before.
+    #[error("the signed context was used before")]
+    Replayed,
+    /// Nothing can be recorded now.
+    #[error("the ledger cannot be written")]
+    Unavailable,
+    /// What is kept cannot be read.
+    #[error("{0}")]
+    Kept(String),
+}
+
+impl From<StoreError> for StepError {
+    fn from(error: StoreError) -> Self {
+        Self::Kept(error.to_string())
+    }
+}
+
+/// A step that is to be taken. What time does has no command of anybody's.
+pub struct Wanted<'a> {
+    /// What to do.
+    pub command: Option<Command>,
+    /// Whose hand it is.
+    pub hand: Option<&'a Hand>,
+    /// The hand as the ledger names it.
+    pub by: Option<Actor>,
+    /// The revision that the caller read; none when it does not matter.
+    pub read_at: Option<i64>,
+    /// The reason, as a code.
+    pub reason: Option<String>,
+    /// What was written about it.
+    pub written: Option<String>,
+    /// New terms.
+    pub terms: Option<Terms>,
+    /// The detached JWS, and the office in which it was made.
+    pub signature: Option<(String, String)>,
+    /// The request's key, and the digest of what it asks for: system, key, digest.
+    pub request: Option<(String, String, String)>,
+    /// The signed context, which is good once.
+    pub replay: Option<ReplayGuard>,
+}
+
+impl Wanted<'_> {
+    /// Nobody's.
+    fn by_time() -> Self {
+        Self {
+            command: None,
+            hand: None,
+            by: None,
+            read_at: None,
+            reason: None,
+            written: None,
+            terms: None,
+            signature: None,
+            request: None,
+            replay: None,
+        }
+    }
+}
+
+/// A step that was taken.
+pub struct Taken {
+    /// The agreement after it.
+    pub row: ManagedRow,
+    /// The same, read.
+    pub managed: Managed,
+    /// Where it is recorded.
+    pub committed: Committed,
+}
+
+/// The course of an agreement as it is kept.
+///
+/// # Errors
+/// [`StepError::Kept`] when this version cannot read it.
+pub fn read(row: &ManagedRow) -> Result<Managed, StepError> {
+    serde_json::from_str(&row.course)
+        .map_err(|_| StepError::Kept(format!("the course of `{}` cannot be read by this version", row.id)))
+}
+
+/// The canonical bytes of terms, which are what is signed, and their digest.
+///
+/// # Errors
+/// [`StepError::Terms`] when a number in them is no integer.
+pub fn canonical(terms: &Terms) -> Result<(String, String), StepError> {
+    let bytes = to_canonical_json(&terms.value())
+        .map_err(|_| StepError::Terms("terms: numbers are whole numbers".to_owned()))?;
+    let digest = hexadecimal(&Sha256::digest(&bytes));
+    let text = String::from_utf8(bytes).map_err(|error| StepError::Kept(error.to_string()))?;
+    Ok((text, digest))
+}
+
+/// What the course of an agreement has to know of terms, once they fit the policies in force.
+///
+/// # Errors
+/// [`StepError::Terms`] with everything that does not fit.
+pub fn outline(set: &PolicySet, terms: &Terms) -> Result<Outline, StepError> {
+    let agreement = terms.agreement().map_err(|error| StepError::Terms(error.to_string()))?;
+    let (_, digest) = canonical(terms)?;
+    let file = terms.file(&Standing::none()).map_err(|error| StepError::Terms(error.to_string()))?;
+    if set.agreements().any(|known| known.id() == agreement.id()) && !is_managed(set, agreement.id()) {
+        return Err(StepError::Terms(format!(
+            "id: `{}` is an agreement of the operator's files; choose another name, or have its file removed first",
+            agreement.id()
+        )));
+    }
+    with_file(set, file)?;
+    Ok(Outline::of(&agreement, set, &digest))
+}
+
+/// The policies in force with these terms beside or in place of what they have of the agreement, signed by nobody.
+///
+/// # Errors
+/// [`StepError::Terms`] with everything that does not fit.
+pub fn with_terms(set: &PolicySet, terms: &Terms) -> Result<PolicySet, StepError> {
+    with_file(set, terms.file(&Standing::none()).map_err(|error| StepError::Terms(error.to_string()))?)
+}
+
+fn path(id: &AgreementId) -> String {
+    format!("{MANAGED}{id}.toml")
+}
+
+fn is_managed(set: &PolicySet, id: &AgreementId) -> bool {
+    let path = path(id);
+    set.files().iter().any(|file| file.path == path)
+}
+
+/// The policies with this file in place of the one of its path.
+fn with_file(set: &PolicySet, file: PolicyFile) -> Result<PolicySet, StepError> {
+    let mut files: Vec<_> = set.files().iter().filter(|other| other.path != file.path).cloned().collect();
+    files.push(file);
+    PolicySet::load(&files).map_err(|problems| {
+        let said: Vec<_> = problems.iter().map(|problem| problem.message.clone()).collect();
+        StepError::Terms(format!("terms: {}", said.join("; ")))
+    })
+}
+
+/// Begins an agreement.
+///
+/// # Errors
+/// [`StepError`] saying what to do.
+pub async fn begin(
+    app: &App,
+    id: &AgreementId,
+    terms: Terms,
+    wanted: Wanted<'_>,
+) -> Result<Taken, StepError> {
+    let hand = wanted.hand.ok_or_else(|| StepError::Kept("nobody begins it".to_owned()))?;
+    let outline = outline(&app.policies().set, &terms)?;
+    if app.store.managed(id).await?.is_some() {
+        return Err(StepError::Terms("id: there is an agreement of this name; choose another".to_owned()));
+    }
+    let managed = Managed::begin(id.clone(), outline, hand)?;
+    let wanted = Wanted { terms: Some(terms), ..wanted };
+    let prepared = Prepared::of(app, (0, managed), &wanted, "drafted").await?;
+    let committed = prepared.commit(app, &wanted).await.map_err(|error| match error {
+        CommitError::Changed => {
+            StepError::Terms("id: there is an agreement of this name; choose another".to_owned())
+        }
+        other => refused(other),
+    })?;
+    Ok(prepared.taken(committed))
+}
+
+/// Takes a step. Where it was not said at which revision it was decided, what got in the way is read and it is tried again.
+///
+/// # Errors
+/// [`StepError`] saying what to do.
+pub async fn take(app: &App, id: &AgreementId, wanted: &Wanted<'_>) -> Result<Taken, StepError> {
+    for _ in 0..TRIES {
+        let row = app.store.managed(id).await?.ok_or(StepError::Changed)?;
+        if wanted.read_at.is_some_and(|read_at| read_at != row.revision) {
+            return Err(StepError::Changed);
+        }
+        let at = app.clock.now();
+        let before = read(&row)?;
+        let hand = wanted.hand.ok_or_else(|| StepError::Kept("time takes its own steps".to_owned()))?;
+        let command =
+            wanted.command.clone().ok_or_else(|| StepError::Kept("no step is wanted".to_owned()))?;
+        let action = command.as_str();
+        let after = before.apply(command, hand, at)?;
+        let prepared = Prepared::of(app, (row.revision, after), wanted, action).await?;
+        match prepared.commit(app, wanted).await {
+            Ok(committed) => return Ok(prepared.taken(committed)),
+            // Another step of this agreement, or of the policies: what it is decided on is read again.
+            Err(CommitError::Changed) => {
+                policies::follow(app).await.map_err(|error| StepError::Kept(error.to_string()))?;
+            }
+            Err(other) => return Err(refused(other)),
+        }
+    }
+    Err(StepError::Unavailable)
+}
+
+fn refused(error: CommitError) -> StepError {
+    match error {
+        CommitError::Changed => StepError::Changed,
+        CommitError::Replayed => StepError::Replayed,
+        _ => StepError::Unavailable,
+    }
+}
+
+/// A step that is decided and not committed yet.
+struct Prepared {
+    row: ManagedRow,
+    managed: Managed,
+    step: StepRow,
+    entry: Body,
+    terms: Option<TermsRow>,
+    signature: Option<SignatureRow>,
+    /// The policies that follow from it, with their revision, where it changes what is in force.
+    policies: Option<Policies>,
+}
+
+impl Prepared {
+    async fn of(
+        app: &App,
+        (revision, managed): (i64, Managed),
+        wanted: &Wanted<'_>,
+        action: &str,
+    ) -> Result<Self, StepError> {
+        let at = app.clock.now();
+        let revision = revision + 1;
+        let terms = wanted.terms.as_ref().map(|terms| terms_row(terms, wanted, at)).transpose()?;
+        let policy_file = in_force_file(app, &managed).await?;
+        let outline = about(&managed, wanted)
+            .ok_or_else(|| StepError::Kept("an agreement without terms".to_owned()))?;
+        let written = wanted.written.as_ref().map(|text| kept::salted(app.entropy.as_ref(), text));
+        let state = managed.state().to_owned();
+        let id = managed.id.to_string();
+        let scope = wanted.command.as_ref().and_then(|command| scope(command, &managed));
+        let entry = match (&wanted.signature, &wanted.by, &wanted.command) {
+            (Some((signature, officer_id)), Some(by), Some(Command::Sign(signing))) => {
+                Body::AgreementSigned {
+                    agreement: id.clone(),
+                    revision: revision.unsigned_abs(),
+                    version: signing.version,
+                    terms_sha256: signing.terms_sha256.clone(),
+                    state: state.clone(),
+                    role: signing.role.as_str().to_owned(),
+                    officer_id: officer_id.clone(),
+                    signature: signature.clone(),
+                    by: by.clone(),
+                }
+            }
+            _ => Body::AgreementMoved {
+                agreement: id.clone(),
+                revision: revision.unsigned_abs(),
+                version: outline.0,
+                terms_sha256: outline.1.clone(),
+                action: action.to_owned(),
+                state: state.clone(),
+                scope: scope.clone(),
+                reason: wanted.reason.clone(),
+                text_sha256: written.as_ref().map(|written| kept::digest(&id, written)),
+                by: wanted.by.clone(),
+            },
+        };
+        let (organisation, person) =
+            wanted.hand.map(|hand| (hand.person.organisation.to_string(), hand.person.id.clone())).unzip();
+        let step = StepRow {
+            agreement: id.clone(),
+            revision,
+            version: i64::from(outline.0),
+            action: action.to_owned(),
+            state: state.clone(),
+            organisation,
+            person,
+            scope,
+            reason: wanted.reason.clone(),
+            written,
+            at_us: at.as_microsecond(),
+        };
+        let policies = changed_policies(app, &managed.id, policy_file.as_deref())?;
+        let next = managed.in_force.as_ref().and_then(InForce::next_change);
+        let course = serde_json::to_string(&managed).map_err(|error| StepError::Kept(error.to_string()))?;
+        let row = ManagedRow {
+            id,
+            revision,
+            state,
+            course,
+            policy_file,
+            next_us: next.map(Timestamp::as_microsecond),
+            moved_us: at.as_microsecond(),
+        };
+        let signature = signature_row(wanted, &row);
+        Ok(Self { row, managed, step, entry, terms, signature, policies })
+    }
+
+    async fn commit(&self, app: &App, wanted: &Wanted<'_>) -> Result<Committed, CommitError> {
+        self.commit_with(app, wanted, Vec::new()).await
+    }
+
+    /// The step, and what else is to be there if it is.
+    async fn commit_with(
+        &self,
+        app: &App,
+        wanted: &Wanted<'_>,
+        changes: Vec<Change>,
+    ) -> Result<Committed, CommitError> {
+        let request = wanted.request.as_ref().map(|(system, request_key, body_sha256)| RequestRow {
+            system: system.clone(),
+            request_key: request_key.clone(),
+            body_sha256: body_sha256.clone(),
+            agreement: self.row.id.clone(),
+            revision: self.row.revision,
+            at_us: self.row.moved_us,
+        });
+        let step = AgreementMove {
+            row: self.row.clone(),
+            members: self.managed.members().into_iter().collect(),
+            step: self.step.clone(),
+            terms: self.terms.clone(),
+            signature: self.signature.clone(),
+            request,
+        };
+        let mut submission = Submission::of(app.clock.now(), vec![self.entry.clone()]);
+        submission.replay.clone_from(&wanted.replay);
+        submission.changes.push(Change::MoveAgreement(Box::new(step)));
+        submission.changes.extend(changes);
+        if let Some(policies) = &self.policies {
+            let announced = policies::announcement(&policies.set, policies.revision);
+            let (entry, change) = announced.map_err(|_| CommitError::Unavailable)?;
+            // In front, so that the last entry of the commit, which the receipt is for, is the step.
+            submission.entries.insert(0, entry);
+            submission.changes.push(change);
+        }
+        let committed = app.store.commit(submission).await?;
+        if let Some(policies) = &self.policies {
+            app.set_policies(policies.clone());
+        }
+        Ok(committed)
+    }
+
+    fn taken(self, committed: Committed) -> Taken {
+        Taken { row: self.row, managed: self.managed, committed }
+    }
+}
+
+/// The version and terms that a step is about.
+fn about(managed: &Managed, wanted: &Wanted<'_>) -> Option<(u32, String)> {
+    let running = managed.in_force.as_ref().map(|in_force| &in_force.live().deal.outline);
+    let negotiated = managed.outline();
+    let of_what_runs = matches!(
+        wanted.command,
+        None | Some(Command::Suspend { .. } | Command::Resume(_) | Command::Exit | Command::Reviewed { .. })
+    );
+    let outline = if of_what_runs { running.or(negotiated) } else { negotiated.or(running) };
+    let last = || managed.past.last().map(|past| (past.version, past.terms_sha256.clone()));
+    outline.map(|outline| (outline.version, outline.terms_sha256.clone())).or_else(last)
+}
+
+/// How much of the agreement a step is about, as the ledger writes it.
+fn scope(command: &Command, managed: &Managed) -> Option<String> {
+    let (Command::Suspend { scope, .. } | Command::Resume(scope)) = command else { return None };
+    let scope = scope.clone();
+    Some(match managed.in_force.as_ref().map_or(scope.clone(), |in_force| in_force.live().in_terms(scope)) {
+        Scope::Agreement => "agreement".to_owned(),
+        Scope::Party(organisation) => format!("party:{organisation}"),
+        Scope::Flow(flow) => format!("flow:{flow}"),
+    })
+}
+
+fn terms_row(terms: &Terms, wanted: &Wanted<'_>, at: Timestamp) -> Result<TermsRow, StepError> {
+    let (text, digest) = canonical(terms)?;
+    let person = wanted.hand.map(|hand| &hand.person);
+    let version = terms.value().get("version").and_then(Value::as_i64).unwrap_or_default();
+    Ok(TermsRow {
+        version,
+        terms: text,
+        terms_sha256: digest,
+        organisation: person.map(|person| person.organisation.to_string()).unwrap_or_default(),
+        author: person.map(|person| person.id.clone()).unwrap_or_default(),
+        written_us: at.as_microsecond(),
+    })
+}
+
+fn signature_row(wanted: &Wanted<'_>, row: &ManagedRow) -> Option<SignatureRow> {
+    let (signature, officer_id) = wanted.signature.clone()?;
+    let Some(Command::Sign(signing)) = &wanted.command else { return None };
+    Some(SignatureRow {
+        agreement: row.id.clone(),
+        version: i64::from(signing.version),
+        officer_id,
+        organisation: signing.person.organisation.to_string(),
+        person: signing.person.id.clone(),
+        role: signing.role.as_str().to_owned(),
+        revision: row.revision,
+        signature,
+        signed_us: signing.at.as_microsecond(),
+    })
+}
+
+/// The text that the policies in force have to have of an agreement.
+async fn in_force_file(app: &App, managed: &Managed) -> Result<Option<String>, StepError> {
+    let Some(in_force) = &managed.in_force else { return Ok(None) };
+    let version = in_force.live().deal.outline.version;
+    let row = app.store.terms(&managed.id, version).await?;
+    let row = row.ok_or_else(|| StepError::Kept("the terms in force are not kept".to_owned()))?;
+    let kept = |error: sharing::agreement::terms::TermsError| StepError::Kept(error.to_string());
+    let terms = Terms::kept(&row.terms).map_err(kept)?;
+    Ok(Some(terms.file(&in_force.standing()).map_err(kept)?.text))
+}
+
+/// The policies with an agreement as it is now, where they differ from those in force.
+fn changed_policies(app: &App, id: &AgreementId, text: Option<&str>) -> Result<Option<Policies>, StepError> {
+    let Some(text) = text else { return Ok(None) };
+    let Policies { set, revision } = app.policies();
+    let path = path(id);
+    if set.files().iter().any(|file| file.path == path && file.text == text) {
+        return Ok(None);
+    }
+    let set = with_file(&set, PolicyFile { path, text: text.to_owned() })?;
+    Ok(Some(Policies { set: Arc::new(set), revision: revision + 1 }))
+}

@@ -1,0 +1,246 @@
+//! A version of an agreement with everything that shows who signed it: terms, signatures, keys and the ledger's proofs, in
+//! one file that verifies offline.
+
+use anyhow::Context as _;
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use ledger::{
+    canonical::to_canonical_json,
+    entry::{Body, Entry},
+    note::NoteVerifier,
+    proof::TlogProof,
+    trail::{Field, Term},
+    tree::hexadecimal,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use sharing::AgreementId;
+use store::trail::TrailQuery;
+
+use super::signature::{self, Statement};
+use crate::app::App;
+
+/// The file's own name for its format.
+pub const FORMAT: &str = "concordat-agreement-bundle/1";
+
+/// Most entries of one agreement that a bundle has.
+const ENTRIES_MAX: u32 = 2_000;
+
+/// A version with its signatures.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bundle {
+    /// [`FORMAT`].
+    pub format: String,
+    /// The agreement.
+    pub agreement: String,
+    /// The version.
+    pub version: u32,
+    /// The terms, as canonical JSON: the bytes that were signed.
+    pub terms: String,
+    /// The signatures.
+    pub signatures: Vec<BundledSignature>,
+    /// Entries of the ledger about it, each with its proof, the oldest first.
+    pub entries: Vec<BundledEntry>,
+}
+
+/// A signature, with the key that it is checked with.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BundledSignature {
+    /// The office in which it was made.
+    pub officer_id: String,
+    /// The public key, as a JWK.
+    pub jwk: String,
+    /// The detached JWS.
+    pub signature: String,
+}
+
+/// An entry of the ledger.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BundledEntry {
+    /// The leaf, in base64.
+    pub leaf: String,
+    /// Its C2SP tlog-proof.
+    pub proof: String,
+}
+
+/// What a bundle shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Shown {
+    /// The agreement.
+    pub agreement: String,
+    /// The version.
+    pub version: u32,
+    /// SHA-256 of its terms.
+    pub terms_sha256: String,
+    /// Who signed, by organisation, person and role.
+    pub signed: Vec<(String, String, String)>,
+    /// Whether two people put this version in force.
+    pub put_in_force: bool,
+    /// The size of the ledger at the newest checkpoint that proves an entry.
+    pub ledger_size: u64,
+}
+
+/// Makes a bundle.
+///
+/// # Errors
+/// When something of it cannot be read.
+pub async fn make(app: &App, id: &AgreementId, version: u32) -> anyhow::Result<Option<Bundle>> {
+    let Some(terms) = app.store.terms(id, version).await? else { return Ok(None) };
+    let mut signatures = Vec::new();
+    let mut wanted = vec![Term::new(Field::Agreement, id.as_str())];
+    for row in app.store.signatures(id, version).await? {
+        let officer = app.store.officer(&row.officer_id).await?.context("an office is not kept")?;
+        let jwk = officer.jwk.context("an office without a key has signed")?;
+        wanted.push(Term::new(Field::Reference, &row.officer_id));
+        signatures.push(BundledSignature { officer_id: row.officer_id, jwk, signature: row.signature });
+    }
+    app.trail.catch_up(&app.store).await?;
+    let kinds = ["agreement_moved", "agreement_signed", "agreement_officer_moved"];
+    let kinds = kinds.map(|kind| Term::new(Field::Kind, kind)).to_vec();
+    let query = TrailQuery { all_of: vec![wanted, kinds], ..TrailQuery::default() };
+    let mut entries = Vec::new();
+    for seq in app.trail.find(&query, ENTRIES_MAX).await?.into_iter().rev() {
+        let leaf = app.store.leaves(seq, 1).await?.into_iter().next().context("an entry is gone")?;
+        let proof = app.store.proof(seq).await?.context("an entry has no proof")?;
+        entries.push(BundledEntry { leaf: BASE64.encode(leaf.bytes), proof: proof.to_text() });
+    }
+    let agreement = id.to_string();
+    Ok(Some(Bundle {
+        format: FORMAT.to_owned(),
+        agreement,
+        version,
+        terms: terms.terms,
+        signatures,
+        entries,
+    }))
+}
+
+/// Checks a bundle against the ledger's keys, which the reader has from elsewhere.
+///
+/// # Errors
+/// What does not hold.
+pub fn verify(bundle: &Bundle, keys: &[NoteVerifier]) -> anyhow::Result<Shown> {
+    anyhow::ensure!(bundle.format == FORMAT, "not a bundle of this format: {FORMAT}");
+    let terms: Value = serde_json::from_str(&bundle.terms).context("the terms are not json")?;
+    let canonical = to_canonical_json(&terms).context("the terms have no canonical form")?;
+    anyhow::ensure!(canonical == bundle.terms.as_bytes(), "the terms are not in their canonical form");
+    let names = (terms.get("id").and_then(Value::as_str), terms.get("version").and_then(Value::as_u64));
+    let expected = (Some(bundle.agreement.as_str()), Some(u64::from(bundle.version)));
+    anyhow::ensure!(names == expected, "the terms are of another agreement or version than the bundle says");
+    let terms_sha256 = hexadecimal(&Sha256::digest(&canonical));
+    let (entries, ledger_size) = proved(bundle, keys)?;
+    let mut signed = Vec::new();
+    for one in &bundle.signatures {
+        signed.push(signature_holds(bundle, one, &terms_sha256, &entries)?);
+    }
+    Ok(Shown {
+        put_in_force: put_in_force(&entries, bundle, &terms_sha256),
+        agreement: bundle.agreement.clone(),
+        version: bundle.version,
+        terms_sha256,
+        signed,
+        ledger_size,
+    })
+}
+
+/// The entries, each shown to be in the ledger at its place.
+fn proved(bundle: &Bundle, keys: &[NoteVerifier]) -> anyhow::Result<(Vec<Entry>, u64)> {
+    let (mut entries, mut size) = (Vec::<Entry>::new(), 0);
+    for (place, bundled) in bundle.entries.iter().enumerate() {
+        let leaf = BASE64.decode(&bundled.leaf).with_context(|| format!("entry {place} is not base64"))?;
+        let proof = TlogProof::parse(&bundled.proof)?;
+        let witnessed = proof
+            .verify(&leaf, keys, &[])
+            .with_context(|| format!("entry {place} is not shown to be in the ledger"))?;
+        let entry = Entry::decode(&leaf)?;
+        anyhow::ensure!(entry.seq == proof.index, "entry {place} is at another place than it says");
+        anyhow::ensure!(
+            entries.last().is_none_or(|last| last.seq < entry.seq),
+            "the entries are not in order"
+        );
+        size = size.max(witnessed.checkpoint.size);
+        entries.push(entry);
+    }
+    Ok((entries, size))
+}
+
+/// That a signature is by the registered key of somebody in office, over these terms, and in the ledger.
+fn signature_holds(
+    bundle: &Bundle,
+    one: &BundledSignature,
+    terms_sha256: &str,
+    entries: &[Entry],
+) -> anyhow::Result<(String, String, String)> {
+    let office = &one.officer_id;
+    let mut in_office: Option<(&str, &str, &str, &str)> = None;
+    let mut recorded = None;
+    for entry in entries {
+        match &entry.body {
+            Body::AgreementOfficerMoved { officer_id, action, organisation, person, role, key, .. }
+                if officer_id == office =>
+            {
+                let key = key.as_deref().unwrap_or_default();
+                in_office = (action == "registered").then_some((organisation, person, role, key));
+            }
+            Body::AgreementSigned {
+                officer_id,
+                signature,
+                agreement,
+                version,
+                terms_sha256: of,
+                role,
+                by,
+                ..
+            } if officer_id == office && *signature == one.signature => {
+                let is_this =
+                    (agreement, *version, of.as_str()) == (&bundle.agreement, bundle.version, terms_sha256);
+                anyhow::ensure!(is_this, "the ledger has the signature of {office} over other terms");
+                let hand = (by.organisation.as_str(), by.practitioner.as_deref().unwrap_or_default());
+                recorded = in_office
+                    .filter(|(organisation, person, of, _)| hand == (*organisation, *person) && role == of);
+                anyhow::ensure!(recorded.is_some(), "whoever signed as {office} was not in that office then");
+            }
+            _ => {}
+        }
+    }
+    let (organisation, person, role, key) =
+        recorded.with_context(|| format!("the ledger has no signature of {office} over these terms"))?;
+    let said = signature::statement(&one.signature)?;
+    let expected = Statement {
+        agreement: bundle.agreement.clone(),
+        version: bundle.version,
+        terms_sha256: terms_sha256.to_owned(),
+        organisation: organisation.to_owned(),
+        signatory: person.to_owned(),
+        role: role.to_owned(),
+        signed_at: said.signed_at,
+    };
+    signature::verify(&one.signature, &bundle.terms, (&one.jwk, key), &expected)
+        .with_context(|| format!("the signature of {office}"))?;
+    Ok((organisation.to_owned(), person.to_owned(), role.to_owned()))
+}
+
+/// Whether one person asked for these terms to be put in force and another confirmed it.
+fn put_in_force(entries: &[Entry], bundle: &Bundle, terms_sha256: &str) -> bool {
+    let mut asked = None;
+    entries.iter().any(|entry| {
+        let Body::AgreementMoved { agreement, version, terms_sha256: of, action, by: Some(by), .. } =
+            &entry.body
+        else {
+            return false;
+        };
+        if (agreement, *version, of.as_str()) != (&bundle.agreement, bundle.version, terms_sha256) {
+            return false;
+        }
+        let person = (by.organisation.clone(), by.practitioner.clone());
+        match action.as_str() {
+            "activation-asked" => asked = Some(person),
+            "confirmed" => return asked.as_ref().is_some_and(|asked| *asked != person),
+            _ => {}
+        }
+        false
+    })
+}

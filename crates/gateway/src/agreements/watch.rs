@@ -1,0 +1,99 @@
+//! What time alone does to agreements: a review comes near, is due, is late; what could wait is suspended; they end.
+//!
+//! Each step is an entry without a hand, and every party's privacy officers are alerted: nothing is switched off without a
+//! word.
+
+use std::{sync::Arc, time::Duration};
+
+use sharing::{AlertId, agreement::lifecycle::Managed};
+use store::{AlertRow, Change, CommitError, ManagedRow};
+use tokio_util::sync::CancellationToken;
+
+use super::{Prepared, StepError, Wanted, read};
+use crate::{app::App, policies};
+
+/// How long privacy officers have to look at what time did, in microseconds: a week.
+const LOOK_US: i64 = 7 * 86_400_000_000;
+
+/// Looks every minute until the token is cancelled.
+pub async fn follow(app: Arc<App>, stop: CancellationToken) {
+    let mut every = tokio::time::interval(Duration::from_mins(1));
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = every.tick() => {}
+        }
+        if !app.leads() {
+            continue;
+        }
+        if let Err(error) = pass(&app).await {
+            tracing::error!(%error, "what time does to agreements could not be recorded; it is tried again");
+        }
+    }
+}
+
+/// Takes every step that is due. Returns how many were.
+///
+/// # Errors
+/// [`StepError`] when one could not be recorded; it is due the next time again.
+pub async fn pass(app: &App) -> Result<usize, StepError> {
+    let mut taken = 0;
+    for row in app.store.managed_due(app.clock.now()).await? {
+        let (mut managed, mut revision) = (read(&row)?, row.revision);
+        // Each state that is passed is an entry of its own, though nobody looked for a long time.
+        while let Some((after, step)) = managed.pass(app.clock.now()) {
+            policies::follow(app).await.map_err(|error| StepError::Kept(error.to_string()))?;
+            match record(app, (revision, after.clone()), step).await {
+                Ok(()) => (managed, revision) = (after, revision + 1),
+                // Somebody took a step meanwhile: the next look sees what is left to do.
+                Err(CommitError::Changed) => break,
+                Err(_) => return Err(StepError::Unavailable),
+            }
+            taken += 1;
+        }
+    }
+    Ok(taken)
+}
+
+async fn record(
+    app: &App,
+    (revision, managed): (i64, Managed),
+    step: &'static str,
+) -> Result<(), CommitError> {
+    let wanted = Wanted::by_time();
+    let prepared = Prepared::of(app, (revision, managed), &wanted, step).await;
+    let prepared = prepared.map_err(|error| {
+        tracing::error!(%error, step, "an agreement's step cannot be taken");
+        CommitError::Unavailable
+    })?;
+    let alerts = alerts(app, &prepared.row, &prepared.managed, step);
+    prepared.commit_with(app, &wanted, alerts).await.map(drop)
+}
+
+/// An alert for each party.
+fn alerts(app: &App, row: &ManagedRow, managed: &Managed, step: &'static str) -> Vec<Change> {
+    let now = app.clock.now();
+    let alerts = managed.members().into_iter().map(|organisation| {
+        Change::RaiseAlert(Box::new(AlertRow {
+            id: AlertId::from_random(app.entropy.bits()).to_string(),
+            rule: format!("agreement-{step}"),
+            organisation: organisation.to_string(),
+            reference: row.id.clone(),
+            state: "open".to_owned(),
+            raised_us: now.as_microsecond(),
+            due_us: now.as_microsecond() + LOOK_US,
+            escalated_us: None,
+            handled_by: None,
+            handled_us: None,
+            outcome: None,
+            note: None,
+            severity: if matches!(step, "suspended" | "expired") { "high" } else { "medium" }.to_owned(),
+            about_organisation: None,
+            about_human: None,
+            series: None,
+            cause_us: None,
+        }))
+    });
+    alerts.collect()
+}

@@ -1,0 +1,432 @@
+//! `concordat agreement new|show|diff|propose|suspend|resume|sign|verify`: the common paths of agreements over the API, and
+//! what is done with a signed one offline.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use ledger::note::NoteVerifier;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{
+    output,
+    token::{self, Partner},
+};
+use crate::{
+    agreements::{
+        bundle::{self, Bundle},
+        signature::{self, Statement},
+    },
+    clock::{Clock as _, SystemClock, SystemEntropy, uuid},
+    config,
+};
+
+/// Largest answer, in bytes.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
+
+/// Work on agreements.
+#[derive(Args)]
+pub struct AgreementArguments {
+    #[command(subcommand)]
+    verb: AgreementVerb,
+}
+
+#[derive(Subcommand)]
+enum AgreementVerb {
+    /// Begin an agreement from a file with its terms, TOML or JSON: as in `policies/agreements`, without `version`, `status`
+    /// and signatures.
+    New {
+        #[command(flatten)]
+        caller: CallerArguments,
+        /// The terms, with the agreement's `id`.
+        terms: PathBuf,
+    },
+    /// Show an agreement.
+    Show {
+        #[command(flatten)]
+        caller: CallerArguments,
+        /// Which.
+        id: String,
+    },
+    /// Show what differs between two versions.
+    Diff {
+        #[command(flatten)]
+        caller: CallerArguments,
+        /// Which.
+        id: String,
+        /// From this version.
+        #[arg(long)]
+        from: u32,
+        /// To this version.
+        #[arg(long)]
+        to: u32,
+    },
+    /// Put a draft to its parties.
+    Propose {
+        #[command(flatten)]
+        caller: CallerArguments,
+        /// Which.
+        id: String,
+        /// What it is for.
+        #[arg(long)]
+        text: Option<String>,
+    },
+    /// Switch off an agreement, a party or a flow, at once.
+    Suspend {
+        #[command(flatten)]
+        caller: CallerArguments,
+        /// Which.
+        id: String,
+        #[command(flatten)]
+        scope: ScopeArguments,
+        /// `breach`, `lawful-basis`, `data-quality`, `obligations-not-kept`, `regulator`, `security` or `other`.
+        #[arg(long)]
+        reason: String,
+        /// Why, in words.
+        #[arg(long)]
+        text: String,
+    },
+    /// Switch on again what a colleague switched off.
+    Resume {
+        #[command(flatten)]
+        caller: CallerArguments,
+        /// Which.
+        id: String,
+        #[command(flatten)]
+        scope: ScopeArguments,
+        /// Why, in words.
+        #[arg(long)]
+        text: String,
+    },
+    /// Sign a version with a key of your own, which stays here.
+    Sign {
+        #[command(flatten)]
+        caller: CallerArguments,
+        /// Which.
+        id: String,
+        /// The version.
+        #[arg(long)]
+        version: u32,
+        /// The office: `siro`, `caldicott-guardian` or `iao`.
+        #[arg(long)]
+        role: String,
+        /// The key, PKCS #8 PEM: Ed25519 or P-256.
+        #[arg(long)]
+        key: PathBuf,
+    },
+    /// Write a version with its signatures and proofs to a file.
+    Export {
+        #[command(flatten)]
+        caller: CallerArguments,
+        /// Which.
+        id: String,
+        /// The version.
+        #[arg(long)]
+        version: u32,
+        /// The file.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Check such a file offline: who signed these terms, with which keys, and that the ledger has it.
+    Verify {
+        /// The ledger's key, `name+hash+key`, as you were given it when you joined. Once for each that the ledger has had.
+        #[arg(long, required = true)]
+        key: Vec<String>,
+        /// The file.
+        bundle: PathBuf,
+        /// Answer in JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the public part of a key as the JWK to register.
+    PublicKey {
+        /// The key, PKCS #8 PEM: Ed25519 or P-256.
+        key: PathBuf,
+    },
+}
+
+/// Who asks.
+#[derive(Args)]
+struct CallerArguments {
+    /// The partner's file, as for `concordat token`.
+    #[arg(long)]
+    partner: PathBuf,
+    /// An access token of your authorization server. Without it one is minted with the partner file's `issuer_key`, which
+    /// only the demonstration has.
+    #[arg(long)]
+    access_token: Option<PathBuf>,
+    /// Whom the gateway's certificate is from, PEM.
+    #[arg(long)]
+    trusted: PathBuf,
+    /// The case that this is about.
+    #[arg(long)]
+    case: String,
+    /// Your own identifier at your organisation, where it is not the partner file's.
+    #[arg(long)]
+    practitioner: Option<String>,
+}
+
+/// How much.
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+struct ScopeArguments {
+    /// All of it.
+    #[arg(long)]
+    all: bool,
+    /// A party's flows.
+    #[arg(long)]
+    party: Option<String>,
+    /// One flow.
+    #[arg(long)]
+    flow: Option<String>,
+}
+
+impl ScopeArguments {
+    fn scope(&self) -> Value {
+        match (&self.party, &self.flow) {
+            (Some(party), _) => json!({ "party": party }),
+            (_, Some(flow)) => json!({ "flow": flow }),
+            (None, None) => json!("agreement"),
+        }
+    }
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// What went wrong and what to do.
+pub async fn run(arguments: AgreementArguments) -> anyhow::Result<()> {
+    match arguments.verb {
+        AgreementVerb::New { caller, terms } => {
+            let (id, terms) = terms_of(&terms)?;
+            let gateway = Gateway::of(&caller)?;
+            let body = json!({ "id": id, "terms": terms });
+            print(&gateway.send(Method::POST, "/v1/agreements", Some(body), None).await?)
+        }
+        AgreementVerb::Show { caller, id } => {
+            print(&Gateway::of(&caller)?.send(Method::GET, &path(&id, ""), None, None).await?)
+        }
+        AgreementVerb::Diff { caller, id, from, to } => {
+            let query = format!("/diff?from={from}&to={to}");
+            let answer = Gateway::of(&caller)?.send(Method::GET, &path(&id, &query), None, None).await?;
+            let differences = answer.body.get("differences").and_then(Value::as_array);
+            for difference in differences.into_iter().flatten() {
+                let text = |name: &str| difference.get(name).and_then(Value::as_str).unwrap_or_default();
+                let value =
+                    |name: &str| difference.get(name).map_or_else(|| "nothing".to_owned(), Value::to_string);
+                output::line(&format!(
+                    "{:<8} {}: {} -> {}",
+                    text("direction"),
+                    text("place"),
+                    value("from"),
+                    value("to")
+                ));
+            }
+            output::line(&format!("{} differences", differences.map_or(0, Vec::len)));
+            Ok(())
+        }
+        AgreementVerb::Propose { caller, id, text } => {
+            let gateway = Gateway::of(&caller)?;
+            let shown = gateway.send(Method::GET, &path(&id, ""), None, None).await?;
+            let body = match text {
+                Some(text) => json!({ "step": "propose", "text": text }),
+                None => json!({ "step": "propose" }),
+            };
+            print(&gateway.send(Method::POST, &path(&id, "/steps"), Some(body), shown.tag).await?)
+        }
+        AgreementVerb::Suspend { caller, id, scope, reason, text } => {
+            let body = json!({ "step": "suspend", "scope": scope.scope(), "reason": reason, "text": text });
+            print(&Gateway::of(&caller)?.send(Method::POST, &path(&id, "/steps"), Some(body), None).await?)
+        }
+        AgreementVerb::Resume { caller, id, scope, text } => {
+            let gateway = Gateway::of(&caller)?;
+            let shown = gateway.send(Method::GET, &path(&id, ""), None, None).await?;
+            let body = json!({ "step": "resume", "scope": scope.scope(), "text": text });
+            print(&gateway.send(Method::POST, &path(&id, "/steps"), Some(body), shown.tag).await?)
+        }
+        AgreementVerb::Sign { caller, id, version, role, key } => {
+            sign(&caller, &id, version, &role, &key).await
+        }
+        AgreementVerb::Export { caller, id, version, out } => {
+            let gateway = Gateway::of(&caller)?;
+            let path = path(&id, &format!("/versions/{version}/bundle"));
+            let answer = gateway.send(Method::GET, &path, None, None).await?;
+            std::fs::write(&out, answer.text).with_context(|| out.display().to_string())?;
+            output::line(&format!("{}: check it with `concordat agreement verify`", out.display()));
+            Ok(())
+        }
+        AgreementVerb::Verify { key, bundle, json } => verify(&key, &bundle, json),
+        AgreementVerb::PublicKey { key } => {
+            output::line(&signature::public_key(&config::read(&key)?)?.to_string());
+            Ok(())
+        }
+    }
+}
+
+fn path(id: &str, rest: &str) -> String {
+    format!("/v1/agreements/{id}{rest}")
+}
+
+/// Terms out of a file, and the name in it.
+fn terms_of(file: &Path) -> anyhow::Result<(String, Value)> {
+    let text = config::read(file)?;
+    let is_json = file.extension().is_some_and(|extension| extension == "json");
+    let mut terms: Value = if is_json {
+        serde_json::from_str(&text).with_context(|| file.display().to_string())?
+    } else {
+        toml::from_str(&text).with_context(|| file.display().to_string())?
+    };
+    let id = terms.as_object_mut().and_then(|members| members.remove("id"));
+    let id = id.as_ref().and_then(Value::as_str).context("the terms need an `id`")?.to_owned();
+    Ok((id, terms))
+}
+
+fn print(answer: &Answer) -> anyhow::Result<()> {
+    output::line(&serde_json::to_string_pretty(&answer.body)?);
+    Ok(())
+}
+
+async fn sign(
+    caller: &CallerArguments,
+    id: &str,
+    version: u32,
+    role: &str,
+    key: &Path,
+) -> anyhow::Result<()> {
+    let gateway = Gateway::of(caller)?;
+    let terms = gateway.send(Method::GET, &path(id, &format!("/versions/{version}")), None, None).await?;
+    let canonical = ledger::canonical::to_canonical_json(&terms.body)?;
+    anyhow::ensure!(
+        canonical == terms.text.as_bytes(),
+        "the gateway's terms are not in their canonical form"
+    );
+    let names =
+        (terms.body.get("id").and_then(Value::as_str), terms.body.get("version").and_then(Value::as_u64));
+    anyhow::ensure!(names == (Some(id), Some(version.into())), "these are not the terms that you asked for");
+    let statement = Statement {
+        agreement: id.to_owned(),
+        version,
+        terms_sha256: ledger::tree::hexadecimal(&<sha2::Sha256 as sha2::Digest>::digest(&canonical)),
+        organisation: gateway.partner.organisation.clone(),
+        signatory: gateway.practitioner().to_owned(),
+        role: role.to_owned(),
+        signed_at: SystemClock.now().as_second(),
+    };
+    let signature = signature::sign(&config::read(key)?, &terms.text, &statement)?;
+    let body = json!({ "step": "sign", "signature": signature });
+    print(&gateway.send(Method::POST, &path(id, "/steps"), Some(body), None).await?)
+}
+
+fn verify(keys: &[String], file: &Path, as_json: bool) -> anyhow::Result<()> {
+    let keys: Vec<_> =
+        keys.iter().map(|key| NoteVerifier::parse(key).context("--key")).collect::<Result<_, _>>()?;
+    let bundle: Bundle = serde_json::from_str(&config::read(file)?)
+        .with_context(|| format!("{}: not a bundle", file.display()))?;
+    let shown = bundle::verify(&bundle, &keys)?;
+    if as_json {
+        output::line(&serde_json::to_string_pretty(&shown)?);
+        return Ok(());
+    }
+    output::line(&format!("{} version {}, terms {}", shown.agreement, shown.version, shown.terms_sha256));
+    for (organisation, person, role) in &shown.signed {
+        output::line(&format!("  signed for {organisation} by {person} as {role}"));
+    }
+    let force = if shown.put_in_force { "put in force by two people" } else { "not put in force" };
+    output::line(&format!("  {force}, as of {} entries of the ledger", shown.ledger_size));
+    Ok(())
+}
+
+/// A gateway that is asked with a partner's keys.
+struct Gateway {
+    client: reqwest::Client,
+    partner: Partner,
+    base: PathBuf,
+    access_token: Option<String>,
+    case: String,
+    practitioner: Option<String>,
+}
+
+/// What it answered.
+struct Answer {
+    body: Value,
+    text: String,
+    tag: Option<String>,
+}
+
+impl Gateway {
+    fn of(caller: &CallerArguments) -> anyhow::Result<Self> {
+        let base = caller.partner.parent().unwrap_or(Path::new(".")).to_owned();
+        let partner: Partner = toml::from_str(&config::read(&caller.partner)?)
+            .with_context(|| format!("{}: not a partner's file", caller.partner.display()))?;
+        let own_key = base.join(partner.certificate.with_extension("key"));
+        let identity =
+            format!("{}\n{}", config::read(&base.join(&partner.certificate))?, config::read(&own_key)?);
+        let trusted = config::read(&caller.trusted)?;
+        let client = reqwest::Client::builder()
+            .tls_certs_only(reqwest::Certificate::from_pem_bundle(trusted.as_bytes())?)
+            .identity(reqwest::Identity::from_pem(identity.as_bytes())?)
+            .https_only(true)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()?;
+        let access_token = caller.access_token.as_deref().map(config::read).transpose()?;
+        Ok(Self {
+            client,
+            partner,
+            base,
+            access_token: access_token.map(|token| token.trim().to_owned()),
+            case: caller.case.clone(),
+            practitioner: caller.practitioner.clone(),
+        })
+    }
+
+    fn practitioner(&self) -> &str {
+        self.practitioner.as_deref().unwrap_or(&self.partner.practitioner)
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+        if_match: Option<String>,
+    ) -> anyhow::Result<Answer> {
+        let purpose = self.partner.purposes.first().context("the partner's file lists no purpose")?;
+        let request = token::RequestOf {
+            method: method.as_str(),
+            path: path.split('?').next().unwrap_or(path),
+            purpose,
+            case: &self.case,
+            record: None,
+            practitioner: self.practitioner(),
+        };
+        let (access, context) =
+            token::headers(&self.partner, &self.base, &request, self.access_token.as_deref())?;
+        let url = format!("{}{path}", self.partner.public_url);
+        let mut sent =
+            self.client.request(method.clone(), url).bearer_auth(access).header("Sharing-Context", context);
+        if let Some(body) = &body {
+            sent = sent.json(body).header("Idempotency-Key", uuid(&SystemEntropy));
+        }
+        if let Some(tag) = if_match {
+            sent = sent.header("If-Match", tag);
+        }
+        let mut answer = sent.send().await.context("the gateway cannot be reached")?;
+        let status = answer.status();
+        let tag = answer.headers().get("etag").and_then(|tag| tag.to_str().ok()).map(str::to_owned);
+        let mut bytes = Vec::new();
+        while let Some(chunk) = answer.chunk().await? {
+            anyhow::ensure!(
+                bytes.len() + chunk.len() <= ANSWER_BYTES_MAX,
+                "the gateway's answer is too long"
+            );
+            bytes.extend_from_slice(&chunk);
+        }
+        let text = String::from_utf8(bytes)?;
+        let body: Value = serde_json::from_str(&text).unwrap_or_default();
+        let said = body.get("detail").and_then(Value::as_str).unwrap_or("it said nothing more");
+        anyhow::ensure!(status.is_success(), "the gateway answered {status}: {said}");
+        Ok(Answer { body, text, tag })
+    }
+}

@@ -1,0 +1,393 @@
+//! Agreements over the API: begin one, read it, and take its steps. Who may do what is for
+//! `sharing::agreement::lifecycle` to say; here a request becomes a command, and a refusal an answer.
+//!
+//! Steps change what others may be changing: they say with `If-Match` what they are made to. Suspending, signing and
+//! advising do without it: the first must never wait, and the others say themselves what they are about.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, Request, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use ledger::{canonical::to_canonical_json, entry::Body, tree::hexadecimal};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use sharing::{
+    AgreementId,
+    agreement::{
+        lifecycle::{Authority, Command, Hand, Managed, Pending, Person, Scope, Signing, StopReason},
+        terms::Terms,
+    },
+};
+use store::{ManagedRow, OfficerRow, ReplayGuard, StepRow};
+use utoipa::ToSchema;
+
+use super::{
+    alerts::time,
+    consents::{commit, respond},
+};
+use crate::{
+    agreements::{self, StepError, Taken, Wanted, signature},
+    app::App,
+    caller::{Action, Capability, Named},
+    disclose::internal,
+    edge::{Received, receive_any, request_id, shape},
+    kept,
+    problem::{Problem, Refusal},
+    receipt::Receipt,
+};
+
+mod step;
+mod view;
+
+pub mod checks;
+pub mod documents;
+pub mod officers;
+
+pub use step::StepRequest;
+pub use view::{ManagedBody, ManagedListBody, PartyBody, StepBody, StepsBody, StopBody};
+
+/// Longest text of a reason, in characters.
+const TEXT_MAX: usize = 2_000;
+
+/// An agreement to begin.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AgreementRequest {
+    /// Its name: lower-case letters, digits, hyphens.
+    #[schema(example = "gm-fire-prevention-pilot")]
+    id: String,
+    /// The terms: the members of an agreement's file (docs/agreements.md) but for `id`, `version`, `status` and signatures.
+    #[schema(value_type = Object)]
+    terms: Value,
+}
+
+/// Begin an agreement with a draft, which only your organisation sees until it is proposed. Send an `Idempotency-Key` to be
+/// able to send it again.
+#[utoipa::path(post, path = "/v1/agreements", tag = "agreements", request_body = AgreementRequest,
+    responses((status = 201, description = "The draft; `ETag` is its revision", body = ManagedBody), (status = 400, description = "The terms do not fit"),
+        (status = 401, description = "The caller was not accepted"), (status = 403, description = "Not registered or not granted"),
+        (status = 422, description = "The idempotency key was used for another request")))]
+pub async fn begin(State(app): State<Arc<App>>, request: Request) -> Response {
+    respond(request_id(request.headers()), async {
+        let route = "/v1/agreements";
+        let key = request_key(request.headers());
+        let mut received = receive(&app, request).await?;
+        let asked = received.json::<Value>(app.limits.body_bytes_max).await;
+        let work = async {
+            let value = asked.map_err(Refused::Problem)?;
+            let request = identified(&app, &received, key, (route, &value)).await?;
+            let request = match request {
+                Asked::New(request) => request,
+                Asked::Earlier(answer) => return Ok(answer),
+            };
+            let asked: AgreementRequest = shape(&value).map_err(Refused::Problem)?;
+            let id: AgreementId = asked
+                .id
+                .parse()
+                .map_err(|error| Refused::Problem(Problem::InvalidRequest(format!("id: {error}"))))?;
+            let terms = Terms::offered(&id, 1, asked.terms)
+                .map_err(|error| Refused::Problem(Problem::InvalidRequest(error.to_string())))?;
+            let hand = hand(&app, &received).await?;
+            let wanted = Wanted { request, ..wanted(&received, &hand) };
+            let taken = agreements::begin(&app, &id, terms, wanted).await?;
+            answer(&app, StatusCode::CREATED, &taken).await
+        };
+        settle(&app, &received, route, work.await).await
+    })
+    .await
+}
+
+/// List the agreements that your organisation has to do with; for auditors and mediators, every one that was proposed.
+#[utoipa::path(get, path = "/v1/agreements", tag = "agreements",
+    responses((status = 200, description = "The agreements", body = ManagedListBody), (status = 401, description = "The caller was not accepted"),
+        (status = 403, description = "Not registered or not granted")))]
+pub async fn list(State(app): State<Arc<App>>, request: Request) -> Response {
+    respond(request_id(request.headers()), async {
+        let received = receive(&app, request).await?;
+        record_read(&app, &received, "agreements").await?;
+        let of = (!sees_all(&received)).then_some(&received.caller.organisation);
+        let rows = app.store.all_managed(of).await.map_err(|error| Refusal::from(internal(&error)))?;
+        let mut bodies = Vec::with_capacity(rows.len());
+        for row in rows {
+            if of.is_some() || was_offered(&row) {
+                bodies.push(body(&app, &row, None).await?);
+            }
+        }
+        Ok(Json(ManagedListBody { agreements: bodies }).into_response())
+    })
+    .await
+}
+
+/// See an agreement: its state, its parties, what is negotiated and what is in force. `ETag` is its revision.
+#[utoipa::path(get, path = "/v1/agreements/{id}", tag = "agreements", params(("id" = String, Path, description = "The agreement")),
+    responses((status = 200, description = "The agreement", body = ManagedBody), (status = 401, description = "The caller was not accepted"),
+        (status = 403, description = "Not registered or not granted"), (status = 404, description = "There is none, or it is not yours to see")))]
+pub async fn show(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request) -> Response {
+    respond(request_id(request.headers()), async {
+        let received = receive(&app, request).await?;
+        let row = found(&app, &received, &id, "/v1/agreements/{id}").await?;
+        record_read(&app, &received, &row.id).await?;
+        let shown = body(&app, &row, None).await?;
+        Ok(tagged(StatusCode::OK, row.revision, &shown))
+    })
+    .await
+}
+
+/// See every step that an agreement has taken, and what was written about it.
+#[utoipa::path(get, path = "/v1/agreements/{id}/steps", tag = "agreements", params(("id" = String, Path, description = "The agreement")),
+    responses((status = 200, description = "The steps, the oldest first", body = StepsBody), (status = 401, description = "The caller was not accepted"),
+        (status = 403, description = "Not registered or not granted"), (status = 404, description = "There is none, or it is not yours to see")))]
+pub async fn steps(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request) -> Response {
+    respond(request_id(request.headers()), async {
+        let received = receive(&app, request).await?;
+        let row = found(&app, &received, &id, "/v1/agreements/{id}/steps").await?;
+        record_read(&app, &received, &row.id).await?;
+        let id = named(&row)?;
+        let steps = app.store.steps(&id, 0).await.map_err(|error| Refusal::from(internal(&error)))?;
+        Ok(Json(StepsBody { steps: steps.iter().map(StepBody::of).collect() }).into_response())
+    })
+    .await
+}
+
+/// Take a step. Which are possible when, and for whom, is in docs/agreements.md. Every step but `suspend`, `sign`, `advise`
+/// and `answer-advice` needs `If-Match` with the revision that it is made to.
+#[utoipa::path(post, path = "/v1/agreements/{id}/steps", tag = "agreements", params(("id" = String, Path, description = "The agreement")), request_body = StepRequest,
+    responses((status = 200, description = "The agreement after it; `ETag` is its revision", body = ManagedBody), (status = 400, description = "The request cannot be read, or the terms do not fit"),
+        (status = 401, description = "The caller was not accepted"), (status = 403, description = "Somebody else has to do it"),
+        (status = 404, description = "There is none, or it is not yours to see"), (status = 409, description = "It is not possible in this state"),
+        (status = 412, description = "It has changed since it was read"), (status = 422, description = "The idempotency key was used for another request"),
+        (status = 428, description = "If-Match is missing")))]
+pub async fn take(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request) -> Response {
+    respond(request_id(request.headers()), async {
+        let route = "/v1/agreements/{id}/steps";
+        let (key, if_match) =
+            (request_key(request.headers()), request.headers().get(header::IF_MATCH).cloned());
+        let mut received = receive(&app, request).await?;
+        let row = found(&app, &received, &id, route).await?;
+        let asked = received.json::<Value>(app.limits.body_bytes_max).await;
+        let work = async {
+            let value = asked.map_err(Refused::Problem)?;
+            let path = format!("/v1/agreements/{}/steps", row.id);
+            let request = match identified(&app, &received, key, (&path, &value)).await? {
+                Asked::New(request) => request,
+                Asked::Earlier(answer) => return Ok(answer),
+            };
+            let asked: StepRequest = shape(&value).map_err(Refused::Problem)?;
+            let read_at = asked.read_at(if_match.as_ref()).map_err(Refused::Problem)?;
+            let hand = hand(&app, &received).await?;
+            let wanted = Wanted { read_at, request, ..wanted(&received, &hand) };
+            let id = named(&row).map_err(Refused::Problem)?;
+            let wanted = asked.complete(&app, (&id, &row), wanted).await?;
+            let taken = agreements::take(&app, &id, &wanted).await?;
+            answer(&app, StatusCode::OK, &taken).await
+        };
+        settle(&app, &received, route, work.await).await
+    })
+    .await
+}
+
+/// What stands against a request.
+enum Refused {
+    Problem(Problem),
+    Step(StepError),
+}
+
+impl From<StepError> for Refused {
+    fn from(error: StepError) -> Self {
+        Self::Step(error)
+    }
+}
+
+impl From<store::StoreError> for Refused {
+    fn from(error: store::StoreError) -> Self {
+        Self::Step(error.into())
+    }
+}
+
+/// A request is carried out, or was before.
+enum Asked {
+    New(Option<(String, String, String)>),
+    Earlier(Response),
+}
+
+fn request_key(headers: &HeaderMap) -> Option<HeaderValue> {
+    headers.get("idempotency-key").cloned()
+}
+
+/// The request's key with the digest of what it asks for; or the answer, when it was carried out before.
+async fn identified(
+    app: &App,
+    received: &Received,
+    key: Option<HeaderValue>,
+    (path, value): (&str, &Value),
+) -> Result<Asked, Refused> {
+    let Some(key) = key else { return Ok(Asked::New(None)) };
+    let plain = key.to_str().ok().filter(|key| {
+        (1..=64).contains(&key.len())
+            && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    });
+    let invalid = "idempotency-key: 1 to 64 letters, digits, hyphens, dots or underscores";
+    let key = plain.ok_or_else(|| Refused::Problem(Problem::InvalidRequest(invalid.to_owned())))?;
+    let person = received.caller.named.id();
+    let canonical = to_canonical_json(&serde_json::json!([path, person, value]));
+    let canonical = canonical
+        .map_err(|_| Refused::Problem(Problem::InvalidRequest("numbers are whole numbers".to_owned())))?;
+    let digest = hexadecimal(&Sha256::digest(canonical));
+    let system = received.caller.system.to_string();
+    match app.store.earlier_request(&system, key).await? {
+        None => Ok(Asked::New(Some((system, key.to_owned(), digest)))),
+        Some(earlier) if earlier.body_sha256 != digest => Err(Refused::Problem(Problem::RequestKeyReused)),
+        Some(earlier) => {
+            let id: AgreementId = earlier
+                .agreement
+                .parse()
+                .map_err(|_| StepError::Kept("an agreement without a name".to_owned()))?;
+            record_read(app, received, id.as_str())
+                .await
+                .map_err(|refusal| Refused::Problem(refusal.problem))?;
+            let row = app.store.managed(&id).await?.ok_or(StepError::Changed)?;
+            let shown = body(app, &row, None).await.map_err(|refusal| Refused::Problem(refusal.problem))?;
+            let mut answer = tagged(StatusCode::OK, row.revision, &shown);
+            answer.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
+            Ok(Asked::Earlier(answer))
+        }
+    }
+}
+
+fn wanted<'a>(received: &Received, hand: &'a Hand) -> Wanted<'a> {
+    Wanted {
+        command: None,
+        hand: Some(hand),
+        by: Some(received.caller.actor()),
+        read_at: None,
+        reason: None,
+        written: None,
+        terms: None,
+        signature: None,
+        request: None,
+        replay: Some(ReplayGuard {
+            issuer: received.caller.client_id.clone(),
+            jti: received.context.jti.clone(),
+            expires: received.context.expires,
+        }),
+    }
+}
+
+async fn answer(app: &App, status: StatusCode, taken: &Taken) -> Result<Response, Refused> {
+    let receipt = Receipt::of(&format!("{}/{}", taken.row.id, taken.row.revision), &taken.committed);
+    let shown = body(app, &taken.row, Some(receipt)).await;
+    let shown = shown.map_err(|refusal| Refused::Problem(refusal.problem))?;
+    Ok(tagged(status, taken.row.revision, &shown))
+}
+
+async fn settle(
+    app: &App,
+    received: &Received,
+    route: &'static str,
+    done: Result<Response, Refused>,
+) -> Result<Response, Refusal> {
+    let problem = match done {
+        Ok(answer) => return Ok(answer),
+        Err(Refused::Problem(problem)) => problem,
+        Err(Refused::Step(StepError::Refused(refusal))) => Problem::Step(refusal),
+        Err(Refused::Step(StepError::Changed)) => Problem::VersionMismatch,
+        Err(Refused::Step(StepError::Terms(said))) => Problem::InvalidRequest(said),
+        Err(Refused::Step(StepError::Replayed)) => Problem::ContextReplayed,
+        Err(Refused::Step(StepError::Unavailable)) => Problem::LedgerUnavailable,
+        Err(Refused::Step(StepError::Kept(said))) => internal(&said),
+    };
+    Err(received.refuse(app, problem, route).await)
+}
+
+async fn receive(app: &App, request: Request) -> Result<Received, Refusal> {
+    let either = [
+        (Capability::Draft, Action::Agree),
+        (Capability::Approve, Action::Agree),
+        (Capability::Mediate, Action::Agree),
+        (Capability::Sign, Action::Agree),
+        (Capability::Audit, Action::Audit),
+    ];
+    let received = receive_any(app, request, &either).await?;
+    match &received.caller.named {
+        Named::Practitioner { .. } => Ok(received),
+        Named::Unattended { .. } => {
+            let problem = Problem::NotAllowed("agreements are for named people; a job takes no part in them");
+            Err(received.refuse(app, problem, "/v1/agreements").await)
+        }
+    }
+}
+
+/// Whose hand it is: what the system is registered for, and the offices that the person holds.
+async fn hand(app: &App, received: &Received) -> Result<Hand, Refused> {
+    let caller = &received.caller;
+    let all = [
+        (Capability::Draft, Authority::Draft),
+        (Capability::Approve, Authority::Approve),
+        (Capability::Mediate, Authority::Mediate),
+        (Capability::Sign, Authority::Sign),
+    ];
+    let may =
+        all.into_iter().filter(|(capability, _)| caller.may(*capability)).map(|(_, authority)| authority);
+    let offices = app.store.offices(&caller.organisation, caller.named.id()).await?;
+    Ok(Hand {
+        person: Person { organisation: caller.organisation.clone(), id: caller.named.id().to_owned() },
+        may: may.collect(),
+        is_dpo: offices.iter().any(|office| office.role == "dpo"),
+    })
+}
+
+fn sees_all(received: &Received) -> bool {
+    received.caller.may(Capability::Audit) || received.caller.may(Capability::Mediate)
+}
+
+/// Whether others than its authors have seen it. One that has ended stays seen, whatever is drafted in its place.
+fn was_offered(row: &ManagedRow) -> bool {
+    row.state != "draft" || agreements::read(row).is_ok_and(|managed| managed.in_force.is_some())
+}
+
+/// The agreement, if the caller's organisation has to do with it. Otherwise there is none.
+async fn found(app: &App, received: &Received, id: &str, route: &'static str) -> Result<ManagedRow, Refusal> {
+    let failed = |error: store::StoreError| Refusal::from(internal(&error));
+    let row = match id.parse::<AgreementId>() {
+        Ok(id) => {
+            let row = app.store.managed(&id).await.map_err(failed)?;
+            let mine = app.store.is_member(&id, &received.caller.organisation).await.map_err(failed)?;
+            row.filter(|row| mine || (sees_all(received) && was_offered(row)))
+        }
+        Err(_) => None,
+    };
+    match row {
+        Some(row) => Ok(row),
+        None => Err(received.refuse(app, Problem::NoSuchEntry, route).await),
+    }
+}
+
+async fn record_read(app: &App, received: &Received, of: &str) -> Result<(), Refusal> {
+    let entry =
+        Body::DecisionRead { of: of.to_owned(), what: "agreement".to_owned(), by: received.caller.actor() };
+    commit(app, received, entry, Vec::new()).await.map(drop)
+}
+
+fn named(row: &ManagedRow) -> Result<AgreementId, Problem> {
+    row.id.parse().map_err(|error| internal(&error))
+}
+
+async fn body(app: &App, row: &ManagedRow, receipt: Option<Receipt>) -> Result<ManagedBody, Refusal> {
+    let managed = agreements::read(row).map_err(|error| Refusal::from(internal(&error)))?;
+    let id = named(row)?;
+    let terms = app.store.all_terms(&id).await.map_err(|error| Refusal::from(internal(&error)))?;
+    Ok(ManagedBody::of(row, &managed, &terms, receipt))
+}
+
+fn tagged(status: StatusCode, revision: i64, body: &ManagedBody) -> Response {
+    let mut response = (status, Json(body)).into_response();
+    if let Ok(tag) = HeaderValue::from_str(&format!("\"{revision}\"")) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response
+}

@@ -1,0 +1,202 @@
+//! An agreement's versions: the terms that are signed, what differs between two of them, a page that people read, and a
+//! bundle that verifies offline.
+
+use super::{
+    AgreementId, App, Arc, Deserialize, IntoResponse, Json, ManagedRow, Path, Problem, Received, Refusal,
+    Request, Response, Serialize, State, Terms, ToSchema, Value, agreements, found, header, internal, named,
+    receive, record_read, request_id, respond,
+};
+use sharing::agreement::{diff, lifecycle::Negotiation};
+use store::TermsRow;
+
+use crate::agreements::{bundle, document};
+
+/// Two versions to compare. Each is the newest where it is left out.
+#[derive(Deserialize)]
+struct Between {
+    from: u32,
+    to: u32,
+}
+
+/// What differs between two versions.
+#[derive(Serialize, ToSchema)]
+pub struct DiffBody {
+    /// From.
+    from: u32,
+    /// To.
+    to: u32,
+    /// Every member that differs, what widens first. None is left out: terms without a difference are the same terms.
+    differences: Vec<DifferenceBody>,
+}
+
+/// A member that differs.
+#[derive(Serialize, ToSchema)]
+pub struct DifferenceBody {
+    /// Where.
+    #[schema(example = "flows[referral].items[person.address].form")]
+    place: String,
+    /// `widens`, `alters` or `narrows`.
+    direction: &'static str,
+    /// What it was; none when it was added.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    from: Option<Value>,
+    /// What it is; none when it was taken away.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    to: Option<Value>,
+}
+
+/// The terms of a version, as the canonical JSON (RFC 8785) that is signed.
+#[utoipa::path(get, path = "/v1/agreements/{id}/versions/{version}", tag = "agreements",
+    params(("id" = String, Path, description = "The agreement"), ("version" = u32, Path, description = "The version")),
+    responses((status = 200, description = "The bytes that are signed; `ETag` is their SHA-256", content_type = "application/json"),
+        (status = 401, description = "The caller was not accepted"), (status = 404, description = "There is none, or it is not yours to see")))]
+pub async fn terms(
+    State(app): State<Arc<App>>,
+    Path((id, version)): Path<(String, String)>,
+    request: Request,
+) -> Response {
+    respond(request_id(request.headers()), async {
+        let (row, _) = seen(&app, request, (&id, &version), "/v1/agreements/{id}/versions/{version}").await?;
+        let tag = format!("\"{}\"", row.terms_sha256);
+        Ok(([(header::CONTENT_TYPE, "application/json".to_owned()), (header::ETAG, tag)], row.terms)
+            .into_response())
+    })
+    .await
+}
+
+/// A version as people read it: a page that prints, with the hash of the terms it was made from.
+#[utoipa::path(get, path = "/v1/agreements/{id}/versions/{version}/document", tag = "agreements",
+    params(("id" = String, Path, description = "The agreement"), ("version" = u32, Path, description = "The version")),
+    responses((status = 200, description = "The page", content_type = "text/html"),
+        (status = 401, description = "The caller was not accepted"), (status = 404, description = "There is none, or it is not yours to see")))]
+pub async fn page(
+    State(app): State<Arc<App>>,
+    Path((id, version)): Path<(String, String)>,
+    request: Request,
+) -> Response {
+    respond(request_id(request.headers()), async {
+        let route = "/v1/agreements/{id}/versions/{version}/document";
+        let (terms, row) = seen(&app, request, (&id, &version), route).await?;
+        let failed = |error: store::StoreError| Refusal::from(internal(&error));
+        let (id, number) = (named(&row)?, u32::try_from(terms.version).unwrap_or_default());
+        let mut signatures = Vec::new();
+        for signature in app.store.signatures(&id, number).await.map_err(failed)? {
+            let officer = app.store.officer(&signature.officer_id).await.map_err(failed)?;
+            let name = officer.map(|officer| officer.name).unwrap_or_default();
+            signatures.push((signature, name));
+        }
+        let page = document::page(&app.policies().set, &terms, &row.state, &signatures)
+            .map_err(|error| Refusal::from(internal(&error)))?;
+        let policy = "default-src 'none'; style-src 'unsafe-inline'";
+        let headers =
+            [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CONTENT_SECURITY_POLICY, policy)];
+        Ok((headers, page).into_response())
+    })
+    .await
+}
+
+/// A version with its signatures, their keys and the ledger's proofs: what `concordat agreement verify` checks offline.
+#[utoipa::path(get, path = "/v1/agreements/{id}/versions/{version}/bundle", tag = "agreements",
+    params(("id" = String, Path, description = "The agreement"), ("version" = u32, Path, description = "The version")),
+    responses((status = 200, description = "The bundle", content_type = "application/json"),
+        (status = 401, description = "The caller was not accepted"), (status = 404, description = "There is none, or it is not yours to see")))]
+pub async fn bundled(
+    State(app): State<Arc<App>>,
+    Path((id, version)): Path<(String, String)>,
+    request: Request,
+) -> Response {
+    respond(request_id(request.headers()), async {
+        let route = "/v1/agreements/{id}/versions/{version}/bundle";
+        let (terms, row) = seen(&app, request, (&id, &version), route).await?;
+        let (id, number) = (named(&row)?, u32::try_from(terms.version).unwrap_or_default());
+        let made = bundle::make(&app, &id, number).await.map_err(|error| Refusal::from(internal(&error)))?;
+        Ok(Json(made).into_response())
+    })
+    .await
+}
+
+/// What differs between two versions, member by member.
+#[utoipa::path(get, path = "/v1/agreements/{id}/diff", tag = "agreements",
+    params(("id" = String, Path, description = "The agreement"), ("from" = u32, Query, description = "A version"), ("to" = u32, Query, description = "Another")),
+    responses((status = 200, description = "The differences", body = DiffBody), (status = 400, description = "`from` and `to` are missing"),
+        (status = 401, description = "The caller was not accepted"), (status = 404, description = "There is none, or it is not yours to see")))]
+pub async fn differences(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request) -> Response {
+    respond(request_id(request.headers()), async {
+        let route = "/v1/agreements/{id}/diff";
+        let between = between(request.uri().query().unwrap_or_default());
+        let received = receive(&app, request).await?;
+        let row = found(&app, &received, &id, route).await?;
+        let Some(between) = between else {
+            let problem = Problem::InvalidRequest("from, to: two versions, as numbers".to_owned());
+            return Err(received.refuse(&app, problem, route).await);
+        };
+        let id = named(&row)?;
+        let mut both = Vec::new();
+        for version in [between.from, between.to] {
+            let terms = visible(&app, &received, (&row, &id), version).await?;
+            let Some(terms) = terms else {
+                return Err(received.refuse(&app, Problem::NoSuchEntry, route).await);
+            };
+            both.push(Terms::kept(&terms.terms).map_err(|error| Refusal::from(internal(&error)))?);
+        }
+        record_read(&app, &received, id.as_str()).await?;
+        let [from, to] = both.as_slice() else { return Err(Refusal::from(internal(&"two versions"))) };
+        let differences = diff::diff(from, to, &app.policies().set).into_iter().map(|found| DifferenceBody {
+            place: found.place,
+            direction: found.direction.as_str(),
+            from: found.from,
+            to: found.to,
+        });
+        let differences = differences.collect();
+        Ok(Json(DiffBody { from: between.from, to: between.to, differences }).into_response())
+    })
+    .await
+}
+
+fn between(query: &str) -> Option<Between> {
+    let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
+    let [(one, from), (other, to)] = pairs.as_slice() else { return None };
+    let (from, to) = match (one.as_ref(), other.as_ref()) {
+        ("from", "to") => (from, to),
+        ("to", "from") => (to, from),
+        _ => return None,
+    };
+    Some(Between { from: from.parse().ok()?, to: to.parse().ok()? })
+}
+
+/// A version's terms, if the caller may see them.
+pub(super) async fn seen(
+    app: &App,
+    request: Request,
+    (id, version): (&str, &str),
+    route: &'static str,
+) -> Result<(TermsRow, ManagedRow), Refusal> {
+    let received = receive(app, request).await?;
+    let row = found(app, &received, id, route).await?;
+    let name = named(&row)?;
+    let terms = match version.parse() {
+        Ok(version) => visible(app, &received, (&row, &name), version).await?,
+        Err(_) => None,
+    };
+    let Some(terms) = terms else { return Err(received.refuse(app, Problem::NoSuchEntry, route).await) };
+    record_read(app, &received, &row.id).await?;
+    Ok((terms, row))
+}
+
+/// A draft is seen by whoever writes it alone, beside a version in force as well.
+async fn visible(
+    app: &App,
+    received: &Received,
+    (row, id): (&ManagedRow, &AgreementId),
+    version: u32,
+) -> Result<Option<TermsRow>, Refusal> {
+    let managed = agreements::read(row).map_err(|error| Refusal::from(internal(&error)))?;
+    let is_draft =
+        matches!(&managed.next, Some(next @ Negotiation::Draft(_)) if next.deal().outline.version == version);
+    if is_draft && managed.convener != received.caller.organisation {
+        return Ok(None);
+    }
+    app.store.terms(id, version).await.map_err(|error| Refusal::from(internal(&error)))
+}

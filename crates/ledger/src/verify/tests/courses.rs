@@ -1,0 +1,121 @@
+//! Steps of agreements: none is missing, and what takes two people took two.
+
+use super::*;
+
+fn hand(organisation: &str, person: &str) -> Actor {
+    Actor { organisation: organisation.to_owned(), practitioner: Some(person.to_owned()), ..actor() }
+}
+
+fn step(revision: u64, action: &str, by: impl Into<Option<Actor>>) -> Body {
+    Body::AgreementMoved {
+        agreement: "pilot".to_owned(),
+        revision,
+        version: 1,
+        terms_sha256: "00".to_owned(),
+        action: action.to_owned(),
+        state: "active".to_owned(),
+        scope: Some("agreement".to_owned()),
+        reason: None,
+        text_sha256: None,
+        by: by.into(),
+    }
+}
+
+fn officer(action: &str, by: Actor) -> Body {
+    Body::AgreementOfficerMoved {
+        officer_id: "off_1".to_owned(),
+        action: action.to_owned(),
+        organisation: "gmca".to_owned(),
+        person: "S-1".to_owned(),
+        role: "siro".to_owned(),
+        key: Some("k".to_owned()),
+        by,
+    }
+}
+
+fn signed(revision: u64, by: Actor) -> Body {
+    Body::AgreementSigned {
+        agreement: "pilot".to_owned(),
+        revision,
+        version: 1,
+        terms_sha256: "00".to_owned(),
+        state: "awaiting-signature".to_owned(),
+        role: "siro".to_owned(),
+        officer_id: "off_1".to_owned(),
+        signature: "a..b".to_owned(),
+        by,
+    }
+}
+
+const ONE_HAND: &str = "agreement-one-hand";
+
+fn one() -> Actor {
+    hand("gmca", "P-1")
+}
+
+fn two() -> Actor {
+    hand("gmca", "P-2")
+}
+
+fn theirs() -> Actor {
+    hand("council", "P-3")
+}
+
+#[test]
+fn no_step_is_left_out() {
+    let gap = (Some(3), "agreement-revision");
+    assert_eq!(fault_of(vec![step(1, "drafted", one()), step(3, "proposed", one())]), gap);
+    assert_eq!(fault_of(vec![step(1, "drafted", one()), step(1, "proposed", one())]), gap);
+    assert_eq!(fault_of(vec![step(2, "drafted", one())]), (Some(2), "agreement-revision"));
+}
+
+#[test]
+fn what_takes_two_people_took_two() {
+    for asked in ["activation-asked", "termination-asked", "succession-asked"] {
+        let with = |by| vec![step(1, asked, one()), step(2, "confirmed", by)];
+        assert_eq!(fault_of(with(one())), (Some(3), ONE_HAND), "{asked}");
+    }
+    assert_eq!(fault_of(vec![step(1, "confirmed", two())]), (Some(2), ONE_HAND), "nobody asked");
+    let twice =
+        vec![step(1, "activation-asked", one()), step(2, "confirmed", two()), step(3, "confirmed", two())];
+    assert_eq!(fault_of(twice), (Some(4), ONE_HAND), "what was asked for is confirmed once");
+    for by in [one(), theirs()] {
+        let switched = vec![step(1, "suspended", one()), step(2, "resumed", by)];
+        assert_eq!(fault_of(switched), (Some(3), ONE_HAND));
+    }
+    assert_eq!(fault_of(vec![officer("asked", one()), officer("registered", one())]), (Some(3), ONE_HAND));
+    assert_eq!(fault_of(vec![officer("registered", one())]), (Some(2), ONE_HAND));
+}
+
+#[test]
+fn whoever_signs_is_in_office() {
+    let in_office = || vec![officer("asked", one()), officer("registered", two())];
+    let fault = |index| (Some(index), "agreement-signatory");
+    assert_eq!(fault_of(vec![signed(1, hand("gmca", "S-1"))]), fault(2));
+    let mut another = in_office();
+    another.push(signed(1, two()));
+    assert_eq!(fault_of(another), fault(4));
+    let mut left = in_office();
+    left.extend([officer("ended", one()), signed(1, hand("gmca", "S-1"))]);
+    assert_eq!(fault_of(left), fault(5));
+}
+
+#[test]
+fn a_course_in_order_verifies() {
+    let mut bodies = vec![opened(), policies(1, "active", 2 * DAY_US)];
+    bodies.extend([
+        officer("asked", one()),
+        officer("registered", two()),
+        step(1, "drafted", one()),
+        signed(2, hand("gmca", "S-1")),
+        step(3, "activation-asked", one()),
+        step(4, "confirmed", theirs()),
+        step(5, "suspended", one()),
+        step(6, "suspended", theirs()),
+        step(7, "resumed", two()),
+        step(8, "review-due", None),
+    ]);
+    let leaves = leaves(bodies);
+    let verified = verified(&leaves, &checkpoint(&leaves));
+    assert!(verified.is_ok(), "{verified:?}");
+}

@@ -1,0 +1,311 @@
+//! The course of an agreement: who may do what when, from the first draft to its end.
+//!
+//! Every stage is a type, and only what is possible in it is a method of it: a step takes the stage and gives the
+//! next. [`Managed`] holds an agreement's two tracks: what is negotiated towards its next version, and the version in
+//! force. Nothing here reads a clock or a database; `docs/agreements.md` prints the table of steps.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::identifier::{AgreementId, OrganisationId};
+
+mod in_force;
+mod negotiation;
+mod outline;
+mod parties;
+mod people;
+mod refusal;
+
+pub use in_force::{GRACE_DAYS, InForce, Live, Pending, Scope, Stop, StopReason, outlives_review};
+pub use negotiation::{
+    AgreedInPrinciple, AwaitingSignature, CounterProposed, Draft, Negotiation, Proposed, QualityAssured,
+};
+pub use outline::{FlowOutline, Outline, required_roles};
+pub use parties::{Advice, Deal, Party, Signing};
+pub use people::{Act, Authority, Hand, Person};
+pub use refusal::{Kind, Refusal};
+
+/// An agreement that is managed over the API.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Managed {
+    /// Its name.
+    pub id: AgreementId,
+    /// The organisation that convenes its parties.
+    pub convener: OrganisationId,
+    /// The highest version there has been.
+    pub latest: u32,
+    /// What is negotiated.
+    pub next: Option<Negotiation>,
+    /// What is in force, or was last.
+    pub in_force: Option<InForce>,
+    /// Versions that another took the place of: countered, varied or withdrawn.
+    pub past: Vec<Past>,
+}
+
+/// A version that is no more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Past {
+    /// Which.
+    pub version: u32,
+    /// SHA-256 of its terms.
+    pub terms_sha256: String,
+    /// What became of it.
+    pub fate: Fate,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What became of a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fate {
+    /// Other terms were proposed in answer to it.
+    Countered,
+    /// A later version supersedes it.
+    Varied,
+    /// Its convener took it back.
+    Withdrawn,
+}
+
+/// What somebody wants to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Write a draft again.
+    Revise(Outline),
+    /// Begin a new version of what is in force, is over, or was withdrawn.
+    Vary(Outline),
+    /// Put the draft to the parties.
+    Propose,
+    /// Answer with other terms.
+    Counter(Outline),
+    /// Begin to look at it.
+    Review,
+    /// Agree for one's organisation, in principle.
+    Accept,
+    /// Leave the negotiation.
+    Decline,
+    /// Go on with those who have agreed.
+    Proceed,
+    /// Advise, as data protection officer.
+    Advise {
+        /// Whether the advice is to go on.
+        favourable: bool,
+    },
+    /// Say whether the advice is followed.
+    AnswerAdvice {
+        /// Whether it is.
+        followed: bool,
+    },
+    /// Find it in order.
+    Assure,
+    /// Ask for signatures.
+    OpenSigning,
+    /// Sign.
+    Sign(Signing),
+    /// Ask for it to be put in force, or ended, or a successor taken in: a second person confirms.
+    Ask(Pending),
+    /// Confirm what another person asked for.
+    Confirm,
+    /// Take the proposal back.
+    Withdraw,
+    /// Switch something off, now.
+    Suspend {
+        /// What.
+        scope: Scope,
+        /// Why.
+        reason: StopReason,
+    },
+    /// Switch it on again.
+    Resume(Scope),
+    /// Leave the agreement.
+    Exit,
+    /// The parties have reviewed it.
+    Reviewed {
+        /// When they do so again.
+        next_on: jiff::civil::Date,
+    },
+}
+
+impl Command {
+    /// The command's name in the ledger and on the wire.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Revise(_) => "revised",
+            Self::Vary(_) => "variation-begun",
+            Self::Propose => "proposed",
+            Self::Counter(_) => "counter-proposed",
+            Self::Review => "review-begun",
+            Self::Accept => "accepted",
+            Self::Decline => "declined",
+            Self::Proceed => "agreed-in-principle",
+            Self::Advise { .. } => "advised",
+            Self::AnswerAdvice { .. } => "advice-answered",
+            Self::Assure => "quality-assured",
+            Self::OpenSigning => "signing-opened",
+            Self::Sign(_) => "signed",
+            Self::Ask(pending) => pending.asked(),
+            Self::Confirm => "confirmed",
+            Self::Withdraw => "withdrawn",
+            Self::Suspend { .. } => "suspended",
+            Self::Resume(_) => "resumed",
+            Self::Exit => "exited",
+            Self::Reviewed { .. } => "reviewed",
+        }
+    }
+}
+
+impl Managed {
+    /// Begins an agreement with a draft.
+    ///
+    /// # Errors
+    /// [`Refusal`] when the author's organisation would not be a party.
+    pub fn begin(id: AgreementId, outline: Outline, hand: &Hand) -> Result<Self, Refusal> {
+        let convener = hand.person.organisation.clone();
+        let draft = Draft::begin(outline, hand)?;
+        let next = Some(Negotiation::Draft(draft));
+        Ok(Self { id, convener, latest: 1, next, in_force: None, past: Vec::new() })
+    }
+
+    /// The state of the whole, as people speak of it: that of the version in force while there is one.
+    pub fn state(&self) -> &'static str {
+        match (&self.in_force, &self.next) {
+            (Some(in_force), next) if in_force.is_running() || next.is_none() => in_force.state(),
+            (_, Some(next)) => next.state(),
+            (Some(in_force), None) => in_force.state(),
+            (None, None) => "withdrawn",
+        }
+    }
+
+    /// The outline that is negotiated, or else the one in force.
+    pub fn outline(&self) -> Option<&Outline> {
+        let negotiated = self.next.as_ref().map(|next| &next.deal().outline);
+        negotiated.or_else(|| self.in_force.as_ref().map(|in_force| &in_force.live().deal.outline))
+    }
+
+    /// Every organisation that has to do with it and may see it.
+    pub fn members(&self) -> std::collections::BTreeSet<OrganisationId> {
+        let drafting = matches!(self.next, Some(Negotiation::Draft(_)));
+        let negotiated = self.next.iter().filter(|_| !drafting).flat_map(|next| next.deal().parties.keys());
+        let live = self.in_force.iter().map(InForce::live);
+        let in_force = live.clone().flat_map(|live| live.deal.parties.keys());
+        let successors = live.flat_map(|live| live.successors.values());
+        negotiated.chain(in_force).chain(successors).chain([&self.convener]).cloned().collect()
+    }
+
+    /// Takes a step.
+    ///
+    /// # Errors
+    /// [`Refusal`] when it is not possible now, or not for this person.
+    pub fn apply(mut self, command: Command, hand: &Hand, at: Timestamp) -> Result<Self, Refusal> {
+        let act = Act { by: hand.person.clone(), at };
+        match command {
+            Command::Vary(outline) => self.vary(outline, hand),
+            Command::Suspend { scope, reason } => {
+                self.running(|in_force| in_force.suspend(Stop { scope, reason, by: Some(act) }, hand))
+            }
+            Command::Resume(scope) => self.running(|in_force| in_force.resume(&scope, hand)),
+            Command::Exit => self.running(|in_force| in_force.exit(hand, at)),
+            Command::Reviewed { next_on } => self.running(|in_force| in_force.reviewed(next_on, hand)),
+            Command::Sign(signing) if self.signs_what_runs(&signing) => {
+                self.running(|in_force| in_force.sign_late(signing, hand))
+            }
+            Command::Ask(pending @ (Pending::Termination { .. } | Pending::Succession { .. })) => {
+                self.running(|in_force| in_force.ask(pending.by(act), hand))
+            }
+            Command::Confirm if self.waits_for_activation() => self.activate(act, hand),
+            Command::Confirm => self.running(|in_force| in_force.confirm(hand)),
+            Command::Withdraw => self.withdraw(hand, at),
+            other => {
+                let next = self.next.take().ok_or(Refusal::NotInThisState)?;
+                let before = next.deal().outline.clone();
+                let is_counter = matches!(other, Command::Counter(_));
+                self.next = Some(next.apply(other, hand, at)?);
+                if is_counter {
+                    self.latest += 1;
+                    self.past(&before, Fate::Countered, at);
+                }
+                Ok(self)
+            }
+        }
+    }
+
+    /// What time alone does until `at`, one step at a time: the step's name and what it leads to, or nothing.
+    pub fn pass(&self, at: Timestamp) -> Option<(Self, &'static str)> {
+        let before = self.in_force.as_ref()?;
+        let after = before.clone().pass(at);
+        let state = after.state();
+        let passed = state != before.state();
+        passed.then(|| (Self { in_force: Some(after), ..self.clone() }, state))
+    }
+
+    fn running(mut self, step: impl FnOnce(InForce) -> Result<InForce, Refusal>) -> Result<Self, Refusal> {
+        let in_force = self.in_force.take().filter(InForce::is_running).ok_or(Refusal::NotInThisState)?;
+        self.in_force = Some(step(in_force)?);
+        Ok(self)
+    }
+
+    fn signs_what_runs(&self, signing: &Signing) -> bool {
+        let running = self.in_force.as_ref().filter(|in_force| in_force.is_running());
+        running.is_some_and(|in_force| in_force.live().deal.outline.version == signing.version)
+    }
+
+    /// Whether it was asked to be put in force, and waits for a second person.
+    pub fn waits_for_activation(&self) -> bool {
+        matches!(&self.next, Some(Negotiation::AwaitingSignature(stage)) if stage.is_asked_for())
+    }
+
+    fn vary(mut self, outline: Outline, hand: &Hand) -> Result<Self, Refusal> {
+        if self.next.is_some() {
+            return Err(Refusal::AlreadyNegotiated);
+        }
+        match &self.in_force {
+            Some(in_force) if !in_force.live().deal.parties.contains_key(&hand.person.organisation) => {
+                return Err(Refusal::NotAParty);
+            }
+            Some(_) => {}
+            // What was withdrawn before anything was in force is its convener's to begin anew.
+            None => hand.is_of(&self.convener)?,
+        }
+        self.convener = hand.person.organisation.clone();
+        self.latest += 1;
+        self.next = Some(Negotiation::Draft(Draft::begin(outline, hand)?));
+        Ok(self)
+    }
+
+    fn withdraw(mut self, hand: &Hand, at: Timestamp) -> Result<Self, Refusal> {
+        let next = self.next.take().ok_or(Refusal::NotInThisState)?;
+        hand.needs_either(Authority::Draft, Authority::Approve)?;
+        hand.is_of(&self.convener)?;
+        let outline = next.deal().outline.clone();
+        self.past(&outline, Fate::Withdrawn, at);
+        Ok(self)
+    }
+
+    fn activate(mut self, act: Act, hand: &Hand) -> Result<Self, Refusal> {
+        let Some(Negotiation::AwaitingSignature(stage)) = self.next.take() else {
+            return Err(Refusal::NotInThisState);
+        };
+        let at = act.at;
+        let live = stage.confirm(act, hand)?;
+        if let Some(before) = self.in_force.take().filter(InForce::is_running) {
+            // A variation that left somebody's signature behind would cut their flows without a word.
+            let still_to_sign =
+                before.live().deal.signed().any(|organisation| live.deal.awaits(organisation));
+            if still_to_sign {
+                return Err(Refusal::WouldCutAParty);
+            }
+            let outline = before.live().deal.outline.clone();
+            self.past(&outline, Fate::Varied, at);
+        }
+        self.in_force = Some(InForce::begin(live));
+        Ok(self)
+    }
+
+    fn past(&mut self, outline: &Outline, fate: Fate, at: Timestamp) {
+        let terms_sha256 = outline.terms_sha256.clone();
+        self.past.push(Past { version: outline.version, terms_sha256, fate, at });
+    }
+}
+
+#[cfg(test)]
+mod tests;

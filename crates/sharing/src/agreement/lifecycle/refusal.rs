@@ -1,0 +1,145 @@
+//! Why a step is not taken, and what to do.
+
+/// Why a step is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.advice())]
+#[expect(missing_docs, reason = "each is described by its advice below")]
+pub enum Refusal {
+    NotInThisState,
+    AlreadyNegotiated,
+    NotAParty,
+    NotYours,
+    NoAuthority,
+    DpoApproves,
+    NotTheDpo,
+    AuthorApproves,
+    SamePerson,
+    OtherVersion,
+    AlreadySigned,
+    LeftAlready,
+    NobodyHasAgreed,
+    NoPairSigned,
+    ProviderNotController,
+    AdviceMissing,
+    AdviceUnanswered,
+    NoticeMissing,
+    AssessmentOpen,
+    BreachContactMissing,
+    WouldCutAParty,
+    NothingAsked,
+    NoSuchFlow,
+    NoSuchStop,
+    StopIsTheirs,
+    ReviewNotAhead,
+    SameTerms,
+}
+
+/// What kind of refusal it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Somebody else has to do it.
+    Person,
+    /// It is not the time for it.
+    State,
+}
+
+impl Refusal {
+    /// Its stable code.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotInThisState => "not-in-this-state",
+            Self::AlreadyNegotiated => "already-negotiated",
+            Self::NotAParty => "not-a-party",
+            Self::NotYours => "not-yours",
+            Self::NoAuthority => "no-authority",
+            Self::DpoApproves => "dpo-approves",
+            Self::NotTheDpo => "not-the-dpo",
+            Self::AuthorApproves => "author-approves",
+            Self::SamePerson => "same-person",
+            Self::OtherVersion => "other-version",
+            Self::AlreadySigned => "already-signed",
+            Self::LeftAlready => "left-already",
+            Self::NobodyHasAgreed => "nobody-has-agreed",
+            Self::NoPairSigned => "no-pair-signed",
+            Self::ProviderNotController => "provider-not-controller",
+            Self::AdviceMissing => "advice-missing",
+            Self::AdviceUnanswered => "advice-unanswered",
+            Self::NoticeMissing => "notice-missing",
+            Self::AssessmentOpen => "assessment-open",
+            Self::BreachContactMissing => "breach-contact-missing",
+            Self::WouldCutAParty => "would-cut-a-party",
+            Self::NothingAsked => "nothing-asked",
+            Self::NoSuchFlow => "no-such-flow",
+            Self::NoSuchStop => "no-such-stop",
+            Self::StopIsTheirs => "stop-is-theirs",
+            Self::ReviewNotAhead => "review-not-ahead",
+            Self::SameTerms => "same-terms",
+        }
+    }
+
+    /// Whether another person could do it, or another time.
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::NotAParty
+            | Self::NotYours
+            | Self::NoAuthority
+            | Self::DpoApproves
+            | Self::NotTheDpo
+            | Self::AuthorApproves
+            | Self::SamePerson
+            | Self::StopIsTheirs => Kind::Person,
+            _ => Kind::State,
+        }
+    }
+
+    /// What it is and what to do.
+    pub fn advice(self) -> &'static str {
+        match self {
+            Self::NotInThisState => {
+                "the agreement is not in a state for this step; read it, and docs/agreements.md for the steps"
+            }
+            Self::AlreadyNegotiated => {
+                "a next version is negotiated already; counter it, or have it withdrawn"
+            }
+            Self::NotAParty => "your organisation is not a party to it",
+            Self::NotYours => "another party has to take this step",
+            Self::NoAuthority => "your system is not registered for this step of an agreement",
+            Self::DpoApproves => "a data protection officer advises and approves nothing; ask an approver",
+            Self::NotTheDpo => "only a registered data protection officer of a party advises as one",
+            Self::AuthorApproves => "whoever wrote the terms does not approve or sign them; ask a colleague",
+            Self::SamePerson => "a second person has to confirm it",
+            Self::OtherVersion => {
+                "these are not the terms that are offered now; read the newest version and sign that"
+            }
+            Self::AlreadySigned => "somebody has signed in this role for your organisation",
+            Self::LeftAlready => "your organisation has declined or left",
+            Self::NobodyHasAgreed => "both ends of one flow at least have to have agreed",
+            Self::NoPairSigned => {
+                "both ends of one flow at least have to have signed in every role that they need"
+            }
+            Self::ProviderNotController => {
+                "whoever provides data has to be its controller; name the controller as the party, or correct its role"
+            }
+            Self::AdviceMissing => {
+                "each party that has signed needs its data protection officer's advice on record"
+            }
+            Self::AdviceUnanswered => "say for each advice whether it is followed, and why if not",
+            Self::NoticeMissing => "each party that has signed needs a `privacy_notice` in the terms",
+            Self::AssessmentOpen => {
+                "the impact assessment has to be concluded with the residual risk accepted"
+            }
+            Self::BreachContactMissing => "the terms have to say whom to tell of a breach",
+            Self::WouldCutAParty => {
+                "a party whose flows run has not signed the new version; its flows would stop without a word: wait for it, or have it leave"
+            }
+            Self::NothingAsked => "nothing waits for a second person",
+            Self::NoSuchFlow => "the agreement has no such flow or party",
+            Self::NoSuchStop => "that is not switched off",
+            Self::StopIsTheirs => {
+                "whoever switched it off is of another organisation, and that one switches it on"
+            }
+            Self::ReviewNotAhead => "the next review has to be after today and no later than the end",
+            Self::SameTerms => "the terms are the same; there is nothing to counter",
+        }
+    }
+}

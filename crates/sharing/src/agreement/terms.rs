@@ -1,0 +1,201 @@
+//! The terms of an agreement that is managed over the API: what its parties negotiate and sign.
+//!
+//! Terms are the members of an agreement's file without what its course adds: status, signatures and what is switched
+//! off. They are read by the same reader as a file, so that both sources give the same [`Agreement`] to a decision.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+
+use super::{Agreement, SignatoryRole, Status};
+use crate::{
+    identifier::{AgreementId, FlowId, OrganisationId},
+    policy::{MANAGED, PolicyFile},
+};
+
+/// Members that the course of an agreement decides, at the top.
+const NOT_AT_THE_TOP: [&str; 4] = ["id", "version", "status", "terms_sha256"];
+
+/// Terms, with the name and version that they are the terms of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Terms(Map<String, Value>);
+
+/// Terms that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct TermsError(String);
+
+/// What the course of an agreement adds to its terms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// What the parties made of it.
+    pub status: Status,
+    /// The parties whose signatures are complete, with role, name and day of each.
+    pub signatures: BTreeMap<OrganisationId, Vec<(SignatoryRole, String, String)>>,
+    /// Flows that are switched off.
+    pub suspended: BTreeSet<FlowId>,
+    /// The day of the next review, where one has moved it.
+    pub review_on: Option<String>,
+    /// Organisations that have taken another's place.
+    pub successors: BTreeMap<OrganisationId, OrganisationId>,
+    /// SHA-256 of the terms as canonical JSON.
+    pub terms_sha256: String,
+}
+
+impl Terms {
+    /// Terms as somebody offers them.
+    ///
+    /// # Errors
+    /// [`TermsError`] saying which member is not for them to write.
+    pub fn offered(id: &AgreementId, version: u32, offered: Value) -> Result<Self, TermsError> {
+        let Value::Object(mut members) = offered else {
+            return Err(TermsError("terms: an object with the members of an agreement".to_owned()));
+        };
+        if let Some(name) = NOT_AT_THE_TOP.iter().find(|name| members.contains_key(**name)) {
+            return Err(TermsError(format!("terms.{name}: it is not for the terms to say; leave it out")));
+        }
+        for (list, name) in [("parties", "signatures"), ("flows", "suspended")] {
+            let entries = members.get(list).and_then(Value::as_array).into_iter().flatten();
+            if entries.into_iter().any(|entry| entry.get(name).is_some()) {
+                return Err(TermsError(format!(
+                    "terms.{list}.{name}: it is not for the terms to say; leave it out"
+                )));
+            }
+        }
+        members.insert("id".to_owned(), id.as_str().into());
+        members.insert("version".to_owned(), version.into());
+        let terms = Self(members);
+        terms.agreement()?;
+        Ok(terms)
+    }
+
+    /// Terms as they were kept.
+    ///
+    /// # Errors
+    /// [`TermsError`] when they are no object.
+    pub fn kept(text: &str) -> Result<Self, TermsError> {
+        match serde_json::from_str(text) {
+            Ok(Value::Object(members)) => Ok(Self(members)),
+            _ => Err(TermsError("terms that were kept cannot be read".to_owned())),
+        }
+    }
+
+    /// The same terms under another version.
+    #[must_use]
+    pub fn as_version(&self, version: u32) -> Self {
+        let mut members = self.0.clone();
+        members.insert("version".to_owned(), version.into());
+        Self(members)
+    }
+
+    /// The terms as JSON, of which the canonical form is signed.
+    pub fn value(&self) -> Value {
+        Value::Object(self.0.clone())
+    }
+
+    /// What can be offered again: without name and version.
+    pub fn open(&self) -> Value {
+        let mut members = self.0.clone();
+        NOT_AT_THE_TOP.iter().for_each(|name| drop(members.remove(*name)));
+        Value::Object(members)
+    }
+
+    /// The terms as a draft that nobody has signed.
+    ///
+    /// # Errors
+    /// [`TermsError`] naming the member.
+    pub fn agreement(&self) -> Result<Agreement, TermsError> {
+        let text = self.written(&Standing::none())?;
+        toml::from_str(&text)
+            .map_err(|error| TermsError(format!("terms: {}", error.message().replace('\n', " "))))
+    }
+
+    /// The policy file that these terms are in this standing.
+    ///
+    /// # Errors
+    /// [`TermsError`] when something in them has no place in a file, such as a null.
+    pub fn file(&self, standing: &Standing) -> Result<PolicyFile, TermsError> {
+        let id = self.0.get("id").and_then(Value::as_str).unwrap_or_default();
+        Ok(PolicyFile { path: format!("{MANAGED}{id}.toml"), text: self.written(standing)? })
+    }
+
+    fn written(&self, standing: &Standing) -> Result<String, TermsError> {
+        let mut members = self.0.clone();
+        members.insert("status".to_owned(), standing.status.as_str().into());
+        if !standing.terms_sha256.is_empty() {
+            members.insert("terms_sha256".to_owned(), standing.terms_sha256.as_str().into());
+        }
+        if let Some(review_on) = &standing.review_on {
+            members.insert("review_on".to_owned(), review_on.as_str().into());
+        }
+        for party in members.get_mut("parties").and_then(Value::as_array_mut).into_iter().flatten() {
+            standing.write_party(party);
+        }
+        if let Some(parties) = members.get_mut("parties").and_then(Value::as_array_mut) {
+            standing.add_successors(parties);
+        }
+        for flow in members.get_mut("flows").and_then(Value::as_array_mut).into_iter().flatten() {
+            standing.write_flow(flow);
+        }
+        toml::to_string(&Value::Object(members))
+            .map_err(|_| TermsError("terms: null has no meaning in them; leave the member out".to_owned()))
+    }
+}
+
+impl Standing {
+    /// Of what nobody has signed.
+    pub fn none() -> Self {
+        Self {
+            status: Status::Draft,
+            signatures: BTreeMap::new(),
+            suspended: BTreeSet::new(),
+            review_on: None,
+            successors: BTreeMap::new(),
+            terms_sha256: String::new(),
+        }
+    }
+
+    fn write_party(&self, party: &mut Value) {
+        let Some(name) = party.get("organisation").and_then(Value::as_str).map(str::to_owned) else { return };
+        let Value::Object(party) = party else { return };
+        let of = |id: &&OrganisationId| id.as_str() == name;
+        let signatures = self.signatures.iter().find(|(id, _)| of(id)).map(|(_, signatures)| signatures);
+        let signatures = signatures
+            .into_iter()
+            .flatten()
+            .map(|(role, name, day)| json!({ "role": role.as_str(), "name": name, "signed_on": day }));
+        party.insert("signatures".to_owned(), signatures.collect());
+    }
+
+    /// A successor stands beside the one whose place it takes, as it signed: the operator's catalogue may name either as the
+    /// controller of the records.
+    fn add_successors(&self, parties: &mut Vec<Value>) {
+        let named = |party: &Value, name: &OrganisationId| {
+            party.get("organisation").and_then(Value::as_str) == Some(name.as_str())
+        };
+        for (old, new) in &self.successors {
+            let Some(mut party) = parties.iter().find(|party| named(party, old)).cloned() else { continue };
+            if let Value::Object(members) = &mut party {
+                members.insert("organisation".to_owned(), new.as_str().into());
+            }
+            parties.push(party);
+        }
+    }
+
+    fn write_flow(&self, flow: &mut Value) {
+        let id = flow.get("id").and_then(Value::as_str).unwrap_or_default();
+        let suspended = self.suspended.iter().any(|flow| flow.as_str() == id);
+        let Value::Object(flow) = flow else { return };
+        if suspended {
+            flow.insert("suspended".to_owned(), true.into());
+        }
+        let recipient = flow.get("recipient").and_then(Value::as_str);
+        let successor = self.successors.iter().find(|(old, _)| Some(old.as_str()) == recipient);
+        if let Some((_, new)) = successor {
+            flow.insert("recipient".to_owned(), new.as_str().into());
+        }
+    }
+}
+
+#[cfg(test)]
+pub(in crate::agreement) mod tests;

@@ -710,9 +710,10 @@ fn is_away(error: &StoreError) -> bool {
     }
 }
 
-/// Rows in portions of a few sizes, so that there are a few statements, which stay prepared, and few round trips.
+/// Rows in portions of a few sizes, so that there are a few statements, which stay prepared, and few round trips; and not
+/// of more rows, because SQLite looks for each place's name in a list of all of the statement's.
 fn portions<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
-    const SIZES: [usize; 9] = [256, 128, 64, 32, 16, 8, 4, 2, 1];
+    const SIZES: [usize; 7] = [64, 32, 16, 8, 4, 2, 1];
     std::iter::from_fn(move || {
         let size = SIZES.into_iter().find(|size| *size <= rows.len())?;
         let (portion, rest) = rows.split_at(size);

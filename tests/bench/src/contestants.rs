@@ -49,6 +49,8 @@ pub(crate) async fn start(state: &Path, database: Option<&str>) -> anyhow::Resul
     let policies = policies(state)?;
     let ports = Ports { gateway: GATEWAY, nhs: HOLDER, council: 29_445, fire: 29_446 };
     let settings = keys::prepare(state, &policies, ports)?;
+    let text = std::fs::read_to_string(&settings)?;
+    std::fs::write(&settings, format!("{text}\n{}", deployment::without_budgets()))?;
     if let Some(database) = database {
         set_database(&settings, database)?;
     }

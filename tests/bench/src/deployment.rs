@@ -78,6 +78,15 @@ pub fn concordat() -> anyhow::Result<PathBuf> {
     Ok(program)
 }
 
+/// Settings for one practitioner who asks about everybody: it is counted, and stopped by nothing.
+pub fn without_budgets() -> String {
+    format!(
+        "[limits.caller]\nsubjects_per_practitioner_per_day = {max}\nsubjects_per_system_per_day = {max}\n\
+         no_record_at_least = {max}\nrun_at_least = {max}\n",
+        max = u32::MAX
+    )
+}
+
 /// Gateways over one database: keys in one folder, and each with its own settings and copy of the checkpoint.
 ///
 /// # Errors
@@ -94,13 +103,7 @@ pub fn prepare(state: &Path, first: u16, database: &str, gateways: u16) -> anyho
         let copy = format!("\"gateway-{number}/checkpoint.txt\"");
         let config = state.join(format!("gateway-{number}.toml"));
         let text = text.replacen("\"checkpoint.txt\"", &copy, 1);
-        // One practitioner asks about everybody: it is counted, and stopped by nothing.
-        let budgets = format!(
-            "[limits.caller]\nsubjects_per_practitioner_per_day = {max}\nsubjects_per_system_per_day = {max}\n\
-             no_record_at_least = {max}\nrun_at_least = {max}\n",
-            max = u32::MAX
-        );
-        fs::write(&config, format!("{text}\n{budgets}"))?;
+        fs::write(&config, format!("{text}\n{}", without_budgets()))?;
         Ok(Place { state: state.to_owned(), config, port, probe })
     };
     (0..gateways).map(place).collect()

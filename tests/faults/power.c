@@ -1,6 +1,6 @@
 // Stands before the C library's functions of a process and notes, for each change of a file below POWER_FOLDER, what was there
-// before, until the change is synced: `power.py` then leaves what a machine has whose power failed. POWER_LIES names the end of
-// files whose syncing is said to be done and is not.
+// before, until the change is synced: `power.py` then leaves what a machine has whose power failed. POWER_LIES has the names, each
+// between colons, of files whose syncing is said to be done and is not, from when there is a file POWER_LYING.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -149,11 +149,18 @@ static int opened(const char *path, int flags, mode_t mode) {
 int open(const char *path, int flags, ...) { MODE(flags, flags, mode) return opened(path, flags, mode); }
 int open64(const char *path, int flags, ...) { MODE(flags, flags, mode) return opened(path, flags, mode); }
 
+static int is_lied_about(const char *path) {
+    const char *lies = getenv("POWER_LIES"), *lying = getenv("POWER_LYING"), *name = strrchr(path, '/');
+    if (!lies || !lying || !name || access(lying, F_OK) != 0) return 0;
+    char between[NAME_MAX + 3];
+    snprintf(between, sizeof between, ":%s:", name + 1);
+    return strstr(lies, between) != NULL;
+}
+
 static int synced(int fd, int (*sync)(int)) {
     char path[PATH_MAX];
     if (!folder() || !path_of(fd, path)) return sync(fd);
-    const char *lies = getenv("POWER_LIES");
-    if (lies && strlen(path) >= strlen(lies) && strcmp(path + strlen(path) - strlen(lies), lies) == 0) return 0;
+    if (is_lied_about(path)) return 0;
     pthread_mutex_lock(&one);
     int done = sync(fd);
     struct stat file;

@@ -46,6 +46,13 @@ const POSTGRES_VERSION_MIN: i64 = 150_000;
 /// How long a connection is waited for.
 const ACQUIRE_MAX: Duration = Duration::from_secs(5);
 
+/// How long a server may take to answer. It ends what takes long itself, before that: one that says nothing for longer is
+/// not heard. TCP finds that out late: when it next repeats what did not arrive, minutes after a network was joined again;
+/// or never, where all that was said had arrived.
+pub(crate) const ANSWERED_MAX: Duration = Duration::from_secs(40);
+/// As [`ANSWERED_MAX`], where the server has next to nothing to do, and whoever asks keeps a gateway from writing.
+pub(crate) const ANSWERED_SOON_MAX: Duration = Duration::from_secs(10);
+
 /// What the advisory lock of a server's database is called.
 const LOCK: i64 = 0x636f_6e63_6f72_6461;
 /// The first of two numbers that name further locks: which migration a running program knows, and (0) looking at the schema.
@@ -148,6 +155,20 @@ impl Database {
             })
         });
         Ok(options.connect(&self.url(access)).await?)
+    }
+
+    /// What is asked of a server, for so long at most: for whatever holds up others while it waits. A file is waited for:
+    /// what hangs there cannot be left.
+    pub(crate) async fn answered<T>(
+        &self,
+        longest: Duration,
+        asked: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        if !self.is_shared() {
+            return asked.await;
+        }
+        let silent = |_| StoreError::Database(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()));
+        tokio::time::timeout(longest, asked).await.map_err(silent)?
     }
 
     /// A connection of its own that holds a server's advisory lock, alone or with others; `None` when it is taken.

@@ -14,7 +14,9 @@ use std::{
 use sqlx::{AnyConnection, Connection as _};
 use tokio::sync::Mutex;
 
-use crate::{BEAT_EVERY, Database, Store, StoreError, lookup, migrating, signing_keys};
+use crate::{
+    BEAT_EVERY, Database, Store, StoreError, database::ANSWERED_SOON_MAX, lookup, migrating, signing_keys,
+};
 
 /// That a process uses a database, for as long as this lives.
 pub(crate) enum Presence {
@@ -69,11 +71,12 @@ impl Store {
     pub async fn stay(&self) -> Result<(), StoreError> {
         let Presence::Server { connection, is_lost } = &*self.presence else { return Ok(()) };
         let mut connection = connection.lock().await;
-        if connection.ping().await.is_ok() && !is_lost.load(Ordering::SeqCst) {
+        let answers = self.database.answered(ANSWERED_SOON_MAX, async { Ok(connection.ping().await?) }).await;
+        if answers.is_ok() && !is_lost.load(Ordering::SeqCst) {
             return Ok(());
         }
         is_lost.store(true, Ordering::SeqCst);
-        *connection = take(&self.database, false).await?;
+        *connection = self.database.answered(ANSWERED_SOON_MAX, take(&self.database, false)).await?;
         // A newer program may have come meanwhile.
         migrating::check(&self.database, &self.writing).await?;
         lookup::check(&self.writing, &self.lookup_key).await?;

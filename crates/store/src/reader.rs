@@ -22,7 +22,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::{
     alerting::MarkRow,
-    database::{Database, Transaction},
+    database::{ANSWERED_MAX, Database, Transaction},
     error::StoreError,
     fact::{Fact, FactRow, RawFact},
     figures::Figures,
@@ -176,7 +176,7 @@ impl Reader {
             let count = queue.lock().await.recv_many(&mut batch, BATCH_MAX).await;
             let Some(first) = batch.first() else { return };
             let (began, waited) = (Instant::now(), first.since().elapsed());
-            let read = self.read(&batch).await;
+            let read = self.database.answered(ANSWERED_MAX, self.read(&batch)).await;
             self.figures.reads.note(count, waited, began.elapsed());
             match read {
                 Ok(read) => batch.drain(..).for_each(|waiting| read.answer(waiting, &self.lookup_key)),

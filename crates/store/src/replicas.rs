@@ -12,6 +12,7 @@ use jiff::Timestamp;
 
 use crate::{
     change::{Change, Submission},
+    database::ANSWERED_SOON_MAX,
     error::{CommitError, StoreError},
     open::Store,
 };
@@ -46,7 +47,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub async fn now(&self) -> Result<Option<Timestamp>, StoreError> {
-        let at_us = self.database.now_us(&self.readers).await?;
+        let at_us = self.database.answered(ANSWERED_SOON_MAX, self.database.now_us(&self.readers)).await?;
         Ok(at_us.and_then(|at_us| Timestamp::from_microsecond(at_us).ok()))
     }
 
@@ -56,8 +57,8 @@ impl Store {
     /// [`StoreError`] when the database fails.
     pub async fn beat(&self) -> Result<(), StoreError> {
         let beat = "INSERT INTO replica (id, beat) VALUES ($1, 0) ON CONFLICT (id) DO UPDATE SET beat = replica.beat + 1";
-        sqlx::query(beat).bind(&*self.replica).execute(&self.writing).await?;
-        Ok(())
+        let beating = sqlx::query(beat).bind(&*self.replica).execute(&self.writing);
+        self.database.answered(ANSWERED_SOON_MAX, async { Ok(beating.await.map(drop)?) }).await
     }
 
     /// Closes, as indeterminate, what replicas left open that have not beaten for [`SILENT_MAX`]. Returns how many
@@ -71,13 +72,14 @@ impl Store {
         seen: Instant,
         now: Timestamp,
     ) -> Result<usize, StoreError> {
-        let beats: Vec<(String, i64)> = sqlx::query_as(
+        let reading = sqlx::query_as(
             "SELECT id, beat FROM replica UNION
              SELECT DISTINCT replica, CAST(-1 AS BIGINT) FROM open_intent
              WHERE NOT EXISTS (SELECT 1 FROM replica WHERE replica.id = open_intent.replica)",
         )
-        .fetch_all(&self.readers)
-        .await?;
+        .fetch_all(&self.readers);
+        let beats: Vec<(String, i64)> =
+            self.database.answered(ANSWERED_SOON_MAX, async { Ok(reading.await?) }).await?;
         watch.others.retain(|id, _| beats.iter().any(|(other, _)| other == id));
         let mut closed = 0;
         watch.leads = true;

@@ -31,7 +31,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::{
     audit::{self, to_i64},
     change::{Change, Submission},
-    database::{Database, Transaction, places},
+    database::{ANSWERED_MAX, Database, Transaction, places},
     durable,
     error::{CommitError, StoreError},
     failpoint,
@@ -277,10 +277,13 @@ impl Writer {
         self.close_doubtful(batch);
         let mut frontier = self.frontier.clone();
         let mut replies = Vec::with_capacity(batch.len());
-        match self.write(batch, &mut frontier, &mut replies).await {
+        let database = self.database.clone();
+        match database.answered(ANSWERED_MAX, self.write(batch, &mut frontier, &mut replies)).await {
             Ok(Some((transaction, checkpoint))) => {
                 failpoint::at("before-commit");
-                if let Err(error) = transaction.commit().await {
+                if let Err(error) =
+                    database.answered(ANSWERED_MAX, async { Ok(transaction.commit().await?) }).await
+                {
                     tracing::error!(%error, "a commit failed");
                     let appends = replies
                         .iter()
@@ -396,7 +399,7 @@ impl Writer {
                 let there = audit::frontier_at(&mut *transaction, wanted.size()).await?;
                 Ok::<_, StoreError>(there.root() == wanted.root())
             };
-            match committed.await {
+            match self.database.answered(ANSWERED_MAX, committed).await {
                 Ok(committed) => return Ok(committed),
                 Err(error) if began.elapsed() > RESOLVE_MAX => return Err(Stop::Away(error)),
                 Err(_) => tokio::time::sleep(ASKED_EVERY / 2).await,

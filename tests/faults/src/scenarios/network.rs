@@ -20,6 +20,9 @@ const GATEWAYS: usize = 2;
 /// The one that is cut off.
 const CUT: usize = 1;
 
+/// How long a gateway takes until it is ready again, however long the cut was.
+const READY_MAX: Duration = Duration::from_secs(30);
+
 /// A host for each gateway, with two links to this one.
 const HOSTS: &str = "
 local_last() { \"$@\" rule add pref 10 lookup local; \"$@\" rule del pref 0; }
@@ -91,32 +94,40 @@ pub async fn cut(length: Length) -> Value {
     let folder = tempfile::tempdir().unwrap();
     let mut running = two_hosts(&folder.path().join("pg_hba.conf")).await;
     let port = running.deployment.replicas[CUT].port;
+    let all = running.ports.lock().unwrap().clone();
+    let others: Vec<_> = all.iter().copied().filter(|other| *other != port).collect();
     let (mut cuts, mut slowest) = (0, Duration::ZERO);
-    for direction in DIRECTIONS {
-        cut_link("database", direction, true);
-        // What was committed just before may still be on its way.
-        let from = running.account.now_us() + 200_000;
-        sleep(Duration::from_secs(length.or(5, 40))).await;
-        let ready = running.deployment.replicas[CUT].ready().await;
-        assert!(ready.is_none_or(|(status, _)| status == 503), "{direction:?}: ready without a database");
-        running.answers_within(Duration::from_secs(30)).await;
-        running.deployment.nothing_recordable_at(port, from, running.account.now_us());
-        cut_link("database", direction, false);
-        let begun = Instant::now();
-        let replica = &running.deployment.replicas[CUT];
-        assert!(replica.is_ready_within(Duration::from_mins(1)).await, "{direction:?}: {}", replica.said());
-        slowest = slowest.max(begun.elapsed());
-        cuts += 1;
-    }
-    for direction in DIRECTIONS {
-        cut_link("partners", direction, true);
-        sleep(Duration::from_secs(length.or(3, 20))).await;
-        running.answers_within(Duration::from_secs(30)).await;
-        cut_link("partners", direction, false);
-        let replica = &running.deployment.replicas[CUT];
-        assert!(replica.is_ready_within(Duration::from_secs(30)).await, "{direction:?}: {}", replica.said());
-        running.answers_within(Duration::from_secs(30)).await;
-        cuts += 1;
+    for (link, seconds) in [("database", length.or(5, 40)), ("partners", length.or(3, 20))] {
+        for direction in DIRECTIONS {
+            cut_link(link, direction, true);
+            // What was committed just before may still be on its way.
+            let from = running.account.now_us() + 200_000;
+            sleep(Duration::from_secs(seconds)).await;
+            if link == "database" {
+                let ready = running.deployment.replicas[CUT].ready().await;
+                assert!(
+                    ready.is_none_or(|(status, _)| status == 503),
+                    "{direction:?}: ready without a database"
+                );
+            }
+            // A balancer sends nobody any more to a gateway that is not ready. Whoever asked it before waits until the end of
+            // its deadline or of their patience, and in a few seconds that is all of them.
+            running.ports.lock().unwrap().clone_from(&others);
+            running.answers_within(Duration::from_secs(30)).await;
+            if link == "database" {
+                running.deployment.nothing_recordable_at(port, from, running.account.now_us());
+            }
+            cut_link(link, direction, false);
+            let begun = Instant::now();
+            let replica = &running.deployment.replicas[CUT];
+            assert!(replica.is_ready_within(READY_MAX).await, "{link} {direction:?}: {}", replica.said());
+            slowest = slowest.max(begun.elapsed());
+            // It alone is asked: these records come by the link that was cut.
+            *running.ports.lock().unwrap() = vec![port];
+            running.answers_within(Duration::from_secs(30)).await;
+            running.ports.lock().unwrap().clone_from(&all);
+            cuts += 1;
+        }
     }
     running.end(json!({ "cuts": cuts, "ready_again_ms_max": ms(slowest) })).await
 }

@@ -10,7 +10,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{
-    output,
+    output, remote,
     token::{self, Partner},
 };
 use crate::{
@@ -359,17 +359,8 @@ impl Gateway {
         let base = caller.partner.parent().unwrap_or(Path::new(".")).to_owned();
         let partner: Partner = toml::from_str(&config::read(&caller.partner)?)
             .with_context(|| format!("{}: not a partner's file", caller.partner.display()))?;
-        let own_key = base.join(partner.certificate.with_extension("key"));
-        let identity =
-            format!("{}\n{}", config::read(&base.join(&partner.certificate))?, config::read(&own_key)?);
-        let trusted = config::read(&caller.trusted)?;
-        let client = reqwest::Client::builder()
-            .tls_certs_only(reqwest::Certificate::from_pem_bundle(trusted.as_bytes())?)
-            .identity(reqwest::Identity::from_pem(identity.as_bytes())?)
-            .https_only(true)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .build()?;
+        let certificate = base.join(&partner.certificate);
+        let client = remote::client(&certificate, &certificate.with_extension("key"), &caller.trusted)?;
         let access_token = caller.access_token.as_deref().map(config::read).transpose()?;
         Ok(Self {
             client,

@@ -1,6 +1,6 @@
 //! A gateway that is asked over TLS, by a partner's or an auditor's tool.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
@@ -32,18 +32,22 @@ pub(super) struct Remote {
 
 impl RemoteArguments {
     pub(super) fn remote(&self) -> anyhow::Result<Remote> {
-        let identity =
-            format!("{}\n{}", config::read(&self.certificate)?, config::read(&self.certificate_key)?);
-        let trusted = config::read(&self.trusted)?;
-        let client = reqwest::Client::builder()
-            .tls_certs_only(reqwest::Certificate::from_pem_bundle(trusted.as_bytes())?)
-            .identity(reqwest::Identity::from_pem(identity.as_bytes())?)
-            .https_only(true)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .build()?;
+        let client = client(&self.certificate, &self.certificate_key, &self.trusted)?;
         Ok(Remote { client, url: self.url.trim_end_matches('/').to_owned() })
     }
+}
+
+/// A client with a certificate, for gateways whose certificates are from whom `trusted` says, and that goes nowhere else.
+pub(super) fn client(certificate: &Path, key: &Path, trusted: &Path) -> anyhow::Result<reqwest::Client> {
+    let identity = format!("{}\n{}", config::read(certificate)?, config::read(key)?);
+    let trusted = config::read(trusted)?;
+    Ok(reqwest::Client::builder()
+        .tls_certs_only(reqwest::Certificate::from_pem_bundle(trusted.as_bytes())?)
+        .identity(reqwest::Identity::from_pem(identity.as_bytes())?)
+        .https_only(true)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .build()?)
 }
 
 impl Live for Remote {

@@ -89,6 +89,8 @@ fn activity(body: &Body) -> u32 {
         | Body::Referral(_)
         | Body::Release { .. }
         | Body::Closure { .. }
+        | Body::ListBegan { .. }
+        | Body::ListMoved { .. }
         | Body::DecisionRead { .. }
         | Body::SubjectRecordRead { .. }
         | Body::AuditRead { .. } => 2,
@@ -115,6 +117,7 @@ fn graded(body: &Body) -> (u32, u32) {
     match body {
         Body::Refusal(_) | Body::RequestRefused { .. } | Body::RequestsShed { .. } => (2, 2),
         Body::HandshakeRefused { .. } | Body::PolicySetRejected { .. } => (2, 3),
+        Body::ListMoved { action, .. } if action == "stopped" => (2, 2),
         Body::Closure { outcome, .. } if outcome != "decision_only" => (2, 2),
         Body::BreakGlassDeclared { .. } => (1, 3),
         Body::Referral(_) => (99, 1),

@@ -22,6 +22,7 @@ use crate::{
     caller_use::Budgets,
     clock::{Clock, Entropy, SET_MAX},
     exporting::asked::Exports,
+    list::Lists,
     shed::Shed,
     telemetry::{gauges::Expiry, metrics::Metrics},
     witnessed::Witnessing,
@@ -113,6 +114,8 @@ pub struct App {
     leads: AtomicBool,
     /// Who may have how much.
     pub(crate) admission: Admission,
+    /// Which lists are being worked on.
+    pub(crate) lists: Lists,
     /// What was turned away.
     pub(crate) shed: Shed,
     pub(crate) places: Arc<Semaphore>,
@@ -187,6 +190,7 @@ impl App {
             following: Mutex::new(()),
             leads,
             admission: Admission::new(limits.partner),
+            lists: Lists::default(),
             shed: Shed::default(),
             places,
             reserved,

@@ -71,17 +71,25 @@ fn hour(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H").to_string()
 }
 
-/// What a question counts for. `has_ceiling`: the flow that it rests on has a ceiling of releases a day, which is what bounds a
-/// declared job.
+/// How a question is bounded otherwise.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounded {
+    /// The flow that it rests on has a ceiling of releases a day, which is what bounds a declared job.
+    pub has_ceiling: bool,
+    /// It is one of a list, whose length is agreed.
+    pub is_listed: bool,
+}
+
+/// What a question counts for.
 pub fn of_question(
     app: &App,
     caller: &Caller,
     subject: &SubjectIdentifier,
-    (decision, has_ceiling): (&str, bool),
+    (decision, bounded): (&str, Bounded),
     at: Timestamp,
 ) -> CallerUse {
     let budgets = app.limits.budgets;
-    let is_bounded = matches!(caller.named, Named::Unattended { .. }) && has_ceiling;
+    let is_bounded = matches!(caller.named, Named::Unattended { .. }) && bounded.has_ceiling;
     let found = [(Kind::SequenceScan, caller.organisation.clone())];
     let scan = familiar::alerts(app, caller, &found, decision, at);
     let scan = scan.into_iter().filter_map(|change| match change {
@@ -102,7 +110,7 @@ pub fn of_question(
             no_record_at_least: budgets.no_record_at_least,
             no_record_percent: budgets.no_record_percent,
             // A list goes through whoever is on it.
-            run_at_least: if is_bounded { u32::MAX } else { budgets.run_at_least },
+            run_at_least: if is_bounded || bounded.is_listed { u32::MAX } else { budgets.run_at_least },
         },
         scan: scan.collect(),
     }

@@ -10,7 +10,7 @@ use std::{
 
 use connectors::Call;
 use jiff::Timestamp;
-use ledger::entry::{AgreementRef, Body, Decided};
+use ledger::entry::{AgreementRef, Body, Decided, ListRef};
 use sharing::{
     Decision, Denial, Permit, Provider, Pseudonym, Question, Reason, SubjectIdentifier, SubjectState,
     agreement::london_day,
@@ -37,7 +37,8 @@ use crate::{
     answer_time,
     app::{App, InForce},
     caller::{Caller, Context},
-    caller_use, clock, edge, kept, policies,
+    caller_use::{self, Bounded},
+    clock, edge, kept, policies,
     problem::{Problem, Refusal},
     receipt::Receipt,
     referrals,
@@ -58,6 +59,8 @@ pub struct Ask {
     pub answer_only: bool,
     /// It belongs to a request whose signed context an earlier question has used up.
     pub continues: bool,
+    /// The list that it is part of.
+    pub list: Option<String>,
     /// By when it has been answered.
     pub deadline: Instant,
 }
@@ -110,7 +113,7 @@ pub async fn disclose(app: &App, ask: Ask) -> Result<Answer, Refusal> {
 }
 
 /// Why nothing at all may be released now.
-fn stopped(app: &App) -> Option<Problem> {
+pub(crate) fn stopped(app: &App) -> Option<Problem> {
     if !app.store.is_writable() {
         return Some(Problem::LedgerUnavailable);
     }
@@ -323,7 +326,8 @@ impl Walk<'_> {
         };
         let has_ceiling = agreement.is_some_and(|agreement| self.ceiling(agreement, at).is_some());
         let asked = &self.ask.question.subject;
-        caller_use::of_question(self.app, &self.ask.caller, asked, (self.decision_id, has_ceiling), at)
+        let bounded = Bounded { has_ceiling, is_listed: self.ask.list.is_some() };
+        caller_use::of_question(self.app, &self.ask.caller, asked, (self.decision_id, bounded), at)
     }
 
     /// The identifier belongs to nobody: whoever asks about it has it from where it was laid out.
@@ -370,6 +374,12 @@ impl Walk<'_> {
             grant: None,
             break_glass: question.break_glass.as_ref().map(ToString::to_string),
             guardrails: Vec::new(),
+            list: self
+                .ask
+                .list
+                .clone()
+                .zip(question.list_people)
+                .map(|(list_id, people)| ListRef { list_id, people }),
             within: question.agreements.iter().flatten().map(ToString::to_string).collect(),
         }
     }

@@ -491,6 +491,14 @@ impl Received {
         Ok(form_urlencoded::parse(&bytes).into_owned().collect())
     }
 
+    /// Reads a body of lines, each of them JSON.
+    ///
+    /// # Errors
+    /// The [`Problem`], whose words never repeat values.
+    pub async fn lines(&mut self, body_bytes_max: usize) -> Result<bytes::Bytes, Problem> {
+        self.bytes(&["application/x-ndjson"], body_bytes_max).await
+    }
+
     async fn bytes(&mut self, kinds: &[&str], body_bytes_max: usize) -> Result<bytes::Bytes, Problem> {
         let body = self.body.get_mut().ok().and_then(Option::take).unwrap_or_default();
         read_body((&self.headers, body), kinds, body_bytes_max, self.body_read_timeout).await

@@ -22,6 +22,7 @@ pub mod edge;
 pub mod exporting;
 pub mod fhir;
 pub mod kept;
+pub mod list;
 pub mod listener;
 pub mod mint;
 pub mod mirror;

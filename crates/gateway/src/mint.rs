@@ -51,6 +51,8 @@ pub struct SharingContext<'a> {
     pub case_reference: &'a str,
     /// Scheme and value of the person asked about.
     pub record: Option<(&'a str, &'a str)>,
+    /// SHA-256 of the body of a request for a list, in hexadecimal.
+    pub list: Option<&'a str>,
     /// The practitioner's identifier and role.
     pub practitioner: (&'a str, &'a str),
     /// Seconds since 1970.
@@ -133,6 +135,9 @@ impl SharingContext<'_> {
         });
         if let (Some((scheme, value)), Value::Object(members)) = (self.record, &mut claims) {
             members.insert("requested_record".to_owned(), json!({ "scheme": scheme, "value": value }));
+        }
+        if let (Some(digest), Value::Object(members)) = (self.list, &mut claims) {
+            members.insert("requested_list".to_owned(), digest.into());
         }
         claims
     }

@@ -89,6 +89,8 @@ pub enum Problem {
     LedgerUnwitnessed,
     /// The machine's clock was set while the process ran.
     ClockNotSteady,
+    /// The process is about to stop.
+    Draining,
     /// Too many requests are being worked on.
     Overloaded,
     /// Too many requests of this system are being worked on.
@@ -217,13 +219,13 @@ impl Problem {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported-media-type",
                 "The body is not JSON",
-                "send the body as application/json (on fhir routes application/fhir+json, for a search a form), without compression",
+                "send the body as application/json (on fhir routes application/fhir+json, for a search a form, for a list application/x-ndjson), without compression",
             ),
             Self::BodyTooLarge => say(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "body-too-large",
                 "The body is too large",
-                "a request body is at most 64 KiB; ask for fewer items",
+                "a request body is at most 64 KiB, a list 8 MiB; ask for fewer items, or fewer people",
             ),
             Self::BodyTooSlow => say(
                 StatusCode::REQUEST_TIMEOUT,
@@ -369,6 +371,12 @@ impl Problem {
                 "Too many requests are being worked on",
                 "nothing was asked and nothing was released; try again in a few seconds",
             ),
+            Self::Draining => say(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "draining",
+                "The gateway is about to stop",
+                "whoever has no line was not asked about: send them in another list, which another replica or the restarted one takes",
+            ),
             Self::TooManyAtOnce => say(
                 StatusCode::TOO_MANY_REQUESTS,
                 "too-many-at-once",
@@ -410,7 +418,7 @@ impl Problem {
     fn retry_after_s(&self) -> Option<u16> {
         match self {
             Self::LedgerUnavailable | Self::LedgerUnwitnessed | Self::ClockNotSteady => Some(60),
-            Self::Overloaded | Self::Unsettled => Some(5),
+            Self::Overloaded | Self::Unsettled | Self::Draining => Some(5),
             Self::TooManyAtOnce => Some(1),
             Self::BudgetReached | Self::Throttled => Some(3_600),
             Self::TooManyRequests(seconds) => Some(*seconds),
@@ -433,6 +441,11 @@ fn refused(reasons: &[Reason], guardrails: &[String]) -> Wording {
 }
 
 impl Refusal {
+    /// RFC 9457 problem details, where they are part of an answer.
+    pub fn details(&self, request_id: Option<&str>) -> Value {
+        problem_details(&self.problem.wording(), request_id, self.receipt.as_ref())
+    }
+
     /// The answer, in the route's shape.
     pub fn into_response(self, face: Face, request_id: Option<&str>) -> Response {
         let wording = self.problem.wording();

@@ -69,12 +69,39 @@ pub struct Outcome {
 
 /// Every receipt in a JSON document: the document itself, or whatever in it has the members of one.
 pub fn receipts_in(document: &Value) -> Vec<StoredReceipt> {
-    let mut found = Vec::new();
-    let mut waiting = vec![document];
+    within(document, &|value| text_of(value, "checkpoint"))
+}
+
+/// Every receipt in documents that follow each other, such as the lines of a list's answer, where the checkpoint of a chunk
+/// covers the receipts before it, which have none of their own.
+///
+/// # Errors
+/// When it is not JSON.
+pub fn receipts_in_text(text: &str) -> serde_json::Result<Vec<StoredReceipt>> {
+    let (mut found, mut waiting) = (Vec::new(), Vec::<Value>::new());
+    for document in serde_json::Deserializer::from_str(text).into_iter::<Value>() {
+        let document = document?;
+        found.extend(receipts_in(&document));
+        if document.get("chunk").is_none() {
+            waiting.push(document);
+            continue;
+        }
+        let of_chunk = text_of(&document, "checkpoint");
+        for line in waiting.drain(..) {
+            let without = |value: &Value| of_chunk.clone().filter(|_| value.get("checkpoint").is_none());
+            found.extend(within(&line, &without));
+        }
+    }
+    Ok(found)
+}
+
+/// Whatever has the members of a receipt, with the checkpoint that is said to be its.
+fn within(document: &Value, checkpoint: &dyn Fn(&Value) -> Option<String>) -> Vec<StoredReceipt> {
+    let (mut found, mut waiting) = (Vec::new(), vec![document]);
     while let Some(value) = waiting.pop() {
         match value {
             Value::Object(members) => {
-                found.extend(stored(value));
+                found.extend(checkpoint(value).and_then(|checkpoint| stored(value, checkpoint)));
                 waiting.extend(members.values());
             }
             Value::Array(values) => waiting.extend(values),
@@ -84,13 +111,16 @@ pub fn receipts_in(document: &Value) -> Vec<StoredReceipt> {
     found
 }
 
-fn stored(value: &Value) -> Option<StoredReceipt> {
-    let text = |name: &str| value.get(name)?.as_str();
+fn text_of(value: &Value, name: &str) -> Option<String> {
+    value.get(name)?.as_str().map(str::to_owned)
+}
+
+fn stored(value: &Value, checkpoint: String) -> Option<StoredReceipt> {
     Some(StoredReceipt {
-        decision_id: text("decision_id")?.to_owned(),
+        decision_id: text_of(value, "decision_id")?,
         position: value.get("log_position")?.as_u64()?,
-        leaf_hash: from_hexadecimal(text("leaf_hash")?)?,
-        checkpoint: text("checkpoint")?.to_owned(),
+        leaf_hash: from_hexadecimal(value.get("leaf_hash")?.as_str()?)?,
+        checkpoint,
     })
 }
 

@@ -96,6 +96,7 @@ impl Recorded {
             purpose: decided.purpose.parse()?,
             subject: SubjectIdentifier::parse(scheme, stand_in)?,
             asked: if decided.asked.is_empty() { Asked::AllAgreed } else { Asked::Items(items?) },
+            list_people: decided.list.as_ref().map(|list| list.people),
             agreements: (!within.is_empty()).then_some(within),
         })
     }

@@ -30,6 +30,7 @@ pub mod fhir;
 pub mod fhir_consents;
 pub mod health;
 pub mod holds;
+pub mod lists;
 pub mod oauth2;
 pub mod objections;
 pub mod referrals;
@@ -71,6 +72,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(disclosures::disclose))
         .routes(routes!(disclosures::decide))
+        .routes(routes!(lists::disclose))
         .routes(routes!(consents::record))
         .routes(routes!(consents::read))
         .routes(routes!(consents::withdraw))

@@ -70,6 +70,29 @@ pub enum Body {
         observed: Vec<String>,
         linked: Vec<String>,
     },
+    /// A list of people began to be asked about. Each person's question and its end are entries of their own, which name
+    /// the list.
+    ListBegan {
+        list_id: String,
+        provider: String,
+        recipient: String,
+        purpose: String,
+        case_reference: String,
+        people: u64,
+        context_sha256: String,
+        by: Actor,
+    },
+    /// A list moved on: a `chunk` of it was about to leave, or it was `completed` or `stopped`. `answered` people have an
+    /// answer so far and `released` of them a record.
+    ListMoved {
+        list_id: String,
+        action: String,
+        chunk: u64,
+        answered: u64,
+        released: u64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
     /// A consent was recorded.
     ConsentRecorded {
         consent_id: String,
@@ -410,9 +433,23 @@ pub struct Decided {
     /// The guardrails that forbade it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub guardrails: Vec<String>,
+    /// The list that it is part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub list: Option<ListRef>,
     /// The agreements that the access token was limited to; none is no such limit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub within: Vec<String>,
+}
+
+/// A list of people that are asked about at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ListRef {
+    /// The list.
+    pub list_id: String,
+    /// How many people it has.
+    pub people: u32,
 }
 
 /// The version of a flow.
@@ -509,6 +546,8 @@ impl Body {
             Self::Referral(_) => "referral",
             Self::Release { .. } => "release",
             Self::Closure { .. } => "closure",
+            Self::ListBegan { .. } => "list_began",
+            Self::ListMoved { .. } => "list_moved",
             Self::ConsentRecorded { .. } => "consent_recorded",
             Self::ConsentWithdrawn { .. } => "consent_withdrawn",
             Self::ObjectionRecorded { .. } => "objection_recorded",

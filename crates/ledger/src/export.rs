@@ -272,6 +272,17 @@ impl Row {
             Body::ReferralMoved { action, by, .. } | Body::LoadMoved { action, by, .. } => {
                 Self { outcome: action.clone(), by: actor(by), ..none }
             }
+            Body::ListBegan { provider, recipient, purpose, by, .. } => Self {
+                recipient: recipient.clone(),
+                provider: provider.clone(),
+                purpose: purpose.clone(),
+                outcome: "began".to_owned(),
+                by: actor(by),
+                ..none
+            },
+            Body::ListMoved { action, reason, .. } => {
+                Self { outcome: action.clone(), reasons: reason.clone().unwrap_or_default(), ..none }
+            }
             Body::GrantMade { subject, recipient, provider, purpose, items, by, .. } => Self {
                 subject: subject.clone(),
                 recipient: recipient.clone(),

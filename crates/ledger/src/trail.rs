@@ -315,6 +315,16 @@ impl Terms {
                 self.add(Field::Practitioner, person);
                 self.actor(by);
             }
+            Body::ListBegan { list_id, recipient, purpose, by, .. } => {
+                self.add(Field::Reference, list_id);
+                self.add(Field::Organisation, recipient);
+                self.add(Field::Purpose, purpose);
+                self.actor(by);
+            }
+            Body::ListMoved { list_id, reason, .. } => {
+                self.add(Field::Reference, list_id);
+                reason.iter().for_each(|reason| self.add(Field::Reason, reason));
+            }
             Body::LoadMoved { load_id, by, .. } => {
                 self.add(Field::Reference, load_id);
                 self.actor(by);

@@ -212,6 +212,9 @@ pub struct DataFlow {
     /// Most people about whom a record may be released in one day (Europe/London). None is no ceiling.
     #[serde(default)]
     pub releases_per_day_max: Option<u32>,
+    /// Most people in one list that is asked about at once. None is no lists: one person at a time.
+    #[serde(default)]
+    pub list_people_max: Option<u32>,
     /// Whom the flow is about.
     #[serde(default)]
     pub cohort: Cohort,

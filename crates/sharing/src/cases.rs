@@ -64,6 +64,9 @@ struct Case {
     /// The question names the first of the emergencies.
     #[serde(default)]
     break_glass: bool,
+    /// The question is one of a list of so many people.
+    #[serde(default)]
+    list_people: Option<u32>,
     #[serde(default)]
     relationships: Vec<HeldRelationship>,
     #[serde(default)]
@@ -266,6 +269,7 @@ impl Case {
             purpose: self.purpose,
             subject,
             asked: self.asked.clone().map_or(Asked::AllAgreed, Asked::Items),
+            list_people: self.list_people,
             agreements: None,
         };
         let state = self.state();

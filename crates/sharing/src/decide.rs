@@ -67,6 +67,8 @@ pub struct Question {
     pub subject: SubjectIdentifier,
     /// Which items.
     pub asked: Asked,
+    /// How many people the list has that it is part of; none is a question by itself.
+    pub list_people: Option<u32>,
     /// The agreements that the caller's access token is limited to; `None` is no such limit.
     pub agreements: Option<Vec<AgreementId>>,
 }

@@ -260,6 +260,7 @@ impl Rule {
             Self::Dpia => "The impact assessment is accepted and current.",
             Self::Identifier => "The flow allows asking by this kind of identifier.",
             Self::Role => "The flow allows the practitioner's role to ask.",
+            Self::List => "The flow allows lists of so many people.",
             Self::Items => "Something that was asked for is agreed.",
             Self::LegalBasis => {
                 "Both parties' legal bases are complete, and fit the purpose and the category of every item asked for; the duty of confidentiality is met."
@@ -297,6 +298,7 @@ impl Reason {
             Self::DpiaNotCurrent => "The impact assessment was open or out of date.",
             Self::IdentifierNotAllowed => "The flow does not allow this kind of identifier.",
             Self::RoleNotAllowed => "The flow does not allow this role.",
+            Self::ListNotAllowed => "The flow is for single look-ups, or for shorter lists.",
             Self::ItemsNotAgreed => "Nothing that was asked for is agreed.",
             Self::LegalBasisIncomplete => "A legal basis was missing for an item asked for.",
             Self::PolicyChanged => "The agreement changed between the question and the release.",

@@ -389,6 +389,10 @@ opaque! {
     DecisionId, "dec_"
 }
 opaque! {
+    /// One list of people that are asked about at once.
+    ListId, "lst_"
+}
+opaque! {
     /// One consent record.
     ConsentId, "con_"
 }

@@ -15,9 +15,11 @@ use gateway::{
     mint::{AccessToken, MintingKey, SharingContext},
     tls::CertificateFingerprint,
 };
+use ledger::tree::hexadecimal;
 use reqwest::StatusCode;
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 /// The partners of a deployment, with what its folder holds of theirs.
 pub struct Partners {
@@ -194,6 +196,10 @@ impl Partners {
         };
         let path = request.path.split('?').next().unwrap();
         let url = format!("{}{path}", partner.public_url);
+        // A body of lines is a list, which the context names by its digest.
+        let is_list = request.content_type == Some("application/x-ndjson");
+        let list = request.text.as_ref().filter(|_| is_list);
+        let list = list.map(|text| hexadecimal(&Sha256::digest(text.as_bytes())));
         let context = SharingContext {
             client_id: &partner.client_id,
             organisation: &partner.organisation,
@@ -203,6 +209,7 @@ impl Partners {
             purpose: &request.purpose,
             case_reference: request.case,
             record: request.record.as_ref().map(|(scheme, value)| (scheme.as_str(), value.as_str())),
+            list: list.as_deref(),
             practitioner: (&partner.practitioner, &partner.role),
             issued_at_s: now,
             jti: &format!("c-{number}"),

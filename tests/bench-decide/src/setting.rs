@@ -161,6 +161,7 @@ fn question(number: usize, case: Case) -> Question {
         purpose: purpose(case),
         subject: SubjectIdentifier::parse(SubjectScheme::NhsNumber, "9732110317").expect("a number"),
         asked: Asked::Items(items_asked().into_iter().map(|id| item(id).parse().expect("a name")).collect()),
+        list_people: None,
         agreements: None::<Vec<AgreementId>>,
     }
 }

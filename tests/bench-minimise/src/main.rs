@@ -127,6 +127,7 @@ impl Task {
             purpose: PurposeClass::DirectCare,
             subject: SubjectIdentifier::parse(SubjectScheme::NhsNumber, "9732110317")?,
             asked: Asked::AllAgreed,
+            list_people: None,
             agreements: None,
         };
         let (state, at) = (SubjectState::default(), NOW.parse()?);

@@ -92,8 +92,21 @@ pub fn without_budgets() -> String {
 /// # Errors
 /// When a file cannot be written.
 pub fn prepare(state: &Path, first: u16, database: &str, gateways: u16) -> anyhow::Result<Vec<Place>> {
+    prepare_with(state, first, (database, Path::new("policies")), gateways)
+}
+
+/// The same with these policies.
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn prepare_with(
+    state: &Path,
+    first: u16,
+    (database, policies): (&str, &Path),
+    gateways: u16,
+) -> anyhow::Result<Vec<Place>> {
     let ports = Ports { gateway: first, nhs: first + 1, council: first + 2, fire: first + 3 };
-    let settings = fs::read_to_string(keys::prepare(state, Path::new("policies"), ports)?)?;
+    let settings = fs::read_to_string(keys::prepare(state, policies, ports)?)?;
     let place = |number: u16| {
         let (port, probe) = (first + if number == 0 { 0 } else { 10 + number }, first + 20 + number);
         let listen = format!("listen = \"127.0.0.1:{port}\"\nprobe_listen = \"127.0.0.1:{probe}\"");
@@ -206,6 +219,44 @@ impl Asking {
     /// When it cannot be signed.
     pub fn question(&self, port: u16, question: Question<'_>) -> anyhow::Result<reqwest::RequestBuilder> {
         let Question { path, provider, purpose, subject } = question;
+        let context = self.context(path, purpose, Some(subject), None)?;
+        let body = serde_json::json!({ "subject": { "scheme": subject.0, "value": subject.1 }, "provider": provider, "purpose": purpose, "case_reference": "BENCH-1" });
+        Ok(self.request(port, path, &context).json(&body))
+    }
+
+    /// A list of people by NHS number, signed.
+    ///
+    /// # Errors
+    /// When it cannot be signed.
+    pub fn list(
+        &self,
+        port: u16,
+        (provider, purpose): (&str, &str),
+        numbers: &[String],
+    ) -> anyhow::Result<reqwest::RequestBuilder> {
+        const PATH: &str = "/v1/disclosures/list";
+        let first =
+            serde_json::json!({ "provider": provider, "purpose": purpose, "case_reference": "BENCH-1" });
+        let people =
+            numbers.iter().map(|number| serde_json::json!({ "scheme": "nhs-number", "value": number }));
+        let lines = std::iter::once(first).chain(people).flat_map(|line| [line.to_string(), "\n".to_owned()]);
+        let body: String = lines.collect();
+        let context = self.context(PATH, purpose, None, Some(&gateway::list::digest(body.as_bytes())))?;
+        Ok(self.request(port, PATH, &context).header("Content-Type", "application/x-ndjson").body(body))
+    }
+
+    fn request(&self, port: u16, path: &str, context: &str) -> reqwest::RequestBuilder {
+        let request = self.client.post(format!("https://localhost:{port}{path}"));
+        request.bearer_auth(&self.access).header("Sharing-Context", context)
+    }
+
+    fn context(
+        &self,
+        path: &str,
+        purpose: &str,
+        record: Option<(&str, &str)>,
+        list: Option<&str>,
+    ) -> anyhow::Result<String> {
         let context = SharingContext {
             client_id: &self.partner.client_id,
             organisation: &self.partner.organisation,
@@ -214,15 +265,13 @@ impl Asking {
             url: &format!("{}{path}", self.partner.public_url),
             purpose,
             case_reference: "BENCH-1",
-            record: Some(subject),
+            record,
+            list,
             practitioner: (&self.partner.practitioner, &self.partner.role),
             issued_at_s: self.issued_at_s,
             jti: &uuid(&SystemEntropy),
         };
-        let context = self.own.sign("sharing-context+jwt", &context.claims())?;
-        let body = serde_json::json!({ "subject": { "scheme": subject.0, "value": subject.1 }, "provider": provider, "purpose": purpose, "case_reference": "BENCH-1" });
-        let request = self.client.post(format!("https://localhost:{port}{path}"));
-        Ok(request.bearer_auth(&self.access).header("Sharing-Context", context).json(&body))
+        self.own.sign("sharing-context+jwt", &context.claims())
     }
 }
 

@@ -256,6 +256,7 @@ impl Signing {
             purpose,
             case_reference: "BENCH-1",
             record: Some(("nhs-number", number)),
+            list: None,
             practitioner: (&self.partner.practitioner, &self.partner.role),
             issued_at_s: SystemClock.now().as_second(),
             jti: &uuid(&SystemEntropy),

@@ -65,6 +65,7 @@ fn decided(decision_id: &str, subject: &str) -> Decided {
         grant: None,
         break_glass: None,
         guardrails: Vec::new(),
+        list: None,
         within: Vec::new(),
     }
 }
@@ -120,6 +121,17 @@ fn step(revision: u64, action: &str, by: Option<Actor>) -> Body {
     }
 }
 
+fn list_moved(action: &str, reason: Option<String>) -> Body {
+    Body::ListMoved {
+        list_id: text("lst_1"),
+        action: text(action),
+        chunk: 0,
+        answered: 2,
+        released: 1,
+        reason,
+    }
+}
+
 fn release(decision_id: &str, subject: &str) -> Body {
     Body::Release {
         decision_id: text(decision_id),
@@ -153,6 +165,7 @@ fn every_kind(public_key: &str) -> Vec<Body> {
         grant: Some(text("grt_1")),
         break_glass: Some(text("bgl_1")),
         guardrails: vec![text("restricted")],
+        list: Some(ledger::entry::ListRef { list_id: text("lst_1"), people: 2 }),
         within: vec![text("gm-fire")],
         ..decided("dec_referred", "sub_b")
     };
@@ -379,6 +392,18 @@ fn every_kind(public_key: &str) -> Vec<Body> {
             consents: 2,
             by: by.clone(),
         },
+        Body::ListBegan {
+            list_id: text("lst_1"),
+            provider: text("nhs-pds"),
+            recipient: text("gmca"),
+            purpose: text("fire-prevention-targeting"),
+            case_reference: text("LIST/1"),
+            people: 2,
+            context_sha256: digest('9'),
+            by: job(),
+        },
+        list_moved("chunk", None),
+        list_moved("stopped", Some(text("ceiling-reached"))),
         Body::LookupKeyReplaced { identifiers: 3 },
         Body::WrappingKeyReplaced { keys: 2 },
         Body::DecisionRead { of: text("dec_a"), what: text("explanation"), by: by.clone() },

@@ -85,16 +85,19 @@ pub enum Crowd {
     Young,
     /// They are young, and their records take 20 ms to find. Numbers from 9994.
     Fetched,
+    /// They are old, and nothing is against telling. Numbers from 9995.
+    Old,
     /// Nobody has these numbers, from 9996.
     Nobody,
 }
 
 impl Crowd {
-    const ALL: [(Self, &'static str); 5] = [
+    const ALL: [(Self, &'static str); 6] = [
         (Self::Restricted, "9991"),
         (Self::Dead, "9992"),
         (Self::Young, "9993"),
         (Self::Fetched, "9994"),
+        (Self::Old, "9995"),
         (Self::Nobody, "9996"),
     ];
 
@@ -116,6 +119,7 @@ impl Crowd {
             Self::Restricted => ("/meta/security/0/code", "R"),
             Self::Dead => ("/deceasedDateTime", "2024-01-01"),
             Self::Young | Self::Fetched => ("/birthDate", "2010-10-22"),
+            Self::Old => ("/birthDate", "1940-10-22"),
             Self::Nobody => return None,
         };
         match person.pointer_mut(pointer) {

@@ -240,6 +240,11 @@ impl Registry {
         }
     }
 
+    /// Whether a system of this name is registered.
+    pub fn has(&self, system: &SystemId) -> bool {
+        self.systems.values().any(|one| one.settings.id == *system)
+    }
+
     /// The one system that shows this certificate.
     pub fn system_of(&self, certificate: &CertificateFingerprint) -> Option<&Arc<System>> {
         self.systems.get(certificate)

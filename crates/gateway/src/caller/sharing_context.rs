@@ -32,7 +32,7 @@ const DEFAULT_USER_NAMES: [&str; 11] = [
     "default",
 ];
 
-const CLAIMS: [&str; 17] = [
+const CLAIMS: [&str; 18] = [
     "iss",
     "sub",
     "aud",
@@ -46,6 +46,7 @@ const CLAIMS: [&str; 17] = [
     "purpose",
     "case_reference",
     "requested_record",
+    "requested_list",
     "requesting_device",
     "requesting_organization",
     "requesting_practitioner",
@@ -61,6 +62,8 @@ pub struct Context {
     pub case_reference: CaseReference,
     /// About whom. None where the request is about nobody.
     pub requested_record: Option<SubjectIdentifier>,
+    /// About whom, where it is a list: SHA-256 of the request's body, in hexadecimal.
+    pub requested_list: Option<String>,
     /// Its own identifier, good once.
     pub jti: String,
     /// When it expires.
@@ -115,6 +118,7 @@ pub(super) async fn check(
         purpose,
         case_reference: case_reference.ok_or(CallerFault::ContextCase)?,
         requested_record: requested_record(&claims)?,
+        requested_list: requested_list(&claims)?,
         jti: jti.to_owned(),
         expires: Timestamp::from_second(life.expires_s).map_err(|_| CallerFault::ContextMalformed)?,
         digest: hexadecimal(&Sha256::digest(token.as_bytes())),
@@ -178,6 +182,16 @@ fn is_plain(text: &str) -> bool {
         && text
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'|' | b':'))
+}
+
+fn requested_list(claims: &Claims) -> Result<Option<String>, CallerFault> {
+    if claims.member("requested_list").is_none() {
+        return Ok(None);
+    }
+    let digest = claims.text("requested_list").filter(|digest| {
+        digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f'))
+    });
+    digest.map(|digest| Some(digest.to_owned())).ok_or(CallerFault::ContextRecord)
 }
 
 fn requested_record(claims: &Claims) -> Result<Option<SubjectIdentifier>, CallerFault> {

@@ -390,6 +390,7 @@ impl Gateway {
             purpose,
             case: &self.case,
             record: None,
+            list: None,
             practitioner: self.practitioner(),
         };
         let (access, context) =

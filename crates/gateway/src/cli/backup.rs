@@ -114,12 +114,10 @@ pub async fn restore(arguments: RestoreArguments) -> anyhow::Result<()> {
     }
     for path in &receipts {
         let text = config::read(path)?;
-        let before = evidence.receipts.len();
-        for document in serde_json::Deserializer::from_str(&text).into_iter::<serde_json::Value>() {
-            let document = document.with_context(|| format!("{}: not json", path.display()))?;
-            evidence.receipts.extend(receipts::receipts_in(&document));
-        }
-        anyhow::ensure!(evidence.receipts.len() > before, "{}: there is no receipt in it", path.display());
+        let found = receipts::receipts_in_text(&text);
+        let found = found.with_context(|| format!("{}: not json", path.display()))?;
+        anyhow::ensure!(!found.is_empty(), "{}: there is no receipt in it", path.display());
+        evidence.receipts.extend(found);
     }
     anyhow::ensure!(
         !evidence.checkpoints.is_empty() || !evidence.receipts.is_empty(),

@@ -48,13 +48,10 @@ pub async fn run(arguments: ReceiptArguments) -> anyhow::Result<()> {
     let mut stored = Vec::new();
     for file in &files {
         let text = config::read(file)?;
-        let before = stored.len();
-        let documents = serde_json::Deserializer::from_str(&text).into_iter::<serde_json::Value>();
-        for document in documents {
-            let document = document.with_context(|| format!("{}: not json", file.display()))?;
-            stored.extend(receipts::receipts_in(&document));
-        }
-        anyhow::ensure!(stored.len() > before, "{}: there is no receipt in it", file.display());
+        let found = receipts::receipts_in_text(&text);
+        let found = found.with_context(|| format!("{}: not json", file.display()))?;
+        anyhow::ensure!(!found.is_empty(), "{}: there is no receipt in it", file.display());
+        stored.extend(found);
     }
     let gateway = gateway.remote()?;
     let kept = match &state {

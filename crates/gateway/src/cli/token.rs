@@ -1,11 +1,16 @@
 //! `concordat token`: the two headers of one request, for the demonstration's partners.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::Read as _,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context as _;
 use clap::Args;
+use ledger::tree::hexadecimal;
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::output;
 use crate::{
@@ -30,6 +35,9 @@ pub struct TokenArguments {
     /// The person, as `scheme=value`: `nhs-number=9732110317`. Leave it out for requests about nobody.
     #[arg(long)]
     record: Option<String>,
+    /// The body of a request for a list, `-` for standard input: the context names its digest.
+    #[arg(long, conflicts_with = "record")]
+    list: Option<PathBuf>,
     /// The method of the request.
     #[arg(long, default_value = "POST")]
     method: String,
@@ -82,18 +90,31 @@ pub fn run(arguments: &TokenArguments) -> anyhow::Result<()> {
             Some(text.split_once('=').context("--record is scheme=value, such as nhs-number=9732110317")?)
         }
     };
+    let list = arguments.list.as_deref().map(digest_of).transpose()?;
     let request = RequestOf {
         method: &arguments.method,
         path: &arguments.path,
         purpose: &arguments.purpose,
         case: &arguments.case,
         record,
+        list: list.as_deref(),
         practitioner: &partner.practitioner,
     };
     let (access, context) = headers(&partner, base, &request, None)?;
     output::line(&format!("Authorization: Bearer {access}"));
     output::line(&format!("Sharing-Context: {context}"));
     Ok(())
+}
+
+fn digest_of(path: &Path) -> anyhow::Result<String> {
+    let bytes = if path == Path::new("-") {
+        let mut bytes = Vec::new();
+        std::io::stdin().read_to_end(&mut bytes).context("standard input cannot be read")?;
+        bytes
+    } else {
+        std::fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))?
+    };
+    Ok(hexadecimal(&Sha256::digest(&bytes)))
 }
 
 /// A request, as far as its headers depend on it.
@@ -108,6 +129,8 @@ pub(super) struct RequestOf<'a> {
     pub(super) case: &'a str,
     /// The person, as scheme and value.
     pub(super) record: Option<(&'a str, &'a str)>,
+    /// The digest of a list, in hexadecimal.
+    pub(super) list: Option<&'a str>,
     /// Who asks.
     pub(super) practitioner: &'a str,
 }
@@ -142,6 +165,7 @@ pub(super) fn headers(
         purpose: request.purpose,
         case_reference: request.case,
         record: request.record,
+        list: request.list,
         practitioner: (request.practitioner, &partner.role),
         issued_at_s: now,
         jti: &uuid(&SystemEntropy),

@@ -456,6 +456,7 @@ async fn evaluate(
         request_id: received.request_id.clone(),
         answer_only: true,
         continues,
+        list: None,
         deadline: received.deadline,
     };
     match disclose(app, ask).await {
@@ -514,6 +515,7 @@ fn question(app: &App, received: &Received, asked: &Evaluation) -> Result<Questi
         purpose,
         subject,
         asked: asked_items,
+        list_people: None,
         agreements: received.caller.granted(purpose, Action::Decide).flatten(),
     })
 }

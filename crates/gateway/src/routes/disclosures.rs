@@ -184,32 +184,17 @@ fn route(action: Action) -> &'static str {
 
 fn ask(app: &App, received: &Received, asked: &DisclosureRequest, action: Action) -> Result<Ask, Problem> {
     let subject = asked.subject.parse()?;
-    let invalid = |what: String| Problem::InvalidRequest(what);
-    let purpose = asked.purpose.parse().map_err(|error| invalid(format!("purpose: {error}")))?;
-    let provider = asked.provider.parse().map_err(|error| invalid(format!("provider: {error}")))?;
-    let items = asked.items.as_ref().map(|items| parse_items(app, items)).transpose()?;
-    let break_glass = asked.break_glass.as_ref().map(|id| id.parse());
-    let break_glass = break_glass.transpose().map_err(|error| invalid(format!("break_glass: {error}")))?;
     check_context(&received.context, &subject)?;
-    if received.context.purpose != purpose {
-        return Err(Problem::ContextMismatch("the purpose in the body is not the one that was signed"));
-    }
-    if received.context.case_reference.as_str() != asked.case_reference {
-        return Err(Problem::ContextMismatch(
-            "the case_reference in the body is not the one that was signed",
-        ));
-    }
-    let question = Question {
-        recipient: received.caller.organisation.clone(),
-        role: received.caller.named.role().to_owned(),
-        practitioner: received.caller.named.practitioner().map(str::to_owned),
-        break_glass,
-        provider,
-        purpose,
-        subject,
-        asked: items.map_or(Asked::AllAgreed, Asked::Items),
-        agreements: received.caller.granted(purpose, action).flatten(),
+    let break_glass = asked.break_glass.as_ref().map(|id| id.parse()).transpose();
+    let break_glass =
+        break_glass.map_err(|error| Problem::InvalidRequest(format!("break_glass: {error}")))?;
+    let wanted = Wanted {
+        provider: &asked.provider,
+        purpose: &asked.purpose,
+        case_reference: &asked.case_reference,
+        items: asked.items.as_deref(),
     };
+    let question = Question { break_glass, ..question(app, received, &wanted, subject, action)? };
     let (caller, context): (Caller, Context) = (received.caller.clone(), received.context.clone());
     Ok(Ask {
         caller,
@@ -218,7 +203,50 @@ fn ask(app: &App, received: &Received, asked: &DisclosureRequest, action: Action
         request_id: received.request_id.clone(),
         answer_only: action == Action::Decide,
         continues: false,
+        list: None,
         deadline: received.deadline,
+    })
+}
+
+/// What is wanted, as the body says it.
+pub(super) struct Wanted<'a> {
+    pub(super) provider: &'a str,
+    pub(super) purpose: &'a str,
+    pub(super) case_reference: &'a str,
+    pub(super) items: Option<&'a [String]>,
+}
+
+/// The question about this person. Purpose and case have to be those that were signed.
+pub(super) fn question(
+    app: &App,
+    received: &Received,
+    asked: &Wanted<'_>,
+    subject: SubjectIdentifier,
+    action: Action,
+) -> Result<Question, Problem> {
+    let invalid = |what: String| Problem::InvalidRequest(what);
+    let purpose = asked.purpose.parse().map_err(|error| invalid(format!("purpose: {error}")))?;
+    let provider = asked.provider.parse().map_err(|error| invalid(format!("provider: {error}")))?;
+    let items = asked.items.map(|items| parse_items(app, items)).transpose()?;
+    if received.context.purpose != purpose {
+        return Err(Problem::ContextMismatch("the purpose in the body is not the one that was signed"));
+    }
+    if received.context.case_reference.as_str() != asked.case_reference {
+        return Err(Problem::ContextMismatch(
+            "the case_reference in the body is not the one that was signed",
+        ));
+    }
+    Ok(Question {
+        recipient: received.caller.organisation.clone(),
+        role: received.caller.named.role().to_owned(),
+        practitioner: received.caller.named.practitioner().map(str::to_owned),
+        break_glass: None,
+        provider,
+        purpose,
+        subject,
+        asked: items.map_or(Asked::AllAgreed, Asked::Items),
+        list_people: None,
+        agreements: received.caller.granted(purpose, action).flatten(),
     })
 }
 
@@ -280,7 +308,7 @@ fn terms(answer: &Answer) -> Terms {
     }
 }
 
-/// For FHIR answers, where the terms have no place in the resource.
-pub(super) fn terms_json(answer: &Answer) -> Value {
+/// For FHIR answers, where the terms have no place in the resource, and for lists.
+pub(crate) fn terms_json(answer: &Answer) -> Value {
     serde_json::to_value(terms(answer)).unwrap_or_default()
 }

@@ -107,9 +107,12 @@ async fn ask(
     match question(app, &received, provider, subject) {
         Ok(question) => {
             let Received { caller, context, request_id, deadline, .. } = received;
-            let (answer_only, continues) = (false, false);
-            disclose(app, Ask { caller, context, question, request_id, answer_only, continues, deadline })
-                .await
+            let (answer_only, continues, list) = (false, false, None);
+            disclose(
+                app,
+                Ask { caller, context, question, request_id, answer_only, continues, list, deadline },
+            )
+            .await
         }
         Err(problem) => Err(received.refuse(app, problem, route).await),
     }
@@ -141,6 +144,7 @@ fn question(
         purpose,
         subject,
         asked: Asked::AllAgreed,
+        list_people: None,
         agreements: received.caller.granted(purpose, Action::Read).flatten(),
     })
 }

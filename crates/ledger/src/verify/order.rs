@@ -250,6 +250,8 @@ impl Order {
             | Body::DecisionRead { .. }
             | Body::RequestRefused { .. }
             | Body::RequestsShed { .. }
+            | Body::ListBegan { .. }
+            | Body::ListMoved { .. }
             | Body::AccessTokenIssued { .. }
             | Body::HandshakeRefused { .. }
             | Body::AuditRead { .. } => Ok(()),

@@ -56,6 +56,7 @@ fn decided(decision: &str, subject: &str) -> Box<Decided> {
         grant: None,
         break_glass: None,
         guardrails: Vec::new(),
+        list: None,
         within: Vec::new(),
     })
 }

@@ -184,7 +184,7 @@ impl Walk<'_> {
                 (Some(_), None) => Direction::Widens,
                 (from, to) => rising(&from, &to),
             },
-            "flows.obligations.retain_days" => rising(&number(from), &number(to)),
+            "flows.list_people_max" | "flows.obligations.retain_days" => rising(&number(from), &number(to)),
             "grace_days" => rising(&grace(from), &grace(to)),
             "flows.obligations.onward_sharing" if to == Some(&Value::Bool(true)) => Direction::Widens,
             "flows.obligations.onward_sharing" => Direction::Narrows,

@@ -135,6 +135,7 @@ fn supposed(
         purpose: flow.purpose,
         subject: SubjectIdentifier::parse(scheme, value).ok()?,
         asked: Asked::Items(flow.items.iter().map(|listed| listed.item.get_ref().clone()).collect()),
+        list_people: None,
         agreements: Some(vec![agreement.id().clone()]),
     };
     Some(decide(&question, policies, &consenting(flow, provider), at))

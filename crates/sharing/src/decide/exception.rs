@@ -137,6 +137,8 @@ fn decide(known: &Known<'_>, provider: &Provider, exception: &Exception<'_>) -> 
     let left = !exception.items.is_empty();
     let restriction = rules::restriction(question.purpose, restricted, left && released.is_empty());
     trace.push(Rule::Identifier, identifier);
+    // Somebody allowed it for one person.
+    trace.push(Rule::List, rules::list(question, None));
     trace.push(Rule::Items, rules::check(left, Reason::ItemsNotAgreed));
     trace.push(Rule::Deceased, rules::deceased(question.purpose, subject, facts));
     trace.push(Rule::Restricted, restriction);

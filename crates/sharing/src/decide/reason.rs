@@ -19,6 +19,8 @@ pub enum Rule {
     Identifier,
     /// The practitioner's role is one that the flow allows.
     Role,
+    /// The flow may be asked for one person after the other in a list, and for so many.
+    List,
     /// Something that was asked for is agreed.
     Items,
     /// The legal basis is complete for every category asked for, on both sides.
@@ -45,7 +47,7 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Purpose,
         Self::Agreement,
         Self::Status,
@@ -54,6 +56,7 @@ impl Rule {
         Self::Dpia,
         Self::Identifier,
         Self::Role,
+        Self::List,
         Self::Items,
         Self::LegalBasis,
         Self::Relationship,
@@ -78,6 +81,7 @@ impl Rule {
             Self::Dpia => "dpia",
             Self::Identifier => "identifier",
             Self::Role => "role",
+            Self::List => "list",
             Self::Items => "items",
             Self::LegalBasis => "legal-basis",
             Self::Deceased => "deceased",
@@ -160,6 +164,8 @@ pub enum Reason {
     IdentifierNotAllowed,
     /// The flow does not allow this role to ask.
     RoleNotAllowed,
+    /// The flow is for single look-ups, or for shorter lists.
+    ListNotAllowed,
     /// Nothing that was asked for is in the flow.
     ItemsNotAgreed,
     /// A legal basis is missing or has expired for something that was asked for.
@@ -206,7 +212,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::PurposeNotRegistered,
         Self::PurposeAggregateOnly,
         Self::NoAgreement,
@@ -217,6 +223,7 @@ impl Reason {
         Self::DpiaNotCurrent,
         Self::IdentifierNotAllowed,
         Self::RoleNotAllowed,
+        Self::ListNotAllowed,
         Self::ItemsNotAgreed,
         Self::LegalBasisIncomplete,
         Self::PolicyChanged,
@@ -253,6 +260,7 @@ impl Reason {
             Self::DpiaNotCurrent => "dpia-not-current",
             Self::IdentifierNotAllowed => "identifier-not-allowed",
             Self::RoleNotAllowed => "role-not-allowed",
+            Self::ListNotAllowed => "list-not-allowed",
             Self::ItemsNotAgreed => "items-not-agreed",
             Self::LegalBasisIncomplete => "legal-basis-incomplete",
             Self::PolicyChanged => "policy-changed",
@@ -290,6 +298,7 @@ impl Reason {
             | Self::DpiaNotCurrent
             | Self::IdentifierNotAllowed
             | Self::RoleNotAllowed
+            | Self::ListNotAllowed
             | Self::ItemsNotAgreed
             | Self::LegalBasisIncomplete
             | Self::PolicyChanged
@@ -327,6 +336,7 @@ impl Reason {
             | Self::PurposeAggregateOnly
             | Self::IdentifierNotAllowed
             | Self::RoleNotAllowed
+            | Self::ListNotAllowed
             | Self::ItemsNotAgreed
             | Self::LegalBasisIncomplete
             | Self::PolicyChanged
@@ -370,6 +380,9 @@ impl Reason {
             }
             Self::IdentifierNotAllowed => "the agreement does not allow asking by this kind of identifier",
             Self::RoleNotAllowed => "the agreement does not allow this role to ask",
+            Self::ListNotAllowed => {
+                "the agreement does not allow a list of so many people; ask for one person after the other, or ask its owner for `list_people_max`"
+            }
             Self::ItemsNotAgreed => {
                 "none of the items asked for is in the agreement; ask for fewer or other items"
             }

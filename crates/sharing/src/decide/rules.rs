@@ -77,6 +77,7 @@ pub(super) fn weigh(candidate: Candidate<'_>, mut trace: Trace) -> Weighed<'_> {
     let by_scheme = flow.identifiers.contains(question.subject.scheme());
     look(Rule::Identifier, check(by_scheme, Reason::IdentifierNotAllowed));
     look(Rule::Role, check(flow.roles.contains(&question.role), Reason::RoleNotAllowed));
+    look(Rule::List, list(question, flow.list_people_max));
     look(Rule::Items, check(!agreed.is_empty(), Reason::ItemsNotAgreed));
     look(Rule::LegalBasis, legal_basis(&candidate, agreed));
     look(Rule::Relationship, relationship(&candidate));
@@ -181,6 +182,12 @@ fn withheld(weighed: &Weighed<'_>) -> Vec<(ItemId, Withheld)> {
     };
     let missing = asked.iter().enumerate().filter(|(position, id)| is_missing(*position, id));
     stripped.chain(missing.map(|(_, id)| (id.clone(), Withheld::NotAgreed))).collect()
+}
+
+/// A list is another thing than so many questions: it is agreed by itself, with how many people it may have.
+pub(super) fn list(question: &Question, people_max: Option<u32>) -> Outcome {
+    let Some(people) = question.list_people else { return Outcome::NotApplicable };
+    check(people_max.is_some_and(|most| people <= most), Reason::ListNotAllowed)
 }
 
 fn dates(candidate: &Candidate<'_>) -> Outcome {

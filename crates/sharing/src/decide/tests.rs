@@ -151,6 +151,7 @@ fn question(flow: u8, asked: Asked) -> Question {
         purpose,
         subject: SubjectIdentifier::parse(scheme, value).unwrap(),
         asked,
+        list_people: None,
         agreements: None,
     }
 }

@@ -39,6 +39,7 @@ fn question(fire: bool, number: &str) -> Question {
         purpose,
         subject: SubjectIdentifier::parse(SubjectScheme::NhsNumber, number).unwrap(),
         asked: Asked::AllAgreed,
+        list_people: None,
         agreements: None,
     }
 }

@@ -88,6 +88,7 @@ pub fn records(data: &[u8]) {
             purpose,
             subject: person("nhs-number", "9732110317"),
             asked: Asked::AllAgreed,
+            list_people: None,
             agreements: None,
         };
         (question, sample)
@@ -122,6 +123,7 @@ pub fn places(data: &[u8]) {
         purpose: PurposeClass::DirectCare,
         subject: person("nhs-number", "9732110317"),
         asked: Asked::AllAgreed,
+        list_people: None,
         agreements: None,
     };
     for _ in 0..8 {
@@ -401,6 +403,7 @@ fn any_question(bytes: &mut Bytes<'_>) -> (Question, SubjectState, RecordFacts) 
         purpose,
         subject,
         asked,
+        list_people: None,
         agreements,
     };
     let state = SubjectState {

@@ -34,6 +34,7 @@ mod hostile_fhir;
 mod hostile_json;
 mod key_sets;
 mod ledger_checks;
+mod lists;
 mod loading;
 mod looking_back;
 mod mirror;

@@ -17,7 +17,7 @@ fn between(from: &Value, to: &Value) -> Vec<(String, Direction)> {
 
 type Edit = fn(&mut Value);
 
-const EDITS: [(Edit, &str, Direction); 17] = [
+const EDITS: [(Edit, &str, Direction); 18] = [
     (
         |terms| {
             terms["flows"][0]["items"]
@@ -72,6 +72,11 @@ const EDITS: [(Edit, &str, Direction); 17] = [
         |terms| terms["flows"][0]["releases_per_day_max"] = json!(50),
         "flows[single-look-up].releases_per_day_max",
         Direction::Narrows,
+    ),
+    (
+        |terms| terms["flows"][0]["list_people_max"] = json!(50),
+        "flows[single-look-up].list_people_max",
+        Direction::Widens,
     ),
     (
         |terms| terms["flows"][0]["cohort"]["age_from_years"] = json!(60),

@@ -196,7 +196,7 @@ fn any_facts() -> impl Strategy<Value = RecordFacts> {
 }
 
 /// Rules in a trace that got as far as an agreement.
-const RULES: usize = 19;
+const RULES: usize = 20;
 
 fn permitted(decision: &Decision) -> Option<Vec<String>> {
     match decision {

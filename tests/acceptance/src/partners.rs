@@ -27,6 +27,7 @@ pub struct Partners {
     clock: Arc<dyn Clock>,
     tokens: AtomicU64,
     issuer_key: Mutex<String>,
+    actions: Mutex<Option<Vec<&'static str>>>,
 }
 
 impl Partners {
@@ -37,6 +38,7 @@ impl Partners {
             clock,
             tokens: AtomicU64::new(seed),
             issuer_key: Mutex::new("issuer".to_owned()),
+            actions: Mutex::new(None),
         }
     }
 
@@ -67,6 +69,11 @@ impl Partners {
     /// From now on the issuer signs with another key of the folder's, `NAME.key`, which is also its identifier.
     pub fn issue_with(&self, name: &str) {
         name.clone_into(&mut self.issuer_key.lock().unwrap());
+    }
+
+    /// From now on access tokens name these actions alone.
+    pub fn only_actions(&self, actions: &[&'static str]) {
+        *self.actions.lock().unwrap() = Some(actions.to_vec());
     }
 
     fn file(&self, name: &str) -> String {
@@ -215,6 +222,10 @@ impl Partners {
             jti: &format!("c-{number}"),
         };
         let (mut access, mut context) = (access.claims(), context.claims());
+        if let Some(actions) = &*self.actions.lock().unwrap() {
+            let details = access["authorization_details"].as_array_mut().unwrap();
+            details.iter_mut().for_each(|detail| detail["actions"] = json!(actions));
+        }
         if let Some(spoil) = request.spoil_access {
             spoil(&mut access);
         }

@@ -66,7 +66,8 @@ pub struct Replica {
     /// What stands between it and the server.
     pub proxy: Option<Proxy>,
     probe: u16,
-    config: PathBuf,
+    /// Its settings.
+    pub config: PathBuf,
     log: PathBuf,
     /// What its process finds in its environment.
     pub environment: Vec<(String, String)>,

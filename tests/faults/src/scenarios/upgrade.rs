@@ -1,6 +1,6 @@
 //! Upgrades: a newer program beside older ones, and back.
 
-use std::{path::Path, time::Duration};
+use std::{fs, path::Path, process::Command, time::Duration};
 
 use serde_json::{Value, json};
 use store::{Database, scratch};
@@ -67,8 +67,83 @@ pub async fn beside(_: Length) -> Value {
     running.end(json!({ "restarted_on_a_newer_schema": 2, "refused_on_one_that_takes_away": 1, "requests_broken_off": broken })).await
 }
 
+/// What every release knows, of what the load needs.
+const ACTIONS: [&str; 3] = ["read", "decide", "record"];
+/// The settings of a gateway of the previous release are beside those of this one.
+const OF_PREVIOUS: &str = "previous.toml";
+
 fn of_previous(replica: &mut Replica) {
-    replica.program = crate::previous().map(Path::to_owned);
+    let Some(program) = crate::previous() else { return };
+    let settings = replica.config.with_extension(OF_PREVIOUS);
+    if !settings.exists() {
+        fs::write(&settings, known_to(program, &replica.config)).unwrap();
+    }
+    replica.program = Some(program.to_owned());
+    replica.config = settings;
+}
+
+fn of_now(replica: &mut Replica) {
+    replica.program = None;
+    if let Some(name) = replica.config.to_str().and_then(|name| name.strip_suffix(OF_PREVIOUS)) {
+        replica.config = format!("{name}toml").into();
+    }
+}
+
+/// Settings without what a program does not know yet; and the policies without it: whoever upgrades had none of that.
+fn known_to(program: &Path, settings: &Path) -> String {
+    let mut text = fs::read_to_string(settings).unwrap();
+    let tried = settings.with_extension("tried.toml");
+    for _ in 0..100 {
+        fs::write(&tried, &text).unwrap();
+        let said = Command::new(program).args(["check-config", "--config"]).arg(&tried).output().unwrap();
+        if said.status.success() {
+            return text;
+        }
+        let said = String::from_utf8_lossy(&said.stderr).into_owned();
+        let (file, line, what) = said.lines().find_map(placed).unwrap_or_else(|| panic!("{said}"));
+        if Path::new(file) == tried {
+            text = without(&text, line, what);
+        } else {
+            let file = settings.parent().unwrap().join("policies").join(file);
+            let policy = fs::read_to_string(&file).unwrap();
+            fs::write(&file, without_entry(&policy, line)).unwrap();
+        }
+    }
+    panic!("the previous release does not take settings and policies without what is new");
+}
+
+/// File, line and what is wrong there.
+fn placed(said: &str) -> Option<(&str, usize, &str)> {
+    let (place, what) = said.trim().trim_start_matches("error: ").split_once(": ")?;
+    let (file, line) = place.rsplit_once(':')?;
+    Some((file, line.parse().ok()?, what))
+}
+
+fn without(text: &str, line: usize, what: &str) -> String {
+    let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+    let unknown = lines[line - 1].clone();
+    if what.starts_with("unknown variant") {
+        let name = format!("\"{}\"", what.split('`').nth(1).unwrap());
+        lines[line - 1] = unknown.replace(&format!("{name}, "), "").replace(&format!(", {name}"), "");
+        assert_ne!(lines[line - 1], unknown, "{what}");
+    } else {
+        assert!(what.starts_with("unknown field"), "{what}");
+        // A table goes with what is in it.
+        let table = lines[line..].iter().take_while(|line| !line.starts_with('['));
+        let more = if unknown.starts_with('[') { table.count() } else { 0 };
+        lines.drain(line - 1..line + more);
+    }
+    lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect()
+}
+
+/// A policy file without the entry that the line is in.
+fn without_entry(text: &str, line: usize) -> String {
+    let lines: Vec<_> = text.lines().collect();
+    let begins = |line: &&str| line.starts_with("[[");
+    let from = lines[..line].iter().rposition(|line| begins(line)).unwrap();
+    let until =
+        lines[from + 1..].iter().position(|line| begins(line)).map_or(lines.len(), |more| from + 1 + more);
+    lines[..from].iter().chain(&lines[until..]).flat_map(|line| [*line, "\n"]).collect()
 }
 
 /// The program of the previous release, then this one's beside it, then this one's alone, then back; over a server and over a file,
@@ -83,11 +158,12 @@ pub async fn from_previous(length: Length) -> Value {
 
 async fn over_server(rounds: u64) -> (Value, bool) {
     let deployment = Deployment::start(Store::Server, 2, |_, replica| of_previous(replica)).await;
+    deployment.partners.only_actions(&ACTIONS);
     let mut running = loaded(deployment, &ORDINARY).await;
     let mut goes_back = true;
     for _ in 0..rounds {
         for number in 0..2 {
-            replace(&mut running, number, |replica| replica.program = None).await;
+            replace(&mut running, number, of_now).await;
         }
         goes_back = is_let_back(&mut running).await;
         if !goes_back {
@@ -116,7 +192,7 @@ async fn is_let_back(running: &mut Running) -> bool {
     } else {
         replica.terminate().await;
     }
-    replica.program = None;
+    of_now(replica);
     replica.start();
     assert!(replica.is_ready_within(Duration::from_secs(30)).await, "{}", replica.said());
     running.ports.lock().unwrap().push(port);
@@ -125,11 +201,12 @@ async fn is_let_back(running: &mut Running) -> bool {
 
 async fn over_file(rounds: u64) -> (Value, bool) {
     let deployment = Deployment::start(Store::File, 1, |_, replica| of_previous(replica)).await;
+    deployment.partners.only_actions(&ACTIONS);
     let mut running = loaded(deployment, &ORDINARY).await;
     for _ in 0..rounds {
         let replica = &mut running.deployment.replicas[0];
         replica.terminate().await;
-        replica.program = None;
+        of_now(replica);
         replica.start();
         assert!(replica.is_ready_within(Duration::from_secs(30)).await, "{}", replica.said());
         running.answers_within(Duration::from_secs(20)).await;
@@ -140,7 +217,7 @@ async fn over_file(rounds: u64) -> (Value, bool) {
         if replica.ends_within(Duration::from_secs(5)).await {
             assert!(replica.said().contains("newer program"), "{}", replica.said());
             replica.kill();
-            replica.program = None;
+            of_now(replica);
             replica.start();
             assert!(replica.is_ready_within(Duration::from_secs(30)).await, "{}", replica.said());
             running.answers_within(Duration::from_secs(20)).await;

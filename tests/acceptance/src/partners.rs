@@ -1,7 +1,7 @@
 //! What partners do: requests with their certificates and tokens, and what comes back.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
@@ -28,7 +28,15 @@ pub struct Partners {
     tokens: AtomicU64,
     issuer_key: Mutex<String>,
     actions: Mutex<Option<Vec<&'static str>>>,
+    /// Access tokens, by issuer's key and certificate, where they are used more than once.
+    kept: Option<Mutex<Kept>>,
 }
+
+/// When each was issued, and itself.
+type Kept = HashMap<(String, String), (i64, String)>;
+
+/// How long an access token is used again, in seconds.
+const USED_S: i64 = 60;
 
 impl Partners {
     /// Whose keys are in this folder. Tokens are numbered from `seed`.
@@ -39,6 +47,7 @@ impl Partners {
             tokens: AtomicU64::new(seed),
             issuer_key: Mutex::new("issuer".to_owned()),
             actions: Mutex::new(None),
+            kept: None,
         }
     }
 
@@ -69,6 +78,12 @@ impl Partners {
     /// From now on the issuer signs with another key of the folder's, `NAME.key`, which is also its identifier.
     pub fn issue_with(&self, name: &str) {
         name.clone_into(&mut self.issuer_key.lock().unwrap());
+    }
+
+    /// Access tokens are used again for a while, as partners do.
+    #[must_use]
+    pub fn keeping_tokens(self) -> Self {
+        Self { kept: Some(Mutex::default()), ..self }
     }
 
     /// From now on access tokens name these actions alone.
@@ -223,8 +238,10 @@ impl Partners {
         };
         let (mut access, mut context) = (access.claims(), context.claims());
         if let Some(actions) = &*self.actions.lock().unwrap() {
-            let details = access["authorization_details"].as_array_mut().unwrap();
-            details.iter_mut().for_each(|detail| detail["actions"] = json!(actions));
+            let details = access.get_mut("authorization_details").and_then(Value::as_array_mut).unwrap();
+            for detail in details {
+                detail.as_object_mut().unwrap().insert("actions".to_owned(), json!(actions));
+            }
         }
         if let Some(spoil) = request.spoil_access {
             spoil(&mut access);
@@ -234,11 +251,30 @@ impl Partners {
         }
         let name = self.issuer_key.lock().unwrap().clone();
         let key_id = if name == "issuer" { "issuer-1" } else { name.as_str() };
-        let issuer = MintingKey::from_pem(&self.file(&format!("{name}.key")), key_id).unwrap();
+        let issued = || {
+            let issuer = MintingKey::from_pem(&self.file(&format!("{name}.key")), key_id).unwrap();
+            issuer.sign("at+jwt", &access).unwrap()
+        };
+        let access_token = match &self.kept {
+            Some(kept) if request.spoil_access.is_none() => {
+                let of = (name.clone(), access.get("cnf").unwrap().to_string());
+                let mut kept = kept.lock().unwrap();
+                let (_, token) = kept
+                    .entry(of)
+                    .and_modify(|(at, token)| {
+                        if now - *at > USED_S {
+                            (*at, *token) = (now, issued());
+                        }
+                    })
+                    .or_insert_with(|| (now, issued()));
+                token.clone()
+            }
+            _ => issued(),
+        };
         let own =
             MintingKey::from_pem(&self.file(&format!("{}-context.key", request.tokens_of)), "context-1")
                 .unwrap();
-        (issuer.sign("at+jwt", &access).unwrap(), own.sign("sharing-context+jwt", &context).unwrap())
+        (access_token, own.sign("sharing-context+jwt", &context).unwrap())
     }
 
     /// Sends a request to the gateway at a port, whose public address is that of them all.

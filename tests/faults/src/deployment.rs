@@ -170,7 +170,7 @@ impl Deployment {
             }));
         }
         let seed = u64::from(std::process::id()) << 32;
-        let partners = Arc::new(Partners::of(folder.path(), Arc::new(SystemClock), seed));
+        let partners = Arc::new(Partners::of(folder.path(), Arc::new(SystemClock), seed).keeping_tokens());
         let mut deployment = Self {
             partners,
             replicas: Vec::new(),

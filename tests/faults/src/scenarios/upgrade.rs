@@ -140,9 +140,8 @@ fn without(text: &str, line: usize, what: &str) -> String {
 fn without_entry(text: &str, line: usize) -> String {
     let lines: Vec<_> = text.lines().collect();
     let begins = |line: &&str| line.starts_with("[[");
-    let from = lines[..line].iter().rposition(|line| begins(line)).unwrap();
-    let until =
-        lines[from + 1..].iter().position(|line| begins(line)).map_or(lines.len(), |more| from + 1 + more);
+    let from = lines[..line].iter().rposition(begins).unwrap();
+    let until = lines[from + 1..].iter().position(begins).map_or(lines.len(), |more| from + 1 + more);
     lines[..from].iter().chain(&lines[until..]).flat_map(|line| [*line, "\n"]).collect()
 }
 

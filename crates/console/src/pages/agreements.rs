@@ -40,7 +40,8 @@ struct Managed {
 
 #[derive(Deserialize)]
 struct Version {
-    version: u32,
+    #[serde(rename = "version")]
+    number: u32,
     state: String,
     review_on: String,
     parties: Vec<Party>,
@@ -143,9 +144,21 @@ struct ManagedPage<'a> {
     steps: Vec<Step>,
     may_act: bool,
     possible: Vec<(String, String)>,
+    reasons: Vec<(String, String)>,
+    reason: &'static str,
     step: &'a str,
     text: &'a str,
 }
+
+/// Why an agreement is switched off.
+const REASONS: [(&str, &str); 6] = [
+    ("breach", "A breach, or the fear of one"),
+    ("lawful-basis", "The law on which it rests is in doubt"),
+    ("data-quality", "What leaves is wrong or stale"),
+    ("obligations-not-kept", "The recipient does not do what it took on"),
+    ("regulator", "A supervisory authority or a court asks for it"),
+    ("security", "A system is not safe to be used"),
+];
 
 /// Steps that need no more than a few words. Terms are written, and signatures made, with programs: docs/agreements.md.
 const STEPS: [(&str, &str, bool); 12] = [
@@ -269,6 +282,8 @@ async fn managed_page(
             .correcting(correction),
         may_act: acts.into_iter().any(|right| signed.person.may(right)),
         possible: STEPS.into_iter().map(|(code, said, _)| (code.to_owned(), said.to_owned())).collect(),
+        reasons: REASONS.into_iter().map(|(code, said)| (code.to_owned(), said.to_owned())).collect(),
+        reason: "",
         steps: steps.steps,
         one,
         step,
@@ -300,7 +315,7 @@ pub(crate) async fn act(
             members.insert("scope".to_owned(), "agreement".into());
         }
         if step == "suspend" {
-            members.insert("reason".to_owned(), "other".into());
+            members.insert("reason".to_owned(), form.field("reason").into());
         }
     }
     let path = format!("/v1{page}/steps");

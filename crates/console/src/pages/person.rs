@@ -52,7 +52,8 @@ struct History {
 
 #[derive(Deserialize)]
 struct Events {
-    events: Vec<Event>,
+    #[serde(rename = "events")]
+    asked: Vec<Event>,
     looks: Vec<Event>,
     more: bool,
 }
@@ -204,7 +205,7 @@ async fn history(
     };
     if is_officer {
         let found: Events = console.ask(signed, ask("/v1/subject-access/events", &subject)).await?;
-        (history.events, history.looks, history.more) = (found.events, found.looks, found.more);
+        (history.events, history.looks, history.more) = (found.asked, found.looks, found.more);
     } else {
         let found: Answer = console.ask(signed, ask("/v1/trail/search", &subject)).await?;
         history.rows = rows(&found.entries);

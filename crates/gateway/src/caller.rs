@@ -20,6 +20,7 @@ pub mod keys;
 pub mod registry;
 pub mod sharing_context;
 mod verified;
+mod vouched;
 
 pub use access_token::{Action, Grant};
 pub use registry::{Capability, IssuerSettings, Registry, System, SystemSettings};

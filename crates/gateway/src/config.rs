@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use console::ConsoleSettings;
 use serde::Deserialize;
 use sharing::{OrganisationId, identifier::ProviderId};
 use tokio::net::TcpListener;
@@ -45,6 +46,8 @@ pub struct Settings {
     pub alerts: AlertSettings,
     #[serde(default)]
     pub authorization_server: Option<AuthorizationServerSettings>,
+    #[serde(default)]
+    pub console: Option<ConsoleSettings>,
     #[serde(default)]
     pub issuers: Vec<IssuerSettings>,
     pub systems: Vec<SystemSettings>,
@@ -390,6 +393,10 @@ pub fn load(path: &Path) -> Result<Settings, ConfigError> {
             KeySource::File(path) | KeySource::Url { trusted: path, .. } => anchor(path),
             KeySource::Own(_) => {}
         }
+    }
+    if let Some(console) = &mut settings.console {
+        let files = [&mut console.certificate, &mut console.key, &mut console.trusted];
+        files.into_iter().chain([&mut console.client_secret]).for_each(anchor);
     }
     settings.authorization_server.iter_mut().flat_map(|own| &mut own.signing_keys).for_each(anchor);
     settings.systems.iter_mut().flat_map(|system| &mut system.token_keys).for_each(anchor);

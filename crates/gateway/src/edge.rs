@@ -13,6 +13,7 @@ use axum::{
     middleware::Next,
     response::Response,
 };
+use console::person::Vouched;
 use http_body_util::{BodyExt as _, Limited};
 use serde::de::DeserializeOwned;
 use sharing::json::{self, JsonFault, Limits};
@@ -144,6 +145,28 @@ pub async fn admit(State(app): State<Arc<App>>, mut request: Request, next: Next
     partner.describe(admitted.as_ref().map_err(|away| *away), response.headers_mut());
     arrived.dress(&app, &mut response);
     response
+}
+
+/// The outermost layer of what the console asks in this process: a bound on requests and on their time.
+pub async fn admit_vouched(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    let deadline = Instant::now() + app.limits.deadline;
+    request.extensions_mut().insert(Deadline(deadline));
+    let refuse = |problem: Problem| Refusal::from(problem).into_response(Face::Problem, None);
+    if request.extensions().get::<Vouched>().is_none() {
+        return refuse(Problem::Internal);
+    }
+    let Ok(_place) = app.places.clone().try_acquire_owned() else { return refuse(Problem::Overloaded) };
+    let answer = async {
+        match policies::follow(&app).await {
+            Ok(()) => next.run(request).await,
+            Err(error) => {
+                tracing::error!(%error, "the policies in force could not be confirmed");
+                refuse(Problem::LedgerUnavailable)
+            }
+        }
+    };
+    let answer = tokio::time::timeout_at(deadline.into(), answer).await;
+    answer.unwrap_or_else(|_| refuse(Problem::TookTooLong))
 }
 
 impl Arrived {
@@ -310,6 +333,30 @@ async fn authenticate(
     parts: &Parts,
     either: &[(Capability, Action)],
 ) -> Result<(Caller, Context), (Problem, Who)> {
+    // The console is in this process, and has signed the person in. Nothing that comes over a network has this.
+    let (caller, context) = match parts.extensions.get::<Vouched>() {
+        Some(vouched) => Caller::vouched(vouched, app.clock.now()),
+        None => authenticate_system(app, parts).await?,
+    };
+    let known = || {
+        (
+            Some(caller.certificate.clone()),
+            Some(caller.system.to_string()),
+            Some(caller.organisation.to_string()),
+        )
+    };
+    let mut may = either.iter().filter(|(capability, _)| caller.may(*capability)).peekable();
+    if may.peek().is_none() {
+        return Err((Problem::CapabilityMissing, known()));
+    }
+    if !may.any(|(_, action)| caller.granted(context.purpose, *action).is_some()) {
+        return Err((Problem::NotGranted, known()));
+    }
+    Ok((caller, context))
+}
+
+/// Checks the client certificate, the access token and the signed context.
+async fn authenticate_system(app: &App, parts: &Parts) -> Result<(Caller, Context), (Problem, Who)> {
     let Some(peer) = parts.extensions.get::<PeerCertificate>() else {
         return Err((Problem::Internal, (None, None, None)));
     };
@@ -329,29 +376,14 @@ async fn authenticate(
         sharing_context: text("sharing-context"),
     };
     let authenticated = app.authenticator.authenticate(*peer, presented, app.clock.now()).await;
-    let (caller, context) = authenticated.map_err(|error| {
+    authenticated.map_err(|error| {
         let (system, organisation) = match &error.system {
             Some((system, organisation)) => (Some(system.to_string()), Some(organisation.to_string())),
             None => (None, None),
         };
         let certificate = Some(error.certificate.clone());
         (Problem::Caller(error), (certificate, system, organisation))
-    })?;
-    let known = || {
-        (
-            Some(caller.certificate.clone()),
-            Some(caller.system.to_string()),
-            Some(caller.organisation.to_string()),
-        )
-    };
-    let mut may = either.iter().filter(|(capability, _)| caller.may(*capability)).peekable();
-    if may.peek().is_none() {
-        return Err((Problem::CapabilityMissing, known()));
-    }
-    if !may.any(|(_, action)| caller.granted(context.purpose, *action).is_some()) {
-        return Err((Problem::NotGranted, known()));
-    }
-    Ok((caller, context))
+    })
 }
 
 /// What of a request names a system, without a token.

@@ -178,10 +178,13 @@ pub async fn serve(
                 Ok(stream) => stream,
                 Err(reason) => return refused(reason),
             };
-            let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-            let Some(shown) = certificate.and_then(|certificate| peer(certificate)) else { return };
+            // Whether one has to be shown, the TLS settings say. Browsers of the console show none.
+            let Some(certificate) = stream.get_ref().1.peer_certificates().and_then(<[_]>::first) else {
+                return connection(stream, None, app, limits, replaced(tls), shutdown).await;
+            };
+            let Some(shown) = peer(certificate) else { return };
             match certificates.take(shown.fingerprint, limits.connections_per_certificate_max) {
-                Some(_share) => connection(stream, shown, app, limits, replaced(tls), shutdown).await,
+                Some(_share) => connection(stream, Some(shown), app, limits, replaced(tls), shutdown).await,
                 None => refused(HandshakeRefusal::TooMany),
             }
         });
@@ -227,7 +230,7 @@ fn impatient(
 
 async fn connection(
     stream: TlsStream<TcpStream>,
-    peer: PeerCertificate,
+    peer: Option<PeerCertificate>,
     app: Router,
     limits: Limits,
     replaced: impl Future<Output = ()>,
@@ -236,7 +239,9 @@ async fn connection(
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let mut request: Request = request.map(|body| Body::new(body.map_err(axum::Error::new)));
-        request.extensions_mut().insert(peer);
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(peer);
+        }
         app.clone().oneshot(request)
     });
     let stream = TokioIo::new(impatient(stream, limits.write_timeout));

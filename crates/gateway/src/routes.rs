@@ -182,6 +182,44 @@ pub fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
+/// What the console may ask in this process, for people whom it has signed in: nothing that releases a record or decides on one.
+pub fn desk(app: Arc<App>) -> Router {
+    use axum::routing::{get, post};
+    Router::new()
+        .route("/v1/alerts", get(alerts::list))
+        .route("/v1/alerts/{id}", get(alerts::show))
+        .route("/v1/alerts/{id}/acknowledge", post(alerts::acknowledge))
+        .route("/v1/alerts/{id}/review", post(alerts::review))
+        .route("/v1/referrals", get(referrals::list))
+        .route("/v1/referrals/{decision_id}", get(referrals::show))
+        .route("/v1/referrals/{decision_id}/take", post(referrals::take))
+        .route("/v1/referrals/{decision_id}/ask", post(referrals::ask))
+        .route("/v1/referrals/{decision_id}/decide", post(referrals::decide))
+        .route("/v1/referrals/{decision_id}/revoke", post(referrals::revoke))
+        .route("/v1/decisions/{id}/explanation", get(decisions::explanation))
+        .route("/v1/trail/search", post(trail::search))
+        .route("/v1/trail/disclosed", post(trail::disclosed))
+        .route("/v1/consents/search", post(consents::search))
+        .route("/v1/consents/{id}/withdraw", post(consents::withdraw))
+        .route("/v1/objections", post(objections::record))
+        .route("/v1/exports", get(exports::list).post(exports::request))
+        .route("/v1/exports/{id}", get(exports::show))
+        .route("/v1/exports/{id}/approve", post(exports::approve))
+        .route("/v1/exports/{id}/refuse", post(exports::refuse))
+        .route("/v1/exports/{id}/file", get(exports::file))
+        .route("/v1/exports/{id}/manifest", get(exports::manifest))
+        .route("/v1/subject-access", post(subject_access::answer))
+        .route("/v1/subject-access/events", post(subject_access::events))
+        .route("/v1/agreements", get(agreements::list))
+        .route("/v1/agreements/{id}", get(agreements::show))
+        .route("/v1/agreements/{id}/steps", get(agreements::steps).post(agreements::take))
+        .route("/v1/agreements/{id}/diff", get(agreements::documents::differences))
+        .fallback(|request: Request| refuse(request, Problem::NoSuchRoute))
+        .layer(middleware::from_fn_with_state(app.clone(), edge::admit_vouched))
+        .layer(CatchPanicLayer::custom(panicked))
+        .with_state(app)
+}
+
 /// What a load balancer may ask without a certificate, on a listener of its own.
 pub fn probes(app: Arc<App>) -> Router {
     Router::new()

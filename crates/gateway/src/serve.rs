@@ -30,10 +30,11 @@ use crate::{
     audit_reads,
     authorization_server::AuthorizationServer,
     blocks::{self, Archiving},
-    caller::{Authenticator, Registry},
+    caller::{Authenticator, Registry, registry::CONSOLE},
     caller_use::HoneyRecord,
     clock::{Clock, Entropy, SystemClock, SystemEntropy},
     config::{self, Settings, SmtpSecurity, SmtpSettings, TlsSettings},
+    desk,
     exporting::asked::{self, Exports},
     listener::{self, HandshakeRefusal},
     opt_outs, policies, replicas, retention, routes, shed,
@@ -70,6 +71,10 @@ pub async fn build(
         );
     }
     for system in &settings.systems {
+        anyhow::ensure!(
+            system.id != *CONSOLE,
+            "settings: no system is called `console`: the ledger has that name for people who are signed in"
+        );
         anyhow::ensure!(
             set.organisation(&system.organisation).is_some(),
             "settings: system `{}` belongs to `{}`, which no file in the policies' organisations/ defines",
@@ -293,6 +298,14 @@ async fn serve_with(
     // What goes on beside the requests goes on until the last of them has its answer.
     let shutdown = CancellationToken::new();
     let config = server_tls(&settings.tls)?;
+    let console = match &settings.console {
+        None => None,
+        Some(console) => {
+            let listener = TcpListener::bind(console.listen).await;
+            let listener = listener.with_context(|| in_use(console.listen.port()))?;
+            Some((listener, desk::pages(&app, console)?, console.clone()))
+        }
+    };
     let (replacing, current) = watch::channel(config);
     let (refusals, heard) = mpsc::channel(1_024);
     // A flood that outruns the recorder is a flood all the same: its entries say so.
@@ -332,8 +345,14 @@ async fn serve_with(
         closing.clone(),
         Duration::from_secs(settings.limits.drain_notice_s),
     ));
+    let console = console.map(|(listener, pages, of)| {
+        tokio::spawn(desk::serve(listener, pages, of, settings.limits.connections(), closing.clone()))
+    });
     tell_manager(sd_notify::NotifyState::Ready);
     listener::serve(listener, current, router, settings.limits.connections(), refused, closing).await;
+    if let Some(console) = console {
+        console.await??;
+    }
     shutdown.cancel();
     shedding.await?;
     recorder.await?;

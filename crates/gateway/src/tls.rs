@@ -69,6 +69,22 @@ pub fn server_config(
     Ok(Arc::new(config))
 }
 
+/// The console's side: its certificate, and none of whoever connects.
+///
+/// # Errors
+/// [`TlsError`] naming what cannot be used.
+pub fn console_config(certificate_chain_pem: &str, key_pem: &str) -> Result<Arc<ServerConfig>, TlsError> {
+    let chain =
+        CertificateDer::pem_slice_iter(certificate_chain_pem.as_bytes()).collect::<Result<Vec<_>, _>>()?;
+    let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes())?;
+    let mut config = ServerConfig::builder_with_provider(crypto())
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
 /// SHA-256 of a certificate's DER, by which a system is registered (RFC 8705 `x5t#S256`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CertificateFingerprint([u8; 32]);

@@ -71,6 +71,11 @@ pub enum Capability {
     Unattended,
 }
 
+/// The system that the ledger names for people who are signed in to the console.
+#[expect(clippy::expect_used, reason = "a constant that a test reads")]
+pub static CONSOLE: std::sync::LazyLock<SystemId> =
+    std::sync::LazyLock::new(|| "console".parse().expect("a system's name"));
+
 /// An issuer of access tokens, as the operator registers it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -19,6 +19,7 @@ use super::output;
 use crate::{config, serve, telemetry};
 
 pub mod keys;
+mod provider;
 mod tour;
 
 /// Run the demonstration.
@@ -30,7 +31,7 @@ pub struct DemoArguments {
     /// The policies.
     #[arg(long, default_value = "policies")]
     policies: PathBuf,
-    /// The gateway's port. The three record holders use the next three.
+    /// The gateway's port. The three record holders use the next three, the console and its sign-in service the two after them.
     #[arg(long, default_value_t = 8443)]
     port: u16,
     /// Walk the tour, fail on any difference, and stop.
@@ -77,7 +78,11 @@ pub async fn run(arguments: DemoArguments) -> anyhow::Result<()> {
     for port in [ports.nhs, ports.council, ports.fire] {
         drop(free(port).await?);
     }
+    let (console_port, provider_port) = (ports.fire.saturating_add(1), ports.fire.saturating_add(2));
+    drop(free(console_port).await?);
+    let provider_listener = free(provider_port).await?;
     let config_path = keys::prepare(&arguments.state, &arguments.policies, ports)?;
+    let key = keys::add_console(&arguments.state, &config_path, console_port, provider_port)?;
     let settings = config::load(&config_path)?;
     let log = log_file(&arguments.state)?;
     let _telemetry = telemetry::start_to_file(&settings.telemetry, log)?;
@@ -91,17 +96,25 @@ pub async fn run(arguments: DemoArguments) -> anyhow::Result<()> {
         let (settings, shutdown) = (settings.clone(), shutdown.clone());
         async move { serve::serve_on(listener, &settings, app, shutdown).await }
     });
+    let providing = tokio::spawn({
+        let (settings, shutdown) = (settings.clone(), shutdown.clone());
+        async move { provider::serve(provider_listener, &settings, key, shutdown).await }
+    });
     let steps = tour::steps(&program(), &arguments.state, &settings.public_url);
     let outcome = if arguments.check {
         tour::walk(steps).await
     } else {
         tour::print(&steps, &arguments.state);
+        output::line(&format!(
+            "The console is at https://localhost:{console_port}. Choose there who you are; its certificate is the demonstration's own."
+        ));
         serve::stop_signal().await;
         output::line("stopping");
         Ok(())
     };
     shutdown.cancel();
     serving.await??;
+    providing.await??;
     for mut simulator in simulators {
         // It may have ended by itself.
         let _ = simulator.kill().await;
@@ -121,7 +134,7 @@ fn program() -> String {
 async fn free(port: u16) -> anyhow::Result<TcpListener> {
     TcpListener::bind(("127.0.0.1", port)).await.with_context(|| {
         format!(
-            "{}; the demonstration uses four ports in a row, so `--port {}` may do",
+            "{}; the demonstration uses six ports in a row, so `--port {}` may do",
             serve::in_use(port),
             u32::from(port) + 100
         )

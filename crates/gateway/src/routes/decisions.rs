@@ -18,7 +18,7 @@ use crate::{
     app::App,
     caller::{Action, Capability},
     disclose::internal,
-    edge::{Received, receive, request_id},
+    edge::{Received, receive_any, request_id},
     problem::{Problem, Refusal},
     referrals::{decided_in, decided_of},
 };
@@ -32,7 +32,7 @@ pub struct ExplanationBody {
     result: &'static str,
     /// What happened and what to do next. It says no more about the person than the answer did.
     in_words: Vec<String>,
-    /// In full, for officers of the record holder alone.
+    /// In full, for officers of the record holder, and for auditors.
     #[serde(skip_serializing_if = "Option::is_none")]
     in_full: Option<InFull>,
 }
@@ -128,6 +128,10 @@ enum View {
 /// whom their organisation was not told of.
 fn view(app: &App, received: &Received, officer: bool, decided: &Decided) -> Option<View> {
     let caller = &received.caller;
+    // Auditors see the whole ledger.
+    if caller.may(Capability::Audit) && caller.granted(received.context.purpose, Action::Audit).is_some() {
+        return Some(View::Full);
+    }
     let provider = decided.provider.parse().ok()?;
     let policies = app.policies();
     let holder = policies.set.provider(&provider).map(|provider| provider.organisation().clone());
@@ -141,9 +145,14 @@ fn view(app: &App, received: &Received, officer: bool, decided: &Decided) -> Opt
     own.then_some(View::Own)
 }
 
-/// Accepts a reviewer, or else an asker.
+/// Accepts an asker, a reviewer or an auditor; says whether it is a reviewer.
 async fn receive_either(app: &App, request: Request) -> Result<(Received, bool), Refusal> {
-    let received = receive(app, request, Capability::Ask, Action::Read).await?;
+    let either = [
+        (Capability::Ask, Action::Read),
+        (Capability::Review, Action::Review),
+        (Capability::Audit, Action::Audit),
+    ];
+    let received = receive_any(app, request, &either).await?;
     let officer = received.caller.may(Capability::Review)
         && received.caller.granted(received.context.purpose, Action::Review).is_some();
     Ok((received, officer))

@@ -31,7 +31,7 @@ use crate::{
     app::App,
     caller::{Action, Capability, Named},
     disclose::internal,
-    edge::{Received, receive, request_id},
+    edge::{Received, receive, receive_any, request_id},
     kept,
     problem::{Problem, Refusal},
     referrals::{decided_in, decided_of, due, reopened},
@@ -240,7 +240,8 @@ pub async fn list(State(app): State<Arc<App>>, request: Request) -> Response {
         (status = 404, description = "There is none, or it is not yours to see")))]
 pub async fn show(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request) -> Response {
     respond(request_id(request.headers()), async {
-        let received = receive(&app, request, Capability::Ask, Action::Read).await?;
+        let either = [(Capability::Ask, Action::Read), (Capability::Review, Action::Review)];
+        let received = receive_any(&app, request, &either).await?;
         let found = app.store.referral(&id).await.map_err(|error| Refusal::from(internal(&error)))?;
         let mine = received.caller.organisation.as_str();
         if !found.is_some_and(|row| row.holder == mine || row.recipient == mine) {

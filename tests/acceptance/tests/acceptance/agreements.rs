@@ -29,7 +29,7 @@ macro_rules! people {
 people!(author, lead, other, siro, guardian, assets, dpo);
 
 /// The NHS lets the fire service ask who lives with somebody at risk, and for whom to visit.
-fn terms() -> Value {
+pub(crate) fn terms() -> Value {
     let basis = json!({ "article_6": "6(1)(e)" });
     let item = |item: &str, form: &str| json!({ "item": item, "form": form, "justification": "The crew has to find them." });
     let flow = |id: &str, purpose: &str| {

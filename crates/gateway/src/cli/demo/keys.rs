@@ -139,6 +139,37 @@ pub fn prepare(state: &Path, policies: &Path, ports: Ports) -> anyhow::Result<Pa
     Ok(path)
 }
 
+/// Adds the console to the settings, with a provider of the demonstration's own, and returns the key that it signs with.
+///
+/// # Errors
+/// When the folder cannot be written.
+pub fn add_console(state: &Path, config: &Path, console: u16, provider: u16) -> anyhow::Result<MintingKey> {
+    use std::fmt::Write as _;
+    let key = state.join("console-issuer.key");
+    if !key.exists() {
+        secret(&key, &KeyPair::generate()?.serialize_pem())?;
+    }
+    let client = state.join("console-client.secret");
+    if !client.exists() {
+        let mut bytes = zeroize::Zeroizing::new([0; 32]);
+        clock::fill(&mut *bytes);
+        secret(&client, &format!("{}\n", hexadecimal(&*bytes)))?;
+    }
+    let mut out = fs::read_to_string(config)?;
+    write!(
+        out,
+        "[console]\nlisten = \"127.0.0.1:{console}\"\npublic_url = \"https://localhost:{console}\"\n\
+         certificate = \"gateway.pem\"\nkey = \"gateway.key\"\nissuer = \"https://localhost:{provider}\"\ntrusted = \"ca.pem\"\n\
+         client_id = \"concordat-console\"\nclient_secret = \"console-client.secret\"\ncitizens_of = \"nhs-england\"\ndemonstration = true\n\n\
+         [console.roles]\n"
+    )?;
+    for role in console::person::Role::ALL {
+        writeln!(out, "{0} = [\"{0}\"]", role.as_str())?;
+    }
+    fs::write(config, out)?;
+    MintingKey::from_pem(&fs::read_to_string(&key)?, "console-issuer-1")
+}
+
 fn make_certificates(state: &Path) -> anyhow::Result<()> {
     let mut parameters = CertificateParams::new(Vec::<String>::new())?;
     parameters

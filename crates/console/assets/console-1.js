@@ -1,0 +1,7 @@
+// What pages do better with JavaScript: the menu, character counts, the focus on what is wrong.
+import { initAll } from './govuk-frontend-6.6.0.min.js';
+
+document.body.classList.add('js-enabled', 'govuk-frontend-supported');
+initAll();
+// A page that the browser had kept may be one of somebody who has signed out.
+window.addEventListener('pageshow', (event) => { if (event.persisted) window.location.reload(); });

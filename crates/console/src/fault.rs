@@ -1,0 +1,140 @@
+//! What stands in the way of a page, as a page.
+
+use axum::{
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+
+use crate::page::{Frame, Plain, render};
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// The API refused: its status, its code and what it says to do next.
+    Refused {
+        /// The status.
+        status: StatusCode,
+        /// The code.
+        code: String,
+        /// In a few words.
+        title: String,
+        /// What to do next.
+        detail: String,
+    },
+    /// Something failed, and was logged.
+    Broken,
+}
+
+impl Fault {
+    /// Logs what failed. The page does not say it.
+    pub(crate) fn broken(error: &dyn std::fmt::Display) -> Self {
+        tracing::error!(%error, "a page of the console could not be made");
+        Self::Broken
+    }
+
+    /// A refusal of the console's own.
+    pub(crate) fn refused(status: StatusCode, title: &str, detail: &str) -> Self {
+        Self::Refused {
+            status,
+            code: "console".to_owned(),
+            title: title.to_owned(),
+            detail: detail.to_owned(),
+        }
+    }
+
+    /// Somebody else's page.
+    pub(crate) fn forbidden() -> Self {
+        Self::refused(
+            StatusCode::FORBIDDEN,
+            "You cannot see this page",
+            "your role does not cover it; if your work needs it, ask whoever looks after roles in your organisation",
+        )
+    }
+
+    /// No such page.
+    pub(crate) fn not_found() -> Self {
+        Self::refused(
+            StatusCode::NOT_FOUND,
+            "Page not found",
+            "check the address, or go to the home page and look for it there",
+        )
+    }
+
+    /// What a form is to be corrected by, if that is what is wrong.
+    pub(crate) fn correction(&self) -> Option<Correction> {
+        match self {
+            Self::Refused { status, detail, .. }
+                if matches!(*status, StatusCode::BAD_REQUEST | StatusCode::CONFLICT) =>
+            {
+                Some(Correction::of(detail))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What is wrong with a form, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Correction {
+    /// The field's id; empty for the form as a whole.
+    pub(crate) field: String,
+    /// What to do.
+    pub(crate) text: String,
+}
+
+impl Correction {
+    /// The API names the member first: `note: say why in 10 to 2,000 characters`.
+    pub(crate) fn of(detail: &str) -> Self {
+        let named = detail.split_once(": ").filter(|(name, _)| {
+            !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+        });
+        let (field, text) = named.unwrap_or(("", detail));
+        let mut letters = text.chars();
+        let first = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+        Self { field: field.to_owned(), text: first + letters.as_str() }
+    }
+
+    /// Whether it is about this field.
+    pub(crate) fn is_at(&self, field: &str) -> bool {
+        self.field == field
+    }
+}
+
+impl IntoResponse for Fault {
+    fn into_response(self) -> Response {
+        let (status, title, detail) = match self {
+            Self::Refused { status, code, title, detail } => match code.as_str() {
+                "no-such-entry" | "no-such-route" => (
+                    StatusCode::NOT_FOUND,
+                    "Page not found".to_owned(),
+                    "there is none, or it is not yours to see".to_owned(),
+                ),
+                "not-registered-for-this" | "not-granted" => return Self::forbidden().into_response(),
+                _ => (status, title, detail),
+            },
+            Self::Broken => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "Sorry, there is a problem with the service".to_owned(),
+                "try again later; nothing was released, and nothing that you were told was done is lost"
+                    .to_owned(),
+            ),
+        };
+        let frame = Frame::bare(&title);
+        let detail = Correction::of(&detail).text;
+        (status, render(&Plain { frame, paragraphs: vec![detail], link: Some(("/", "Go to the home page")) }))
+            .into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_api_says_leads_to_a_field() {
+        let said = Correction::of("note: say why in 10 to 2,000 characters");
+        assert!(said.is_at("note"));
+        assert_eq!(said.text, "Say why in 10 to 2,000 characters");
+        assert!(Correction::of("take it first, so that others know: who").is_at(""));
+    }
+}

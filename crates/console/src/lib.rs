@@ -1,0 +1,127 @@
+//! The console: pages for information governance officers, auditors and the people whose data it is.
+//!
+//! It signs people in ([`person`], `sign_in`, `session`), asks the API for them in this process (`desk`), and puts the answers
+//! into words (`pages`). It depends on nothing that can reach a record holder, and has no right to ask for a record, so no page
+//! shows one. How and why: `docs/console.md`, `docs/adr/0024-console.md`.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{HeaderValue, header},
+    middleware::{self, Next},
+    response::{IntoResponse as _, Response},
+};
+use jiff::Timestamp;
+use sharing::PolicySet;
+use store::Store;
+use zeroize::Zeroizing;
+
+mod assets;
+mod desk;
+mod fault;
+mod form;
+mod page;
+mod pages;
+pub mod person;
+mod session;
+mod settings;
+mod sign_in;
+
+pub use settings::{ClaimNames, ConsoleSettings};
+
+/// What the console needs of the gateway.
+pub trait Gateway: Send + Sync + 'static {
+    /// The time.
+    fn now(&self) -> Timestamp;
+    /// 128 fresh random bits.
+    fn bits(&self) -> u128;
+    /// The policies in force.
+    fn policies(&self) -> Arc<PolicySet>;
+    /// The database.
+    fn store(&self) -> &Store;
+}
+
+/// The console.
+pub struct Console {
+    settings: ConsoleSettings,
+    client_secret: Zeroizing<String>,
+    http: reqwest::Client,
+    gateway: Arc<dyn Gateway>,
+    /// The routes that it may use, which take [`person::Vouched`].
+    api: Router,
+    verified: pages::ledger::Verified,
+}
+
+/// Settings that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsoleError {
+    /// The provider's authorities cannot be read or used.
+    #[error("[console] trusted: the authorities of the OpenID provider cannot be used")]
+    Trusted,
+    /// An address that is not one.
+    #[error("[console] {0}: an https:// address without a slash at its end")]
+    Address(&'static str),
+    /// Nobody could sign in.
+    #[error("[console.roles]: name at least one role, with the values that the provider has for it")]
+    NoRoles,
+    /// Citizens have nobody who answers them.
+    #[error(
+        "[console] citizens_of: name the organisation that answers citizens, or take the role `citizen` out"
+    )]
+    NobodyAnswers,
+}
+
+impl Console {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// [`ConsoleError`] saying which setting cannot be used.
+    pub fn new(
+        settings: ConsoleSettings,
+        client_secret: Zeroizing<String>,
+        trusted_pem: &str,
+        gateway: Arc<dyn Gateway>,
+        api: Router,
+    ) -> Result<Self, ConsoleError> {
+        for (name, address) in [("public_url", &settings.public_url), ("issuer", &settings.issuer)] {
+            if !address.starts_with("https://") || (name == "public_url" && address.ends_with('/')) {
+                return Err(ConsoleError::Address(name));
+            }
+        }
+        if settings.roles.is_empty() {
+            return Err(ConsoleError::NoRoles);
+        }
+        if settings.roles.contains_key(&person::Role::Citizen) && settings.citizens_of.is_none() {
+            return Err(ConsoleError::NobodyAnswers);
+        }
+        let http = sign_in::client(trusted_pem)?;
+        Ok(Self { settings, client_secret, http, gateway, api, verified: pages::ledger::Verified::default() })
+    }
+
+    /// The pages.
+    pub fn router(self) -> Router {
+        let console = Arc::new(self);
+        pages::routes()
+            .fallback(|| async { fault::Fault::not_found().into_response() })
+            .layer(middleware::from_fn_with_state(console.clone(), dress))
+            .with_state(console)
+    }
+}
+
+/// Every answer says what browsers may do with it, and pages are kept nowhere: not in the browser's history either.
+async fn dress(State(console): State<Arc<Console>>, request: Request, next: Next) -> Response {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = host.or_else(|| request.uri().authority().map(http::uri::Authority::as_str));
+    if host != console.settings.public_url.strip_prefix("https://") {
+        return fault::Fault::not_found().into_response();
+    }
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    for (name, value) in page::HEADERS {
+        headers.insert(name, value);
+    }
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}

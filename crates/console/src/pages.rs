@@ -1,0 +1,122 @@
+//! The pages. Each is one file here, its templates in `templates`, and its lines in [`routes`].
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::State,
+    http::HeaderMap,
+    response::{IntoResponse as _, Redirect, Response},
+    routing::{get, post},
+};
+
+use crate::{
+    Console, assets,
+    fault::Fault,
+    page::{Frame, Plain, render},
+    session::{self, Signed},
+    sign_in,
+};
+
+mod agreements;
+mod alerts;
+mod citizen;
+mod decision;
+mod exports;
+mod home;
+pub(crate) mod ledger;
+mod person;
+mod pictures;
+mod referrals;
+mod trail;
+
+/// Every address.
+pub(crate) fn routes() -> Router<Arc<Console>> {
+    Router::new()
+        .route("/", get(home::home))
+        .route("/sign-in", get(sign_in::start))
+        .route("/signed-in", get(sign_in::finish))
+        .route("/sign-out", post(sign_in::sign_out))
+        .route("/signed-out", get(sign_in::signed_out))
+        .route("/alerts", get(alerts::list))
+        .route("/reviews", get(alerts::emergencies))
+        .route("/alerts/{id}", get(alerts::show))
+        .route("/alerts/{id}/acknowledge", post(alerts::acknowledge))
+        .route("/alerts/{id}/review", post(alerts::review))
+        .route("/trail", get(trail::search))
+        .route("/decisions/{id}", get(decision::show))
+        .route("/decisions/{id}/evidence", get(decision::evidence))
+        .route("/ledger", get(ledger::show))
+        .route("/ledger/verify", post(ledger::verify))
+        .route("/referrals", get(referrals::list))
+        .route("/referrals/{id}", get(referrals::show))
+        .route("/referrals/{id}/take", post(referrals::take))
+        .route("/referrals/{id}/ask", post(referrals::ask))
+        .route("/referrals/{id}/decide", post(referrals::decide))
+        .route("/agreements", get(agreements::list))
+        .route("/agreements/{id}", get(agreements::show).post(agreements::act))
+        .route("/agreements/{id}/diff", get(agreements::differences))
+        .route("/person", get(person::ask).post(person::show))
+        .route("/my-data", get(citizen::data))
+        .route("/my-choices", get(citizen::choices))
+        .route("/my-choices/object", post(citizen::object))
+        .route("/my-choices/withdraw", post(citizen::withdraw))
+        .route("/exports", get(exports::list).post(exports::request))
+        .route("/exports/{id}", get(exports::show))
+        .route("/exports/{id}/approve", post(exports::approve))
+        .route("/exports/{id}/refuse", post(exports::refuse))
+        .route("/exports/{id}/file", get(exports::file))
+        .route("/exports/{id}/manifest", get(exports::manifest))
+        .route("/flows", get(pictures::show))
+        .route("/accessibility", get(accessibility))
+        .route("/cookies", get(cookies))
+        .route("/assets/{name}", get(assets::file))
+}
+
+/// A part of an address, so that nothing in it becomes another address.
+pub(crate) fn segment(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    text.bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
+}
+
+/// What matters most needs somebody to have proved who they are lately; else they are sent to prove it.
+pub(crate) fn step_up(console: &Console, signed: &Signed, to: &str) -> Option<Response> {
+    if signed.is_fresh(console) {
+        return None;
+    }
+    Some(Redirect::to(&sign_in::address(to, true)).into_response())
+}
+
+/// A page that is there for whoever is signed in, and for whoever is not.
+async fn public(
+    console: &Console,
+    headers: &HeaderMap,
+    title: &str,
+    paragraphs: &[&str],
+) -> Result<Response, Fault> {
+    let frame = match session::find(console, headers).await? {
+        Some(signed) => Frame::of(&signed, title, ""),
+        None => Frame::bare(title),
+    };
+    let paragraphs = paragraphs.iter().map(|&text| text.to_owned()).collect();
+    Ok(render(&Plain { frame, paragraphs, link: None }))
+}
+
+async fn accessibility(State(console): State<Arc<Console>>, headers: HeaderMap) -> Result<Response, Fault> {
+    let said = [
+        "The pages are made to meet level AA of the Web Content Accessibility Guidelines 2.2. They are tested with axe on every change, in every role, with the keyboard alone, at 320 pixels and without JavaScript.",
+        "Pictures have a table beside them that says the same. Colour is never the only sign of anything.",
+        "They have not been audited by people with disabilities yet. If something does not work for you, tell your organisation's information governance lead: agreements name the contact.",
+    ];
+    public(&console, &headers, "Accessibility", &said).await
+}
+
+async fn cookies(State(console): State<Arc<Console>>, headers: HeaderMap) -> Result<Response, Fault> {
+    let said = [
+        "Two cookies are used, and both are needed: one while you sign in, one while you are signed in. They end when you sign out, close the browser, or do nothing for a while. Nothing is measured, and nothing comes from another site.",
+        "What you read and do is written to the audit ledger with your identifier, your organisation and your role, because the law asks for a record of who saw what about whom.",
+    ];
+    public(&console, &headers, "Cookies and privacy", &said).await
+}

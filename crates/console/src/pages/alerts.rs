@@ -1,0 +1,174 @@
+//! Alerts, and emergencies among them: listed, looked at, closed.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::{
+    extract::{Path, State},
+    http::StatusCode,
+    response::{IntoResponse as _, Redirect, Response},
+};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::{
+    Console,
+    desk::Ask,
+    fault::{Correction, Fault},
+    form::Form,
+    page::{Frame, render, sentence},
+    session::Signed,
+};
+
+/// An alert, as the API has it.
+#[derive(Deserialize)]
+pub(crate) struct Alert {
+    pub(crate) id: String,
+    pub(crate) rule: String,
+    pub(crate) severity: String,
+    #[serde(default)]
+    pub(crate) officer: String,
+    pub(crate) reference: String,
+    pub(crate) state: String,
+    pub(crate) raised_at: String,
+    pub(crate) review_due: String,
+    pub(crate) escalated_at: Option<String>,
+    pub(crate) outcome: Option<String>,
+    pub(crate) statement: Option<String>,
+    #[serde(skip)]
+    pub(crate) is_late: bool,
+}
+
+impl Alert {
+    /// An emergency that somebody declared.
+    pub(crate) fn is_emergency(&self) -> bool {
+        self.reference.starts_with("btg_")
+    }
+}
+
+#[derive(Deserialize)]
+struct Alerts {
+    alerts: Vec<Alert>,
+}
+
+#[derive(Template)]
+#[template(path = "alerts.html")]
+struct ListPage {
+    frame: Frame,
+    lead: &'static str,
+    alerts: Vec<Alert>,
+}
+
+#[derive(Template)]
+#[template(path = "alert.html")]
+struct AlertPage<'a> {
+    frame: Frame,
+    alert: Alert,
+    outcomes: [(&'static str, &'static str, &'static str); 4],
+    chosen: &'a str,
+    note: &'a str,
+}
+
+const OUTCOMES: [(&str, &str, &str); 4] = [
+    ("justified", "It was right", "There was a reason, and it is recorded"),
+    ("not-justified", "It was not right", "Your own process for incidents begins now"),
+    ("no-further-action", "Nothing follows from it", "It was looked at, and that is enough"),
+    ("false-positive", "There was nothing to see", "The rule spoke of nothing and has to be mended"),
+];
+
+/// Every alert of the organisation that this person may know of.
+pub(crate) async fn all(console: &Console, signed: &Signed) -> Result<Vec<Alert>, Fault> {
+    let mut all: Alerts = console.ask(signed, Ask::get("/v1/alerts")).await?;
+    let now = console.gateway.now();
+    for alert in &mut all.alerts {
+        alert.is_late = is_late(alert, now);
+    }
+    Ok(all.alerts)
+}
+
+fn is_late(alert: &Alert, now: Timestamp) -> bool {
+    alert.state != "closed" && alert.review_due.parse::<Timestamp>().is_ok_and(|due| due <= now)
+}
+
+/// Alerts.
+pub(crate) async fn list(State(console): State<Arc<Console>>, signed: Signed) -> Result<Response, Fault> {
+    let mut alerts = all(&console, &signed).await?;
+    alerts.retain(|alert| !alert.is_emergency());
+    let lead = "A rule noticed something. An alert refers to what it is about, and names nobody. You do not see those about yourself.";
+    Ok(render(&ListPage { frame: Frame::of(&signed, "Alerts", "/alerts"), lead, alerts }))
+}
+
+/// Emergencies.
+pub(crate) async fn emergencies(
+    State(console): State<Arc<Console>>,
+    signed: Signed,
+) -> Result<Response, Fault> {
+    let mut alerts = all(&console, &signed).await?;
+    alerts.retain(Alert::is_emergency);
+    let lead = "A practitioner declared an emergency and was let past the usual checks for a while. Somebody else says whether that was right.";
+    let frame = Frame::of(&signed, "Emergencies to review", "/");
+    Ok(render(&ListPage { frame, lead, alerts }))
+}
+
+/// One alert.
+pub(crate) async fn show(
+    State(console): State<Arc<Console>>,
+    signed: Signed,
+    Path(id): Path<String>,
+) -> Result<Response, Fault> {
+    page(&console, &signed, &id, None, ("", "")).await
+}
+
+async fn page(
+    console: &Console,
+    signed: &Signed,
+    id: &str,
+    correction: Option<Correction>,
+    (chosen, note): (&str, &str),
+) -> Result<Response, Fault> {
+    let alert: Alert = console.ask(signed, Ask::get(format!("/v1/alerts/{}", super::segment(id)))).await?;
+    let back = if alert.is_emergency() { "/reviews" } else { "/alerts" };
+    let frame = Frame::of(signed, sentence(&alert.rule), "/alerts").back_to(back, "Back to the list");
+    let status = if correction.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+    let frame = frame.correcting(correction);
+    Ok((status, render(&AlertPage { frame, alert, outcomes: OUTCOMES, chosen, note })).into_response())
+}
+
+/// Somebody looks at it.
+pub(crate) async fn acknowledge(
+    State(console): State<Arc<Console>>,
+    Path(id): Path<String>,
+    form: Form,
+) -> Result<Response, Fault> {
+    let path = format!("/v1/alerts/{}/acknowledge", super::segment(&id));
+    match console.ask::<Value>(&form.signed, Ask::post(path, &json!({}))).await {
+        Ok(_) => Ok(Redirect::to(&format!("/alerts/{id}")).into_response()),
+        Err(fault) => match fault.correction() {
+            Some(correction) => page(&console, &form.signed, &id, Some(correction), ("", "")).await,
+            None => Err(fault),
+        },
+    }
+}
+
+/// What the review found.
+pub(crate) async fn review(
+    State(console): State<Arc<Console>>,
+    Path(id): Path<String>,
+    form: Form,
+) -> Result<Response, Fault> {
+    let (outcome, note) = (form.field("outcome"), form.field("note"));
+    if !OUTCOMES.iter().any(|(code, ..)| *code == outcome) {
+        let missing = Correction::of("outcome: say what you found");
+        return page(&console, &form.signed, &id, Some(missing), (outcome, note)).await;
+    }
+    let path = format!("/v1/alerts/{}/review", super::segment(&id));
+    let asked = Ask::post(path, &json!({ "outcome": outcome, "note": note }));
+    match console.ask::<Value>(&form.signed, asked).await {
+        Ok(_) => Ok(Redirect::to(&format!("/alerts/{id}")).into_response()),
+        Err(fault) => match fault.correction() {
+            Some(correction) => page(&console, &form.signed, &id, Some(correction), (outcome, note)).await,
+            None => Err(fault),
+        },
+    }
+}

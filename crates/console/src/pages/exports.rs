@@ -1,0 +1,217 @@
+//! Taking entries away: one person asks, another approves, the first downloads.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::{
+    extract::{Path, State},
+    http::StatusCode,
+    response::{IntoResponse as _, Redirect, Response},
+};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::{
+    Console,
+    desk::Ask,
+    fault::{Correction, Fault},
+    form::Form,
+    page::{Frame, render},
+    session::Signed,
+};
+
+/// An export, as the API has it.
+#[derive(Deserialize)]
+struct Export {
+    id: String,
+    state: String,
+    organisation: String,
+    requested_by: String,
+    format: String,
+    selected_by: Vec<String>,
+    purpose: String,
+    case_reference: String,
+    requested_at: String,
+    expires_at: String,
+    entries_written: Option<u64>,
+    entries: Option<u64>,
+    decided_by: Option<String>,
+}
+
+impl Export {
+    fn selection(&self) -> String {
+        if self.selected_by.is_empty() { "everything".to_owned() } else { self.selected_by.join(", ") }
+    }
+}
+
+#[derive(Deserialize)]
+struct Exports {
+    exports: Vec<Export>,
+}
+
+#[derive(Default)]
+struct Filled {
+    format: String,
+    organisation: String,
+    agreement: String,
+    from: String,
+    until: String,
+    case_reference: String,
+}
+
+type Options = Vec<(String, String)>;
+
+#[derive(Template)]
+#[template(path = "exports.html")]
+struct ListPage {
+    frame: Frame,
+    exports: Vec<Export>,
+    formats: Options,
+    organisations: Options,
+    said: Filled,
+}
+
+#[derive(Template)]
+#[template(path = "export.html")]
+struct ExportPage {
+    frame: Frame,
+    one: Export,
+    is_mine: bool,
+}
+
+/// The list, and the form to ask with.
+pub(crate) async fn list(State(console): State<Arc<Console>>, signed: Signed) -> Result<Response, Fault> {
+    page(&console, &signed, Filled::default(), None).await
+}
+
+async fn page(
+    console: &Console,
+    signed: &Signed,
+    said: Filled,
+    correction: Option<Correction>,
+) -> Result<Response, Fault> {
+    let all: Exports = console.ask(signed, Ask::get("/v1/exports")).await?;
+    let text = |code: &str, words: &str| (code.to_owned(), words.to_owned());
+    let formats = vec![
+        text("ndjson", "NDJSON, which verifies by itself"),
+        text("csv", "CSV, for a spreadsheet"),
+        text("parquet", "Parquet, for analysis"),
+        text("fhir-audit-event", "FHIR AuditEvents"),
+        text("ocsf", "OCSF, for a security monitor"),
+    ];
+    let set = console.gateway.policies();
+    let organisations = set.organisations().map(|one| (one.id.get_ref().to_string(), one.name.clone()));
+    let status = if correction.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+    let page = ListPage {
+        frame: Frame::of(signed, "Exports", "/exports").correcting(correction),
+        exports: all.exports,
+        formats,
+        organisations: std::iter::once(text("", "Any")).chain(organisations).collect(),
+        said,
+    };
+    Ok((status, render(&page)).into_response())
+}
+
+/// Asks for one.
+pub(crate) async fn request(State(console): State<Arc<Console>>, form: Form) -> Result<Response, Fault> {
+    if let Some(response) = super::step_up(&console, &form.signed, "/exports") {
+        return Ok(response);
+    }
+    let text = |name: &str| form.field(name).to_owned();
+    let said = Filled {
+        format: text("format"),
+        organisation: text("organisation"),
+        agreement: text("agreement"),
+        from: text("from"),
+        until: text("until"),
+        case_reference: text("case_reference"),
+    };
+    if said.case_reference.parse::<sharing::CaseReference>().is_err() {
+        let wrong =
+            "case_reference: name the piece of work: letters, digits and hyphens, and nobody's number";
+        return page(&console, &form.signed, said, Some(Correction::of(wrong))).await;
+    }
+    let mut body = Map::new();
+    let members =
+        [("format", &said.format), ("organisation", &said.organisation), ("agreement", &said.agreement)];
+    for (name, value) in members {
+        body.insert(name.to_owned(), value.clone().into());
+    }
+    for (name, value) in [("from", &said.from), ("until", &said.until)] {
+        let day = value.parse::<jiff::civil::Date>().map(sharing::agreement::london_midnight);
+        body.insert(name.to_owned(), day.map_or_else(|_| value.clone(), |at| at.to_string()).into());
+    }
+    body.retain(|_, value| value.as_str() != Some(""));
+    let ask = Ask::post("/v1/exports", &body).in_case(&said.case_reference);
+    match console.ask::<Export>(&form.signed, ask).await {
+        Ok(made) => Ok(Redirect::to(&format!("/exports/{}", made.id)).into_response()),
+        Err(fault) => match fault.correction() {
+            Some(correction) => page(&console, &form.signed, said, Some(correction)).await,
+            None => Err(fault),
+        },
+    }
+}
+
+/// One export.
+pub(crate) async fn show(
+    State(console): State<Arc<Console>>,
+    signed: Signed,
+    Path(id): Path<String>,
+) -> Result<Response, Fault> {
+    let path = format!("/v1/exports/{}", super::segment(&id));
+    let one: Export = console.ask(&signed, Ask::get(path)).await?;
+    let frame = Frame::of(&signed, format!("Export {}", one.id), "/exports").back_to("/exports", "Exports");
+    let is_mine =
+        one.requested_by == signed.person.id && one.organisation == signed.person.organisation.as_str();
+    Ok(render(&ExportPage { frame, one, is_mine }))
+}
+
+async fn decide(console: &Console, form: &Form, id: &str, what: &str) -> Result<Response, Fault> {
+    let page = format!("/exports/{}", super::segment(id));
+    if let Some(response) = super::step_up(console, &form.signed, &page) {
+        return Ok(response);
+    }
+    let path = format!("/v1/exports/{}/{what}", super::segment(id));
+    console.ask::<Value>(&form.signed, Ask::post(path, &json!({}))).await?;
+    Ok(Redirect::to(&page).into_response())
+}
+
+/// Approves somebody else's.
+pub(crate) async fn approve(
+    State(console): State<Arc<Console>>,
+    Path(id): Path<String>,
+    form: Form,
+) -> Result<Response, Fault> {
+    decide(&console, &form, &id, "approve").await
+}
+
+/// Refuses somebody else's.
+pub(crate) async fn refuse(
+    State(console): State<Arc<Console>>,
+    Path(id): Path<String>,
+    form: Form,
+) -> Result<Response, Fault> {
+    decide(&console, &form, &id, "refuse").await
+}
+
+/// The file, once it is ready, for whoever asked for it.
+pub(crate) async fn file(
+    State(console): State<Arc<Console>>,
+    signed: Signed,
+    Path(id): Path<String>,
+) -> Result<Response, Fault> {
+    let page = format!("/exports/{}", super::segment(&id));
+    if let Some(response) = super::step_up(&console, &signed, &page) {
+        return Ok(response);
+    }
+    console.answer(&signed, Ask::get(format!("/v1/exports/{}/file", super::segment(&id)))).await
+}
+
+/// Its manifest.
+pub(crate) async fn manifest(
+    State(console): State<Arc<Console>>,
+    signed: Signed,
+    Path(id): Path<String>,
+) -> Result<Response, Fault> {
+    console.answer(&signed, Ask::get(format!("/v1/exports/{}/manifest", super::segment(&id)))).await
+}

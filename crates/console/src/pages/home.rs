@@ -1,0 +1,165 @@
+//! What waits for whoever is signed in.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::{
+    extract::State,
+    http::HeaderMap,
+    response::{IntoResponse as _, Redirect, Response},
+};
+use serde::Deserialize;
+
+use super::alerts::{self, Alert};
+use crate::{
+    Console,
+    desk::Ask,
+    fault::Fault,
+    page::{self, Frame, render},
+    person::Right,
+    session::{self, Signed},
+};
+
+/// Something to do.
+struct Task {
+    path: &'static str,
+    name: &'static str,
+    hint: &'static str,
+    waiting: usize,
+    overdue: usize,
+}
+
+#[derive(Template)]
+#[template(path = "home.html")]
+struct Home {
+    frame: Frame,
+    organisation: String,
+    tasks: Vec<Task>,
+}
+
+#[derive(Template)]
+#[template(path = "start.html")]
+struct Start {
+    frame: Frame,
+    demonstration: bool,
+}
+
+#[derive(Deserialize)]
+struct Referrals {
+    referrals: Vec<Referral>,
+}
+
+#[derive(Deserialize)]
+struct Referral {
+    state: String,
+    overdue: bool,
+}
+
+#[derive(Deserialize)]
+struct Exports {
+    exports: Vec<Export>,
+}
+
+#[derive(Deserialize)]
+struct Export {
+    state: String,
+    requested_by: String,
+}
+
+#[derive(Deserialize)]
+struct Agreements {
+    agreements: Vec<Agreement>,
+}
+
+#[derive(Deserialize)]
+struct Agreement {
+    state: String,
+}
+
+/// The home page; for whoever is not signed in, where the service begins.
+pub(crate) async fn home(State(console): State<Arc<Console>>, headers: HeaderMap) -> Result<Response, Fault> {
+    let Some(signed) = session::find(&console, &headers).await? else {
+        let frame = Frame::bare("Check how personal data is shared");
+        let demonstration = console.settings.demonstration;
+        return Ok(render(&Start { frame, demonstration }));
+    };
+    if signed.person.is_citizen() {
+        return Ok(Redirect::to("/my-data").into_response());
+    }
+    let organisation = page::organisation(&console, signed.person.organisation.as_str());
+    let tasks = tasks(&console, &signed).await?;
+    Ok(render(&Home { frame: Frame::of(&signed, "What needs you", "/"), organisation, tasks }))
+}
+
+async fn tasks(console: &Console, signed: &Signed) -> Result<Vec<Task>, Fault> {
+    let mut tasks = Vec::new();
+    let person = &signed.person;
+    if person.may(Right::Review) {
+        let alerts = alerts::all(console, signed).await?;
+        let (emergencies, others): (Vec<_>, Vec<_>) =
+            alerts.iter().filter(|alert| alert.state != "closed").partition(|alert| alert.is_emergency());
+        let task = |path, name, hint, of: &[&Alert]| Task {
+            path,
+            name,
+            hint,
+            waiting: of.len(),
+            overdue: of.iter().filter(|alert| alert.is_late).count(),
+        };
+        tasks.push(task("/alerts", "Alerts", "Somebody looked where they perhaps should not have", &others));
+        tasks.push(task(
+            "/reviews",
+            "Emergencies to review",
+            "A practitioner declared one; somebody else says whether it was right",
+            &emergencies,
+        ));
+        let all: Referrals = console.ask(signed, Ask::get("/v1/referrals")).await?;
+        let waits = |one: &&Referral| ["requested", "taken", "question-asked"].contains(&one.state.as_str());
+        tasks.push(Task {
+            path: "/referrals",
+            name: "Requests to decide",
+            hint: "A practitioner asks for a one-off disclosure",
+            waiting: all.referrals.iter().filter(waits).count(),
+            overdue: all.referrals.iter().filter(waits).filter(|one| one.overdue).count(),
+        });
+    }
+    let agree = [Right::Draft, Right::Approve, Right::Mediate, Right::Sign];
+    if agree.into_iter().any(|right| person.may(right)) {
+        let all: Agreements = console.ask(signed, Ask::get("/v1/agreements")).await?;
+        let in_state = |states: &[&str]| {
+            all.agreements.iter().filter(|one| states.contains(&one.state.as_str())).count()
+        };
+        tasks.push(Task {
+            path: "/agreements",
+            name: "Agreements on their way",
+            hint: "Proposed, being negotiated, or waiting for signatures",
+            waiting: in_state(&[
+                "proposed",
+                "counter-proposed",
+                "agreed-in-principle",
+                "quality-assured",
+                "awaiting-signature",
+            ]),
+            overdue: 0,
+        });
+        let files = super::agreements::reviews_due(console);
+        tasks.push(Task {
+            path: "/agreements",
+            name: "Agreements to look at again",
+            hint: "Their review is due within three months, or overdue",
+            waiting: in_state(&["review-due", "overdue"]) + files.0,
+            overdue: in_state(&["overdue"]) + files.1,
+        });
+    }
+    if person.may(Right::Review) || person.may(Right::Audit) {
+        let all: Exports = console.ask(signed, Ask::get("/v1/exports")).await?;
+        let others = |one: &&Export| one.state == "requested" && one.requested_by != person.id;
+        tasks.push(Task {
+            path: "/exports",
+            name: "Exports to approve",
+            hint: "Taking entries away needs two people",
+            waiting: all.exports.iter().filter(others).count(),
+            overdue: 0,
+        });
+    }
+    Ok(tasks)
+}

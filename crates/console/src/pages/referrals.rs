@@ -1,0 +1,305 @@
+//! Requests for a one-off disclosure: taken, asked about, decided with the fields of the ICO's decision form.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::{
+    extract::{Path, State},
+    http::StatusCode,
+    response::{IntoResponse as _, Redirect, Response},
+};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::{
+    Console,
+    desk::Ask,
+    fault::{Correction, Fault},
+    form::Form,
+    page::{Frame, render, sentence, words},
+    session::Signed,
+};
+
+/// A request, as the API has it.
+#[derive(Deserialize)]
+struct Referral {
+    decision_id: String,
+    recipient: String,
+    practitioner: String,
+    provider: String,
+    purpose: String,
+    asked: Vec<String>,
+    state: String,
+    opened_at: String,
+    due: String,
+    overdue: bool,
+    taken_by: Option<String>,
+    form: Value,
+    outcome: Option<Value>,
+    messages: Vec<Message>,
+}
+
+#[derive(Deserialize)]
+struct Message {
+    organisation: String,
+    author: String,
+    at: String,
+    text: String,
+}
+
+impl Referral {
+    fn asker(&self) -> String {
+        format!("{} of {}", self.practitioner, self.recipient)
+    }
+
+    fn items(&self) -> String {
+        if self.asked.is_empty() {
+            "everything that would be agreed".to_owned()
+        } else {
+            self.asked.join(", ")
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Referrals {
+    referrals: Vec<Referral>,
+}
+
+#[derive(Template)]
+#[template(path = "referrals.html")]
+struct ListPage {
+    frame: Frame,
+    referrals: Vec<Referral>,
+}
+
+/// What somebody has filled in.
+#[derive(Default)]
+struct Filled {
+    reason: String,
+    items: Vec<String>,
+    article_6: String,
+    article_9: String,
+    schedule_1: String,
+    confidentiality: String,
+    minutes: String,
+    retain_days: String,
+}
+
+type Options = Vec<(String, String)>;
+
+#[derive(Template)]
+#[template(path = "referral.html")]
+struct ReferralPage {
+    frame: Frame,
+    one: Referral,
+    form: Vec<(String, String)>,
+    outcome: Vec<(String, String)>,
+    is_mine: bool,
+    choices: Options,
+    article_6: Options,
+    article_9: Options,
+    confidentiality: Options,
+    said: Filled,
+}
+
+fn options(of: &[(&str, &str)]) -> Options {
+    of.iter().map(|(code, text)| ((*code).to_owned(), (*text).to_owned())).collect()
+}
+
+/// The queue.
+pub(crate) async fn list(State(console): State<Arc<Console>>, signed: Signed) -> Result<Response, Fault> {
+    let all: Referrals = console.ask(&signed, Ask::get("/v1/referrals")).await?;
+    let frame = Frame::of(&signed, "Requests to decide", "/referrals");
+    Ok(render(&ListPage { frame, referrals: all.referrals }))
+}
+
+/// One request.
+pub(crate) async fn show(
+    State(console): State<Arc<Console>>,
+    signed: Signed,
+    Path(id): Path<String>,
+) -> Result<Response, Fault> {
+    let said = Filled { minutes: "1440".to_owned(), retain_days: "28".to_owned(), ..Filled::default() };
+    page(&console, &signed, &id, said, None).await
+}
+
+async fn page(
+    console: &Console,
+    signed: &Signed,
+    id: &str,
+    said: Filled,
+    correction: Option<Correction>,
+) -> Result<Response, Fault> {
+    let path = format!("/v1/referrals/{}", super::segment(id));
+    let one: Referral = console.ask(signed, Ask::get(path)).await?;
+    let set = console.gateway.policies();
+    let provider = one.provider.parse().ok();
+    let provider = provider.and_then(|id| set.provider(&id));
+    let mut choices = Vec::new();
+    for item in provider.into_iter().flat_map(|provider| &provider.items) {
+        let name = item.id.get_ref().to_string();
+        if one.asked.is_empty() || one.asked.contains(&name) {
+            for form in &item.forms {
+                let form = form.to_string();
+                choices.push((format!("{name}:{form}"), format!("{} ({})", item.title, words(&form))));
+            }
+        }
+    }
+    let frame =
+        Frame::of(signed, sentence(&one.purpose), "/referrals").back_to("/referrals", "Requests to decide");
+    let status = if correction.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+    let page = ReferralPage {
+        frame: frame.correcting(correction),
+        form: members(&one.form),
+        outcome: one.outcome.as_ref().map(members).unwrap_or_default(),
+        is_mine: one.taken_by.as_deref() == Some(signed.person.id.as_str()),
+        one,
+        choices,
+        article_6: options(&[
+            ("", "Choose one"),
+            ("6(1)(e)", "6(1)(e) a public task"),
+            ("6(1)(c)", "6(1)(c) a legal obligation"),
+            ("6(1)(d)", "6(1)(d) vital interests"),
+            ("6(1)(a)", "6(1)(a) consent"),
+        ]),
+        article_9: options(&[
+            ("", "None is needed"),
+            ("9(2)(g)", "9(2)(g) substantial public interest"),
+            ("9(2)(h)", "9(2)(h) health or social care"),
+            ("9(2)(c)", "9(2)(c) vital interests, and they cannot consent"),
+            ("9(2)(a)", "9(2)(a) explicit consent"),
+            ("9(2)(i)", "9(2)(i) public health"),
+        ]),
+        confidentiality: options(&[
+            ("not-confidential", "Nothing of it is held in confidence"),
+            ("public-interest", "An overriding public interest"),
+            ("implied-consent", "Implied consent, for individual care"),
+            ("explicit-consent", "Explicit consent"),
+        ]),
+        said,
+    };
+    Ok((status, render(&page)).into_response())
+}
+
+/// What a form says, in words.
+fn members(value: &Value) -> Vec<(String, String)> {
+    let said = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        Value::Array(values) => values.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
+    };
+    let all = value.as_object().into_iter().flatten();
+    all.filter(|(name, _)| *name != "salt").map(|(name, value)| (sentence(name), said(value))).collect()
+}
+
+async fn act(
+    console: &Console,
+    form: &Form,
+    id: &str,
+    (what, body): (&str, Value),
+    said: Filled,
+) -> Result<Response, Fault> {
+    let path = format!("/v1/referrals/{}/{what}", super::segment(id));
+    match console.ask::<Value>(&form.signed, Ask::post(path, &body)).await {
+        Ok(_) => Ok(Redirect::to(&format!("/referrals/{id}")).into_response()),
+        Err(fault) => match fault.correction() {
+            Some(correction) => page(console, &form.signed, id, said, Some(at_field(correction))).await,
+            None => Err(fault),
+        },
+    }
+}
+
+/// The API names `items[0]`, or `lawful_basis, for items[0]`; the page has a field for each.
+fn at_field(correction: Correction) -> Correction {
+    if !correction.is_at("") {
+        return correction;
+    }
+    let lower = correction.text.to_lowercase();
+    let starts = [
+        ("items[", "items"),
+        ("lawful_basis", "article_6"),
+        ("confidentiality", "confidentiality"),
+        ("`lawful_basis", "article_6"),
+    ];
+    let field = starts.into_iter().find(|(start, _)| lower.starts_with(start)).map_or("", |(_, field)| field);
+    Correction { field: field.to_owned(), text: correction.text }
+}
+
+/// Takes it.
+pub(crate) async fn take(
+    State(console): State<Arc<Console>>,
+    Path(id): Path<String>,
+    form: Form,
+) -> Result<Response, Fault> {
+    act(&console, &form, &id, ("take", json!({})), Filled::default()).await
+}
+
+/// Asks the practitioner something.
+pub(crate) async fn ask(
+    State(console): State<Arc<Console>>,
+    Path(id): Path<String>,
+    form: Form,
+) -> Result<Response, Fault> {
+    let body = json!({ "text": form.field("text") });
+    act(&console, &form, &id, ("ask", body), Filled::default()).await
+}
+
+/// Decides it.
+pub(crate) async fn decide(
+    State(console): State<Arc<Console>>,
+    Path(id): Path<String>,
+    form: Form,
+) -> Result<Response, Fault> {
+    if let Some(response) =
+        super::step_up(&console, &form.signed, &format!("/referrals/{}", super::segment(&id)))
+    {
+        return Ok(response);
+    }
+    let text = |name: &str| form.field(name).to_owned();
+    let said = Filled {
+        reason: text("reason"),
+        items: form.all("items").to_vec(),
+        article_6: text("article_6"),
+        article_9: text("article_9"),
+        schedule_1: text("schedule_1"),
+        confidentiality: text("confidentiality"),
+        minutes: text("minutes"),
+        retain_days: text("retain_days"),
+    };
+    if form.field("outcome") != "grant" {
+        let body = json!({ "outcome": "refuse", "reason": said.reason });
+        return act(&console, &form, &id, ("decide", body), said).await;
+    }
+    let number = |text: &str, field: &str| {
+        text.parse::<u32>().map_err(|_| Correction::of(&format!("{field}: a whole number")))
+    };
+    let numbers = number(&said.minutes, "minutes")
+        .and_then(|minutes| Ok((minutes, number(&said.retain_days, "retain_days")?)));
+    let (minutes, days) = match numbers {
+        Ok(numbers) => numbers,
+        Err(correction) => return page(&console, &form.signed, &id, said, Some(correction)).await,
+    };
+    if said.article_6.is_empty() {
+        let missing = Correction::of("article_6: choose the lawful basis");
+        return page(&console, &form.signed, &id, said, Some(missing)).await;
+    }
+    let mut basis = Map::new();
+    for (name, value) in
+        [("article_6", &said.article_6), ("article_9", &said.article_9), ("schedule_1", &said.schedule_1)]
+    {
+        if !value.is_empty() {
+            basis.insert(name.to_owned(), value.clone().into());
+        }
+    }
+    let body = json!({
+        "outcome": "grant",
+        "items": said.items,
+        "lawful_basis": basis,
+        "confidentiality": { "basis": said.confidentiality },
+        "minutes": minutes,
+        "retain_days": days,
+        "reason": said.reason,
+    });
+    act(&console, &form, &id, ("decide", body), said).await
+}

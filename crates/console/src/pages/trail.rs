@@ -1,0 +1,286 @@
+//! Searching the audit trail with a filter. People are searched for elsewhere: nobody's identifier is in an address.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::{
+    extract::{Query, State},
+    http::StatusCode,
+    response::{IntoResponse as _, Response},
+};
+use ledger::entry::{Actor, Body, Entry};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, value::RawValue};
+
+use crate::{
+    Console,
+    desk::Ask,
+    fault::{Correction, Fault},
+    page::{Frame, in_london, render, sentence, words},
+    person::Right,
+    session::Signed,
+};
+
+/// What the form has.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Filter {
+    kind: String,
+    organisation: String,
+    provider: String,
+    purpose: String,
+    agreement: String,
+    practitioner: String,
+    item: String,
+    reason: String,
+    reference: String,
+    case_reference: String,
+    from: String,
+    until: String,
+    cursor: String,
+}
+
+/// An answer of the API.
+#[derive(Deserialize)]
+pub(crate) struct Answer {
+    pub(crate) entries: Vec<Found>,
+    pub(crate) next: Option<String>,
+    pub(crate) ledger_size: u64,
+    pub(crate) receipt: Receipt,
+}
+
+/// Where a search is recorded.
+#[derive(Deserialize)]
+pub(crate) struct Receipt {
+    pub(crate) log_position: u64,
+}
+
+/// An entry.
+#[derive(Deserialize)]
+pub(crate) struct Found {
+    pub(crate) seq: u64,
+    pub(crate) leaf: Box<RawValue>,
+    pub(crate) leaf_hash: String,
+}
+
+impl Found {
+    /// What it says.
+    pub(crate) fn entry(&self) -> Option<Entry> {
+        Entry::decode(self.leaf.get().as_bytes()).ok()
+    }
+}
+
+/// An entry in a table.
+pub(crate) struct Row {
+    pub(crate) seq: u64,
+    pub(crate) when: String,
+    pub(crate) kind: String,
+    pub(crate) words: String,
+    pub(crate) decision: Option<String>,
+}
+
+type Options = Vec<(String, String)>;
+
+#[derive(Template)]
+#[template(path = "trail.html")]
+struct TrailPage {
+    frame: Frame,
+    filter: Filter,
+    kinds: Options,
+    organisations: Options,
+    providers: Options,
+    purposes: Options,
+    everything: bool,
+    answer: Option<Answer>,
+    rows: Vec<Row>,
+    next: Option<String>,
+}
+
+const KINDS: [&str; 22] = [
+    "release",
+    "refusal",
+    "referral",
+    "intent",
+    "closure",
+    "consent_recorded",
+    "consent_withdrawn",
+    "objection_recorded",
+    "objection_answered",
+    "break_glass_declared",
+    "alert_handled",
+    "referral_moved",
+    "grant_made",
+    "grant_revoked",
+    "decision_read",
+    "subject_record_read",
+    "visibility_decided",
+    "export_requested",
+    "export_moved",
+    "agreement_moved",
+    "policy_set_activated",
+    "request_refused",
+];
+
+/// The page; with what was found, once something is looked for.
+pub(crate) async fn search(
+    State(console): State<Arc<Console>>,
+    signed: Signed,
+    Query(filter): Query<Filter>,
+) -> Result<Response, Fault> {
+    if !signed.person.may(Right::Review) && !signed.person.may(Right::Audit) {
+        return Err(Fault::forbidden());
+    }
+    let asked = query(&filter);
+    let (answer, correction) = if asked.is_empty() {
+        (None, None)
+    } else {
+        match console.ask::<Answer>(&signed, Ask::post("/v1/trail/search", &asked)).await {
+            Ok(answer) => (Some(answer), None),
+            Err(fault) => match fault.correction() {
+                Some(correction) => (None, Some(correction)),
+                None => return Err(fault),
+            },
+        }
+    };
+    Ok(page(&console, &signed, filter, answer, correction))
+}
+
+fn page(
+    console: &Console,
+    signed: &Signed,
+    filter: Filter,
+    answer: Option<Answer>,
+    correction: Option<Correction>,
+) -> Response {
+    let rows = answer.as_ref().map(|answer| rows(&answer.entries)).unwrap_or_default();
+    let next = answer.as_ref().and_then(|answer| answer.next.clone()).map(|cursor| {
+        let pairs = serde_json::to_value(Filter { cursor, ..clone(&filter) }).unwrap_or_default();
+        let mut query = form_urlencoded::Serializer::new("/trail?".to_owned());
+        for (name, value) in pairs.as_object().into_iter().flatten() {
+            if let Some(value) = value.as_str().filter(|value| !value.is_empty()) {
+                query.append_pair(name, value);
+            }
+        }
+        query.finish()
+    });
+    let set = console.gateway.policies();
+    let any = || (String::new(), "Any".to_owned());
+    let organisations = set.organisations().map(|one| (one.id.get_ref().to_string(), one.name.clone()));
+    let providers =
+        set.providers().map(|one| (one.provider.id.get_ref().to_string(), one.provider.name.clone()));
+    let purposes =
+        sharing::PurposeClass::ALL.into_iter().map(|one| (one.to_string(), sentence(one.as_str())));
+    let kinds = KINDS.into_iter().map(|kind| (kind.to_owned(), sentence(kind)));
+    let status = if correction.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+    let page = TrailPage {
+        frame: Frame::of(signed, "Audit trail", "/trail").correcting(correction),
+        kinds: std::iter::once(any()).chain(kinds).collect(),
+        organisations: std::iter::once(any()).chain(organisations).collect(),
+        providers: std::iter::once(any()).chain(providers).collect(),
+        purposes: std::iter::once(any()).chain(purposes).collect(),
+        everything: signed.person.may(Right::Audit),
+        filter,
+        answer,
+        rows,
+        next,
+    };
+    (status, render(&page)).into_response()
+}
+
+fn clone(filter: &Filter) -> Filter {
+    let value = serde_json::to_value(filter).unwrap_or_default();
+    serde_json::from_value(value).unwrap_or_default()
+}
+
+/// What the API is asked. Days become times.
+fn query(filter: &Filter) -> Map<String, Value> {
+    let Ok(Value::Object(mut members)) = serde_json::to_value(filter) else { return Map::new() };
+    members.retain(|_, value| value.as_str().is_some_and(|text| !text.trim().is_empty()));
+    for name in ["from", "until"] {
+        if let Some(Value::String(text)) = members.get_mut(name)
+            && let Ok(day) = text.trim().parse::<jiff::civil::Date>()
+        {
+            *text = sharing::agreement::london_midnight(day).to_string();
+        }
+    }
+    if !members.is_empty() {
+        members.insert("limit".to_owned(), 25.into());
+    }
+    members
+}
+
+/// Entries as rows.
+pub(crate) fn rows(entries: &[Found]) -> Vec<Row> {
+    let row = |found: &Found| {
+        let entry = found.entry()?;
+        let at = jiff::Timestamp::from_microsecond(entry.at_us).unwrap_or_default();
+        let (said, decision) = in_words(&entry.body);
+        Some(Row {
+            seq: found.seq,
+            when: in_london(at),
+            kind: sentence(entry.body.kind()),
+            words: said,
+            decision,
+        })
+    };
+    entries.iter().filter_map(row).collect()
+}
+
+fn who(by: &Actor) -> String {
+    let person = by.practitioner.as_deref().or(by.unattended_owner.as_deref()).unwrap_or("nobody named");
+    format!("{person} of {}", by.organisation)
+}
+
+/// An entry in a sentence, and the decision that it is about.
+pub(crate) fn in_words(body: &Body) -> (String, Option<String>) {
+    match body {
+        Body::Intent(decided) | Body::Refusal(decided) | Body::Referral(decided) => {
+            let asked = format!(
+                "{} asked {} for {}, case {}",
+                who(&decided.by),
+                decided.provider,
+                words(&decided.purpose),
+                decided.case_reference
+            );
+            (asked, Some(decided.decision_id.clone()))
+        }
+        Body::Release { decision_id, items, .. } => {
+            (format!("{} items were released", items.len()), Some(decision_id.clone()))
+        }
+        Body::Closure { decision_id, outcome, .. } => {
+            (format!("It ended: {}", words(outcome)), Some(decision_id.clone()))
+        }
+        Body::DecisionRead { of, what, by } => {
+            let decision = of.starts_with("dec_").then(|| of.clone());
+            (format!("{} read: {what}", who(by)), decision)
+        }
+        Body::SubjectRecordRead { what, by, .. } => {
+            (format!("{} read about a person: {what}", who(by)), None)
+        }
+        Body::AlertHandled { alert_id, action, by, .. } => {
+            let by = by.as_ref().map_or_else(|| "Time".to_owned(), who);
+            (format!("{by}: {} {alert_id}", words(action)), None)
+        }
+        Body::ReferralMoved { decision_id, action, by, .. } => {
+            (format!("{}: {}", who(by), words(action)), Some(decision_id.clone()))
+        }
+        Body::BreakGlassDeclared { practitioner, organisation, reason, .. } => {
+            (format!("{practitioner} of {organisation}: {}", words(reason)), None)
+        }
+        Body::RequestRefused { code, route, organisation, .. } => {
+            let of = organisation.as_deref().unwrap_or("somebody unknown");
+            (format!("{of} at {route}: {}", words(code)), None)
+        }
+        other => (by_of(other), None),
+    }
+}
+
+/// Whatever else an entry says of who did it.
+fn by_of(body: &Body) -> String {
+    let value = serde_json::to_value(body).unwrap_or_default();
+    let find = |value: &Value| -> Option<Actor> {
+        let by = value.get("by").or_else(|| value.as_object()?.values().find_map(|inner| inner.get("by")))?;
+        serde_json::from_value(by.clone()).ok()
+    };
+    find(&value).as_ref().map(who).unwrap_or_default()
+}

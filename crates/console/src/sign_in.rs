@@ -1,0 +1,399 @@
+//! Signing in with OpenID Connect: the authorization code flow with PKCE, state and nonce; the ID token's signature, issuer,
+//! audience, times and nonce are checked by the `openidconnect` crate.
+//!
+//! What is on its way is in the database, sealed, and is used once. Source: OpenID Connect Core 1.0 §3.1; RFC 7636; RFC 9700.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use axum::{
+    extract::{Query, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use jiff::{SignedDuration, Timestamp};
+use ledger::entry::Body;
+use openidconnect::{
+    AdditionalClaims, AuthenticationFlow, AuthorizationCode, Client, ClientId, ClientSecret, CsrfToken,
+    EmptyExtraTokenFields, EndpointMaybeSet, EndpointNotSet, EndpointSet, HttpRequest, HttpResponse,
+    IdTokenFields, IssuerUrl, Nonce, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope,
+    StandardErrorResponse, StandardTokenResponse, TokenResponse as _,
+    core::{
+        CoreAuthDisplay, CoreAuthPrompt, CoreErrorResponseType, CoreGenderClaim, CoreJsonWebKey,
+        CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm, CoreProviderMetadata, CoreResponseType,
+        CoreRevocableToken, CoreRevocationErrorResponse, CoreTokenIntrospectionResponse, CoreTokenType,
+    },
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use store::{SessionRow, Submission};
+use subtle::ConstantTimeEq as _;
+
+use crate::{
+    Console, ConsoleError,
+    fault::Fault,
+    form::Form,
+    page::{Frame, Plain, render},
+    person::{Person, Role},
+    session::{self, COOKIE, SIGN_IN_COOKIE, Secret, clear_cookie, set_cookie},
+};
+
+/// How long somebody may take to sign in.
+const WAIT: SignedDuration = SignedDuration::from_mins(10);
+/// Largest answer of the provider.
+const BYTES_MAX: usize = 256 * 1024;
+const CALLBACK: &str = "/signed-in";
+
+/// The claims that no standard names.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Said {
+    #[serde(flatten)]
+    members: Map<String, Value>,
+}
+
+impl AdditionalClaims for Said {}
+
+type Fields = IdTokenFields<
+    Said,
+    EmptyExtraTokenFields,
+    CoreGenderClaim,
+    CoreJweContentEncryptionAlgorithm,
+    CoreJwsSigningAlgorithm,
+>;
+
+type Provider = Client<
+    Said,
+    CoreAuthDisplay,
+    CoreGenderClaim,
+    CoreJweContentEncryptionAlgorithm,
+    CoreJsonWebKey,
+    CoreAuthPrompt,
+    StandardErrorResponse<CoreErrorResponseType>,
+    StandardTokenResponse<Fields, CoreTokenType>,
+    CoreTokenIntrospectionResponse,
+    CoreRevocableToken,
+    CoreRevocationErrorResponse,
+    EndpointSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointMaybeSet,
+    EndpointMaybeSet,
+>;
+
+/// Somebody is signing in.
+#[derive(Serialize, Deserialize)]
+struct Pending {
+    state: String,
+    nonce: String,
+    verifier: String,
+    to: String,
+    again: bool,
+}
+
+/// Where somebody signs in who wants to go there; `again` makes the provider ask who they are once more.
+pub(crate) fn address(to: &str, again: bool) -> String {
+    let query = form_urlencoded::Serializer::new(String::new())
+        .append_pair("to", to)
+        .append_pair("again", if again { "1" } else { "" })
+        .finish();
+    format!("/sign-in?{query}")
+}
+
+/// The client that asks the provider: its authorities alone, no redirects.
+pub(crate) fn client(trusted_pem: &str) -> Result<reqwest::Client, ConsoleError> {
+    let roots = reqwest::Certificate::from_pem_bundle(trusted_pem.as_bytes());
+    reqwest::Client::builder()
+        .tls_certs_only(roots.map_err(|_| ConsoleError::Trusted)?)
+        .https_only(true)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .timeout(Duration::from_secs(5))
+        .build()
+        .map_err(|_| ConsoleError::Trusted)
+}
+
+/// The provider's answer could not be used.
+#[derive(Debug, thiserror::Error)]
+enum ProviderError {
+    #[error("the provider did not answer: {0}")]
+    Request(#[from] reqwest::Error),
+    #[error("the provider's answer is too large")]
+    TooLarge,
+    #[error("the provider's answer cannot be read")]
+    Answer(#[from] http::Error),
+}
+
+async fn send(client: reqwest::Client, request: HttpRequest) -> Result<HttpResponse, ProviderError> {
+    let mut response = client.execute(request.try_into()?).await?;
+    let mut builder = http::Response::builder().status(response.status());
+    for (name, value) in response.headers() {
+        builder = builder.header(name, value);
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        body.extend_from_slice(&chunk);
+        if body.len() > BYTES_MAX {
+            return Err(ProviderError::TooLarge);
+        }
+    }
+    Ok(builder.body(body)?)
+}
+
+fn unreachable(error: &dyn std::fmt::Display) -> Fault {
+    tracing::error!(%error, "signing in to the console failed at the provider");
+    Fault::refused(
+        StatusCode::BAD_GATEWAY,
+        "Signing in does not work at the moment",
+        "try again in a few minutes; if it goes on, tell whoever looks after the sign-in service",
+    )
+}
+
+impl Console {
+    /// The provider as it describes itself now, keys included.
+    async fn provider(&self) -> Result<Provider, Fault> {
+        let issuer = IssuerUrl::new(self.settings.issuer.clone()).map_err(|error| Fault::broken(&error))?;
+        let http = |request| send(self.http.clone(), request);
+        let described = CoreProviderMetadata::discover_async(issuer, &http).await;
+        let described = described.map_err(|error| unreachable(&error))?;
+        let redirect = RedirectUrl::new(format!("{}{CALLBACK}", self.settings.public_url));
+        let client = Client::from_provider_metadata(
+            described,
+            ClientId::new(self.settings.client_id.clone()),
+            Some(ClientSecret::new(self.client_secret.trim().to_owned())),
+        );
+        Ok(client.set_redirect_uri(redirect.map_err(|error| Fault::broken(&error))?))
+    }
+}
+
+/// What signing in begins with.
+#[derive(Deserialize)]
+pub(crate) struct Wanted {
+    #[serde(default)]
+    to: String,
+    #[serde(default)]
+    again: String,
+}
+
+/// Sends somebody to the provider.
+pub(crate) async fn start(
+    State(console): State<Arc<Console>>,
+    Query(wanted): Query<Wanted>,
+) -> Result<Response, Fault> {
+    let provider = console.provider().await?;
+    let fresh = || Secret::new(&console).to_text();
+    let again = wanted.again == "1";
+    let verifier = PkceCodeVerifier::new(fresh());
+    let challenge = PkceCodeChallenge::from_code_verifier_sha256(&verifier);
+    let pending = Pending {
+        state: fresh(),
+        nonce: fresh(),
+        verifier: verifier.secret().clone(),
+        to: if is_here(&wanted.to) { wanted.to } else { "/".to_owned() },
+        again,
+    };
+    let (state, nonce) = (pending.state.clone(), pending.nonce.clone());
+    let flow = AuthenticationFlow::<CoreResponseType>::AuthorizationCode;
+    let asking = provider.authorize_url(flow, || CsrfToken::new(state), || Nonce::new(nonce));
+    let longest = if again { console.settings.step_up_s } else { console.settings.absolute_timeout_s };
+    let mut asking = asking
+        .add_scope(Scope::new("profile".to_owned()))
+        .set_pkce_challenge(challenge)
+        .set_max_age(Duration::from_secs(u64::from(longest)));
+    if again {
+        asking = asking.add_prompt(CoreAuthPrompt::Login);
+    }
+    let (place, _, _) = asking.url();
+    let (secret, now) = (Secret::new(&console), console.gateway.now().as_microsecond());
+    let row = SessionRow {
+        id: secret.id(),
+        kind: "sign-in".to_owned(),
+        sealed: secret.seal(&pending)?,
+        begun_us: now,
+        seen_us: now,
+        authenticated_us: 0,
+    };
+    console.gateway.store().keep_session(&row).await.map_err(|error| Fault::broken(&error))?;
+    let cookie = set_cookie(SIGN_IN_COOKIE, &secret.to_text());
+    Ok((StatusCode::SEE_OTHER, [(header::LOCATION, place.to_string()), (header::SET_COOKIE, cookie)])
+        .into_response())
+}
+
+/// A path of ours, and nothing that a browser would take for another place.
+fn is_here(path: &str) -> bool {
+    path.starts_with('/')
+        && !path.starts_with("//")
+        && path.len() <= 2_000
+        && path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
+}
+
+/// What the provider says when somebody comes back from it.
+#[derive(Deserialize)]
+pub(crate) struct Back {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    state: String,
+}
+
+/// Somebody comes back from the provider.
+pub(crate) async fn finish(
+    State(console): State<Arc<Console>>,
+    headers: HeaderMap,
+    Query(back): Query<Back>,
+) -> Result<Response, Fault> {
+    let not_begun = || {
+        Fault::refused(
+            StatusCode::BAD_REQUEST,
+            "You are not signed in",
+            "this was not begun in this browser, or took too long; go to the home page and sign in from there",
+        )
+    };
+    let store = console.gateway.store();
+    let secret = Secret::of(&headers, SIGN_IN_COOKIE).ok_or_else(not_begun)?;
+    let row = store.end_session(&secret.id()).await.map_err(|error| Fault::broken(&error))?;
+    let row = row.filter(|row| row.kind == "sign-in").ok_or_else(not_begun)?;
+    let pending: Pending = secret.open(&row.sealed).ok_or_else(not_begun)?;
+    let now = console.gateway.now();
+    let begun = Timestamp::from_microsecond(row.begun_us).unwrap_or_default();
+    let same = pending.state.as_bytes().ct_eq(back.state.as_bytes());
+    if !bool::from(same) || back.code.is_empty() || now.duration_since(begun) > WAIT {
+        return Err(not_begun());
+    }
+    let (person, authenticated) = who(&console, &pending, back.code).await?;
+    if pending.again && now.duration_since(authenticated) >= seconds(console.settings.step_up_s) {
+        return Err(Fault::refused(
+            StatusCode::BAD_GATEWAY,
+            "You were not asked who you are again",
+            "the sign-in service has to ask for it here; tell whoever looks after it",
+        ));
+    }
+    // Whatever session this browser had is over.
+    if let Some(earlier) = Secret::of(&headers, COOKIE) {
+        store.end_session(&earlier.id()).await.map_err(|error| Fault::broken(&error))?;
+    }
+    let to = if person.is_citizen() && pending.to == "/" { "/my-data".to_owned() } else { pending.to };
+    let secret = session::begin(&console, person, authenticated.min(now)).await?;
+    let mut response = (StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response();
+    for cookie in [set_cookie(COOKIE, &secret.to_text()), clear_cookie(SIGN_IN_COOKIE)] {
+        let cookie = HeaderValue::from_str(&cookie).map_err(|error| Fault::broken(&error))?;
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    Ok(response)
+}
+
+fn seconds(seconds: u32) -> SignedDuration {
+    SignedDuration::from_secs(i64::from(seconds))
+}
+
+/// Who the provider says it is, and when they proved it.
+async fn who(console: &Console, pending: &Pending, code: String) -> Result<(Person, Timestamp), Fault> {
+    let provider = console.provider().await?;
+    let http = |request| send(console.http.clone(), request);
+    let asking = provider.exchange_code(AuthorizationCode::new(code)).map_err(|error| unreachable(&error))?;
+    let asking = asking.set_pkce_verifier(PkceCodeVerifier::new(pending.verifier.clone()));
+    let tokens = asking.request_async(&http).await.map_err(|error| unreachable(&error))?;
+    let token = tokens.id_token().ok_or_else(|| unreachable(&"there is no id token"))?;
+    let now_s = console.gateway.now().as_second();
+    let verifier = provider.id_token_verifier().set_time_fn(move || openidconnect_time(now_s));
+    let claims = token.claims(&verifier, &Nonce::new(pending.nonce.clone()));
+    let claims = claims.map_err(|error| unreachable(&error))?;
+    let authenticated = claims.auth_time().map(|at| at.timestamp());
+    let authenticated = authenticated.and_then(|at| Timestamp::from_second(at).ok());
+    let all = serde_json::to_value(claims).unwrap_or_default();
+    let person = person(console, &all).await?;
+    Ok((person, authenticated.unwrap_or_default()))
+}
+
+/// The `openidconnect` crate wants `chrono`'s time.
+fn openidconnect_time(seconds: i64) -> chrono::DateTime<chrono::Utc> {
+    chrono::DateTime::from_timestamp(seconds, 0).unwrap_or_default()
+}
+
+async fn person(console: &Console, claims: &Value) -> Result<Person, Fault> {
+    let names = &console.settings.claims;
+    let text = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let given: Vec<String> = match claims.get(&names.roles) {
+        Some(Value::Array(values)) => values.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        Some(Value::String(value)) => vec![value.clone()],
+        _ => Vec::new(),
+    };
+    let has = |values: &Vec<String>| values.iter().any(|value| given.contains(value));
+    let mut roles: BTreeSet<Role> =
+        console.settings.roles.iter().filter(|(_, values)| has(values)).map(|(role, _)| *role).collect();
+    let id = text(&names.person);
+    let citizen = roles.contains(&Role::Citizen);
+    if roles.len() > 1 {
+        // Their own data is for another sign-in.
+        roles.remove(&Role::Citizen);
+    }
+    let own = if citizen && roles.len() == 1 { console.settings.citizens_of.clone() } else { None };
+    let organisation = own.or_else(|| text(&names.organisation).parse().ok());
+    let known = organisation.filter(|id| console.gateway.policies().organisation(id).is_some());
+    let plain = (1..=64).contains(&id.len())
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.|:@".contains(&byte));
+    match known {
+        Some(organisation) if plain && !roles.is_empty() => {
+            let name = text(&names.name);
+            let name = if name.is_empty() { id.clone() } else { name.chars().take(80).collect() };
+            let nhs_number = Some(text(&names.nhs_number)).filter(|number| citizen && !number.is_empty());
+            Ok(Person { organisation, id, name, roles, nhs_number })
+        }
+        other => {
+            let entry = Body::RequestRefused {
+                code: "console-no-role".to_owned(),
+                route: CALLBACK.to_owned(),
+                system: Some("console".to_owned()),
+                organisation: other.map(|organisation| organisation.to_string()),
+                certificate_sha256: None,
+                request_id: None,
+            };
+            let recorded = Submission::of(console.gateway.now(), vec![entry]);
+            console.gateway.store().commit(recorded).await.map_err(|error| Fault::broken(&error))?;
+            Err(Fault::refused(
+                StatusCode::FORBIDDEN,
+                "You cannot use this service",
+                "the sign-in service says who you are, and no role here or no organisation that takes part; ask whoever looks after roles in your organisation",
+            ))
+        }
+    }
+}
+
+/// Ends the session, here and in the database.
+pub(crate) async fn sign_out(State(console): State<Arc<Console>>, form: Form) -> Result<Response, Fault> {
+    let ended = console.gateway.store().end_session(&form.signed.name).await;
+    ended.map_err(|error| Fault::broken(&error))?;
+    // What the browser has kept of pages is forgotten, too.
+    let headers = [
+        (header::LOCATION, "/signed-out".to_owned()),
+        (header::SET_COOKIE, clear_cookie(COOKIE)),
+        (header::HeaderName::from_static("clear-site-data"), "\"cache\"".to_owned()),
+    ];
+    Ok((StatusCode::SEE_OTHER, headers).into_response())
+}
+
+/// Signed out.
+pub(crate) async fn signed_out() -> Response {
+    render(&Plain {
+        frame: Frame::bare("You have signed out"),
+        paragraphs: vec![
+            "Your session here has ended. The sign-in service may still know you: sign out there too, or close the browser, if others use this computer.".to_owned(),
+        ],
+        link: Some(("/", "Sign in again")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_sent_elsewhere_after_signing_in() {
+        assert!(is_here("/alerts/alt_1?x=1"));
+        for elsewhere in
+            ["", "https://evil.example", "//evil.example", "/\\evil.example", "/a\r\nb", "alerts"]
+        {
+            assert!(!is_here(elsewhere), "{elsewhere}");
+        }
+        assert_eq!(address("/a?b=c", true), "/sign-in?to=%2Fa%3Fb%3Dc&again=1");
+    }
+}

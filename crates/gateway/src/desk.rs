@@ -1,0 +1,96 @@
+//! The console beside the API: what it is given of the gateway, and where it listens.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use console::{Console, ConsoleSettings};
+use jiff::Timestamp;
+use sharing::PolicySet;
+use store::Store;
+use tokio::{net::TcpListener, sync::watch};
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
+
+use crate::{
+    app::App,
+    config,
+    listener::{self, Limits},
+    routes, tls,
+};
+
+/// What the console has of the gateway.
+struct Desk(Arc<App>);
+
+impl console::Gateway for Desk {
+    fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    fn bits(&self) -> u128 {
+        self.0.entropy.bits()
+    }
+
+    fn policies(&self) -> Arc<PolicySet> {
+        self.0.policies().set
+    }
+
+    fn store(&self) -> &Store {
+        &self.0.store
+    }
+}
+
+/// The console's pages.
+///
+/// # Errors
+/// Which setting cannot be used, and why.
+pub fn pages(app: &Arc<App>, settings: &ConsoleSettings) -> anyhow::Result<axum::Router> {
+    if let Some(organisation) = &settings.citizens_of {
+        anyhow::ensure!(
+            app.policies().set.organisation(organisation).is_some(),
+            "settings: [console] citizens_of: no policy file defines `{organisation}`"
+        );
+    }
+    let secret = Zeroizing::new(config::read(&settings.client_secret)?);
+    let trusted = config::read(&settings.trusted)?;
+    let desk = Arc::new(Desk(app.clone()));
+    let console = Console::new(settings.clone(), secret, &trusted, desk, routes::desk(app.clone()));
+    Ok(console.context("settings")?.router())
+}
+
+/// Serves the console until told to stop. SIGHUP reads its certificate again.
+///
+/// # Errors
+/// When a setting or a certificate cannot be used.
+pub async fn serve(
+    listener: TcpListener,
+    pages: axum::Router,
+    settings: ConsoleSettings,
+    limits: Limits,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let (replacing, current) = watch::channel(server_tls(&settings)?);
+    let ending = stop.clone();
+    let reloader = tokio::spawn(async move {
+        let hangup = tokio::signal::unix::SignalKind::hangup();
+        let Ok(mut hangups) = tokio::signal::unix::signal(hangup) else { return ending.cancelled().await };
+        loop {
+            tokio::select! {
+                () = ending.cancelled() => return,
+                Some(()) = hangups.recv() => match server_tls(&settings) {
+                    Ok(config) => drop(replacing.send_replace(config)),
+                    Err(error) => tracing::error!(%error, "the console's certificate stays as it was"),
+                },
+            }
+        }
+    });
+    tracing::info!(address = %listener.local_addr()?, "serving the console");
+    let refused = |reason: listener::HandshakeRefusal| {
+        tracing::debug!(reason = reason.as_str(), "a browser's connection was not made");
+    };
+    listener::serve(listener, current, pages, limits, refused, stop).await;
+    Ok(reloader.await?)
+}
+
+fn server_tls(settings: &ConsoleSettings) -> anyhow::Result<Arc<rustls::ServerConfig>> {
+    Ok(tls::console_config(&config::read(&settings.certificate)?, &config::read(&settings.key)?)?)
+}

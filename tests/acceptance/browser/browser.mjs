@@ -1,0 +1,77 @@
+// Real browsers, and what every page has to be. Used by journeys.mjs.
+import { readFileSync, mkdirSync } from 'node:fs';
+import { pathToFileURL } from 'node:url';
+
+export const open = async (modules, base, pictures) => {
+  const { chromium } = await import(pathToFileURL(`${modules}/playwright-core/index.mjs`));
+  const axe = readFileSync(`${modules}/axe-core/axe.min.js`, 'utf8');
+  mkdirSync(pictures, { recursive: true });
+  const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox', '--disable-dev-shm-usage'] });
+  const titles = new Map();
+  const seen = [];
+
+  /** A browser of somebody's own. What goes wrong in it is collected. */
+  const person = async (options = {}) => {
+    const context = await browser.newContext({ ignoreHTTPSErrors: true, ...options });
+    const page = await context.newPage();
+    page.wrong = [];
+    page.on('console', (message) => { if (message.type() === 'error' && !/status of 4\d\d/.test(message.text())) page.wrong.push(message.text()); });
+    page.on('pageerror', (error) => page.wrong.push(String(error)));
+    page.on('dialog', (dialog) => { page.wrong.push(`dialog: ${dialog.message()}`); dialog.dismiss(); });
+    page.on('request', (request) => {
+      const url = new URL(request.url());
+      if (!['localhost', ''].includes(url.hostname)) page.wrong.push(`asked elsewhere: ${url.hostname}`);
+    });
+    return page;
+  };
+
+  /** Signs in at the provider's own page. */
+  const signIn = async (page, login, to = '/') => {
+    await page.goto(base + to);
+    const button = page.getByRole('button', { name: 'Sign in' });
+    if (await button.count()) await button.first().click();
+    await prove(page, login);
+  };
+
+  /** Says who one is, where the provider asks. */
+  const prove = async (page, login) => {
+    await page.waitForSelector('input[name=login]');
+    await page.fill('input[name=login]', login);
+    await page.fill('input[name=password]', 'x');
+    await page.click('button[type=submit]');
+    await page.waitForURL((url) => url.href.startsWith(base));
+  };
+
+  /** What every page has to be. */
+  const check = async (page, name, { script = true } = {}) => {
+    const problems = [...page.wrong.splice(0)];
+    const html = await page.content();
+    if (Buffer.byteLength(html) > 100_000) problems.push(`${Buffer.byteLength(html)} bytes`);
+    if (await page.locator('h1').count() !== 1) problems.push(`${await page.locator('h1').count()} h1`);
+    const title = await page.title();
+    const path = new URL(page.url()).pathname.replace(/(alt|dec|exp)_[0-9a-f]+/, 'one');
+    if (titles.has(title) && titles.get(title) !== path && !title.includes('cannot see')) problems.push(`the title of ${titles.get(title)}: ${title}`);
+    titles.set(title, path);
+    if (/\b\d{10}\b/.test(page.url())) problems.push(`a number in the address: ${page.url()}`);
+    if (script) {
+      await page.evaluate(axe);
+      const found = await page.evaluate(() => window.axe.run(document, {
+        runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'],
+      }));
+      for (const violation of found.violations) {
+        problems.push(`axe ${violation.id}: ${violation.nodes.map((node) => node.html.slice(0, 120)).join(' | ')}`);
+      }
+      if (await page.evaluate(() => window.broken)) problems.push('a stored script ran');
+    }
+    await page.screenshot({ path: `${pictures}/${name}.png`, fullPage: true });
+    await page.setViewportSize({ width: 320, height: 800 });
+    const wide = await page.evaluate(() => document.documentElement.scrollWidth).catch(() => 320);
+    if (wide > 320) problems.push(`${wide} wide at 320`);
+    await page.screenshot({ path: `${pictures}/${name}-320.png`, fullPage: true });
+    await page.setViewportSize({ width: 1280, height: 800 });
+    seen.push(name);
+    if (problems.length) throw new Error(`${name}: ${problems.join('\n  ')}`);
+  };
+
+  return { browser, person, signIn, prove, check, seen };
+};

@@ -1,0 +1,73 @@
+// An OpenID provider that is not ours: oidc-provider, as a process of its own, over TLS.
+//
+//   node provider.mjs MODULES FOLDER CONSOLE_URL NOW_MS
+//
+// It says `ready PORT` once it listens. Its clock begins at NOW_MS, as the test's does, and `advance SECONDS`, written to it,
+// moves it. It ends when its input does. Accounts are made as they are asked for: `ROLE[+ROLE].ORGANISATION.ID[.NHS NUMBER]`.
+import { randomUUID, generateKeyPairSync } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:https';
+import { createInterface } from 'node:readline';
+import { pathToFileURL } from 'node:url';
+
+const [modules, folder, consoleUrl, nowMs] = process.argv.slice(2);
+const real = Date.now;
+let ahead = Number(nowMs) - real();
+Date.now = () => real() + ahead;
+const { default: Provider } = await import(pathToFileURL(`${modules}/oidc-provider/lib/index.js`));
+const file = (name) => readFileSync(`${folder}/${name}`, 'utf8');
+
+const key = {
+  ...generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ format: 'jwk' }),
+  kid: randomUUID(), alg: 'ES256', use: 'sig',
+};
+
+const provider = (issuer) => new Provider(issuer, {
+  jwks: { keys: [key] },
+  clients: [{
+    client_id: 'concordat-console',
+    client_secret: file('console-client.secret').trim(),
+    grant_types: ['authorization_code'],
+    response_types: ['code'],
+    redirect_uris: [`${consoleUrl}/signed-in`],
+    id_token_signed_response_alg: 'ES256',
+    token_endpoint_auth_method: 'client_secret_basic',
+  }],
+  pkce: { required: () => true },
+  conformIdTokenClaims: false,
+  claims: { openid: ['sub', 'name', 'organisation', 'roles', 'nhs_number'], profile: [] },
+  cookies: { keys: ['for a test'] },
+  features: { devInteractions: { enabled: true } },
+  // Nobody is asked whether the console may know who they are: it is their employer's.
+  async loadExistingGrant(ctx) {
+    const grant = new ctx.oidc.provider.Grant({
+      clientId: ctx.oidc.client.clientId, accountId: ctx.oidc.session.accountId,
+    });
+    grant.addOIDCScope('openid profile');
+    await grant.save();
+    return grant;
+  },
+  findAccount: (ctx, login) => ({
+    accountId: login,
+    claims: () => {
+      const [roles, organisation, id, number] = login.split('.');
+      return {
+        sub: id, name: `${id} <script>window.broken = 1</script>`, organisation, roles: roles.split('+'),
+        ...(number ? { nhs_number: number } : {}),
+      };
+    },
+  }),
+});
+
+let current;
+const server = createServer({ cert: file('nhs-server.pem'), key: file('nhs-server.key') },
+  (request, response) => current(request, response));
+server.listen(0, '127.0.0.1', () => {
+  const { port } = server.address();
+  current = provider(`https://localhost:${port}`).callback();
+  createInterface({ input: process.stdin }).on('line', (line) => {
+    ahead += Number(line.replace('advance ', '')) * 1000;
+    console.log('changed');
+  }).on('close', () => process.exit(0));
+  console.log(`ready ${port}`);
+});

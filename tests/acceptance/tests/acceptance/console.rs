@@ -1,0 +1,220 @@
+//! The console in a real browser, with an OpenID provider that is not ours: what people do there in each role, what it refuses,
+//! what attackers try, and that axe finds nothing on any page. `browser/journeys.mjs` has the journeys. What the pages look like
+//! is left in `target/console`.
+
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+};
+
+use acceptance::{World, unused_port};
+use console::{ConsoleSettings, person::Role};
+use gateway::clock::Clock as _;
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+const REFERRED: (&str, &str) = ("local:trafford-council", "SWR-2041");
+const SCRIPT: &str = "<script>window.broken = 1</script> a neighbour reports smoke and nobody answers the door.";
+
+/// A program of others that says something a line at a time.
+struct Program {
+    process: Child,
+    said: BufReader<ChildStdout>,
+    input: Option<ChildStdin>,
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.input.take();
+        let _ = self.process.wait(); // it ends when its input does
+    }
+}
+
+impl Program {
+    fn start(script: &str, arguments: &[&str]) -> Self {
+        let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+        let mut process = Command::new("node")
+            .arg(here.join("browser").join(script))
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let (said, input) = (BufReader::new(process.stdout.take().unwrap()), process.stdin.take());
+        Self { process, said, input }
+    }
+
+    fn line(&mut self) -> Option<String> {
+        let mut line = String::new();
+        (self.said.read_line(&mut line).unwrap() > 0).then(|| line.trim_end().to_owned())
+    }
+
+    /// What it says after this word; it also says things of its own.
+    fn hear(&mut self, word: &str) -> String {
+        while let Some(line) = self.line() {
+            if let Some(rest) = line.strip_prefix(word) {
+                return rest.trim().to_owned();
+            }
+        }
+        panic!("it ended");
+    }
+
+    fn tell(&mut self, what: &str) {
+        writeln!(self.input.as_mut().unwrap(), "{what}").unwrap();
+    }
+}
+
+fn modules(folder: &str) -> String {
+    let modules = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target").join(folder).join("node_modules");
+    assert!(modules.exists(), "install it first, as ./test does");
+    modules.display().to_string()
+}
+
+/// A provider at `NOW`, and the console's settings for it.
+fn provider(folder: &Path) -> (Program, ConsoleSettings) {
+    std::fs::write(folder.join("console-client.secret"), "a secret of this test\n").unwrap();
+    let port = unused_port();
+    let public_url = format!("https://localhost:{port}");
+    let now: jiff::Timestamp = acceptance::NOW.parse().unwrap();
+    let now_ms = now.as_millisecond().to_string();
+    let folder_name = folder.display().to_string();
+    let mut provider =
+        Program::start("provider.mjs", &[&modules("issuer"), &folder_name, &public_url, &now_ms]);
+    let issuer = format!("https://localhost:{}", provider.hear("ready"));
+    let settings = ConsoleSettings {
+        listen: ([127, 0, 0, 1], port).into(),
+        public_url,
+        certificate: folder.join("gateway.pem"),
+        key: folder.join("gateway.key"),
+        issuer,
+        trusted: folder.join("ca.pem"),
+        client_id: "concordat-console".to_owned(),
+        client_secret: folder.join("console-client.secret"),
+        claims: console::ClaimNames::default(),
+        roles: Role::ALL.into_iter().map(|role| (role, vec![role.as_str().to_owned()])).collect(),
+        citizens_of: Some("nhs-england".parse().unwrap()),
+        idle_timeout_s: 900,
+        absolute_timeout_s: 28_800,
+        step_up_s: 300,
+        demonstration: false,
+    };
+    (provider, settings)
+}
+
+/// Something to see on every page, with words in it that a careless page would run.
+async fn fill(world: &World) -> Value {
+    let mut released = Value::Null;
+    for _ in 0..12 {
+        let answer = world.send(world.prevention("9732110317")).await;
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+        released = answer.body["receipt"]["decision_id"].clone();
+    }
+    let refused = world.question("fire", "nhs-pds", "safe-and-well-referral", ("nhs-number", "9732110317"));
+    let refused = world.send(refused).await;
+    assert_ne!(refused.status, StatusCode::OK);
+    let declaration = json!({ "reason_code": "immediate-risk-to-life", "statement": SCRIPT, "cannot_consent": true });
+    let declared =
+        world.send(world.post("fire", "/v1/break-glass", "vital-interests", REFERRED, declaration)).await;
+    assert_eq!(declared.status, StatusCode::CREATED, "{declared:?}");
+    let mut urgent = world.question("fire", "trafford-asc", "vital-interests", REFERRED);
+    let body = urgent.body.as_mut().unwrap();
+    body["items"] = json!(["person.name", "health.home_oxygen"]);
+    body["break_glass"] = declared.body["id"].clone();
+    assert_eq!(world.send(urgent).await.status, StatusCode::OK);
+    let mut one_off = world.question("fire", "trafford-asc", "safeguarding-adult", REFERRED);
+    one_off.body.as_mut().unwrap()["items"] = json!(["person.address", "health.home_oxygen"]);
+    let one_off = world.send(one_off).await;
+    let path = format!("/v1/referrals/{}/request", one_off.body["decision_id"].as_str().unwrap());
+    let form = json!({
+        "position": "Prevention team leader", "purpose_in_words": SCRIPT, "items_in_words": SCRIPT,
+        "harm_if_not_shared": SCRIPT, "retention_and_deletion": "28 days", "needed_by": "2026-11-24T12:00:00Z",
+        "contact": "\"><img src=x onerror=window.broken=1>",
+    });
+    let asked = world.send(world.act("fire", &path, "safeguarding-adult", form)).await;
+    assert_eq!(asked.status, StatusCode::OK, "{asked:?}");
+    let mut terms = crate::agreements::terms();
+    let begin = json!({ "id": "pilot", "terms": terms });
+    let mut state = world.send(world.act("nhs", "/v1/agreements", "safeguarding-adult", begin)).await;
+    terms["title"] = json!("Adults at risk of fire <img src=x onerror=window.broken=1>");
+    terms["flows"][0]["items"][1]["form"] = json!("as-is");
+    let hostile = "<img src=x onerror=window.broken=1> because crews ring";
+    let steps = [
+        ("nhs", json!({ "step": "propose", "text": hostile })),
+        ("fire", json!({ "step": "counter", "terms": terms, "reason": "not-enough", "text": hostile })),
+    ];
+    for (partner, step) in steps {
+        let mut request = world.act(partner, "/v1/agreements/pilot/steps", "safeguarding-adult", step);
+        request.if_match = state.headers.get("etag").cloned();
+        state = world.send(request).await;
+        assert_eq!(state.status, StatusCode::OK, "{state:?}");
+    }
+    let in_file = world.app.policies().set.agreements().next().unwrap().title.clone();
+    let refused = refused.body["decision_id"].clone();
+    json!({ "released": released, "refused": refused, "in_file": in_file, "managed": "pilot" })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_use_the_console() {
+    let mut started = None;
+    let world = World::with_settings(|settings| {
+        let folder = settings.tls.certificate.parent().unwrap();
+        let (program, console) = provider(folder);
+        settings.console = Some(console);
+        started = Some(program);
+    })
+    .await;
+    let mut provider = started.unwrap();
+    let facts = fill(&world).await.to_string();
+    let base = world.settings.console.as_ref().unwrap().public_url.clone();
+    let pictures = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/console");
+    let pictures = pictures.display().to_string();
+    let mut browser = Program::start("journeys.mjs", &[&modules("browser"), &base, &pictures, &facts]);
+    let mut failed = Vec::new();
+    let mut passed = 0;
+    let mut within = false;
+    let mut done = None;
+    while let Some(line) = browser.line() {
+        if let Some(seconds) = line.strip_prefix("advance ") {
+            world.clock.advance_s(seconds.parse().unwrap());
+            provider.tell(&line);
+            provider.hear("changed");
+            browser.tell("advanced");
+            continue;
+        }
+        passed += usize::from(line.starts_with("ok "));
+        within = if line.starts_with(' ') { within } else { line.starts_with("FAILED") };
+        if let Some(rest) = line.strip_prefix("done ") {
+            done = Some(rest.to_owned());
+        } else if within {
+            failed.push(line);
+        }
+    }
+    assert!(failed.is_empty(), "{passed} passed\n{}", failed.join("\n"));
+    println!("{passed} journeys, {}", done.expect("it ended by itself"));
+    // What was read and done there is in the ledger, under the names of whoever did it.
+    let entries = world.entries().await;
+    let by = |kind: &str, person: &str| {
+        entries.iter().any(|entry| {
+            let text = serde_json::to_string(&entry.body).unwrap();
+            entry.body.kind() == kind && text.contains(person) && text.contains("\"system\":\"console\"")
+        })
+    };
+    for (kind, person) in [
+        ("alert_handled", "TRF-IG-1"),
+        ("alert_handled", "GMFRS-REV-1"),
+        ("grant_made", "TRF-CG-1"),
+        ("decision_read", "TRF-AUD-3"),
+        ("export_moved", "TRF-AUD-4"),
+        ("agreement_moved", "NHS-IG-1"),
+        ("subject_record_read", "NHS-PO-1"),
+        ("objection_recorded", "resident-1"),
+    ] {
+        assert!(by(kind, person), "{kind} by {person}");
+    }
+    let refused = entries.iter().filter(|entry| entry.body.kind() == "request_refused").count();
+    assert!(refused > 20, "every refusal is recorded: {refused}");
+    world.verify().await;
+    let _ = world.clock.now();
+}

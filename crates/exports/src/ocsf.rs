@@ -106,6 +106,7 @@ fn activity(body: &Body) -> u32 {
         | Body::ExportMoved { .. }
         | Body::AgreementMoved { .. }
         | Body::AgreementOfficerMoved { .. }
+        | Body::AgreementMatterMoved { .. }
         | Body::ReferralMoved { .. } => 3,
         Body::RecordsForgotten { .. } => 4,
         _ => 99,

@@ -33,7 +33,11 @@ use crate::{
 
 pub mod bundle;
 pub mod document;
+pub mod matters;
+pub mod register;
 pub mod signature;
+pub mod templates;
+pub mod usage;
 pub mod watch;
 
 /// How often a step is tried again that other changes got in the way of.
@@ -82,6 +86,8 @@ pub struct Wanted<'a> {
     pub reason: Option<String>,
     /// What was written about it.
     pub written: Option<String>,
+    /// The interest behind it.
+    pub interest: Option<String>,
     /// New terms.
     pub terms: Option<Terms>,
     /// The detached JWS, and the office in which it was made.
@@ -102,6 +108,7 @@ impl Wanted<'_> {
             read_at: None,
             reason: None,
             written: None,
+            interest: None,
             terms: None,
             signature: None,
             request: None,
@@ -186,6 +193,20 @@ fn with_file(set: &PolicySet, file: PolicyFile) -> Result<PolicySet, StepError> 
     })
 }
 
+/// Whether an agreement can be begun under this name.
+///
+/// # Errors
+/// [`StepError::Terms`] when it is taken.
+pub async fn is_free(app: &App, id: &AgreementId) -> Result<(), StepError> {
+    if ["precedents", "check", "deliveries"].contains(&id.as_str()) {
+        return Err(StepError::Terms(format!("id: `{id}` is an address of its own; choose another")));
+    }
+    match app.store.managed(id).await? {
+        None => Ok(()),
+        Some(_) => Err(StepError::Terms("id: there is an agreement of this name; choose another".to_owned())),
+    }
+}
+
 /// Begins an agreement.
 ///
 /// # Errors
@@ -198,9 +219,7 @@ pub async fn begin(
 ) -> Result<Taken, StepError> {
     let hand = wanted.hand.ok_or_else(|| StepError::Kept("nobody begins it".to_owned()))?;
     let outline = outline(&app.policies().set, &terms)?;
-    if app.store.managed(id).await?.is_some() {
-        return Err(StepError::Terms("id: there is an agreement of this name; choose another".to_owned()));
-    }
+    is_free(app, id).await?;
     let managed = Managed::begin(id.clone(), outline, hand)?;
     let wanted = Wanted { terms: Some(terms), ..wanted };
     let prepared = Prepared::of(app, (0, managed), &wanted, "drafted").await?;
@@ -226,8 +245,12 @@ pub async fn take(app: &App, id: &AgreementId, wanted: &Wanted<'_>) -> Result<Ta
         let at = app.clock.now();
         let before = read(&row)?;
         let hand = wanted.hand.ok_or_else(|| StepError::Kept("time takes its own steps".to_owned()))?;
-        let command =
+        let mut command =
             wanted.command.clone().ok_or_else(|| StepError::Kept("no step is wanted".to_owned()))?;
+        if let Command::OpenSigning { blocked, evaluated } = &mut command {
+            *blocked = app.store.is_blocked(id).await?;
+            *evaluated = is_evaluated(app, &before).await?;
+        }
         let action = command.as_str();
         let after = before.apply(command, hand, at)?;
         let prepared = Prepared::of(app, (row.revision, after), wanted, action).await?;
@@ -276,7 +299,7 @@ impl Prepared {
         let policy_file = in_force_file(app, &managed).await?;
         let outline = about(&managed, wanted)
             .ok_or_else(|| StepError::Kept("an agreement without terms".to_owned()))?;
-        let written = wanted.written.as_ref().map(|text| kept::salted(app.entropy.as_ref(), text));
+        let written = written(app, wanted);
         let state = managed.state().to_owned();
         let id = managed.id.to_string();
         let scope = wanted.command.as_ref().and_then(|command| scope(command, &managed));
@@ -386,6 +409,22 @@ impl Prepared {
     fn taken(self, committed: Committed) -> Taken {
         Taken { row: self.row, managed: self.managed, committed }
     }
+}
+
+/// Whether the evaluation of the version in force is on record.
+async fn is_evaluated(app: &App, managed: &Managed) -> Result<bool, StepError> {
+    let Some(in_force) = &managed.in_force else { return Ok(false) };
+    let version = i64::from(in_force.live().deal.outline.version);
+    let records = app.store.matters(&managed.id, "evaluation").await?;
+    Ok(records.iter().any(|record| record.version == version))
+}
+
+/// What was written about a step, as it is kept.
+fn written(app: &App, wanted: &Wanted<'_>) -> Option<String> {
+    let both = [("text", &wanted.written), ("interest", &wanted.interest)];
+    let said = both.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text.clone()?.into())));
+    let said: serde_json::Map<_, _> = said.collect();
+    (!said.is_empty()).then(|| kept::salted_members(app.entropy.as_ref(), said))
 }
 
 /// The version and terms that a step is about.

@@ -24,6 +24,7 @@ pub mod privacy;
 pub mod receipt;
 mod remote;
 pub mod signing_key;
+mod spreadsheet;
 pub mod token;
 pub mod witness;
 

@@ -18,11 +18,22 @@ pub fn salted(entropy: &dyn Entropy, text: &str) -> String {
     json!({ "salt": salt(entropy), "text": text }).to_string()
 }
 
+/// As [`salted`], with more beside the text.
+pub fn salted_members(entropy: &dyn Entropy, mut members: serde_json::Map<String, Value>) -> String {
+    members.insert("salt".to_owned(), salt(entropy).into());
+    Value::Object(members).to_string()
+}
+
 /// The words in that form; others as they are.
 pub fn words(kept: &str) -> String {
     let read: Option<Value> = serde_json::from_str(kept).ok();
     let text = read.and_then(|value| value.get("text")?.as_str().map(str::to_owned));
     text.unwrap_or_else(|| kept.to_owned())
+}
+
+/// One of the texts in that form.
+pub fn member(kept: &str, name: &str) -> Option<String> {
+    members(kept).get(name)?.as_str().map(str::to_owned)
 }
 
 /// The members of an object that is kept, without its salt.

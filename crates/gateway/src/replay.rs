@@ -313,16 +313,33 @@ pub struct ChangeOf {
 pub async fn simulate(
     archive: &Archive,
     proposed: &PolicySet,
-    (from, until): (Timestamp, Timestamp),
+    period: (Timestamp, Timestamp),
 ) -> anyhow::Result<Simulation> {
+    simulate_some(archive, proposed, period, (usize::MAX, &|_| true)).await.map(|(simulation, _)| simulation)
+}
+
+/// As [`simulate`], of the newest questions of a kind, at most so many. Says whether there were more.
+///
+/// # Errors
+/// When the archive cannot be read.
+pub async fn simulate_some(
+    archive: &Archive,
+    proposed: &PolicySet,
+    (from, until): (Timestamp, Timestamp),
+    (most, wanted): (usize, &(dyn Fn(&Decided) -> bool + Sync)),
+) -> anyhow::Result<(Simulation, bool)> {
     let current = archive.policy_revision().await?.context("no policy set is in force")?;
     let in_force = policies_of(archive, current).await?;
     let proposed = proposed.clone().in_shadow(&in_force);
     let mut simulation =
         Simulation { from: from.to_string(), until: until.to_string(), ..Simulation::default() };
     let mut changes: BTreeMap<[String; 5], (u64, BTreeSet<String>, Vec<String>)> = BTreeMap::new();
-    for leaf in archive.questions(from, until).await? {
-        let Some(recorded) = Recorded::read(&leaf) else { continue };
+    let leaves = archive.questions(from, until).await?;
+    let questions = leaves.iter().rev().filter_map(Recorded::read).filter(|known| wanted(&known.decided));
+    let mut questions: Vec<_> = questions.take(most.saturating_add(1)).collect();
+    let truncated = questions.len() > most;
+    questions.truncate(most);
+    for recorded in questions.into_iter().rev() {
         let Ok(question) = recorded.question() else {
             simulation.not_replayable += 1;
             continue;
@@ -364,7 +381,7 @@ pub async fn simulate(
             examples,
         })
         .collect();
-    Ok(simulation)
+    Ok((simulation, truncated))
 }
 
 fn in_words(outcome: &Outcome) -> String {

@@ -34,7 +34,9 @@ pub mod lists;
 pub mod oauth2;
 pub mod objections;
 pub mod referrals;
+pub mod register;
 pub mod relationships;
+pub mod ropa;
 pub mod subject;
 pub mod subject_access;
 pub mod trail;
@@ -62,6 +64,7 @@ pub mod trail;
         (name = "subject-access", description = "Who asked about a person, and why, for that person (UK GDPR Art 15)"),
         (name = "privacy", description = "Holds, and erasure (UK GDPR Art 17)"),
         (name = "agreements", description = "Agreements from the first draft to their end, and who signs them"),
+        (name = "register", description = "The public register of agreements in force, for anybody"),
         (name = "tokens", description = "Access tokens of our own issuing, where the deployment issues any"),
         (name = "health", description = "Whether the process lives and can work")
     )
@@ -150,6 +153,23 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(agreements::documents::page))
         .routes(routes!(agreements::documents::bundled))
         .routes(routes!(agreements::checks::check))
+        .routes(routes!(agreements::deliveries::list))
+        .routes(routes!(agreements::deliveries::retry))
+        .routes(routes!(agreements::used::note))
+        .routes(routes!(agreements::used::usage))
+        .routes(routes!(agreements::used::impact))
+        .routes(routes!(agreements::checks::fits))
+        .routes(routes!(register::page))
+        .routes(routes!(register::json))
+        .routes(routes!(register::csv))
+        .routes(routes!(ropa::json))
+        .routes(routes!(ropa::csv))
+        .routes(routes!(agreements::comments::make, agreements::comments::list))
+        .routes(routes!(agreements::comments::take))
+        .routes(routes!(agreements::disputes::open, agreements::disputes::list))
+        .routes(routes!(agreements::disputes::show))
+        .routes(routes!(agreements::disputes::take))
+        .routes(routes!(agreements::disputes::precedents))
         .routes(routes!(agreements::officers::ask, agreements::officers::list))
         .routes(routes!(agreements::officers::confirm))
         .routes(routes!(agreements::officers::end))
@@ -226,6 +246,9 @@ pub fn probes(app: Arc<App>) -> Router {
         .route("/healthz", axum::routing::get(health::healthz))
         .route("/readyz", axum::routing::get(health::readyz))
         .route("/metrics", axum::routing::get(health::metrics))
+        .route("/register", axum::routing::get(register::page))
+        .route("/register.json", axum::routing::get(register::json))
+        .route("/register.csv", axum::routing::get(register::csv))
         .with_state(app)
 }
 

@@ -289,6 +289,24 @@ pub enum Body {
         key: Option<String>,
         by: Actor,
     },
+    /// Something beside an agreement's course moved on: a `comment` on a clause, a `dispute`, a `benefit`, a `harm` or an
+    /// `evaluation`. Nobody's hand is on what time alone did. What was written is kept beside the ledger; its digest is
+    /// here. `revision` counts the matter's own steps from 1.
+    AgreementMatterMoved {
+        agreement: String,
+        matter: String,
+        about: String,
+        revision: u64,
+        version: u32,
+        action: String,
+        state: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        text_sha256: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<Actor>,
+    },
     /// From here on checkpoints are signed by this key too, `name+hash+key`.
     SigningKeyAnnounced { public_key: String },
     /// From here on checkpoints are not signed by this key any more. `handover` is the checkpoint over all entries before
@@ -573,6 +591,7 @@ impl Body {
             Self::AgreementMoved { .. } => "agreement_moved",
             Self::AgreementSigned { .. } => "agreement_signed",
             Self::AgreementOfficerMoved { .. } => "agreement_officer_moved",
+            Self::AgreementMatterMoved { .. } => "agreement_matter_moved",
             Self::SigningKeyAnnounced { .. } => "signing_key_announced",
             Self::SigningKeyRetired { .. } => "signing_key_retired",
             Self::BlockMoved { .. } => "block_moved",

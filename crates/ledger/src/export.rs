@@ -372,7 +372,8 @@ impl Row {
             Body::ExportMoved { action, by, .. } => {
                 Self { outcome: action.clone(), by: by.as_ref().map(actor).unwrap_or_default(), ..none }
             }
-            Body::AgreementMoved { agreement, version, action, reason, by, .. } => Self {
+            Body::AgreementMoved { agreement, version, action, reason, by, .. }
+            | Body::AgreementMatterMoved { agreement, version, action, reason, by, .. } => Self {
                 agreement: [agreement.clone(), version.to_string()],
                 outcome: action.clone(),
                 reasons: reason.clone().unwrap_or_default(),

@@ -304,6 +304,12 @@ impl Terms {
                 reason.iter().for_each(|reason| self.add(Field::Reason, reason));
                 by.iter().for_each(|by| self.actor(by));
             }
+            Body::AgreementMatterMoved { agreement, matter, reason, by, .. } => {
+                self.add(Field::Agreement, agreement);
+                self.add(Field::Reference, matter);
+                reason.iter().for_each(|reason| self.add(Field::Reason, reason));
+                by.iter().for_each(|by| self.actor(by));
+            }
             Body::AgreementSigned { agreement, officer_id, by, .. } => {
                 self.add(Field::Agreement, agreement);
                 self.add(Field::Reference, officer_id);

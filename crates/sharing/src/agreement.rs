@@ -15,10 +15,13 @@ use crate::{
     subject::RelationshipKind,
 };
 
+pub mod comment;
 mod day;
 pub mod diff;
+pub mod dispute;
 pub mod ladder;
 pub mod lifecycle;
+pub mod record;
 pub mod side_by_side;
 pub mod terms;
 
@@ -61,6 +64,42 @@ pub struct Agreement {
     /// Days after the review date before what can wait is suspended. Only for agreements managed over the API.
     #[serde(default)]
     pub grace_days: Option<u16>,
+    /// Its name in the register that it was taken over from.
+    #[serde(default)]
+    pub external_reference: Option<String>,
+    /// Where it is tried out for a while, how it is found out whether it does what it is for.
+    #[serde(default)]
+    pub pilot: Option<Pilot>,
+}
+
+/// A pilot: it ends within a year, is reviewed before its end, and becomes permanent only once its evaluation is on record.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pilot {
+    /// What it is measured by.
+    pub measures: Vec<String>,
+}
+
+/// Longest time for a pilot, in months.
+const PILOT_MONTHS_MAX: i32 = 12;
+
+impl Agreement {
+    /// What is wrong with the agreement as a pilot, where it is one.
+    pub(crate) fn pilot_problem(&self) -> Option<&'static str> {
+        let pilot = self.pilot.as_ref()?;
+        if pilot.measures.is_empty() || pilot.measures.iter().any(|measure| measure.trim().is_empty()) {
+            return Some("a pilot needs `measures`: how it is found out whether it does what it is for");
+        }
+        let longest = jiff::Span::new().try_months(PILOT_MONTHS_MAX).ok();
+        let last = longest.and_then(|longest| self.effective_on.day().checked_add(longest).ok());
+        if last.is_none_or(|last| self.ends_on.day() > last) {
+            return Some("a pilot ends within 12 months of `effective_on`; shorten it");
+        }
+        if self.review_on >= self.ends_on {
+            return Some("a pilot is reviewed before it ends; move `review_on`");
+        }
+        None
+    }
 }
 
 /// What the parties made of an agreement.
@@ -101,6 +140,9 @@ pub struct Dpia {
     pub completed_on: Date,
     /// The first day on which it is no longer current.
     pub current_until: LondonDay,
+    /// Where it, or a summary of it, is published.
+    #[serde(default)]
+    pub link: Option<String>,
 }
 
 /// What an impact assessment concluded.

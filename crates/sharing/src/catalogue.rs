@@ -193,6 +193,17 @@ pub enum Category {
     Offence,
 }
 
+impl Category {
+    /// The kind as text.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ordinary => "ordinary",
+            Self::Special => "special",
+            Self::Offence => "offence",
+        }
+    }
+}
+
 /// The form in which an item leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

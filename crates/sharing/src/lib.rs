@@ -22,6 +22,7 @@ mod reach;
 pub mod restriction;
 pub mod retention;
 pub mod selector;
+pub mod small_numbers;
 pub mod subject;
 pub mod visibility;
 

@@ -50,6 +50,45 @@ pub struct Organisation {
     pub purposes: Vec<PurposeClass>,
     /// Its information governance lead's contact.
     pub contact: String,
+    /// How its security is assured.
+    #[serde(default)]
+    pub assurances: Vec<Assurance>,
+}
+
+/// An assurance of an organisation's security.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Assurance {
+    /// Which.
+    pub scheme: AssuranceScheme,
+    /// Where it can be looked up.
+    pub link: String,
+    /// First day on which it holds no more.
+    pub expires_on: crate::agreement::LondonDay,
+}
+
+/// Who assures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AssuranceScheme {
+    /// NHS Data Security and Protection Toolkit.
+    Dspt,
+    /// ISO/IEC 27001.
+    #[serde(rename = "iso-27001")]
+    Iso27001,
+    /// Cyber Essentials Plus.
+    CyberEssentialsPlus,
+}
+
+impl AssuranceScheme {
+    /// The scheme as text.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Dspt => "dspt",
+            Self::Iso27001 => "iso-27001",
+            Self::CyberEssentialsPlus => "cyber-essentials-plus",
+        }
+    }
 }
 
 /// What an organisation is.
@@ -62,6 +101,17 @@ pub enum OrganisationKind {
     Council,
     /// A fire and rescue authority.
     Fire,
+}
+
+impl OrganisationKind {
+    /// The kind in words.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Nhs => "NHS body",
+            Self::Council => "council",
+            Self::Fire => "fire service",
+        }
+    }
 }
 
 /// A policy file as it was read.
@@ -362,6 +412,9 @@ impl PolicySet {
         if agreement.review_on < agreement.effective_on || agreement.review_on > agreement.ends_on {
             let message = "`review_on` must lie between `effective_on` and `ends_on`";
             problems.push(file.problem(at_id, message.to_owned()));
+        }
+        if let Some(said) = agreement.pilot_problem() {
+            problems.push(file.problem(at_id, said.to_owned()));
         }
         for party in &agreement.parties {
             problems.extend(self.unknown_organisation(file, &party.organisation));

@@ -272,6 +272,15 @@ impl Store {
         Ok(rows.bind(id.as_str()).bind(from).bind(LIST_MAX).fetch_all(&self.readers).await?)
     }
 
+    /// One step.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn step(&self, agreement: &str, revision: i64) -> Result<Option<StepRow>, StoreError> {
+        let row = sqlx::query_as("SELECT * FROM agreement_step WHERE agreement = $1 AND revision = $2");
+        Ok(row.bind(agreement).bind(revision).fetch_optional(&self.readers).await?)
+    }
+
     /// The signatures over a version.
     ///
     /// # Errors

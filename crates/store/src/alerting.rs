@@ -31,12 +31,14 @@ pub struct MarkRow {
     pub until_us: Option<i64>,
 }
 
-/// A message about an alert, on one channel.
+/// A message on one channel: about an alert, or a step of an agreement.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct DeliveryRow {
-    /// The alert.
-    pub alert: String,
-    /// `raised` or `escalated`.
+    /// `alert` or `agreement`.
+    pub about: String,
+    /// The alert or the agreement.
+    pub subject: String,
+    /// `raised` or `escalated`; of an agreement, the step's number.
     pub event: String,
     /// `webhook` or `email`.
     pub channel: String,
@@ -50,6 +52,15 @@ pub struct DeliveryRow {
     pub next_us: i64,
     /// What went wrong last.
     pub fault: Option<String>,
+}
+
+/// What messages are about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Messages {
+    /// Alerts.
+    Alerts,
+    /// Steps of agreements.
+    Agreements,
 }
 
 /// How many alerts of a rule there were, by what became of them.
@@ -158,22 +169,42 @@ impl Store {
     /// [`StoreError`] when the database fails.
     pub async fn due_deliveries(&self, at: Timestamp, limit: u32) -> Result<Vec<DeliveryRow>, StoreError> {
         let rows = sqlx::query_as(
-            "SELECT * FROM alert_delivery WHERE state = 'waiting' AND next_us <= $1
-             ORDER BY next_us, alert, event, channel LIMIT $2",
+            "SELECT 'alert' AS about, alert AS subject, event, channel, organisation, state, attempts, next_us, fault
+             FROM alert_delivery WHERE state = 'waiting' AND next_us <= $1
+             UNION ALL
+             SELECT 'agreement' AS about, agreement AS subject, CAST(revision AS TEXT) AS event, 'webhook' AS channel,
+                 organisation, state, attempts, next_us, fault
+             FROM agreement_delivery WHERE state = 'waiting' AND next_us <= $1
+             ORDER BY next_us, about, subject, event, channel LIMIT $2",
         );
         Ok(rows.bind(at.as_microsecond()).bind(i64::from(limit)).fetch_all(&self.readers).await?)
     }
 
-    /// An organisation's messages that wait or were given up, at most 200.
+    /// An organisation's messages about alerts that wait or were given up, at most 200.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub async fn deliveries(&self, organisation: &OrganisationId) -> Result<Vec<DeliveryRow>, StoreError> {
         let rows = sqlx::query_as(
-            "SELECT * FROM alert_delivery WHERE organisation = $1 AND state IN ('waiting', 'dead')
+            "SELECT 'alert' AS about, alert AS subject, event, channel, organisation, state, attempts, next_us, fault
+             FROM alert_delivery WHERE organisation = $1 AND state IN ('waiting', 'dead')
              ORDER BY state, next_us, alert, event, channel LIMIT 200",
         );
         Ok(rows.bind(organisation.as_str()).fetch_all(&self.readers).await?)
+    }
+
+    /// As [`Self::deliveries`], about steps of agreements.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn agreement_deliveries(&self, of: &OrganisationId) -> Result<Vec<DeliveryRow>, StoreError> {
+        let rows = sqlx::query_as(
+            "SELECT 'agreement' AS about, agreement AS subject, CAST(revision AS TEXT) AS event, 'webhook' AS channel,
+                 organisation, state, attempts, next_us, fault
+             FROM agreement_delivery WHERE organisation = $1 AND state IN ('waiting', 'dead')
+             ORDER BY state, next_us, agreement, revision LIMIT 200",
+        );
+        Ok(rows.bind(of.as_str()).fetch_all(&self.readers).await?)
     }
 
     /// How many alerts an organisation had since then, by rule and outcome; none that are about `but`.

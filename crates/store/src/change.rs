@@ -8,14 +8,16 @@ use sharing::{
 };
 
 use crate::{
+    agreement_use::UseCount,
     agreements::{AgreementMove, OfficerMove},
-    alerting::{DeliveryRow, MarkRow},
+    alerting::{DeliveryRow, MarkRow, Messages},
     blocks::BlockRow,
     caller_use::{AnswerUse, CallerUse},
     exported::{ExportMove, ExportRow},
     fact::FactRow,
     loading::LoadRow,
     lookup::Resolved,
+    matters::MatterMove,
     opt_out::OptOutBatch,
     privacy::{Cutoffs, ErasureRow, Forgettable, HoldRow, NewLookupKey},
     queue::{AlertMove, AlertRow, ReferralMove, ReferralRow},
@@ -186,6 +188,17 @@ pub enum Change {
     MoveExport(Box<ExportMove>),
     /// An agreement that is managed over the API takes a step.
     MoveAgreement(Box<AgreementMove>),
+    /// Entries of the ledger were counted for the use of agreements.
+    CountUse {
+        /// The first.
+        from: i64,
+        /// One past the last.
+        until: i64,
+        /// What was counted.
+        counts: Vec<UseCount>,
+    },
+    /// Something beside an agreement's course begins or takes a step.
+    MoveMatter(Box<MatterMove>),
     /// An office for agreements is asked for, begins or ends.
     MoveOfficer(OfficerMove),
     /// What is registered to be compared with and has run out is forgotten.
@@ -193,7 +206,7 @@ pub enum Change {
     /// A message was delivered, put off or given up.
     MoveDelivery(Box<DeliveryRow>),
     /// An organisation's messages that were given up are tried again.
-    RetryDeliveries(OrganisationId),
+    RetryDeliveries(OrganisationId, Messages),
     /// The answers of a national data opt-out check.
     ImportOptOuts(Box<OptOutBatch>),
     /// What has ended is forgotten.

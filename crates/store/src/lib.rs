@@ -4,6 +4,7 @@
 //! re-checks what a release rests on, and updates the projections, all or nothing. Reads are separate and never
 //! cached. Only this crate names sqlx; it never calls out and never sees a record.
 
+mod agreement_use;
 mod agreements;
 mod alerting;
 mod audit;
@@ -21,6 +22,7 @@ pub mod failpoint;
 pub mod figures;
 pub mod loading;
 mod lookup;
+mod matters;
 pub mod migrating;
 mod observed;
 mod open;
@@ -42,10 +44,11 @@ pub mod visibility;
 mod watch;
 mod writer;
 
+pub use agreement_use::UseCount;
 pub use agreements::{
     AgreementMove, ManagedRow, OfficerMove, OfficerRow, RequestRow, SignatureRow, StepRow, TermsRow,
 };
-pub use alerting::{AlertCount, DeliveryRow, MarkRow};
+pub use alerting::{AlertCount, DeliveryRow, MarkRow, Messages};
 pub use audit::{Archive, Head, StoredLeaf};
 pub use blocks::{BlockRow, LeafSource};
 pub use caller_use::{AnswerUse, CallerLimits, CallerUse};
@@ -56,6 +59,7 @@ pub use error::{CommitError, StoreError};
 pub use exported::{ExportMove, ExportRow};
 pub use fact::{Fact, FactRow};
 pub use lookup::{LookupKey, Resolved};
+pub use matters::{MatterMove, MatterRow, MatterStepRow};
 pub use observed::Batch;
 pub use open::{Settings, Store};
 pub use opt_out::{OptOutBatch, OptOutHash};

@@ -105,6 +105,22 @@ fn officer(action: &str, hand: &str) -> Body {
     }
 }
 
+/// A step of something beside an agreement's course.
+fn matter(revision: u64, action: &str, by: Option<Actor>) -> Body {
+    Body::AgreementMatterMoved {
+        agreement: text("gm-fire"),
+        matter: text("mat_1"),
+        about: text("dispute"),
+        revision,
+        version: 2,
+        action: text(action),
+        state: text("escalated"),
+        reason: by.as_ref().map(|_| text("other")),
+        text_sha256: by.as_ref().map(|_| digest('c')),
+        by,
+    }
+}
+
 /// A step of an agreement.
 fn step(revision: u64, action: &str, by: Option<Actor>) -> Body {
     Body::AgreementMoved {
@@ -384,6 +400,8 @@ fn every_kind(public_key: &str) -> Vec<Body> {
         },
         step(3, "overdue", None),
         officer("ended", "P-2"),
+        matter(1, "opened", Some(by.clone())),
+        matter(2, "escalated", None),
         Body::LoadMoved {
             load_id: text("lod_1"),
             action: text("completed"),

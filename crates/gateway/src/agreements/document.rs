@@ -37,26 +37,30 @@ struct PartyLine {
     notice: String,
 }
 
-struct FlowLine {
-    id: String,
-    from: String,
-    to: String,
-    purpose: String,
-    identifiers: String,
-    roles: String,
-    ceiling: String,
-    provider_basis: String,
-    recipient_basis: String,
-    confidentiality: String,
-    retain_days: u16,
-    onward: &'static str,
-    items: Vec<ItemLine>,
+/// A flow, in words.
+#[expect(missing_docs, reason = "each is what the page says of it")]
+pub struct FlowLine {
+    pub id: String,
+    pub from: String,
+    pub to: String,
+    pub purpose: String,
+    pub identifiers: String,
+    pub roles: String,
+    pub ceiling: String,
+    pub provider_basis: String,
+    pub recipient_basis: String,
+    pub confidentiality: String,
+    pub retain_days: u16,
+    pub onward: &'static str,
+    pub items: Vec<ItemLine>,
 }
 
-struct ItemLine {
-    title: String,
-    form: String,
-    justification: String,
+/// An item, in words.
+#[expect(missing_docs, reason = "each is what the page says of it")]
+pub struct ItemLine {
+    pub title: String,
+    pub form: String,
+    pub justification: String,
 }
 
 struct SignatureLine {
@@ -134,7 +138,8 @@ fn parties(set: &PolicySet, agreement: &Agreement) -> Vec<PartyLine> {
     lines.collect()
 }
 
-fn flow_line(set: &PolicySet, flow: &DataFlow) -> FlowLine {
+/// A flow, in words.
+pub fn flow_line(set: &PolicySet, flow: &DataFlow) -> FlowLine {
     let provider = set.provider(flow.provider.get_ref());
     let recipient = set.organisation(flow.recipient.get_ref());
     let items = flow.items.iter().map(|listed| ItemLine {

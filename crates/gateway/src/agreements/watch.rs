@@ -5,11 +5,18 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sharing::{AlertId, agreement::lifecycle::Managed};
-use store::{AlertRow, Change, CommitError, ManagedRow};
+use sharing::{
+    AlertId, OrganisationId,
+    agreement::{dispute::Dispute, lifecycle::Managed},
+};
+use store::{AlertRow, Change, CommitError};
 use tokio_util::sync::CancellationToken;
 
-use super::{Prepared, StepError, Wanted, read};
+use super::{
+    Prepared, StepError, Wanted,
+    matters::{self, Said},
+    read, usage,
+};
 use crate::{app::App, policies};
 
 /// How long privacy officers have to look at what time did, in microseconds: a week.
@@ -30,6 +37,9 @@ pub async fn follow(app: Arc<App>, stop: CancellationToken) {
         if let Err(error) = pass(&app).await {
             tracing::error!(%error, "what time does to agreements could not be recorded; it is tried again");
         }
+        if let Err(error) = usage::catch_up(&app).await {
+            tracing::error!(%error, "the use of agreements could not be counted; it is tried again");
+        }
     }
 }
 
@@ -38,7 +48,7 @@ pub async fn follow(app: Arc<App>, stop: CancellationToken) {
 /// # Errors
 /// [`StepError`] when one could not be recorded; it is due the next time again.
 pub async fn pass(app: &App) -> Result<usize, StepError> {
-    let mut taken = 0;
+    let mut taken = pass_disputes(app).await?;
     for row in app.store.managed_due(app.clock.now()).await? {
         let (mut managed, mut revision) = (read(&row)?, row.revision);
         // Each state that is passed is an entry of its own, though nobody looked for a long time.
@@ -56,6 +66,26 @@ pub async fn pass(app: &App) -> Result<usize, StepError> {
     Ok(taken)
 }
 
+/// Takes every dispute further that has waited long enough. Returns how many were.
+async fn pass_disputes(app: &App) -> Result<usize, StepError> {
+    let mut taken = 0;
+    for row in app.store.matters_due(app.clock.now()).await?.iter().filter(|row| row.about == "dispute") {
+        let dispute: Dispute = matters::read(row)?;
+        let Some((after, step)) = dispute.pass(app.clock.now()) else { continue };
+        let between: Vec<_> = after.case().between.iter().cloned().collect();
+        let changes = alerts(app, &row.id, between, &format!("dispute-{step}"));
+        let reason = Some(after.case().level.as_str().to_owned());
+        let said = Said { reason, changes, ..Said::default() };
+        match matters::record(app, row, (&after, step), said).await? {
+            Ok(_) => taken += 1,
+            // Somebody took a step meanwhile: the next look sees what is left to do.
+            Err(CommitError::Changed) => {}
+            Err(_) => return Err(StepError::Unavailable),
+        }
+    }
+    Ok(taken)
+}
+
 async fn record(
     app: &App,
     (revision, managed): (i64, Managed),
@@ -67,19 +97,20 @@ async fn record(
         tracing::error!(%error, step, "an agreement's step cannot be taken");
         CommitError::Unavailable
     })?;
-    let alerts = alerts(app, &prepared.row, &prepared.managed, step);
+    let members = prepared.managed.members().into_iter().collect();
+    let alerts = alerts(app, &prepared.row.id, members, step);
     prepared.commit_with(app, &wanted, alerts).await.map(drop)
 }
 
 /// An alert for each party.
-fn alerts(app: &App, row: &ManagedRow, managed: &Managed, step: &'static str) -> Vec<Change> {
+fn alerts(app: &App, reference: &str, told: Vec<OrganisationId>, step: &str) -> Vec<Change> {
     let now = app.clock.now();
-    let alerts = managed.members().into_iter().map(|organisation| {
+    let alerts = told.into_iter().map(|organisation| {
         Change::RaiseAlert(Box::new(AlertRow {
             id: AlertId::from_random(app.entropy.bits()).to_string(),
             rule: format!("agreement-{step}"),
             organisation: organisation.to_string(),
-            reference: row.id.clone(),
+            reference: reference.to_owned(),
             state: "open".to_owned(),
             raised_us: now.as_microsecond(),
             due_us: now.as_microsecond() + LOOK_US,

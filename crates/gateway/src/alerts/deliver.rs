@@ -1,4 +1,5 @@
-//! Telling people about alerts: a signed webhook and an e-mail for each organisation that wants them.
+//! Telling people: of alerts by a signed webhook and an e-mail, of steps of agreements by the webhook, for each organisation
+//! that wants them.
 //!
 //! A message holds the alert's name, the rule, how much it matters, by when it is due and where to read more. It
 //! identifies nobody: no pseudonym, no practitioner, no identifier, no case, no decision. Messages wait in the
@@ -10,7 +11,7 @@ use connectors::notify::{Mailbox, Mailer, NotifyFault, Webhook};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use sharing::OrganisationId;
-use store::{AlertRow, Change, DeliveryRow, StoreError, Submission};
+use store::{AlertRow, Change, DeliveryRow, StepRow, StoreError, Submission};
 use tokio::task::JoinSet;
 
 use crate::app::App;
@@ -83,8 +84,8 @@ async fn deliver_all(app: Arc<App>, rows: Vec<DeliveryRow>) -> Result<usize, Sto
         if failed.contains(&row.channel) {
             continue;
         }
-        let Some(alert) = app.store.alert(&row.alert).await? else { continue };
-        let sent = send(&app, &alert, &row).await;
+        let Some(message) = Message::of(&app, &row).await? else { continue };
+        let sent = send(&app, &message, &row).await;
         let at = app.clock.now();
         row.attempts += 1;
         match sent {
@@ -106,6 +107,31 @@ async fn deliver_all(app: Arc<App>, rows: Vec<DeliveryRow>) -> Result<usize, Sto
     Ok(taken)
 }
 
+/// What a message is about.
+enum Message {
+    Alert(Box<AlertRow>),
+    Step(Box<StepRow>),
+}
+
+impl Message {
+    async fn of(app: &App, row: &DeliveryRow) -> Result<Option<Self>, StoreError> {
+        if row.about == "alert" {
+            return Ok(app.store.alert(&row.subject).await?.map(|alert| Self::Alert(Box::new(alert))));
+        }
+        let revision = row.event.parse().unwrap_or_default();
+        Ok(app.store.step(&row.subject, revision).await?.map(|step| Self::Step(Box::new(step))))
+    }
+
+    /// One name for a message, however often it is tried: the receiver can tell a second one.
+    fn id(&self, event: &str) -> String {
+        let subject = match self {
+            Self::Alert(alert) => &alert.id,
+            Self::Step(step) => &step.agreement,
+        };
+        format!("msg_{}_{event}", subject.replace('_', "-"))
+    }
+}
+
 fn put_off(row: &mut DeliveryRow, fault: NotifyFault, at: Timestamp) {
     row.fault = Some(fault.as_str().to_owned());
     let wait = usize::try_from(row.attempts - 1).ok().and_then(|tries| WAITS.get(tries));
@@ -114,12 +140,13 @@ fn put_off(row: &mut DeliveryRow, fault: NotifyFault, at: Timestamp) {
         None => "dead".clone_into(&mut row.state),
     }
     tracing::warn!(
-        alert = row.alert,
+        about = row.about,
+        subject = row.subject,
         channel = row.channel,
         attempts = row.attempts,
         state = row.state,
         fault = fault.as_str(),
-        "an alert could not be delivered"
+        "a message could not be delivered"
     );
 }
 
@@ -129,17 +156,20 @@ enum Sent {
     Failed(NotifyFault),
 }
 
-async fn send(app: &App, alert: &AlertRow, row: &DeliveryRow) -> Sent {
+async fn send(app: &App, message: &Message, row: &DeliveryRow) -> Sent {
     let notifier = &app.notifier;
     let channels = row.organisation.parse().ok().and_then(|id: OrganisationId| notifier.channels.get(&id));
     let Some(channels) = channels else { return Sent::Off };
-    // One name for a message, however often it is tried: the receiver can tell a second one.
-    let id = format!("msg_{}_{}", alert.id.replace('_', "-"), row.event);
-    let outcome = match (row.channel.as_str(), &channels.webhook, &notifier.mailer) {
-        ("webhook", Some(webhook), _) => {
-            webhook.send(&id, app.clock.now().as_second(), payload(notifier, alert, &row.event)).await
+    let (id, at_s) = (message.id(&row.event), app.clock.now().as_second());
+    let outcome = match (message, row.channel.as_str(), &channels.webhook, &notifier.mailer) {
+        (_, "webhook", Some(webhook), _) => {
+            let said = match message {
+                Message::Alert(alert) => payload(notifier, alert, &row.event),
+                Message::Step(step) => step_payload(notifier, step),
+            };
+            webhook.send(&id, at_s, said).await
         }
-        ("email", _, Some(mailer)) => {
+        (Message::Alert(alert), "email", _, Some(mailer)) => {
             let mut to = channels.mail.clone();
             if row.event == "escalated" {
                 to.extend(channels.escalation.iter().cloned());
@@ -171,6 +201,23 @@ fn payload(notifier: &Notifier, alert: &AlertRow, event: &str) -> String {
             "severity": alert.severity,
             "review_due": time(alert.due_us),
             "url": format!("{}/v1/alerts/{}", notifier.public_url, alert.id),
+        },
+    })
+    .to_string()
+}
+
+/// What a webhook says of a step: who wrote what is for those who read it.
+fn step_payload(notifier: &Notifier, step: &StepRow) -> String {
+    json!({
+        "type": "agreement.moved",
+        "timestamp": time(step.at_us),
+        "data": {
+            "agreement": step.agreement,
+            "revision": step.revision,
+            "version": step.version,
+            "action": step.action,
+            "state": step.state,
+            "url": format!("{}/v1/agreements/{}", notifier.public_url, step.agreement),
         },
     })
     .to_string()
@@ -211,7 +258,7 @@ pub async fn follow(app: Arc<App>, stop: tokio_util::sync::CancellationToken) {
             () = stop.cancelled() => return,
             done = deliver_due(&app) => {
                 if let Err(error) = done {
-                    tracing::error!(%error, "messages about alerts could not be worked on");
+                    tracing::error!(%error, "messages could not be worked on");
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! `concordat agreement new|show|diff|propose|suspend|resume|sign|verify`: the common paths of agreements over the API, and
+//! `concordat agreement new|templates|import|show|diff|propose|suspend|resume|sign|deliveries|verify`: the common paths of agreements over the API, and
 //! what is done with a signed one offline.
 
 use std::path::{Path, PathBuf};
@@ -22,6 +22,8 @@ use crate::{
     config,
 };
 
+mod begin;
+
 /// Largest answer, in bytes.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 
@@ -35,12 +37,36 @@ pub struct AgreementArguments {
 #[derive(Subcommand)]
 enum AgreementVerb {
     /// Begin an agreement from a file with its terms, TOML or JSON: as in `policies/agreements`, without `version`, `status`
-    /// and signatures.
+    /// and signatures. Or from a template.
     New {
         #[command(flatten)]
         caller: CallerArguments,
         /// The terms, with the agreement's `id`.
-        terms: PathBuf,
+        #[arg(required_unless_present = "from")]
+        terms: Option<PathBuf>,
+        #[command(flatten)]
+        template: Option<begin::TemplateArguments>,
+    },
+    /// List the templates to begin from.
+    Templates,
+    /// Begin agreements that exist elsewhere, from a spreadsheet (CSV or XLSX), a row a flow. Nothing is begun if any row is
+    /// wrong. They are drafts.
+    Import {
+        #[command(flatten)]
+        caller: CallerArguments,
+        /// Begin those whose rows are right, though others are wrong.
+        #[arg(long)]
+        partial: bool,
+        /// The file. Its first row names the columns (docs/agreements.md).
+        file: PathBuf,
+    },
+    /// See what your webhook was not told yet of agreements, or could not be.
+    Deliveries {
+        #[command(flatten)]
+        caller: CallerArguments,
+        /// Try again what was given up.
+        #[arg(long)]
+        retry: bool,
     },
     /// Show an agreement.
     Show {
@@ -198,11 +224,23 @@ impl ScopeArguments {
 /// What went wrong and what to do.
 pub async fn run(arguments: AgreementArguments) -> anyhow::Result<()> {
     match arguments.verb {
-        AgreementVerb::New { caller, terms } => {
-            let (id, terms) = terms_of(&terms)?;
+        AgreementVerb::New { caller, terms, template } => {
+            let (id, terms) = match (terms, template) {
+                (_, Some(template)) => template.terms()?,
+                (Some(terms), None) => terms_of(&terms)?,
+                (None, None) => anyhow::bail!("name a file with the terms, or a template with --from"),
+            };
             let gateway = Gateway::of(&caller)?;
             let body = json!({ "id": id, "terms": terms });
             print(&gateway.send(Method::POST, "/v1/agreements", Some(body), None).await?)
+        }
+        AgreementVerb::Templates => begin::list(),
+        AgreementVerb::Import { caller, partial, file } => begin::import(&caller, partial, &file).await,
+        AgreementVerb::Deliveries { caller, retry } => {
+            let (method, path) =
+                if retry { (Method::POST, "/deliveries/retry") } else { (Method::GET, "/deliveries") };
+            let path = format!("/v1/agreements{path}");
+            print(&Gateway::of(&caller)?.send(method, &path, None, None).await?)
         }
         AgreementVerb::Show { caller, id } => {
             print(&Gateway::of(&caller)?.send(Method::GET, &path(&id, ""), None, None).await?)

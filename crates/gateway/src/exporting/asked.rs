@@ -38,6 +38,14 @@ impl Exports {
         Self { database, beside, archived, progress: Mutex::default() }
     }
 
+    /// The ledger and its archive, opened for reading beside the requests.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn archive(&self) -> Result<Archive, store::StoreError> {
+        Archive::open(&self.database, self.archived.clone()).await
+    }
+
     /// Where an export's file is once it is ready.
     pub fn file(&self, id: &str) -> PathBuf {
         self.beside.with_extension("exports").join(id)
@@ -102,7 +110,7 @@ async fn make(app: &Arc<App>, row: &ExportRow) -> anyhow::Result<Manifest> {
     let may_see = |entry: &Entry, first: Option<&Decided>| {
         seen_by.as_ref().is_none_or(|organisation| sees(app, organisation, entry, first))
     };
-    let archive = Archive::open(&app.exports.database, app.exports.archived.clone()).await?;
+    let archive = app.exports.archive().await?;
     let newest = app.store.verifiers().last().context("the ledger has no key")?;
     let export = Export {
         archive: &archive,

@@ -45,8 +45,12 @@ mod step;
 mod view;
 
 pub mod checks;
+pub mod comments;
+pub mod deliveries;
+pub mod disputes;
 pub mod documents;
 pub mod officers;
+pub mod used;
 
 pub use step::StepRequest;
 pub use view::{ManagedBody, ManagedListBody, PartyBody, StepBody, StepsBody, StopBody};
@@ -267,14 +271,19 @@ fn wanted<'a>(received: &Received, hand: &'a Hand) -> Wanted<'a> {
         read_at: None,
         reason: None,
         written: None,
+        interest: None,
         terms: None,
         signature: None,
         request: None,
-        replay: Some(ReplayGuard {
-            issuer: received.caller.client_id.clone(),
-            jti: received.context.jti.clone(),
-            expires: received.context.expires,
-        }),
+        replay: Some(replay_guard(received)),
+    }
+}
+
+fn replay_guard(received: &Received) -> ReplayGuard {
+    ReplayGuard {
+        issuer: received.caller.client_id.clone(),
+        jti: received.context.jti.clone(),
+        expires: received.context.expires,
     }
 }
 
@@ -304,7 +313,7 @@ async fn settle(
     Err(received.refuse(app, problem, route).await)
 }
 
-async fn receive(app: &App, request: Request) -> Result<Received, Refusal> {
+pub(super) async fn receive(app: &App, request: Request) -> Result<Received, Refusal> {
     let either = [
         (Capability::Draft, Action::Agree),
         (Capability::Approve, Action::Agree),
@@ -367,7 +376,7 @@ async fn found(app: &App, received: &Received, id: &str, route: &'static str) ->
     }
 }
 
-async fn record_read(app: &App, received: &Received, of: &str) -> Result<(), Refusal> {
+pub(super) async fn record_read(app: &App, received: &Received, of: &str) -> Result<(), Refusal> {
     let entry =
         Body::DecisionRead { of: of.to_owned(), what: "agreement".to_owned(), by: received.caller.actor() };
     commit(app, received, entry, Vec::new()).await.map(drop)
@@ -381,7 +390,8 @@ async fn body(app: &App, row: &ManagedRow, receipt: Option<Receipt>) -> Result<M
     let managed = agreements::read(row).map_err(|error| Refusal::from(internal(&error)))?;
     let id = named(row)?;
     let terms = app.store.all_terms(&id).await.map_err(|error| Refusal::from(internal(&error)))?;
-    Ok(ManagedBody::of(row, &managed, &terms, receipt))
+    let open = comments::unresolved(app, &id).await.map_err(|error| Refusal::from(internal(&error)))?;
+    Ok(ManagedBody::of(row, &managed, (&terms, open), receipt))
 }
 
 fn tagged(status: StatusCode, revision: i64, body: &ManagedBody) -> Response {

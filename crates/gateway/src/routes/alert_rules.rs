@@ -186,7 +186,7 @@ pub async fn deliveries(State(app): State<Arc<App>>, request: Request) -> Respon
 pub async fn retry(State(app): State<Arc<App>>, request: Request) -> Response {
     respond(request_id(request.headers()), async {
         let received = receive(&app, request, Capability::Review, Action::Review).await?;
-        let again = Change::RetryDeliveries(received.caller.organisation.clone());
+        let again = Change::RetryDeliveries(received.caller.organisation.clone(), store::Messages::Alerts);
         answer(&app, &received, "alert deliveries, tried again", vec![again]).await
     })
     .await
@@ -206,11 +206,11 @@ async fn answer(
     let mut deliveries = Vec::new();
     for row in rows {
         // A message about an alert that the caller may not know of is none of theirs either.
-        let alert = app.store.alert(&row.alert).await.map_err(|error| Refusal::from(internal(&error)))?;
+        let alert = app.store.alert(&row.subject).await.map_err(|error| Refusal::from(internal(&error)))?;
         if alert.is_some_and(|alert| crate::alerts::may_know(app, &alert, caller)) {
             let next_at = (row.state == "waiting").then(|| time(row.next_us));
             deliveries.push(DeliveryBody {
-                alert: row.alert,
+                alert: row.subject,
                 event: row.event,
                 channel: row.channel,
                 state: row.state,

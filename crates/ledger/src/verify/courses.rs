@@ -12,6 +12,8 @@ pub(super) struct Courses {
     agreements: HashMap<String, Course>,
     /// Officers who were asked for: by whom.
     asked: HashMap<String, Person>,
+    /// What is beside agreements' courses, by agreement and name.
+    matters: HashMap<(String, String), Matter>,
     /// Officers in office.
     officers: HashMap<String, Person>,
 }
@@ -23,6 +25,14 @@ struct Course {
     asked: Option<Person>,
     /// Who switched what off.
     stopped: HashMap<String, HashSet<Person>>,
+}
+
+/// A comment, a dispute or a record.
+#[derive(Default)]
+struct Matter {
+    revision: u64,
+    /// The organisations that agreed to publish how it ended.
+    publishing: HashSet<String>,
 }
 
 /// An organisation and its person.
@@ -69,6 +79,27 @@ impl Courses {
                 }
             }
             _ => {}
+        }
+        Ok(())
+    }
+
+    /// A step of something beside an agreement's course. How a dispute ended is published by two organisations at least.
+    pub(super) fn matter_moved(
+        &mut self,
+        (agreement, matter, revision): (&str, &str, u64),
+        action: &str,
+        by: Option<&Actor>,
+    ) -> Result<(), Broken> {
+        let known = self.matters.entry((agreement.to_owned(), matter.to_owned())).or_default();
+        known.revision += 1;
+        if known.revision != revision {
+            return broken("agreement-matter-revision", "it does not follow the step before it");
+        }
+        if matches!(action, "publication-agreed" | "published") {
+            known.publishing.extend(by.map(|by| by.organisation.clone()));
+        }
+        if action == "published" && known.publishing.len() < 2 {
+            return broken("agreement-one-hand", "it is published with one organisation's agreement");
         }
         Ok(())
     }

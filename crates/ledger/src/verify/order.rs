@@ -226,6 +226,9 @@ impl Order {
             Body::AgreementOfficerMoved { officer_id, action, organisation, person, by, .. } => {
                 self.courses.officer_moved(officer_id, action, (organisation, person), by)
             }
+            Body::AgreementMatterMoved { agreement, matter, revision, action, by, .. } => {
+                self.courses.matter_moved((agreement, matter, *revision), action, by.as_ref())
+            }
             Body::LogOpened { .. } if entry.seq > 0 => broken("opened-twice", "it opens the ledger again"),
             Body::LogOpened { .. }
             | Body::PolicySetRejected { .. }

@@ -99,7 +99,12 @@ pub enum Command {
     /// Find it in order.
     Assure,
     /// Ask for signatures.
-    OpenSigning,
+    OpenSigning {
+        /// Whether a comment that signing has to wait for is not resolved.
+        blocked: bool,
+        /// Whether the evaluation of the version in force is on record, where that is a pilot.
+        evaluated: bool,
+    },
     /// Sign.
     Sign(Signing),
     /// Ask for it to be put in force, or ended, or a successor taken in: a second person confirms.
@@ -141,7 +146,7 @@ impl Command {
             Self::Advise { .. } => "advised",
             Self::AnswerAdvice { .. } => "advice-answered",
             Self::Assure => "quality-assured",
-            Self::OpenSigning => "signing-opened",
+            Self::OpenSigning { .. } => "signing-opened",
             Self::Sign(_) => "signed",
             Self::Ask(pending) => pending.asked(),
             Self::Confirm => "confirmed",
@@ -182,6 +187,14 @@ impl Managed {
         negotiated.or_else(|| self.in_force.as_ref().map(|in_force| &in_force.live().deal.outline))
     }
 
+    /// The parties of what is negotiated, or else in force, that have not left.
+    pub fn at_the_table(&self) -> std::collections::BTreeSet<OrganisationId> {
+        let offered = self.next.as_ref().filter(|next| !matches!(next, Negotiation::Draft(_)));
+        let deal = offered.map(Negotiation::deal);
+        let deal = deal.or_else(|| self.in_force.as_ref().map(|in_force| &in_force.live().deal));
+        deal.into_iter().flat_map(Deal::still_in).cloned().collect()
+    }
+
     /// Every organisation that has to do with it and may see it.
     pub fn members(&self) -> std::collections::BTreeSet<OrganisationId> {
         let drafting = matches!(self.next, Some(Negotiation::Draft(_)));
@@ -211,6 +224,9 @@ impl Managed {
             }
             Command::Ask(pending @ (Pending::Termination { .. } | Pending::Succession { .. })) => {
                 self.running(|in_force| in_force.ask(pending.by(act), hand))
+            }
+            Command::OpenSigning { evaluated: false, .. } if self.makes_a_pilot_permanent() => {
+                Err(Refusal::EvaluationMissing)
             }
             Command::Confirm if self.waits_for_activation() => self.activate(act, hand),
             Command::Confirm => self.running(|in_force| in_force.confirm(hand)),
@@ -247,6 +263,12 @@ impl Managed {
     fn signs_what_runs(&self, signing: &Signing) -> bool {
         let running = self.in_force.as_ref().filter(|in_force| in_force.is_running());
         running.is_some_and(|in_force| in_force.live().deal.outline.version == signing.version)
+    }
+
+    fn makes_a_pilot_permanent(&self) -> bool {
+        let live = self.in_force.as_ref().map(|in_force| &in_force.live().deal.outline);
+        let next = self.next.as_ref().map(|next| &next.deal().outline);
+        live.is_some_and(|live| live.is_pilot) && next.is_some_and(|next| !next.is_pilot)
     }
 
     /// Whether it was asked to be put in force, and waits for a second person.

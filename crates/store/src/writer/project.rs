@@ -13,12 +13,14 @@ use crate::{
     sealing::WrappingKeys,
 };
 
+mod agreement_use;
 mod agreements;
 pub(super) mod alerting;
 mod blocks;
 pub(super) mod caller_use;
 mod exported;
 mod loading;
+mod matters;
 mod privacy;
 mod queue;
 
@@ -183,13 +185,15 @@ async fn applicable(tx: &mut Tx, change: &Change) -> Result<Result<(), CommitErr
         | Change::DetachLeaves { .. }
         | Change::BlockDetached(_)
         | Change::MoveDelivery(_)
-        | Change::RetryDeliveries(_)
+        | Change::RetryDeliveries(..)
         | Change::ImportOptOuts(_) => return Ok(Ok(())),
         Change::MoveExport(step) => {
             let state = sqlx::query_scalar("SELECT state FROM export_request WHERE id = $1");
             return from_state(tx, state.bind(&step.id), &[step.from]).await;
         }
         Change::MoveAgreement(step) => return agreements::may_move(tx, step).await,
+        Change::CountUse { from, .. } => return agreement_use::may_count(tx, *from).await,
+        Change::MoveMatter(step) => return matters::may_move(tx, step).await,
         Change::MoveOfficer(step) => return agreements::may_move_officer(tx, step).await,
         Change::Forget(cutoffs, what) => {
             let may = privacy::may_forget(tx, cutoffs, what).await?;
@@ -238,6 +242,7 @@ pub(super) async fn forget_contexts(tx: &mut Tx, at_us: i64) -> Result<(), Store
 /// A minute longer than any leeway in checking expiry.
 const FORGET_AFTER_US: i64 = 60_000_000;
 
+#[expect(clippy::too_many_lines, reason = "a line a change")]
 pub(super) async fn apply(
     tx: &mut Tx,
     (keys, replica): (&WrappingKeys, &str),
@@ -319,6 +324,8 @@ pub(super) async fn apply(
         Change::OpenExport(row) => exported::open_export(tx, row).await,
         Change::MoveExport(step) => exported::move_export(tx, step).await,
         Change::MoveAgreement(step) => agreements::move_agreement(tx, step, at).await,
+        Change::CountUse { until, counts, .. } => agreement_use::count(tx, *until, counts).await,
+        Change::MoveMatter(step) => matters::move_matter(tx, step).await,
         Change::MoveOfficer(step) => agreements::move_officer(tx, step, at).await,
         Change::ForgetEndedMarks => {
             // Two days: nobody's day is still going on anywhere.
@@ -327,7 +334,7 @@ pub(super) async fn apply(
             alerting::forget_ended_marks(tx, at).await
         }
         Change::MoveDelivery(row) => alerting::move_delivery(tx, row).await,
-        Change::RetryDeliveries(of) => alerting::retry_deliveries(tx, of.as_str(), at).await,
+        Change::RetryDeliveries(of, about) => alerting::retry_deliveries(tx, (of.as_str(), *about), at).await,
         Change::HandleAlert(step) => queue::handle_alert(tx, step, at).await,
         Change::ImportOptOuts(batch) => import_opt_outs(tx, batch, at).await,
         Change::Forget(_, what) => privacy::forget(tx, what).await,

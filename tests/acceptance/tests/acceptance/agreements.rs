@@ -11,6 +11,9 @@ use ledger::{entry::Body, note::NoteVerifier};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
+mod living;
+mod talks;
+
 const NUMBER: &str = "9732110317";
 const PURPOSE: &str = "safeguarding-adult";
 
@@ -26,7 +29,7 @@ macro_rules! people {
     };
 }
 
-people!(author, lead, other, siro, guardian, assets, dpo);
+people!(author, lead, other, siro, guardian, assets, dpo, mediator);
 
 /// The NHS lets the fire service ask who lives with somebody at risk, and for whom to visit.
 pub(crate) fn terms() -> Value {

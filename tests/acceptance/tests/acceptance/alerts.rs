@@ -392,7 +392,7 @@ async fn an_alert_is_triaged_and_closed_and_what_was_found_is_counted() {
 }
 
 /// What privacy officers receive with: programs that are not ours.
-struct Receivers {
+pub(crate) struct Receivers {
     webhook: std::process::Child,
     mail: std::process::Child,
     folder: std::path::PathBuf,
@@ -423,7 +423,7 @@ fn start(arguments: &[&str]) -> (std::process::Child, u16) {
 
 impl Receivers {
     /// A world whose fire service is told by webhook and by mail.
-    async fn world(spoil: impl FnOnce(&mut gateway::config::Settings)) -> (Self, World) {
+    pub(crate) async fn world(spoil: impl FnOnce(&mut gateway::config::Settings)) -> (Self, World) {
         let mut started = None;
         let world = World::with_settings(|settings| {
             let folder = settings.ledger.beside().parent().unwrap().to_owned();
@@ -448,11 +448,11 @@ impl Receivers {
         (started.unwrap(), world)
     }
 
-    fn answer(&self, mode: &str) {
+    pub(crate) fn answer(&self, mode: &str) {
         std::fs::write(self.folder.join("mode"), mode).unwrap();
     }
 
-    fn received(&self, what: &str) -> Vec<Value> {
+    pub(crate) fn received(&self, what: &str) -> Vec<Value> {
         let text = std::fs::read_to_string(self.folder.join(what)).unwrap_or_default();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }

@@ -25,6 +25,9 @@ async fn nothing_in_the_document_works_without_authentication() {
         "/oauth2/jwks.json",
         "/healthz",
         "/readyz",
+        "/register",
+        "/register.json",
+        "/register.csv",
     ];
     for (path, operations) in paths {
         for method in operations.as_object().unwrap().keys() {

@@ -2,11 +2,13 @@
 //! ask. It decides nothing.
 
 use super::{
-    App, Arc, IntoResponse, Json, Path, Request, Response, Serialize, State, Terms, ToSchema, Value,
-    agreements, documents, internal, request_id, respond,
+    AgreementId, AgreementRequest, App, Arc, IntoResponse, Json, Path, Problem, Refused, Request, Response,
+    Serialize, State, StepError, Terms, ToSchema, Value, agreements,
+    comments::{self, CommentBody},
+    documents, internal, receive, record_read, request_id, respond, settle,
 };
 use sharing::{
-    agreement::{ladder, side_by_side},
+    agreement::{ladder, lifecycle::Refusal::NotAParty, side_by_side},
     lint,
 };
 
@@ -22,6 +24,8 @@ pub struct ChecksBody {
     bases: Vec<Value>,
     /// What an experienced lead would ask.
     findings: Vec<FindingBody>,
+    /// Comments, to any version, that wait for somebody's answer.
+    unresolved_comments: Vec<CommentBody>,
 }
 
 /// Something to ask about.
@@ -35,6 +39,44 @@ pub struct FindingBody {
     place: String,
     /// What it is and what to do.
     message: String,
+}
+
+/// Whether terms would fit, were they offered.
+#[derive(Serialize, ToSchema)]
+pub struct FitsBody {
+    /// The agreement's name.
+    id: String,
+    /// SHA-256 of the terms as canonical JSON.
+    terms_sha256: String,
+}
+
+/// See whether an agreement could be begun with these terms: nothing is. What does not fit is said as it would be then.
+#[utoipa::path(post, path = "/v1/agreements/check", tag = "agreements", request_body = AgreementRequest,
+    responses((status = 200, description = "They fit", body = FitsBody), (status = 400, description = "The terms do not fit"),
+        (status = 401, description = "The caller was not accepted"), (status = 403, description = "Not registered or not granted")))]
+pub async fn fits(State(app): State<Arc<App>>, request: Request) -> Response {
+    respond(request_id(request.headers()), async {
+        let route = "/v1/agreements/check";
+        let mut received = receive(&app, request).await?;
+        let asked = received.json::<AgreementRequest>(app.limits.body_bytes_max).await;
+        let work = async {
+            let asked = asked.map_err(Refused::Problem)?;
+            let invalid = |said: String| Refused::Problem(Problem::InvalidRequest(said));
+            let id: AgreementId = asked.id.parse().map_err(|error| invalid(format!("id: {error}")))?;
+            let terms = Terms::offered(&id, 1, asked.terms).map_err(|error| invalid(error.to_string()))?;
+            let outline = agreements::outline(&app.policies().set, &terms)?;
+            agreements::is_free(&app, &id).await?;
+            if !outline.parties.contains_key(&received.caller.organisation) {
+                return Err(Refused::Step(StepError::Refused(NotAParty)));
+            }
+            record_read(&app, &received, id.as_str())
+                .await
+                .map_err(|refusal| Refused::Problem(refusal.problem))?;
+            Ok(Json(FitsBody { id: id.to_string(), terms_sha256: outline.terms_sha256 }).into_response())
+        };
+        settle(&app, &received, route, work.await).await
+    })
+    .await
 }
 
 /// What to look at before agreeing to a version: lesser data that could do, legal bases side by side, gaps.
@@ -74,7 +116,9 @@ pub async fn check(
         });
         let findings = findings.collect();
         let (lesser, bases) = (lesser.collect::<Result<_, _>>()?, bases.collect::<Result<_, _>>()?);
-        Ok(Json(ChecksBody { lesser, bases, findings }).into_response())
+        let unresolved_comments =
+            comments::unresolved(&app, agreement.id()).await.map_err(|error| failed(&error))?;
+        Ok(Json(ChecksBody { lesser, bases, findings, unresolved_comments }).into_response())
     })
     .await
 }

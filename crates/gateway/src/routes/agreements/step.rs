@@ -41,6 +41,9 @@ pub enum StepRequest {
         /// In words.
         #[serde(default)]
         text: Option<String>,
+        /// What is behind it: what you need these terms for, as "crews must not walk in on oxygen".
+        #[serde(default)]
+        interest: Option<String>,
     },
     /// Say that your organisation looks at it.
     Review {},
@@ -163,6 +166,23 @@ pub enum CounterReason {
     Other,
 }
 
+impl CounterReason {
+    /// The reason's code.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::NotNecessary => "not-necessary",
+            Self::LessWouldDo => "less-would-do",
+            Self::NotEnough => "not-enough",
+            Self::NoLawfulBasis => "no-lawful-basis",
+            Self::RetentionTooLong => "retention-too-long",
+            Self::RiskToPeople => "risk-to-people",
+            Self::NotPracticable => "not-practicable",
+            Self::Unclear => "unclear",
+            Self::Other => "other",
+        }
+    }
+}
+
 impl StepRequest {
     /// The revision that the step is made to, where it has to say it.
     pub(super) fn read_at(&self, if_match: Option<&HeaderValue>) -> Result<Option<i64>, Problem> {
@@ -170,26 +190,12 @@ impl StepRequest {
             self,
             Self::Suspend { .. } | Self::Sign { .. } | Self::Advise { .. } | Self::AnswerAdvice { .. }
         );
-        let Some(sent) = if_match else { return if free { Ok(None) } else { Err(Problem::VersionMissing) } };
-        let revision =
-            sent.to_str().ok().and_then(|tag| tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok());
-        revision.map(Some).ok_or(Problem::VersionMismatch)
+        revision(if_match, free)
     }
 
     fn said(&self) -> (Option<String>, Option<&str>) {
-        let word = |reason: &CounterReason| match reason {
-            CounterReason::NotNecessary => "not-necessary",
-            CounterReason::LessWouldDo => "less-would-do",
-            CounterReason::NotEnough => "not-enough",
-            CounterReason::NoLawfulBasis => "no-lawful-basis",
-            CounterReason::RetentionTooLong => "retention-too-long",
-            CounterReason::RiskToPeople => "risk-to-people",
-            CounterReason::NotPracticable => "not-practicable",
-            CounterReason::Unclear => "unclear",
-            CounterReason::Other => "other",
-        };
         match self {
-            Self::Counter { reason, text, .. } => (Some(word(reason).to_owned()), text.as_deref()),
+            Self::Counter { reason, text, .. } => (Some(reason.as_str().to_owned()), text.as_deref()),
             Self::Suspend { reason, text, .. } => (Some(reason.as_str().to_owned()), Some(text)),
             Self::Propose { text } => (None, text.as_deref()),
             Self::Decline { text }
@@ -226,6 +232,12 @@ impl StepRequest {
             return Err(invalid("text: say why, in 1 to 2000 characters, and without naming anybody's case"));
         }
         (wanted.reason, wanted.written) = (reason, text.map(str::to_owned));
+        if let Self::Counter { interest: Some(interest), .. } = &self {
+            if interest.trim().is_empty() || interest.chars().count() > TEXT_MAX {
+                return Err(invalid("interest: what the terms are needed for, in 1 to 2000 characters"));
+            }
+            wanted.interest = Some(interest.clone());
+        }
         wanted.command = Some(match self {
             Self::Revise { terms } => {
                 let (command, terms) = self::terms(app, (id, row), terms, Written::Revised)?;
@@ -250,7 +262,7 @@ impl StepRequest {
             Self::Advise { favourable, .. } => Command::Advise { favourable },
             Self::AnswerAdvice { followed, .. } => Command::AnswerAdvice { followed },
             Self::Assure { .. } => Command::Assure,
-            Self::OpenSigning {} => Command::OpenSigning,
+            Self::OpenSigning {} => Command::OpenSigning { blocked: false, evaluated: false }, // looked at when it is taken
             Self::Sign { signature } => return sign(app, id, wanted, signature).await,
             Self::Activate {} => Command::Ask(Pending::Activation),
             Self::Terminate { .. } => Command::Ask(Pending::Termination { asked: None }),
@@ -284,6 +296,13 @@ impl StepRequest {
         });
         Ok(wanted)
     }
+}
+
+/// The revision that a step is made to. A free one does without.
+pub(super) fn revision(if_match: Option<&HeaderValue>, free: bool) -> Result<Option<i64>, Problem> {
+    let Some(sent) = if_match else { return if free { Ok(None) } else { Err(Problem::VersionMissing) } };
+    let revision = sent.to_str().ok().and_then(|tag| tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok());
+    revision.map(Some).ok_or(Problem::VersionMismatch)
 }
 
 /// How terms are written.

@@ -3,7 +3,9 @@
 use sharing::agreement::lifecycle::{Deal, InForce, Live, Party, Pending};
 use store::TermsRow;
 
-use super::{Managed, ManagedRow, Receipt, Scope, Serialize, StepRow, ToSchema, kept, time};
+use super::{
+    Managed, ManagedRow, Receipt, Scope, Serialize, StepRow, ToSchema, comments::CommentBody, kept, time,
+};
 
 /// An agreement.
 #[derive(Serialize, ToSchema)]
@@ -30,6 +32,8 @@ pub struct ManagedBody {
     waits_for_confirmation: Option<&'static str>,
     /// Every version, the oldest first.
     versions: Vec<VersionLine>,
+    /// Comments that wait for an answer, with who has to give it. Signing is not opened while one of them is `blocking`.
+    unresolved_comments: Vec<CommentBody>,
     /// When it took its last step.
     moved_at: String,
     /// Where the step is recorded.
@@ -141,6 +145,9 @@ pub struct StepBody {
     /// In words.
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<String>,
+    /// The interest behind it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    interest: Option<String>,
     /// When.
     at: String,
 }
@@ -156,7 +163,8 @@ impl StepBody {
             person: row.person.clone(),
             scope: row.scope.clone(),
             reason: row.reason.clone(),
-            text: row.written.as_deref().map(kept::words),
+            text: row.written.as_deref().and_then(|written| kept::member(written, "text")),
+            interest: row.written.as_deref().and_then(|written| kept::member(written, "interest")),
             at: time(row.at_us),
         }
     }
@@ -166,7 +174,7 @@ impl ManagedBody {
     pub(super) fn of(
         row: &ManagedRow,
         managed: &Managed,
-        terms: &[TermsRow],
+        (terms, unresolved_comments): (&[TermsRow], Vec<CommentBody>),
         receipt: Option<Receipt>,
     ) -> Self {
         let live = managed.in_force.as_ref().map(InForce::live);
@@ -209,6 +217,7 @@ impl ManagedBody {
             stops: stops.collect(),
             waits_for_confirmation: if managed.waits_for_activation() { Some("activation") } else { pending },
             versions: versions.collect(),
+            unresolved_comments,
             moved_at: time(row.moved_us),
             receipt,
         }

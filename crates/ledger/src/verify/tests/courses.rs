@@ -47,6 +47,21 @@ fn signed(revision: u64, by: Actor) -> Body {
     }
 }
 
+fn matter(revision: u64, action: &str, by: impl Into<Option<Actor>>) -> Body {
+    Body::AgreementMatterMoved {
+        agreement: "pilot".to_owned(),
+        matter: "mat_1".to_owned(),
+        about: "dispute".to_owned(),
+        revision,
+        version: 1,
+        action: action.to_owned(),
+        state: "open".to_owned(),
+        reason: None,
+        text_sha256: None,
+        by: by.into(),
+    }
+}
+
 const ONE_HAND: &str = "agreement-one-hand";
 
 fn one() -> Actor {
@@ -88,6 +103,17 @@ fn what_takes_two_people_took_two() {
 }
 
 #[test]
+fn a_precedent_is_published_by_two_organisations() {
+    let opened = || matter(1, "opened", one());
+    let alone = vec![opened(), matter(2, "publication-agreed", one()), matter(3, "published", two())];
+    assert_eq!(fault_of(alone), (Some(4), ONE_HAND));
+    assert_eq!(
+        fault_of(vec![opened(), matter(3, "escalated", None)]),
+        (Some(3), "agreement-matter-revision")
+    );
+}
+
+#[test]
 fn whoever_signs_is_in_office() {
     let in_office = || vec![officer("asked", one()), officer("registered", two())];
     let fault = |index| (Some(index), "agreement-signatory");
@@ -112,6 +138,10 @@ fn a_course_in_order_verifies() {
         step(4, "confirmed", theirs()),
         step(5, "suspended", one()),
         step(6, "suspended", theirs()),
+        matter(1, "opened", one()),
+        matter(2, "escalated", None),
+        matter(3, "publication-agreed", one()),
+        matter(4, "published", theirs()),
         step(7, "resumed", two()),
         step(8, "review-due", None),
     ]);

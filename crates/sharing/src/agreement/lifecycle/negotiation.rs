@@ -120,9 +120,17 @@ impl QualityAssured {
     /// Asks the parties to sign.
     ///
     /// # Errors
-    /// [`Refusal`] for whoever approves nothing.
-    pub fn open_signing(self, hand: &Hand, at: Timestamp) -> Result<AwaitingSignature, Refusal> {
+    /// [`Refusal`] for whoever approves nothing, and while a comment is open that signing has to wait for.
+    pub fn open_signing(
+        self,
+        blocked: bool,
+        hand: &Hand,
+        at: Timestamp,
+    ) -> Result<AwaitingSignature, Refusal> {
         self.deal.approves(hand)?;
+        if blocked {
+            return Err(Refusal::CommentsOpen);
+        }
         let opened = Act { by: hand.person.clone(), at };
         Ok(AwaitingSignature { opened, assured: self.assured, deal: self.deal, asked: None })
     }
@@ -231,8 +239,8 @@ impl Negotiation {
             (Self::AgreedInPrinciple(stage), Command::Assure) => {
                 stage.assure(hand, at).map(Self::QualityAssured)
             }
-            (Self::QualityAssured(stage), Command::OpenSigning) => {
-                stage.open_signing(hand, at).map(Self::AwaitingSignature)
+            (Self::QualityAssured(stage), Command::OpenSigning { blocked, .. }) => {
+                stage.open_signing(blocked, hand, at).map(Self::AwaitingSignature)
             }
             (Self::AwaitingSignature(mut stage), Command::Sign(signing)) => {
                 stage.deal.sign(signing, hand)?;

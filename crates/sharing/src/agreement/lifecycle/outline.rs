@@ -33,6 +33,9 @@ pub struct Outline {
     pub has_breach_contact: bool,
     /// Days after that day before what can wait is suspended.
     pub grace_days: u16,
+    /// Whether it is a pilot.
+    #[serde(default)]
+    pub is_pilot: bool,
 }
 
 /// What the course of an agreement has to know of a party.
@@ -109,6 +112,7 @@ impl Outline {
             has_breach_contact: !agreement.breach_contact.trim().is_empty(),
             ends_on: agreement.ends_on.day(),
             review_on: agreement.review_on.day(),
+            is_pilot: agreement.pilot.is_some(),
             grace_days: agreement.grace_days.unwrap_or(super::GRACE_DAYS),
             flows,
         }

@@ -166,6 +166,11 @@ impl Deal {
         signed.map(|(organisation, _)| organisation)
     }
 
+    /// The organisations that have neither declined nor left.
+    pub(super) fn still_in(&self) -> impl Iterator<Item = &OrganisationId> {
+        self.parties.iter().filter(|(_, party)| party.is_in()).map(|(organisation, _)| organisation)
+    }
+
     /// Whether this organisation is a party that has not signed whole yet, and has not left.
     pub(super) fn awaits(&self, organisation: &OrganisationId) -> bool {
         let party = self.parties.get(organisation);

@@ -58,18 +58,18 @@ pub struct Hand {
 }
 
 impl Hand {
-    pub(super) fn needs(&self, authority: Authority) -> Result<(), Refusal> {
+    pub(in crate::agreement) fn needs(&self, authority: Authority) -> Result<(), Refusal> {
         if authority == Authority::Approve && self.is_dpo {
             return Err(Refusal::DpoApproves);
         }
         if self.may.contains(&authority) { Ok(()) } else { Err(Refusal::NoAuthority) }
     }
 
-    pub(super) fn needs_either(&self, one: Authority, other: Authority) -> Result<(), Refusal> {
+    pub(in crate::agreement) fn needs_either(&self, one: Authority, other: Authority) -> Result<(), Refusal> {
         self.needs(one).or_else(|_| self.needs(other))
     }
 
-    pub(super) fn is_of(&self, organisation: &OrganisationId) -> Result<(), Refusal> {
+    pub(in crate::agreement) fn is_of(&self, organisation: &OrganisationId) -> Result<(), Refusal> {
         if self.person.organisation == *organisation { Ok(()) } else { Err(Refusal::NotYours) }
     }
 }

@@ -32,6 +32,13 @@ pub enum Refusal {
     StopIsTheirs,
     ReviewNotAhead,
     SameTerms,
+    CommentsOpen,
+    EvaluationMissing,
+    OwnerNotAParty,
+    MediatorIsAParty,
+    NotTheMediator,
+    NothingOffered,
+    TopLevel,
 }
 
 /// What kind of refusal it is.
@@ -74,6 +81,13 @@ impl Refusal {
             Self::StopIsTheirs => "stop-is-theirs",
             Self::ReviewNotAhead => "review-not-ahead",
             Self::SameTerms => "same-terms",
+            Self::CommentsOpen => "comments-open",
+            Self::EvaluationMissing => "evaluation-missing",
+            Self::OwnerNotAParty => "owner-not-a-party",
+            Self::MediatorIsAParty => "mediator-is-a-party",
+            Self::NotTheMediator => "not-the-mediator",
+            Self::NothingOffered => "nothing-offered",
+            Self::TopLevel => "top-level",
         }
     }
 
@@ -87,6 +101,8 @@ impl Refusal {
             | Self::NotTheDpo
             | Self::AuthorApproves
             | Self::SamePerson
+            | Self::MediatorIsAParty
+            | Self::NotTheMediator
             | Self::StopIsTheirs => Kind::Person,
             _ => Kind::State,
         }
@@ -140,6 +156,19 @@ impl Refusal {
             }
             Self::ReviewNotAhead => "the next review has to be after today and no later than the end",
             Self::SameTerms => "the terms are the same; there is nothing to counter",
+            Self::CommentsOpen => {
+                "a comment that signing has to wait for is not resolved; the version's `checks` list it"
+            }
+            Self::EvaluationMissing => {
+                "a pilot becomes permanent once its evaluation is on record; add it at `records` with kind `evaluation`"
+            }
+            Self::OwnerNotAParty => {
+                "whoever is to answer has to be a party that has not left; name one of them"
+            }
+            Self::MediatorIsAParty => "a mediator decides nothing in a dispute; ask another person",
+            Self::NotTheMediator => "only the mediator of this dispute does this",
+            Self::NothingOffered => "no outcome is on the table; one is offered with `settle`",
+            Self::TopLevel => "it is with the boards already; there is no further level",
         }
     }
 }

@@ -58,6 +58,7 @@ fn outline(version: u32) -> Outline {
         dpia_accepted: true,
         has_breach_contact: true,
         grace_days: 60,
+        is_pilot: false,
     }
 }
 
@@ -95,7 +96,7 @@ fn assured(managed: Managed) -> Managed {
         (Command::Accept, hand("fire", "lead")),
         (Command::Accept, hand("council", "lead")),
         (Command::Assure, hand("fire", "quality")),
-        (Command::OpenSigning, hand("nhs", "lead")),
+        (Command::OpenSigning { blocked: false, evaluated: false }, hand("nhs", "lead")),
     ];
     after(managed, steps)
 }
@@ -344,7 +345,7 @@ fn a_variation_takes_the_place_of_what_runs_and_cuts_nobody() {
         (Command::Accept, hand("fire", "lead")),
         (Command::Accept, hand("council", "lead")),
         (Command::Assure, hand("fire", "quality")),
-        (Command::OpenSigning, hand("nhs", "lead")),
+        (Command::OpenSigning { blocked: false, evaluated: false }, hand("nhs", "lead")),
     ];
     let two = signed_by(after(varied, steps), 2, &["nhs", "fire"]);
     let asked = after(two, vec![(Command::Ask(Pending::Activation), hand("nhs", "lead"))]);
@@ -354,6 +355,42 @@ fn a_variation_takes_the_place_of_what_runs_and_cuts_nobody() {
     assert_eq!(new.in_force.as_ref().unwrap().live().deal.outline.version, 2);
     assert_eq!(new.past.last().unwrap().fate, Fate::Varied);
     assert_eq!(running(&new), names(&["list", "care", "safe"]));
+}
+
+#[test]
+fn signing_waits_for_comments_and_for_the_evaluation_of_a_pilot() {
+    let open = |blocked, evaluated| Command::OpenSigning { blocked, evaluated };
+    let found_in_order = |managed: Managed, by: &str| {
+        let steps = vec![
+            (Command::Propose, hand("nhs", by)),
+            (Command::Accept, hand("nhs", "lead")),
+            (Command::Accept, hand("fire", "lead")),
+            (Command::Accept, hand("council", "lead")),
+            (Command::Assure, hand("fire", "quality")),
+        ];
+        after(managed, steps)
+    };
+    let pilot = Outline { is_pilot: true, ..outline(1) };
+    let begun = Managed::begin("pilot".parse().unwrap(), pilot, &hand("nhs", "author")).unwrap();
+    let ready = found_in_order(begun, "author");
+    assert_eq!(refused(&ready, open(true, true), &hand("nhs", "lead")), Refusal::CommentsOpen);
+    let opened = after(ready, vec![(open(false, false), hand("nhs", "lead"))]);
+    let steps = vec![
+        (Command::Ask(Pending::Activation), hand("nhs", "lead")),
+        (Command::Confirm, hand("fire", "lead")),
+    ];
+    let running = after(signed_by(opened, 1, &["nhs", "fire", "council"]), steps);
+    // Another pilot in its place needs none; what is permanent does.
+    let again = Outline { is_pilot: true, ..outline(2) };
+    let again = after(running.clone(), vec![(Command::Vary(again), hand("nhs", "author"))]);
+    assert_eq!(
+        after(found_in_order(again, "author"), vec![(open(false, false), hand("nhs", "lead"))]).latest,
+        2
+    );
+    let permanent = after(running, vec![(Command::Vary(outline(2)), hand("nhs", "author"))]);
+    let ready = found_in_order(permanent, "author");
+    assert_eq!(refused(&ready, open(false, false), &hand("nhs", "lead")), Refusal::EvaluationMissing);
+    assert_eq!(after(ready, vec![(open(false, true), hand("nhs", "lead"))]).latest, 2);
 }
 
 #[test]
@@ -465,7 +502,7 @@ fn command() -> impl Strategy<Value = (Command, Hand)> {
             9 => Command::Advise { favourable: flag },
             10 => Command::AnswerAdvice { followed: flag },
             11 => Command::Assure,
-            12 => Command::OpenSigning,
+            12 => Command::OpenSigning { blocked: false, evaluated: false },
             13 => Command::Sign(signing(of, version)),
             14 => Command::Ask(if flag { Pending::Activation } else { Pending::Termination { asked: None } }),
             15 => Command::Confirm,

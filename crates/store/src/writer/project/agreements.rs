@@ -23,6 +23,11 @@ pub(super) async fn may_move(
     if revision.unwrap_or(0) + 1 != step.row.revision {
         return Ok(Err(CommitError::Changed));
     }
+    if step.step.action == "signing-opened"
+        && let Err(waits) = super::matters::may_open_signing(tx, &step.row.id).await?
+    {
+        return Ok(Err(waits));
+    }
     let Some(request) = &step.request else { return Ok(Ok(())) };
     let known: Option<i64> =
         sqlx::query_scalar("SELECT 1 FROM agreement_request WHERE system = $1 AND request_key = $2")
@@ -54,6 +59,8 @@ pub(super) async fn move_agreement(
         write_terms(tx, &row.id, terms).await?;
     }
     write_step(tx, &step.step).await?;
+    let told = (row.id.as_str(), row.revision);
+    super::alerting::tell_of_step(tx, told, &step.members, at.as_microsecond()).await?;
     if let Some(signature) = &step.signature {
         write_signature(tx, signature).await?;
     }

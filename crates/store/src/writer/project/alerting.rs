@@ -1,10 +1,11 @@
 //! The tables beside alerts' own: what is compared with, the evaluator's place, and messages.
 
 use jiff::Timestamp;
+use sharing::OrganisationId;
 
 use super::{Tx, execute};
 use crate::{
-    alerting::{DELIVERIES_WAITING_MAX, DeliveryRow, MarkRow},
+    alerting::{DELIVERIES_WAITING_MAX, DeliveryRow, MarkRow, Messages},
     error::StoreError,
     queue::AlertRow,
 };
@@ -41,15 +42,9 @@ pub(in crate::writer) async fn raise(
 
 /// A message on every channel. Which of them are configured is not known here.
 pub(super) async fn tell(tx: &mut Tx, alert: &str, event: &str, at_us: i64) -> Result<(), StoreError> {
-    let full: Option<i64> = sqlx::query_scalar(
-        "SELECT 1 FROM alert_delivery WHERE state = 'waiting'
-           AND organisation = (SELECT organisation FROM alert WHERE id = $1) LIMIT 1 OFFSET $2",
-    )
-    .bind(alert)
-    .bind(DELIVERIES_WAITING_MAX)
-    .fetch_optional(&mut **tx)
-    .await?;
-    let (state, fault) = if full.is_some() { ("dead", Some("queue-full")) } else { ("waiting", None) };
+    let organisation = "SELECT organisation FROM alert WHERE id = $1";
+    let organisation: String = sqlx::query_scalar(organisation).bind(alert).fetch_one(&mut **tx).await?;
+    let (state, fault) = begins(tx, &organisation).await?;
     for channel in CHANNELS {
         let insert = "INSERT INTO alert_delivery (alert, event, channel, organisation, state, attempts, next_us, fault)
             SELECT id, $2, $3, organisation, $4, 0, $5, $6 FROM alert WHERE id = $1 ON CONFLICT DO NOTHING";
@@ -57,6 +52,37 @@ pub(super) async fn tell(tx: &mut Tx, alert: &str, event: &str, at_us: i64) -> R
         execute(tx, insert.bind(state).bind(at_us).bind(fault)).await?;
     }
     Ok(())
+}
+
+/// Tells organisations of a step of an agreement.
+pub(super) async fn tell_of_step(
+    tx: &mut Tx,
+    (agreement, revision): (&str, i64),
+    told: &[OrganisationId],
+    at_us: i64,
+) -> Result<(), StoreError> {
+    for organisation in told {
+        let (state, fault) = begins(tx, organisation.as_str()).await?;
+        let insert = "INSERT INTO agreement_delivery (agreement, revision, organisation, state, attempts, next_us, fault)
+            VALUES ($1, $2, $3, $4, 0, $5, $6) ON CONFLICT DO NOTHING";
+        let insert = sqlx::query(insert).bind(agreement).bind(revision).bind(organisation.as_str());
+        execute(tx, insert.bind(state).bind(at_us).bind(fault)).await?;
+    }
+    Ok(())
+}
+
+/// How another message of an organisation's begins: waiting, or given up at once where too many wait.
+async fn begins(tx: &mut Tx, organisation: &str) -> Result<(&'static str, Option<&'static str>), StoreError> {
+    let full: Option<i64> = sqlx::query_scalar(
+        "SELECT 1 FROM (SELECT next_us FROM alert_delivery WHERE state = 'waiting' AND organisation = $1
+             UNION ALL SELECT next_us FROM agreement_delivery WHERE state = 'waiting' AND organisation = $1) AS waiting
+         LIMIT 1 OFFSET $2",
+    )
+    .bind(organisation)
+    .bind(DELIVERIES_WAITING_MAX)
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(if full.is_some() { ("dead", Some("queue-full")) } else { ("waiting", None) })
 }
 
 pub(super) async fn evaluated(tx: &mut Tx, next_seq: i64) -> Result<(), StoreError> {
@@ -97,18 +123,33 @@ pub(super) async fn forget_ended_marks(tx: &mut Tx, at: Timestamp) -> Result<(),
 }
 
 pub(super) async fn move_delivery(tx: &mut Tx, row: &DeliveryRow) -> Result<(), StoreError> {
+    if row.about == "agreement" {
+        let update = "UPDATE agreement_delivery SET state = $1, attempts = $2, next_us = $3, fault = $4
+            WHERE agreement = $5 AND CAST(revision AS TEXT) = $6 AND organisation = $7";
+        let update = sqlx::query(update).bind(&row.state).bind(row.attempts).bind(row.next_us);
+        let update = update.bind(&row.fault).bind(&row.subject).bind(&row.event);
+        return execute(tx, update.bind(&row.organisation)).await;
+    }
     let update = "UPDATE alert_delivery SET state = $1, attempts = $2, next_us = $3, fault = $4
         WHERE alert = $5 AND event = $6 AND channel = $7";
     let update = sqlx::query(update).bind(&row.state).bind(row.attempts).bind(row.next_us).bind(&row.fault);
-    execute(tx, update.bind(&row.alert).bind(&row.event).bind(&row.channel)).await
+    execute(tx, update.bind(&row.subject).bind(&row.event).bind(&row.channel)).await
 }
 
 pub(super) async fn retry_deliveries(
     tx: &mut Tx,
-    organisation: &str,
+    (organisation, about): (&str, Messages),
     at: Timestamp,
 ) -> Result<(), StoreError> {
-    let update = "UPDATE alert_delivery SET state = 'waiting', attempts = 0, next_us = $1
-        WHERE organisation = $2 AND state = 'dead'";
+    let update = match about {
+        Messages::Alerts => {
+            "UPDATE alert_delivery SET state = 'waiting', attempts = 0, next_us = $1
+            WHERE organisation = $2 AND state = 'dead'"
+        }
+        Messages::Agreements => {
+            "UPDATE agreement_delivery SET state = 'waiting', attempts = 0, next_us = $1
+            WHERE organisation = $2 AND state = 'dead'"
+        }
+    };
     execute(tx, sqlx::query(update).bind(at.as_microsecond()).bind(organisation)).await
 }

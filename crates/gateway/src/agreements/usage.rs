@@ -1,0 +1,214 @@
+//! How much agreements are used, counted from the ledger beside the requests.
+//!
+//! What is shown is of quarters that are over: whoever asks a question and looks again must not find out from a count how
+//! it was decided. Small counts are not shown at all (`sharing::small_numbers`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{Timestamp, civil::Date};
+use ledger::entry::{AgreementRef, Body, Entry};
+use serde::Serialize;
+use sharing::{Agreement, agreement::london_day, small_numbers::Shown};
+use store::{Change, CommitError, StoreError, Submission, UseCount};
+use utoipa::ToSchema;
+
+use crate::app::App;
+
+/// How many entries are counted at a time.
+const PAGE: u32 = 1_000;
+
+/// The quarter of a day, as `2026-Q4`. They sort as they follow each other.
+pub fn quarter(day: Date) -> String {
+    format!("{}-Q{}", day.year(), (day.month() - 1) / 3 + 1)
+}
+
+/// Counts what has been written since the last time. Returns how many entries that were.
+///
+/// # Errors
+/// [`StoreError`] when the database fails; it is counted the next time.
+pub async fn catch_up(app: &App) -> Result<usize, StoreError> {
+    let mut counted = 0;
+    loop {
+        let from = app.store.use_position().await?;
+        let leaves = app.store.leaves(from.unsigned_abs(), PAGE).await?;
+        let Some(last) = leaves.last() else { return Ok(counted) };
+        let until = i64::try_from(last.seq).unwrap_or(i64::MAX).saturating_add(1);
+        let entries: Vec<_> = leaves.iter().filter_map(|leaf| Entry::decode(&leaf.bytes).ok()).collect();
+        let counts = count(app, &entries).await?;
+        let mut submission = Submission::of(app.clock.now(), Vec::new());
+        submission.changes.push(Change::CountUse { from, until, counts });
+        match app.store.commit(submission).await {
+            Ok(_) => counted += leaves.len(),
+            // Another replica counts too.
+            Err(CommitError::Changed) => return Ok(counted),
+            Err(error) => return Err(StoreError::Ledger(error.to_string())),
+        }
+    }
+}
+
+async fn count(app: &App, entries: &[Entry]) -> Result<Vec<UseCount>, StoreError> {
+    let deciding = app.store.deciding(entries).await?;
+    let mut counts: BTreeMap<[String; 5], i64> = BTreeMap::new();
+    for entry in entries {
+        let day = london_day(Timestamp::from_microsecond(entry.at_us).unwrap_or_default());
+        let mut add = |of: &AgreementRef, what: &str, name: String| {
+            let key = [of.agreement.clone(), of.flow.clone(), quarter(day), what.to_owned(), name];
+            *counts.entry(key).or_default() += 1;
+        };
+        match &entry.body {
+            Body::Intent(decided) | Body::Refusal(decided) | Body::Referral(decided) => {
+                let Some(of) = &decided.agreement else { continue };
+                let what = match &entry.body {
+                    Body::Intent(_) => "permit",
+                    Body::Refusal(_) => "deny",
+                    _ => "refer",
+                };
+                add(of, what, String::new());
+                decided.reasons.iter().for_each(|reason| add(of, "reason", reason.clone()));
+            }
+            Body::Closure { decision_id, reasons, .. } => {
+                let Some(of) = deciding.get(decision_id).and_then(|decided| decided.agreement.as_ref())
+                else {
+                    continue;
+                };
+                reasons.iter().for_each(|reason| add(of, "reason", reason.clone()));
+            }
+            Body::Release { decision_id, items, .. } => {
+                let Some(of) = deciding.get(decision_id).and_then(|decided| decided.agreement.as_ref())
+                else {
+                    continue;
+                };
+                add(of, "release", String::new());
+                add(of, "day", day.to_string());
+                items.iter().for_each(|item| add(of, "item", item.clone()));
+            }
+            _ => {}
+        }
+    }
+    let rows = counts.into_iter().map(|([agreement, flow, quarter, what, name], count)| UseCount {
+        agreement,
+        flow,
+        quarter,
+        what,
+        name,
+        count,
+    });
+    Ok(rows.collect())
+}
+
+/// What was asked and answered in a quarter. Counts under eight are `*`, others rounded to five.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct QuarterBody {
+    /// The quarter, as `2026-Q4`.
+    pub quarter: String,
+    /// Questions.
+    #[schema(value_type = Object)]
+    pub questions: Shown,
+    /// Questions that were permitted.
+    #[schema(value_type = Object)]
+    pub permits: Shown,
+    /// Questions that were refused.
+    #[schema(value_type = Object)]
+    pub refusals: Shown,
+    /// Questions that were left to a person.
+    #[schema(value_type = Object)]
+    pub referrals: Shown,
+    /// Records that were released.
+    #[schema(value_type = Object)]
+    pub releases: Shown,
+}
+
+/// Quarters before this instant's, with what was counted in them.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn counted(app: &App, agreement: Option<&str>) -> Result<Vec<UseCount>, StoreError> {
+    app.store.uses(agreement, &quarter(london_day(app.clock.now()))).await
+}
+
+/// Each quarter of these counts.
+pub fn quarters<'a>(counts: impl Iterator<Item = &'a UseCount> + Clone) -> Vec<QuarterBody> {
+    let all: BTreeSet<_> = counts.clone().map(|count| count.quarter.clone()).collect();
+    let quarters = all.into_iter().map(|quarter| {
+        let of =
+            |what: &str| sum(counts.clone().filter(|count| count.quarter == quarter && count.what == what));
+        let (parts, questions) = Shown::parts(&[of("permit"), of("deny"), of("refer")]);
+        let part = |place: usize| parts.get(place).copied().unwrap_or(Shown::Unsaid);
+        QuarterBody {
+            questions,
+            permits: part(0),
+            refusals: part(1),
+            referrals: part(2),
+            releases: Shown::of(of("release")),
+            quarter: quarter.clone(),
+        }
+    });
+    quarters.collect()
+}
+
+/// The sum of these counts.
+pub fn sum<'a>(counts: impl Iterator<Item = &'a UseCount>) -> u64 {
+    counts.map(|count| u64::try_from(count.count).unwrap_or_default()).sum()
+}
+
+/// A flow's use.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct FlowUseBody {
+    /// The flow.
+    flow: String,
+    /// Each quarter that is over, the oldest first.
+    quarters: Vec<QuarterBody>,
+    /// Why questions were refused, or ended without a release: how often each reason was given. One that was given less than
+    /// eight times is left out.
+    #[schema(value_type = Object)]
+    reasons: BTreeMap<String, Shown>,
+    /// Items that are agreed and were never released in these quarters.
+    never_released: Vec<String>,
+    /// Most people in a day, where the terms say so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ceiling_per_day: Option<u32>,
+    /// Releases on the busiest day.
+    #[schema(value_type = Object)]
+    busiest_day: Shown,
+}
+
+/// How the flows of an agreement were used.
+pub fn flows(agreement: &Agreement, counts: &[UseCount]) -> Vec<FlowUseBody> {
+    let flows = agreement.flows.iter().map(|flow| {
+        let id = flow.id.get_ref().to_string();
+        let own = counts.iter().filter(|count| count.flow == id);
+        let mut reasons = BTreeMap::<String, u64>::new();
+        for count in own.clone().filter(|count| count.what == "reason") {
+            *reasons.entry(count.name.clone()).or_default() += u64::try_from(count.count).unwrap_or_default();
+        }
+        let listed: Vec<_> = reasons.values().copied().collect();
+        let (shown, _) = Shown::parts(&listed);
+        let released: BTreeSet<_> =
+            own.clone().filter(|count| count.what == "item").map(|count| count.name.as_str()).collect();
+        let agreed = flow.items.iter().map(|item| format!("{}:{}", item.item.get_ref(), item.form));
+        let busiest = own.clone().filter(|count| count.what == "day").map(|count| count.count).max();
+        FlowUseBody {
+            quarters: quarters(own),
+            // That a reason was given at all can be about one person.
+            reasons: reasons.into_keys().zip(shown).filter(|(_, count)| *count != Shown::Unsaid).collect(),
+            never_released: agreed.filter(|item| !released.contains(item.as_str())).collect(),
+            ceiling_per_day: flow.releases_per_day_max,
+            busiest_day: Shown::of(u64::try_from(busiest.unwrap_or_default()).unwrap_or_default()),
+            flow: id,
+        }
+    });
+    flows.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quarters_follow_each_other() {
+        let days = ["2026-01-01", "2026-03-31", "2026-04-01", "2026-12-31", "2027-01-01"];
+        let all: Vec<_> = days.map(|day| quarter(day.parse().unwrap())).into();
+        assert_eq!(all, ["2026-Q1", "2026-Q1", "2026-Q2", "2026-Q4", "2027-Q1"]);
+        assert!(all.is_sorted());
+    }
+}

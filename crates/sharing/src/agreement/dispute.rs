@@ -1,0 +1,453 @@
+//! Disputes between the parties of an agreement: who may say what, who decides, and what time does.
+//!
+//! Every stage is a type, and only what is possible in it is a method of it. A dispute stops nothing: what is in force goes on
+//! until a party suspends it. Nobody but the parties ends one; a mediator speaks, proposes terms and outcomes, and accepts
+//! none.
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    comment::Clause,
+    lifecycle::{Act, Authority, Hand, Person, Refusal},
+};
+use crate::identifier::OrganisationId;
+
+/// Who looks at a dispute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// Those who work with it.
+    Practitioners,
+    /// The information governance leads.
+    GovernanceLeads,
+    /// Data protection officers and Caldicott Guardians.
+    DpoAndCaldicott,
+    /// The senior information risk owners.
+    Siros,
+    /// The boards.
+    Boards,
+}
+
+impl Level {
+    /// The level as text.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Practitioners => "practitioners",
+            Self::GovernanceLeads => "governance-leads",
+            Self::DpoAndCaldicott => "dpo-and-caldicott",
+            Self::Siros => "siros",
+            Self::Boards => "boards",
+        }
+    }
+
+    fn next(self) -> Option<Self> {
+        match self {
+            Self::Practitioners => Some(Self::GovernanceLeads),
+            Self::GovernanceLeads => Some(Self::DpoAndCaldicott),
+            Self::DpoAndCaldicott => Some(Self::Siros),
+            Self::Siros => Some(Self::Boards),
+            Self::Boards => None,
+        }
+    }
+
+    /// How long each level has, in days. A data protection officer can review this: it is one readable function.
+    pub fn days(self) -> i64 {
+        match self {
+            Self::Practitioners | Self::GovernanceLeads => 10,
+            Self::DpoAndCaldicott | Self::Siros => 15,
+            Self::Boards => 30,
+        }
+    }
+
+    fn due(self, from: Timestamp) -> Option<Timestamp> {
+        from.checked_add(SignedDuration::from_hours(24 * self.days())).ok()
+    }
+}
+
+/// How a dispute ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The terms stay as they are.
+    TermsStand,
+    /// Other terms are proposed.
+    TermsChange,
+    /// It is done otherwise, within the terms.
+    PracticeChanges,
+    /// A party leaves or an agreement ends.
+    PartWays,
+    /// Whoever began it took it back.
+    Withdrawn,
+}
+
+impl Outcome {
+    /// The outcome as text.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TermsStand => "terms-stand",
+            Self::TermsChange => "terms-change",
+            Self::PracticeChanges => "practice-changes",
+            Self::PartWays => "part-ways",
+            Self::Withdrawn => "withdrawn",
+        }
+    }
+}
+
+/// What a dispute is about, and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Case {
+    /// The version that it is about.
+    pub version: u32,
+    /// Where in it.
+    pub clause: Clause,
+    /// Who began it.
+    pub opened: Act,
+    /// The organisations that it is between.
+    pub between: BTreeSet<OrganisationId>,
+    /// Every party of the agreement when it began: none of them is neutral.
+    pub parties: BTreeSet<OrganisationId>,
+    /// Who looks at it.
+    pub level: Level,
+    /// When the next level does. None when there is none.
+    pub due: Option<Timestamp>,
+    /// Somebody of a party who would mediate, and the organisations that agree.
+    pub nominated: Option<(Person, BTreeSet<OrganisationId>)>,
+    /// Who mediates.
+    pub mediator: Option<Person>,
+    /// The outcome on the table, and the organisations that agree.
+    pub offered: Option<(Outcome, Act, BTreeSet<OrganisationId>)>,
+}
+
+/// A dispute.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum Dispute {
+    /// The parties talk.
+    Open(Open),
+    /// Somebody neutral helps them.
+    Mediating(Mediating),
+    /// A further level looks at it.
+    Escalated(Escalated),
+    /// It is over.
+    Resolved(Resolved),
+}
+
+/// The parties talk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Open {
+    case: Case,
+}
+
+/// Somebody neutral helps them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mediating {
+    case: Case,
+}
+
+/// A further level looks at it. A mediator stays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Escalated {
+    case: Case,
+}
+
+/// It is over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolved {
+    case: Case,
+    /// How.
+    outcome: Outcome,
+    /// The hand that ended it.
+    ended: Act,
+    /// The organisations that agree to publish it as a precedent.
+    publishing: BTreeSet<OrganisationId>,
+}
+
+/// A step of a dispute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Say something.
+    Comment,
+    /// Put terms on the table. They bind nobody until a party counters with them.
+    ProposeTerms,
+    /// Offer to mediate.
+    Mediate,
+    /// Agree to a mediator who is of a party's organisation.
+    AcceptMediator,
+    /// Take it to the next level.
+    Escalate,
+    /// Put an outcome on the table.
+    Settle(Outcome),
+    /// Agree to that outcome.
+    AcceptOutcome,
+    /// Take it back.
+    Withdraw,
+    /// Agree to publish the outcome as a precedent without names.
+    Publish,
+}
+
+impl Open {
+    /// Begins a dispute with other parties.
+    ///
+    /// # Errors
+    /// [`Refusal`] for whoever speaks for no party, or where it is with nobody.
+    pub fn begin(
+        (version, clause): (u32, Clause),
+        with: BTreeSet<OrganisationId>,
+        parties: &BTreeSet<OrganisationId>,
+        hand: &Hand,
+        at: Timestamp,
+    ) -> Result<Self, Refusal> {
+        hand.needs_either(Authority::Draft, Authority::Approve)?;
+        let own = &hand.person.organisation;
+        let mut between = with;
+        if !parties.contains(own) || !between.is_subset(parties) {
+            return Err(Refusal::NotAParty);
+        }
+        between.insert(own.clone());
+        if between.len() < 2 {
+            return Err(Refusal::NotAParty);
+        }
+        let level = Level::Practitioners;
+        let case = Case {
+            version,
+            clause,
+            opened: Act { by: hand.person.clone(), at },
+            between,
+            parties: parties.clone(),
+            level,
+            due: level.due(at),
+            nominated: None,
+            mediator: None,
+            offered: None,
+        };
+        Ok(Self { case })
+    }
+}
+
+impl Case {
+    fn is_mediator(&self, hand: &Hand) -> bool {
+        self.mediator.as_ref() == Some(&hand.person)
+    }
+
+    /// Somebody who decides for one of the organisations that it is between.
+    fn decides(&self, hand: &Hand) -> Result<(), Refusal> {
+        hand.needs(Authority::Approve)?;
+        if self.is_mediator(hand) {
+            return Err(Refusal::MediatorIsAParty);
+        }
+        if self.between.contains(&hand.person.organisation) { Ok(()) } else { Err(Refusal::NotAParty) }
+    }
+
+    /// Somebody who takes part: a party's people, and the mediator.
+    fn speaks(&self, hand: &Hand) -> Result<(), Refusal> {
+        if self.is_mediator(hand) {
+            return Ok(());
+        }
+        if !self.between.contains(&hand.person.organisation) {
+            return Err(Refusal::NotAParty);
+        }
+        if hand.is_dpo { Ok(()) } else { hand.needs_either(Authority::Draft, Authority::Approve) }
+    }
+
+    /// Offers to mediate: at once for whoever is of no party's organisation, else it waits for each party.
+    fn mediate(mut self, hand: &Hand) -> Result<(Self, bool), Refusal> {
+        hand.needs(Authority::Mediate)?;
+        if self.mediator.is_some() || self.nominated.is_some() {
+            return Err(Refusal::NotInThisState);
+        }
+        let is_neutral = !self.parties.contains(&hand.person.organisation);
+        if is_neutral {
+            self.mediator = Some(hand.person.clone());
+        } else {
+            self.nominated = Some((hand.person.clone(), BTreeSet::new()));
+        }
+        Ok((self, is_neutral))
+    }
+
+    fn accept_mediator(mut self, hand: &Hand) -> Result<(Self, bool), Refusal> {
+        self.decides(hand)?;
+        let (person, mut agreed) = self.nominated.take().ok_or(Refusal::NothingAsked)?;
+        if person == hand.person {
+            return Err(Refusal::SamePerson);
+        }
+        agreed.insert(hand.person.organisation.clone());
+        let all = agreed == self.between;
+        if all {
+            self.mediator = Some(person);
+        } else {
+            self.nominated = Some((person, agreed));
+        }
+        Ok((self, all))
+    }
+
+    fn escalate(mut self, at: Timestamp) -> Result<Escalated, Refusal> {
+        self.level = self.level.next().ok_or(Refusal::TopLevel)?;
+        self.due = self.level.due(at);
+        Ok(Escalated { case: self })
+    }
+
+    fn settle(mut self, outcome: Outcome, hand: &Hand, act: Act) -> Result<Self, Refusal> {
+        let agreed = if self.is_mediator(hand) {
+            BTreeSet::new()
+        } else {
+            self.decides(hand)?;
+            BTreeSet::from([hand.person.organisation.clone()])
+        };
+        self.offered = Some((outcome, act, agreed));
+        Ok(self)
+    }
+
+    /// The outcome, once each organisation has agreed to it.
+    fn accept_outcome(mut self, hand: &Hand) -> Result<(Self, Option<Outcome>), Refusal> {
+        self.decides(hand)?;
+        let (outcome, _, agreed) = self.offered.as_mut().ok_or(Refusal::NothingOffered)?;
+        agreed.insert(hand.person.organisation.clone());
+        let ended = (*agreed == self.between).then_some(*outcome);
+        Ok((self, ended))
+    }
+}
+
+impl Resolved {
+    fn of(mut case: Case, outcome: Outcome, ended: Act) -> Self {
+        case.due = None;
+        Self { case, outcome, ended, publishing: BTreeSet::new() }
+    }
+
+    /// Agrees to publish it as a precedent. Whether all have agreed is [`Self::is_published`].
+    ///
+    /// # Errors
+    /// [`Refusal`] for whoever does not decide for one of its organisations.
+    pub fn publish(mut self, hand: &Hand) -> Result<Self, Refusal> {
+        self.case.decides(hand)?;
+        if !self.publishing.insert(hand.person.organisation.clone()) {
+            return Err(Refusal::NotInThisState);
+        }
+        Ok(self)
+    }
+
+    /// How it ended.
+    pub fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+
+    /// Whether every organisation that it was between agrees to publish it.
+    pub fn is_published(&self) -> bool {
+        self.publishing == self.case.between
+    }
+}
+
+impl Dispute {
+    /// What it is about, and where it stands.
+    pub fn case(&self) -> &Case {
+        match self {
+            Self::Open(stage) => &stage.case,
+            Self::Mediating(stage) => &stage.case,
+            Self::Escalated(stage) => &stage.case,
+            Self::Resolved(stage) => &stage.case,
+        }
+    }
+
+    /// The state as text.
+    pub fn state(&self) -> &'static str {
+        match self {
+            Self::Open(_) => "open",
+            Self::Mediating(_) => "mediating",
+            Self::Escalated(_) => "escalated",
+            Self::Resolved(_) => "resolved",
+        }
+    }
+
+    /// Takes a step. Gives its name in the ledger too.
+    ///
+    /// # Errors
+    /// [`Refusal`] when it is not possible now, or not for this person.
+    #[expect(clippy::needless_pass_by_value, reason = "a step is taken once")]
+    pub fn apply(
+        self,
+        command: Command,
+        hand: &Hand,
+        at: Timestamp,
+    ) -> Result<(Self, &'static str), Refusal> {
+        let act = Act { by: hand.person.clone(), at };
+        let stage = match self {
+            Self::Resolved(stage) => {
+                if command != Command::Publish {
+                    return Err(Refusal::NotInThisState);
+                }
+                let stage = stage.publish(hand)?;
+                let name = if stage.is_published() { "published" } else { "publication-agreed" };
+                return Ok((Self::Resolved(stage), name));
+            }
+            stage => stage,
+        };
+        let case = stage.case().clone();
+        match command {
+            Command::Settle(Outcome::Withdrawn) | Command::Publish => Err(Refusal::NotInThisState),
+            Command::Comment => case.speaks(hand).map(|()| (stage, "commented")),
+            Command::ProposeTerms => {
+                case.speaks(hand)?;
+                if !case.is_mediator(hand) {
+                    hand.needs(Authority::Draft)?;
+                }
+                Ok((stage, "terms-proposed"))
+            }
+            Command::Mediate => {
+                let (case, is_neutral) = case.mediate(hand)?;
+                let name = if is_neutral { "mediation-begun" } else { "mediator-offered" };
+                Ok((stage.with(case, is_neutral), name))
+            }
+            Command::AcceptMediator => {
+                let (case, all) = case.accept_mediator(hand)?;
+                let name = if all { "mediation-begun" } else { "mediator-accepted" };
+                Ok((stage.with(case, all), name))
+            }
+            Command::Escalate => {
+                case.decides(hand)?;
+                Ok((Self::Escalated(case.escalate(at)?), "escalated"))
+            }
+            Command::Settle(outcome) => {
+                Ok((stage.with(case.settle(outcome, hand, act)?, false), "outcome-offered"))
+            }
+            Command::AcceptOutcome => match case.accept_outcome(hand)? {
+                (case, Some(outcome)) => Ok((Self::Resolved(Resolved::of(case, outcome, act)), "resolved")),
+                (case, None) => Ok((stage.with(case, false), "outcome-accepted")),
+            },
+            Command::Withdraw => {
+                case.decides(hand)?;
+                hand.is_of(&case.opened.by.organisation)?;
+                Ok((Self::Resolved(Resolved::of(case, Outcome::Withdrawn, act)), "withdrawn"))
+            }
+        }
+    }
+
+    /// The same stage with this case; or mediation, where that begins.
+    fn with(self, case: Case, mediation_begins: bool) -> Self {
+        if mediation_begins {
+            return Self::Mediating(Mediating { case });
+        }
+        match self {
+            Self::Open(_) => Self::Open(Open { case }),
+            Self::Mediating(_) => Self::Mediating(Mediating { case }),
+            Self::Escalated(_) => Self::Escalated(Escalated { case }),
+            Self::Resolved(stage) => Self::Resolved(Resolved { case, ..stage }),
+        }
+    }
+
+    /// What time alone has done at `at`: the next level looks at it, or the boards are late.
+    pub fn pass(&self, at: Timestamp) -> Option<(Self, &'static str)> {
+        if matches!(self, Self::Resolved(_)) || self.case().due.is_none_or(|due| at < due) {
+            return None;
+        }
+        let case = self.case().clone();
+        match case.clone().escalate(at) {
+            Ok(escalated) => Some((Self::Escalated(escalated), "escalated")),
+            Err(_) => Some((self.clone().with(Case { due: None, ..case }, false), "boards-overdue")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,135 @@
+use jiff::ToSpan as _;
+use serde_json::json;
+
+use super::{
+    Level::{Boards, DpoAndCaldicott, GovernanceLeads, Siros},
+    *,
+};
+
+fn hand(organisation: &str, person: &str, may: &[Authority]) -> Hand {
+    let person = Person { organisation: organisation.parse().unwrap(), id: person.to_owned() };
+    Hand { person, may: may.to_vec(), is_dpo: false }
+}
+
+fn nhs() -> Hand {
+    hand("nhs", "lead", &[Authority::Approve, Authority::Draft])
+}
+
+fn fire() -> Hand {
+    hand("fire", "lead", &[Authority::Approve])
+}
+
+fn council() -> Hand {
+    hand("council", "mediator", &[Authority::Mediate, Authority::Approve])
+}
+
+fn names(all: &[&str]) -> BTreeSet<OrganisationId> {
+    all.iter().map(|name| name.parse().unwrap()).collect()
+}
+
+const AT: Timestamp = Timestamp::UNIX_EPOCH;
+
+fn begun() -> Dispute {
+    let clause = Clause::of("", &json!({})).unwrap();
+    let open = Open::begin((1, clause), names(&["fire"]), &names(&["nhs", "fire", "police"]), &nhs(), AT);
+    Dispute::Open(open.unwrap())
+}
+
+fn after(dispute: Dispute, steps: &[(Command, Hand)]) -> Result<(Dispute, &'static str), Refusal> {
+    steps
+        .iter()
+        .try_fold((dispute, ""), |(dispute, _), (command, hand)| dispute.apply(command.clone(), hand, AT))
+}
+
+#[test]
+fn it_ends_when_each_organisation_agrees_and_no_other_way() {
+    let settle = (Command::Settle(Outcome::PracticeChanges), nhs());
+    let (offered, _) = after(begun(), std::slice::from_ref(&settle)).unwrap();
+    assert_eq!(offered.state(), "open");
+    let stranger = hand("police", "lead", &[Authority::Approve]);
+    assert_eq!(
+        after(offered.clone(), &[(Command::AcceptOutcome, stranger)]).unwrap_err(),
+        Refusal::NotAParty
+    );
+    let (again, _) = after(offered.clone(), &[(Command::AcceptOutcome, nhs())]).unwrap();
+    assert_eq!(again.state(), "open", "one organisation is not two");
+    let (ended, name) = after(offered, &[(Command::AcceptOutcome, fire())]).unwrap();
+    assert_eq!((ended.state(), name), ("resolved", "resolved"));
+    for command in [Command::Comment, Command::Escalate, settle.0, Command::Mediate, Command::Withdraw] {
+        assert_eq!(after(ended.clone(), &[(command, nhs())]).unwrap_err(), Refusal::NotInThisState);
+    }
+    let (one, name) = after(ended, &[(Command::Publish, fire())]).unwrap();
+    assert_eq!(name, "publication-agreed");
+    assert_eq!(after(one.clone(), &[(Command::Publish, fire())]).unwrap_err(), Refusal::NotInThisState);
+    assert_eq!(after(one, &[(Command::Publish, nhs())]).unwrap().1, "published");
+}
+
+#[test]
+fn a_mediator_speaks_and_decides_nothing() {
+    assert_eq!(after(begun(), &[(Command::Comment, council())]).unwrap_err(), Refusal::NotAParty);
+    let (mediated, _) = after(begun(), &[(Command::Mediate, council())]).unwrap();
+    assert_eq!(mediated.state(), "mediating");
+    let says = [
+        (Command::Comment, council()),
+        (Command::ProposeTerms, council()),
+        (Command::Settle(Outcome::TermsChange), council()),
+    ];
+    let (offered, _) = after(mediated, &says).unwrap();
+    for command in [Command::AcceptOutcome, Command::Escalate, Command::Withdraw] {
+        assert_eq!(after(offered.clone(), &[(command, council())]).unwrap_err(), Refusal::MediatorIsAParty);
+    }
+    let (one, _) = after(offered, &[(Command::AcceptOutcome, nhs())]).unwrap();
+    assert_eq!(one.state(), "mediating", "a mediator's offer is nobody's yes");
+    assert_eq!(after(one, &[(Command::AcceptOutcome, fire())]).unwrap().0.state(), "resolved");
+}
+
+#[test]
+fn a_mediator_of_a_partys_own_needs_each_party() {
+    let theirs = hand("police", "m", &[Authority::Mediate]);
+    let (offered, name) = after(begun(), &[(Command::Mediate, theirs.clone())]).unwrap();
+    assert_eq!((offered.state(), name), ("open", "mediator-offered"));
+    let (one, _) = after(offered, &[(Command::AcceptMediator, nhs())]).unwrap();
+    assert_eq!(after(one.clone(), &[(Command::Comment, theirs.clone())]).unwrap_err(), Refusal::NotAParty);
+    let (both, _) = after(one, &[(Command::AcceptMediator, fire())]).unwrap();
+    assert_eq!(both.state(), "mediating");
+    assert!(after(both, &[(Command::Comment, theirs)]).is_ok());
+    // Not even one of the two that argue, who would agree to themselves.
+    let own = hand("fire", "m", &[Authority::Mediate, Authority::Approve]);
+    let (offered, _) = after(begun(), &[(Command::Mediate, own.clone())]).unwrap();
+    assert_eq!(after(offered, &[(Command::AcceptMediator, own)]).unwrap_err(), Refusal::SamePerson);
+}
+
+#[test]
+fn time_takes_it_up_level_by_level_and_ends_nothing() {
+    let (mut dispute, mut at, mut seen) = (begun(), AT, Vec::new());
+    assert!(dispute.pass(at).is_none());
+    while let Some(due) = dispute.case().due {
+        at = due;
+        assert!(dispute.pass(at - 1.second()).is_none());
+        let (after, name) = dispute.pass(at).unwrap();
+        seen.push((name, after.case().level));
+        dispute = after;
+    }
+    let expected = [
+        ("escalated", GovernanceLeads),
+        ("escalated", DpoAndCaldicott),
+        ("escalated", Siros),
+        ("escalated", Boards),
+        ("boards-overdue", Boards),
+    ];
+    assert_eq!(seen, expected);
+    assert_eq!((dispute.state(), dispute.pass(at + 9000.hours())), ("escalated", None));
+    assert_eq!(after(dispute.clone(), &[(Command::Escalate, fire())]).unwrap_err(), Refusal::TopLevel);
+    assert_eq!(after(dispute, &[(Command::Withdraw, fire())]).unwrap_err(), Refusal::NotYours);
+}
+
+#[test]
+fn it_is_with_another_party() {
+    let clause = || Clause::of("", &json!({})).unwrap();
+    let parties = names(&["nhs", "fire"]);
+    for with in [names(&[]), names(&["nhs"]), names(&["police"])] {
+        assert_eq!(Open::begin((1, clause()), with, &parties, &nhs(), AT).unwrap_err(), Refusal::NotAParty);
+    }
+    let stranger = Open::begin((1, clause()), names(&["fire"]), &parties, &council(), AT);
+    assert_eq!(stranger.unwrap_err(), Refusal::NotAParty);
+}

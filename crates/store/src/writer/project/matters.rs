@@ -1,0 +1,50 @@
+//! The tables of what is beside an agreement's course.
+
+use super::{Tx, execute};
+use crate::{
+    error::{CommitError, StoreError},
+    matters::MatterMove,
+};
+
+/// Whether it is where a step was decided at.
+pub(super) async fn may_move(tx: &mut Tx, step: &MatterMove) -> Result<Result<(), CommitError>, StoreError> {
+    let revision: Option<i64> = sqlx::query_scalar("SELECT revision FROM agreement_matter WHERE id = $1")
+        .bind(&step.row.id)
+        .fetch_optional(&mut **tx)
+        .await?;
+    let follows = revision.unwrap_or(0) + 1 == step.row.revision;
+    Ok(if follows { Ok(()) } else { Err(CommitError::Changed) })
+}
+
+/// Whether nothing that signing has to wait for came up since it was decided to ask for signatures.
+pub(super) async fn may_open_signing(
+    tx: &mut Tx,
+    agreement: &str,
+) -> Result<Result<(), CommitError>, StoreError> {
+    let blocked: Option<i64> = sqlx::query_scalar(
+        "SELECT blocks FROM agreement_matter WHERE agreement = $1 AND about = 'comment' AND blocks = 1 LIMIT 1",
+    )
+    .bind(agreement)
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(if blocked.is_some() { Err(CommitError::Changed) } else { Ok(()) })
+}
+
+pub(super) async fn move_matter(tx: &mut Tx, step: &MatterMove) -> Result<(), StoreError> {
+    let row = &step.row;
+    let upsert = "INSERT INTO agreement_matter (id, agreement, about, revision, version, state, blocks, course, published,
+            next_us, opened_us, moved_us)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (id) DO UPDATE SET
+            revision = excluded.revision, state = excluded.state, blocks = excluded.blocks, course = excluded.course,
+            published = excluded.published, next_us = excluded.next_us, moved_us = excluded.moved_us";
+    let upsert = sqlx::query(upsert).bind(&row.id).bind(&row.agreement).bind(&row.about).bind(row.revision);
+    let upsert = upsert.bind(row.version).bind(&row.state).bind(row.blocks).bind(&row.course);
+    let upsert = upsert.bind(&row.published).bind(row.next_us).bind(row.opened_us);
+    execute(tx, upsert.bind(row.moved_us)).await?;
+    let step = &step.step;
+    let insert = "INSERT INTO agreement_matter_step (matter, revision, action, organisation, person, reason, written, at_us)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    let insert = sqlx::query(insert).bind(&step.matter).bind(step.revision).bind(&step.action);
+    let insert = insert.bind(&step.organisation).bind(&step.person).bind(&step.reason);
+    execute(tx, insert.bind(&step.written).bind(step.at_us)).await
+}

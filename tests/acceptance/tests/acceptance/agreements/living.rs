@@ -1,0 +1,288 @@
+//! What an agreement's parties, and the public, see of it while it lives: the register, its use, pilots, messages, and the
+//! command line against a running gateway.
+
+use gateway::agreements::usage;
+
+use super::*;
+
+async fn read(world: &World, partner: &'static str, path: &str) -> Answer {
+    world.send(by(world.bare(partner, "GET", path, PURPOSE), lead)).await
+}
+
+async fn public(world: &World, path: &str) -> Answer {
+    let url = format!("{}{path}", world.settings.public_url);
+    acceptance::answer(world.client("fire").get(url).send().await.unwrap()).await
+}
+
+#[tokio::test]
+async fn the_register_says_what_is_in_force_and_how_much_it_is_used_and_names_nobody() {
+    let world = in_force().await;
+    for _ in 0..9 {
+        assert_eq!(world.send(question(&world)).await.status, StatusCode::OK);
+    }
+    usage::catch_up(&world.app).await.unwrap();
+    let register = public(&world, "/register.json").await;
+    assert_eq!(register.status, StatusCode::OK, "{register:?}");
+    let listed = register.body["agreements"].as_array().unwrap();
+    let pilot = listed.iter().find(|agreement| agreement["id"] == "pilot").unwrap();
+    assert_eq!(pilot["usage"], json!([]), "a quarter that goes on says nothing");
+    assert_eq!(pilot["versions"][0]["came_of"], "drafted");
+    assert_eq!(pilot["flows"][0]["provider_basis"], "Article 6(1)(e)");
+    assert!(listed.iter().any(|agreement| agreement["id"] == "gm-safe-and-well-referral"), "files too");
+    // The quarter is over: counts, rounded.
+    world.clock.advance_s(60 * 86_400);
+    usage::catch_up(&world.app).await.unwrap();
+    assert_eq!(usage::catch_up(&world.app).await.unwrap(), 0);
+    let register = public(&world, "/register.json").await;
+    let pilot = register.body["agreements"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|one| one["id"] == "pilot")
+        .unwrap()
+        .clone();
+    assert_eq!(
+        pilot["usage"][0],
+        json!({ "quarter": "2026-Q4", "questions": 10, "permits": 10, "refusals": 0, "referrals": 0, "releases": 10 })
+    );
+    let (page, table) = (public(&world, "/register").await, public(&world, "/register.csv").await);
+    assert!(page.text.contains("2026-Q4") && page.text.contains("Adults at risk of fire"), "{}", page.text);
+    assert_eq!(page.headers["content-security-policy"], "default-src 'none'; style-src 'unsafe-inline'");
+    assert!(table.text.starts_with("agreement,title,version"), "{}", table.text);
+    for text in [&page.text, &table.text, &register.text] {
+        for name in ["siro of fire", "M. Lister", "Head of Prevention", "In order", NUMBER] {
+            assert!(!text.contains(name), "{name}");
+        }
+    }
+    // The parties see more of it, and others nothing.
+    let used = read(&world, "fire", "/v1/agreements/pilot/usage").await;
+    let flow = &used.body["flows"][0];
+    assert_eq!((&flow["flow"], &flow["busiest_day"]), (&json!("at-risk"), &json!(10)), "{used:?}");
+    assert_eq!(flow["never_released"], json!([]));
+    assert_eq!(used.body["flows"][1]["never_released"].as_array().unwrap().len(), 2, "nobody used it");
+    let desk = world.send(world.bare("desk", "GET", "/v1/agreements/pilot/usage", "subject-access")).await;
+    assert_eq!(desk.code(), "not-registered-for-this");
+    let ropa = read(&world, "fire", "/v1/ropa").await;
+    let roles: Vec<_> = ropa.body["activities"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| (one["reference"].clone(), one["role"].clone()))
+        .collect();
+    assert!(roles.contains(&(json!("pilot/at-risk"), json!("receives"))), "{ropa:?}");
+    let table = read(&world, "nhs", "/v1/ropa.csv").await;
+    assert!(table.text.contains("pilot/at-risk,discloses"), "{}", table.text);
+    world.verify().await;
+}
+
+#[tokio::test]
+async fn good_and_harm_are_recorded_by_those_who_know() {
+    let world = in_force().await;
+    let path = "/v1/agreements/pilot/records";
+    let note = |partner, body: Value| by(world.act(partner, path, PURPOSE, body), lead);
+    let benefit = json!({ "kind": "benefit", "flow": "at-risk", "text": "Three fires were prevented." });
+    let noted = world.send(note("fire", benefit.clone())).await;
+    assert_eq!(noted.status, StatusCode::CREATED, "{noted:?}");
+    let harm =
+        json!({ "kind": "harm", "reason": "too-late", "text": "The visit came a week after it was needed." });
+    assert_eq!(world.send(note("fire", harm.clone())).await.status, StatusCode::CREATED);
+    let mut unsaid = harm.clone();
+    unsaid.as_object_mut().unwrap().remove("reason");
+    assert_eq!(world.send(note("fire", unsaid)).await.code(), "invalid-request");
+    let mut elsewhere = benefit.clone();
+    elsewhere["flow"] = json!("nowhere");
+    assert_eq!(world.send(note("fire", elsewhere)).await.code(), "invalid-request");
+    let used = read(&world, "nhs", "/v1/agreements/pilot/usage").await;
+    assert_eq!(used.body["benefits"][0]["said"][0]["text"], "Three fires were prevented.");
+    assert_eq!(used.body["harm"][0]["said"][0]["reason"], "too-late");
+    // Whoever mediates sees, and is no party.
+    assert_eq!(world.send(note("council", benefit)).await.code(), "step-not-a-party");
+    world.verify().await;
+}
+
+#[tokio::test]
+async fn a_proposal_shows_what_it_would_have_answered() {
+    let world = in_force().await;
+    for _ in 0..8 {
+        world.send(question(&world)).await;
+    }
+    world.clock.advance_s(86_400);
+    let mut narrower = terms();
+    narrower["flows"][0]["items"].as_array_mut().unwrap().remove(0);
+    let vary = json!({ "step": "vary", "terms": narrower });
+    taken(&world, "nhs", author, vary).await;
+    let path = "/v1/agreements/pilot/versions/2/impact";
+    assert_eq!(read(&world, "fire", path).await.code(), "no-such-entry", "a draft is its authors'");
+    let impact = read(&world, "nhs", path).await;
+    assert_eq!(impact.status, StatusCode::OK, "{impact:?}");
+    assert_eq!(
+        (&impact.body["in_force"]["permit"], &impact.body["proposed"]["permit"]),
+        (&json!(10), &json!(10))
+    );
+    let items = impact.body["items"].as_array().unwrap();
+    let name = json!({ "item": "person.family_name:as-is", "in_force": 10, "proposed": 0 });
+    assert!(items.contains(&name), "{items:?}");
+}
+
+#[tokio::test]
+async fn a_pilot_ends_and_becomes_permanent_only_when_it_was_evaluated() {
+    let world = World::new().await;
+    let edits: [(Person, &str); 3] = [
+        (|terms| terms["pilot"]["measures"] = json!([]), "measures"),
+        (|terms| terms["ends_on"] = json!("2028-11-01"), "12 months"),
+        (|terms| terms["review_on"] = terms["ends_on"].clone(), "reviewed before it ends"),
+    ];
+    for (edit, said) in edits {
+        let mut pilot = terms();
+        pilot["ends_on"] = json!("2027-11-01");
+        pilot["pilot"] = json!({ "measures": ["Visits within a week"] });
+        edit(&mut pilot);
+        let answer = world.send(begin(&world, &json!({ "id": "pilot", "terms": pilot }))).await;
+        assert!(answer.body["detail"].as_str().unwrap().contains(said), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_step_is_told_to_the_parties_webhooks() {
+    let (receivers, world) = crate::alerts::Receivers::world(|_| {}).await;
+    world.send(begin(&world, &json!({ "id": "pilot", "terms": terms() }))).await;
+    gateway::alerts::deliver::deliver_due(&world.app).await.unwrap();
+    assert_eq!(receivers.received("webhooks").len(), 0, "a draft is its authors'");
+    receivers.answer("500");
+    let propose = json!({ "step": "propose", "text": "CANARY what we want." });
+    taken(&world, "nhs", author, propose).await;
+    gateway::alerts::deliver::deliver_due(&world.app).await.unwrap();
+    let path = "/v1/agreements/deliveries";
+    let waiting = read(&world, "fire", path).await;
+    assert_eq!(waiting.body["deliveries"][0]["state"], "waiting", "{waiting:?}");
+    // Tried for three days, and given up.
+    for _ in 0..12 {
+        world.clock.advance_s(86_400);
+        gateway::alerts::deliver::deliver_due(&world.app).await.unwrap();
+    }
+    let dead = read(&world, "fire", path).await;
+    assert_eq!(
+        (&dead.body["deliveries"][0]["state"], &dead.body["deliveries"][0]["fault"]),
+        (&json!("dead"), &json!("refused"))
+    );
+    assert_eq!(read(&world, "nhs", path).await.body["deliveries"], json!([]), "theirs alone");
+    receivers.answer("ok");
+    let retry =
+        world.send(by(world.bare("fire", "POST", "/v1/agreements/deliveries/retry", PURPOSE), lead)).await;
+    assert_eq!(retry.body["deliveries"][0]["state"], "waiting", "{retry:?}");
+    gateway::alerts::deliver::deliver_due(&world.app).await.unwrap();
+    let told = receivers.received("webhooks");
+    let told = told.last().unwrap();
+    assert_eq!(told["verified"], json!(true), "{told}");
+    let said: Value = serde_json::from_str(told["body"].as_str().unwrap()).unwrap();
+    assert_eq!((&said["type"], &said["data"]["state"]), (&json!("agreement.moved"), &json!("proposed")));
+    assert!(!told["body"].as_str().unwrap().contains("CANARY"), "{told}");
+}
+
+fn run(world: &World, partner: &str, person: &str, arguments: &[&str]) -> (bool, String) {
+    let folder = world.folder.path();
+    let file = |name: &str| folder.join(name).display().to_string();
+    let mut command = std::process::Command::new(acceptance::program());
+    let (verb, rest) = arguments.split_first().unwrap();
+    command.args(["agreement", verb, "--partner", &file(&format!("{partner}.partner.toml"))]);
+    command.args(["--trusted", &file("ca.pem"), "--case", "ISA-7", "--practitioner", person]);
+    let ran = command.args(rest).output().unwrap();
+    let said = format!("{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    (ran.status.success(), said)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_takes_an_agreement_from_a_file_to_a_signature() {
+    let world = World::new().await;
+    world.clock.be_like(&gateway::clock::SystemClock);
+    office(&world, "fire", "siro", "siro").await;
+    let file = |name: &str| world.folder.path().join(name).display().to_string();
+    let mut body = terms();
+    body["id"] = json!("pilot");
+    std::fs::write(file("pilot.json"), body.to_string()).unwrap();
+    let (ran, said) = run(&world, "nhs", "author", &["new", &file("pilot.json")]);
+    assert!(ran && said.contains("\"draft\""), "{said}");
+    let (ran, said) = run(&world, "nhs", "author", &["new", &file("pilot.json")]);
+    assert!(!ran && said.contains("there is an agreement of this name"), "{said}");
+    let (ran, said) = run(&world, "fire", "lead", &["show", "pilot"]);
+    assert!(!ran && said.contains("404"), "a draft is its authors': {said}");
+    let (ran, said) = run(&world, "nhs", "author", &["propose", "pilot", "--text", "To prevent fires."]);
+    assert!(ran && said.contains("\"proposed\""), "{said}");
+    for partner in ["nhs", "fire"] {
+        taken(&world, partner, lead, json!({ "step": "accept" })).await;
+    }
+    taken(&world, "fire", other, json!({ "step": "assure", "text": "In order." })).await;
+    taken(&world, "nhs", lead, json!({ "step": "open-signing" })).await;
+    let sign = ["sign", "pilot", "--version", "1", "--role", "siro", "--key"];
+    let (ran, said) = run(&world, "fire", "lead", &[&sign[..], &[&file("fire-context.key")]].concat());
+    assert!(!ran && said.contains("no such office"), "{said}");
+    let (ran, said) = run(&world, "fire", "siro", &[&sign[..], &[&file("fire-context.key")]].concat());
+    assert!(ran && said.contains("\"signed\""), "{said}");
+    let (ran, said) =
+        run(&world, "fire", "lead", &["export", "pilot", "--version", "1", "--out", &file("bundle.json")]);
+    assert!(ran, "{said}");
+    let key = world.app.store.verifiers()[0].to_string();
+    let mut verify = std::process::Command::new(acceptance::program());
+    let ran = verify.args(["agreement", "verify", "--key", &key, &file("bundle.json")]).output().unwrap();
+    let said = String::from_utf8_lossy(&ran.stdout);
+    assert!(
+        ran.status.success() && said.contains("signed for gmca by siro") && said.contains("not put in force"),
+        "{ran:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn existing_agreements_come_in_from_a_spreadsheet_whole_or_not_at_all() {
+    let world = World::new().await;
+    world.clock.be_like(&gateway::clock::SystemClock);
+    let file = world.folder.path().join("register.csv").display().to_string();
+    let heading = "id,external_reference,title,framework,effective_on,ends_on,review_on,owner,breach_contact,assessment,assessment_outcome,\
+        assessment_completed_on,assessment_current_until,flow,provider,provider_party,recipient,purpose,identifiers,roles,\
+        provider_basis,recipient_basis,confidentiality,retain_days,items,justification";
+    let row = |id: &str, item: &str| {
+        format!(
+            "{id},ISG-17,Care,The accord,2027-01-01,2029-01-01,2028-01-01,Head of Care,b@example.org,DPIA-1,accepted,2026-10-01,\
+             2029-02-01,there,nhs-pds,nhs-england,trafford-council,direct-care,nhs-number,social-worker,\
+             6(1)(e); 9(2)(h); part 1 paragraph 2,6(1)(e); 9(2)(h); part 1 paragraph 2,implied-consent,365,{item},To care"
+        )
+    };
+    let write = |rows: &[String]| std::fs::write(&file, format!("{heading}\n{}\n", rows.join("\n"))).unwrap();
+    write(&[row("care-one", "person.name"), row("care-two", "person.blood_group")]);
+    let (ran, said) = run(&world, "nhs", "author", &["import", &file]);
+    assert!(!ran && said.contains("row 3: care-two") && said.contains("blood_group"), "{said}");
+    let none = world.send(by(world.bare("nhs", "GET", "/v1/agreements/care-one", PURPOSE), author)).await;
+    assert_eq!(none.code(), "no-such-entry", "nothing was begun");
+    let (ran, said) = run(&world, "nhs", "author", &["import", "--partial", &file]);
+    assert!(ran && said.contains("care-one: a draft"), "{said}");
+    let kept =
+        world.send(by(world.bare("nhs", "GET", "/v1/agreements/care-one/versions/1", PURPOSE), author)).await;
+    assert_eq!(kept.body["external_reference"], "ISG-17", "{kept:?}");
+    // And from a template.
+    let new = [
+        "new",
+        "--from",
+        "hospital-discharge",
+        "--id",
+        "discharge",
+        "--provider",
+        "nhs-pds",
+        "--provider-party",
+        "nhs-england",
+        "--recipient",
+        "trafford-council",
+        "--effective-on",
+        "2027-02-01",
+        "--framework",
+        "The accord",
+        "--owner",
+        "Head of Care",
+        "--breach-contact",
+        "b@example.org",
+        "--assessment",
+        "DPIA-2",
+    ];
+    let (ran, said) = run(&world, "nhs", "author", &new);
+    assert!(ran && said.contains("\"draft\""), "{said}");
+    let (ran, said) = run(&world, "nhs", "author", &["new", "--from", "nothing"]);
+    assert!(!ran && said.contains("required"), "{said}");
+}

@@ -1,0 +1,195 @@
+//! How parties come to agree: comments by clause, disputes and who helps in them, and what is published of how they ended.
+
+use super::*;
+
+/// The pilot, found in order: signing is opened next.
+async fn assured() -> World {
+    let world = deployment().await;
+    world.send(begin(&world, &json!({ "id": "pilot", "terms": terms() }))).await;
+    taken(&world, "nhs", author, json!({ "step": "propose" })).await;
+    for partner in ["nhs", "fire"] {
+        taken(&world, partner, lead, json!({ "step": "accept" })).await;
+    }
+    taken(&world, "fire", other, json!({ "step": "assure", "text": "In order." })).await;
+    world
+}
+
+async fn said(world: &World, partner: &'static str, person: Person, (path, body): (&str, Value)) -> Answer {
+    world.send(by(world.act(partner, &format!("/v1/agreements/pilot/{path}"), PURPOSE, body), person)).await
+}
+
+async fn read(world: &World, partner: &'static str, path: &str) -> Answer {
+    world.send(by(world.bare(partner, "GET", &format!("/v1/agreements/{path}"), PURPOSE), lead)).await
+}
+
+#[tokio::test]
+async fn a_comment_that_signing_waits_for_is_resolved_by_whoever_made_it() {
+    let world = assured().await;
+    let comment = json!({
+        "version": 1, "clause": "/flows/0/items/1", "text": "An age band is too coarse for a visit.",
+        "position": "The date of birth", "interest": "Crews must know whether a child lives there",
+        "reason": "not-enough", "owner": { "organisation": "nhs-england" }, "due_on": "2026-12-18", "blocking": true,
+    });
+    let made = said(&world, "fire", lead, ("comments", comment.clone())).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+    assert_eq!((&made.body["state"], &made.body["blocking"]), (&json!("unresolved"), &json!(true)));
+    let id = made.body["id"].as_str().unwrap().to_owned();
+    // It is listed where one looks before signing, and signing waits.
+    let checks = read(&world, "nhs", "pilot/versions/1/checks").await;
+    assert_eq!(checks.body["unresolved_comments"][0]["clause"], "/flows/0/items/1", "{checks:?}");
+    let refused = take(&world, "nhs", lead, json!({ "step": "open-signing" })).await;
+    assert_eq!((refused.status, refused.code()), (StatusCode::CONFLICT, "step-comments-open"));
+    let path = format!("comments/{id}/steps");
+    let resolve = json!({ "step": "resolve", "text": "Clear now." });
+    let reply = json!({ "step": "reply", "text": "A flag says whether a child lives there.", "interest": "Less about others" });
+    let replied = said(&world, "nhs", lead, (&path, reply)).await;
+    assert_eq!(replied.status, StatusCode::OK, "{replied:?}");
+    assert_eq!(replied.body["thread"][1]["interest"], "Less about others");
+    assert_eq!(said(&world, "nhs", lead, (&path, resolve.clone())).await.code(), "step-not-yours");
+    assert_eq!(said(&world, "fire", other, (&path, resolve.clone())).await.body["state"], "resolved");
+    assert_eq!(said(&world, "fire", other, (&path, resolve)).await.code(), "step-not-in-this-state");
+    assert_eq!(taken(&world, "nhs", lead, json!({ "step": "open-signing" })).await, "awaiting-signature");
+    // What does not fit is refused with what to do.
+    let edits: [(&str, Value, &str); 5] = [
+        ("clause", json!("/flows/9"), "clause"),
+        ("version", json!(2), "version"),
+        ("due_on", json!("2026-11-01"), "due_on"),
+        ("owner", Value::Null, "owner"),
+        ("text", json!(" "), "text"),
+    ];
+    for (member, value, what) in edits {
+        let mut body = comment.clone();
+        body[member] = value;
+        let answer = said(&world, "fire", lead, ("comments", body)).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{answer:?}");
+        assert!(answer.body["detail"].as_str().unwrap().contains(what), "{answer:?}");
+    }
+    let mut body = comment.clone();
+    body["owner"] = json!({ "organisation": "trafford-council" });
+    assert_eq!(said(&world, "fire", lead, ("comments", body)).await.code(), "step-owner-not-a-party");
+    assert_eq!(said(&world, "council", lead, ("comments", comment)).await.code(), "step-not-a-party");
+    let other_agreement =
+        said(&world, "fire", lead, ("disputes/mat_00/steps", json!({ "step": "mediate" }))).await;
+    assert_eq!(other_agreement.code(), "no-such-entry");
+    world.verify().await;
+}
+
+#[tokio::test]
+async fn a_draft_is_not_commented_on_and_a_counter_says_its_interest() {
+    let world = World::new().await;
+    world.send(begin(&world, &json!({ "id": "pilot", "terms": terms() }))).await;
+    let comment = json!({ "version": 1, "clause": "", "text": "Too early." });
+    assert_eq!(said(&world, "nhs", lead, ("comments", comment)).await.code(), "invalid-request");
+    taken(&world, "nhs", author, json!({ "step": "propose" })).await;
+    let mut other_terms = terms();
+    other_terms["title"] = json!("Adults at risk of fire");
+    let counter = json!({
+        "step": "counter", "terms": other_terms, "reason": "unclear", "interest": "People read the title first",
+    });
+    taken(&world, "fire", lead, counter).await;
+    let steps = read(&world, "nhs", "pilot/steps").await;
+    assert_eq!(steps.body["steps"][2]["interest"], "People read the title first", "{steps:?}");
+    assert!(steps.body["steps"][2].get("text").is_none());
+    let taken_name = world.send(begin(&world, &json!({ "id": "precedents", "terms": terms() }))).await;
+    assert_eq!(taken_name.code(), "invalid-request");
+}
+
+/// A step of the dispute as it is now.
+async fn argue(world: &World, partner: &'static str, person: Person, (id, body): (&str, Value)) -> Answer {
+    let seen = read(world, partner, &format!("pilot/disputes/{id}")).await;
+    let path = format!("/v1/agreements/pilot/disputes/{id}/steps");
+    let mut request = by(world.act(partner, &path, PURPOSE, body), person);
+    request.if_match = seen.headers.get("etag").cloned();
+    world.send(request).await
+}
+
+async fn disputed(world: &World) -> String {
+    let dispute = json!({
+        "version": 1, "clause": "/flows/0/obligations", "with": ["nhs-england"], "reason": "retention-too-long",
+        "text": "GMCA keeps what NHS England sends for too long.", "interest": "Crews need it until the visit.",
+    });
+    let opened = said(world, "fire", lead, ("disputes", dispute)).await;
+    assert_eq!(opened.status, StatusCode::CREATED, "{opened:?}");
+    opened.body["id"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_mediator_helps_and_the_parties_end_it_and_publish_it_without_names() {
+    let world = in_force().await;
+    let id = disputed(&world).await;
+    let steps = format!("disputes/{id}/steps");
+    let unsaid = said(&world, "fire", lead, (&steps, json!({ "step": "escalate", "text": "Now." }))).await;
+    assert_eq!(unsaid.code(), "version-missing");
+    let early =
+        argue(&world, "council", mediator, (&id, json!({ "step": "comment", "text": "May I?" }))).await;
+    assert_eq!(early.code(), "step-not-a-party", "whoever mediates says so first");
+    let begun = argue(&world, "council", mediator, (&id, json!({ "step": "mediate" }))).await;
+    assert_eq!(begun.body["state"], "mediating", "{begun:?}");
+    let mut shorter = terms();
+    shorter["flows"][0]["obligations"]["retain_days"] = json!(14);
+    let propose = json!({ "step": "propose-terms", "terms": shorter, "text": "A fortnight is enough." });
+    let proposed = argue(&world, "council", mediator, (&id, propose)).await;
+    assert_eq!(proposed.status, StatusCode::OK, "{proposed:?}");
+    let settle = json!({ "step": "settle", "outcome": "terms-change", "text": "GMCA keeps it for 14 days; NHS England sends it later." });
+    assert_eq!(argue(&world, "council", mediator, (&id, settle)).await.body["outcome"], "terms-change");
+    let accept = json!({ "step": "accept-outcome" });
+    assert_eq!(
+        argue(&world, "council", mediator, (&id, accept.clone())).await.code(),
+        "step-mediator-is-a-party"
+    );
+    let by_mediator = take(
+        &world,
+        "council",
+        mediator,
+        json!({ "step": "suspend", "scope": "agreement", "reason": "other", "text": "-" }),
+    )
+    .await;
+    assert_eq!(by_mediator.code(), "step-not-a-party", "{by_mediator:?}");
+    // A dispute stops nothing.
+    assert_eq!(world.send(question(&world)).await.status, StatusCode::OK);
+    argue(&world, "nhs", lead, (&id, accept.clone())).await;
+    let ended = argue(&world, "fire", lead, (&id, accept)).await;
+    assert_eq!(ended.body["state"], "resolved", "{ended:?}");
+    let preview = &ended.body["precedent"];
+    assert_eq!(
+        preview["text"], "[fire service] keeps it for 14 days; [NHS body] sends it later.",
+        "{ended:?}"
+    );
+    // One party's agreement publishes nothing.
+    let publish = json!({ "step": "publish" });
+    argue(&world, "fire", lead, (&id, publish.clone())).await;
+    assert_eq!(read(&world, "council", "precedents").await.body["precedents"], json!([]));
+    assert_eq!(argue(&world, "fire", lead, (&id, publish.clone())).await.code(), "step-not-in-this-state");
+    argue(&world, "nhs", lead, (&id, publish)).await;
+    let precedents = read(&world, "council", "precedents").await;
+    assert_eq!(precedents.body["precedents"][0], *preview, "{precedents:?}");
+    for name in ["gmca", "GMCA", "pilot", "nhs-england", "NHS England"] {
+        assert!(!precedents.text.contains(name), "{name}: {}", precedents.text);
+    }
+    world.verify().await;
+}
+
+#[tokio::test]
+async fn a_dispute_that_waits_too_long_is_taken_further_and_people_are_told() {
+    let world = in_force().await;
+    let id = disputed(&world).await;
+    assert_eq!(watch::pass(&world.app).await.unwrap(), 0);
+    world.clock.advance_s(11 * 86_400);
+    assert_eq!(watch::pass(&world.app).await.unwrap(), 1);
+    let seen = read(&world, "fire", &format!("pilot/disputes/{id}")).await;
+    assert_eq!((&seen.body["state"], &seen.body["level"]), (&json!("escalated"), &json!("governance-leads")));
+    let told = world.send(world.bare("nhs", "GET", "/v1/alerts", PURPOSE)).await;
+    assert!(told.text.contains("agreement-dispute-escalated"), "{told:?}");
+    let withdraw = json!({ "step": "withdraw", "text": "We were wrong." });
+    assert_eq!(argue(&world, "nhs", lead, (&id, withdraw.clone())).await.code(), "step-not-yours");
+    assert_eq!(argue(&world, "fire", lead, (&id, withdraw)).await.body["state"], "resolved");
+    world.clock.advance_s(99 * 86_400);
+    assert_eq!(watch::pass(&world.app).await.unwrap(), 0, "what is over waits for nobody");
+    let hands = world
+        .entries()
+        .await
+        .into_iter()
+        .filter(|entry| matches!(&entry.body, Body::AgreementMatterMoved { by: None, .. }));
+    assert_eq!(hands.count(), 1);
+    world.verify().await;
+}

@@ -9,7 +9,10 @@ use std::{net::IpAddr, pin::Pin, sync::Arc, time::Duration};
 use axum::{Router, body::Body, extract::Request};
 use http_body_util::BodyExt as _;
 use hyper::{body::Incoming, service::service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::graceful::GracefulConnection,
+};
 use rustls::ServerConfig;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -245,7 +248,12 @@ async fn connection(
         app.clone().oneshot(request)
     });
     let stream = TokioIo::new(impatient(stream, limits.write_timeout));
-    let age = tokio::time::sleep(limits.connection_max_age);
+    let stopped = async {
+        tokio::select! {
+            () = replaced => {}
+            () = shutdown.cancelled() => {}
+        }
+    };
     // Whatever a connection dies of, its requests have answered or have been dropped: nothing is owed to it.
     if is_http2 {
         let mut http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
@@ -260,30 +268,33 @@ async fn connection(
             .max_local_error_reset_streams(64)
             .keep_alive_interval(Duration::from_secs(20))
             .keep_alive_timeout(Duration::from_secs(10));
-        let mut serving = std::pin::pin!(http.serve_connection(stream, service));
-        tokio::select! {
-            _ = serving.as_mut() => return,
-            () = age => {}
-            () = replaced => {}
-            () = shutdown.cancelled() => {}
-        }
-        serving.as_mut().graceful_shutdown();
-        let _ = timeout(limits.drain_timeout, serving).await;
+        until(http.serve_connection(stream, service), limits, stopped).await;
     } else {
         let mut http = hyper::server::conn::http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(limits.header_read_timeout)
             .max_buf_size(usize::try_from(limits.header_bytes_max).unwrap_or(usize::MAX));
-        let mut serving = std::pin::pin!(http.serve_connection(stream, service));
-        tokio::select! {
-            _ = serving.as_mut() => return,
-            () = age => {}
-            () = replaced => {}
-            () = shutdown.cancelled() => {}
-        }
-        serving.as_mut().graceful_shutdown();
-        let _ = timeout(limits.drain_timeout, serving).await;
+        until(http.serve_connection(stream, service), limits, stopped).await;
     }
+}
+
+/// Serves a connection until it is old or has to stop. One that is old takes no other request, and finishes the answer that
+/// is on its way: a list's may take long. One that has to stop has the time for draining.
+async fn until(serving: impl GracefulConnection, limits: Limits, stopped: impl Future<Output = ()>) {
+    let (mut serving, mut stopped) = (std::pin::pin!(serving), std::pin::pin!(stopped));
+    tokio::select! {
+        _ = serving.as_mut() => return,
+        () = tokio::time::sleep(limits.connection_max_age) => {
+            serving.as_mut().graceful_shutdown();
+            tokio::select! {
+                _ = serving.as_mut() => return,
+                () = stopped.as_mut() => {}
+            }
+        }
+        () = stopped.as_mut() => {}
+    }
+    serving.as_mut().graceful_shutdown();
+    let _ = timeout(limits.drain_timeout, serving).await;
 }
 
 fn peer(certificate: &[u8]) -> Option<PeerCertificate> {

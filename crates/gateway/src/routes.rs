@@ -71,6 +71,7 @@ pub mod trail;
 )]
 struct Description;
 
+#[expect(clippy::too_many_lines, reason = "a line a route")]
 fn described() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(disclosures::disclose))

@@ -193,7 +193,7 @@ fn registered(
         parties: parties(set, agreement, today),
         flows: flows(set, agreement),
         versions,
-        usage: usage::quarters(counts.iter().filter(|count| count.agreement == id)),
+        usage: usage::quarters(&counts.iter().filter(|count| count.agreement == id).collect::<Vec<_>>()),
         id,
     }
 }

@@ -127,11 +127,12 @@ pub async fn counted(app: &App, agreement: Option<&str>) -> Result<Vec<UseCount>
 }
 
 /// Each quarter of these counts.
-pub fn quarters<'a>(counts: impl Iterator<Item = &'a UseCount> + Clone) -> Vec<QuarterBody> {
-    let all: BTreeSet<_> = counts.clone().map(|count| count.quarter.clone()).collect();
+pub fn quarters(counts: &[&UseCount]) -> Vec<QuarterBody> {
+    let all: BTreeSet<_> = counts.iter().map(|count| count.quarter.clone()).collect();
     let quarters = all.into_iter().map(|quarter| {
-        let of =
-            |what: &str| sum(counts.clone().filter(|count| count.quarter == quarter && count.what == what));
+        let of = |what: &str| {
+            sum(counts.iter().copied().filter(|count| count.quarter == quarter && count.what == what))
+        };
         let (parts, questions) = Shown::parts(&[of("permit"), of("deny"), of("refer")]);
         let part = |place: usize| parts.get(place).copied().unwrap_or(Shown::Unsaid);
         QuarterBody {
@@ -188,7 +189,7 @@ pub fn flows(agreement: &Agreement, counts: &[UseCount]) -> Vec<FlowUseBody> {
         let agreed = flow.items.iter().map(|item| format!("{}:{}", item.item.get_ref(), item.form));
         let busiest = own.clone().filter(|count| count.what == "day").map(|count| count.count).max();
         FlowUseBody {
-            quarters: quarters(own),
+            quarters: quarters(&own.clone().collect::<Vec<_>>()),
             // That a reason was given at all can be about one person.
             reasons: reasons.into_keys().zip(shown).filter(|(_, count)| *count != Shown::Unsaid).collect(),
             never_released: agreed.filter(|item| !released.contains(item.as_str())).collect(),

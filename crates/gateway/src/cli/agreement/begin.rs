@@ -88,7 +88,7 @@ pub(super) async fn import(caller: &CallerArguments, partial: bool, file: &Path)
             Ok(_) if is_whole => fit.push((agreement.id, body)),
             Ok(_) => {}
             Err(error) => {
-                wrong.push((rows.first().copied().unwrap_or_default(), format!("{}: {error}", agreement.id)))
+                wrong.push((rows.first().copied().unwrap_or_default(), format!("{}: {error}", agreement.id)));
             }
         }
     }

@@ -299,12 +299,12 @@ pub async fn impact(
         let simulated =
             replay::simulate_some(&archive, &proposed, (from, until), (IMPACT_QUESTIONS_MAX, &between));
         let (simulation, truncated) = simulated.await.map_err(|error| failed(&error))?;
-        Ok(Json(impact_of(agreement.version, simulation, truncated)).into_response())
+        Ok(Json(impact_of(agreement.version, &simulation, truncated)).into_response())
     })
     .await
 }
 
-fn impact_of(version: u32, simulation: Simulation, truncated: bool) -> ImpactBody {
+fn impact_of(version: u32, simulation: &Simulation, truncated: bool) -> ImpactBody {
     let decisions = |counts: &BTreeMap<&'static str, u64>| {
         let all = ["permit", "deny", "refer"];
         let (shown, _) = Shown::parts(&all.map(|decision| counts.get(decision).copied().unwrap_or(0)));

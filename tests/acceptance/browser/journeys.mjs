@@ -314,9 +314,12 @@ const journeys = {
   'sessions end': async () => {
     const page = await person();
     await signIn(page, officer);
+    const session = async () => (await page.context().cookies(base)).find((cookie) => cookie.name === '__Host-concordat').value;
+    const before = await session();
     await advance(16 * 60);
+    // The provider still knows them and lets them in again, with another session.
     await page.goto(`${base}/alerts`);
-    if (new URL(page.url()).origin === base) throw new Error('an idle session goes on');
+    if (await session() === before) throw new Error('an idle session goes on');
   },
 };
 
@@ -330,6 +333,10 @@ for (const [name, journey] of Object.entries(journeys)) {
   } catch (error) {
     failed += 1;
     console.log(`FAILED ${name}: ${String(error.stack ?? error).replaceAll('\n', '\n  ')}`);
+    for (const context of browser.contexts()) for (const page of context.pages()) {
+      const said = await page.locator('body').innerText().catch(() => '');
+      console.log(`  at ${page.url().slice(0, 200)}: ${said.slice(0, 600).replaceAll('\n', ' / ')}`);
+    }
   }
   for (const context of browser.contexts()) await context.close();
 }

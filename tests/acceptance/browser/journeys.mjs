@@ -293,6 +293,8 @@ const journeys = {
     const before = await page.context().cookies(base);
     await page.getByRole('button', { name: 'Sign out' }).click();
     await check(page, 'signed-out');
+    // At the provider, too: it would let them in again.
+    for (const name of ['_session', '_session.sig', '_session.legacy', '_session.legacy.sig']) await page.context().clearCookies({ name });
     await page.goBack();
     await page.waitForLoadState();
     if (await page.getByRole('heading', { name: 'Alerts' }).count()) throw new Error('the alerts are there');

@@ -86,7 +86,8 @@ impl Correction {
     /// The API names the member first: `note: say why in 10 to 2,000 characters`.
     pub(crate) fn of(detail: &str) -> Self {
         let named = detail.split_once(": ").filter(|(name, _)| {
-            !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+            !name.is_empty()
+                && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
         });
         let (field, text) = named.unwrap_or(("", detail));
         let mut letters = text.chars();
@@ -135,6 +136,7 @@ mod tests {
         let said = Correction::of("note: say why in 10 to 2,000 characters");
         assert!(said.is_at("note"));
         assert_eq!(said.text, "Say why in 10 to 2,000 characters");
+        assert!(Correction::of("article_6: choose the lawful basis").is_at("article_6"));
         assert!(Correction::of("take it first, so that others know: who").is_at(""));
     }
 }

@@ -15,7 +15,7 @@ use crate::{
 
 /// Nothing but our own files; no script or style in the page itself; nobody frames it; forms go here, or to the provider
 /// when somebody signs in.
-pub(crate) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+pub(crate) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// The headers of every answer.
 pub(crate) const HEADERS: [(HeaderName, HeaderValue); 7] = [

@@ -293,6 +293,8 @@ const journeys = {
     const before = await page.context().cookies(base);
     await page.getByRole('button', { name: 'Sign out' }).click();
     await check(page, 'signed-out');
+    // At the provider, too: it would let them in again.
+    for (const name of ['_session', '_session.sig', '_session.legacy', '_session.legacy.sig']) await page.context().clearCookies({ name });
     await page.goBack();
     await page.waitForLoadState();
     if (await page.getByRole('heading', { name: 'Alerts' }).count()) throw new Error('the alerts are there');
@@ -314,9 +316,12 @@ const journeys = {
   'sessions end': async () => {
     const page = await person();
     await signIn(page, officer);
+    const session = async () => (await page.context().cookies(base)).find((cookie) => cookie.name === '__Host-concordat').value;
+    const before = await session();
     await advance(16 * 60);
+    // The provider still knows them and lets them in again, with another session.
     await page.goto(`${base}/alerts`);
-    if (new URL(page.url()).origin === base) throw new Error('an idle session goes on');
+    if (await session() === before) throw new Error('an idle session goes on');
   },
 };
 
@@ -330,6 +335,10 @@ for (const [name, journey] of Object.entries(journeys)) {
   } catch (error) {
     failed += 1;
     console.log(`FAILED ${name}: ${String(error.stack ?? error).replaceAll('\n', '\n  ')}`);
+    for (const context of browser.contexts()) for (const page of context.pages()) {
+      const said = await page.locator('body').innerText().catch(() => '');
+      console.log(`  at ${page.url().slice(0, 200)}: ${said.slice(0, 600).replaceAll('\n', ' / ')}`);
+    }
   }
   for (const context of browser.contexts()) await context.close();
 }

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::output;
 use crate::{config, serve, telemetry};
 
+mod history;
 pub mod keys;
 mod provider;
 mod tour;
@@ -74,7 +75,7 @@ pub async fn run(arguments: DemoArguments) -> anyhow::Result<()> {
         arguments.policies.display()
     );
     let ports = keys::Ports::from(arguments.port);
-    let listener = free(ports.gateway).await?;
+    let mut listener = free(ports.gateway).await?;
     for port in [ports.nhs, ports.council, ports.fire] {
         drop(free(port).await?);
     }
@@ -89,6 +90,12 @@ pub async fn run(arguments: DemoArguments) -> anyhow::Result<()> {
     let mut simulators = Vec::new();
     for (kind, port) in [("nhs", ports.nhs), ("council", ports.council), ("fire", ports.fire)] {
         simulators.push(start_simulator(&arguments.state, kind, port).await?);
+    }
+    let is_new = settings.ledger.database.file().is_some_and(|file| !file.exists());
+    if is_new && !arguments.check {
+        output::line("Writing three months of invented activity, once.");
+        history::write(listener, &settings, &arguments.state).await?;
+        listener = free(ports.gateway).await?;
     }
     let app = serve::app(&settings).await?;
     let shutdown = CancellationToken::new();

@@ -142,9 +142,19 @@ pub(super) fn headers(
     request: &RequestOf<'_>,
     access_token: Option<&str>,
 ) -> anyhow::Result<(String, String)> {
+    headers_at(SystemClock.now().as_second(), partner, base, request, access_token)
+}
+
+/// As [`headers`], at another time: for the demonstration's past.
+pub(super) fn headers_at(
+    now: i64,
+    partner: &Partner,
+    base: &Path,
+    request: &RequestOf<'_>,
+    access_token: Option<&str>,
+) -> anyhow::Result<(String, String)> {
     let pem = |path: &Path| config::read(&base.join(path));
     let certificate = CertificateDer::from_pem_slice(pem(&partner.certificate)?.as_bytes())?;
-    let now = SystemClock.now().as_second();
     let purposes: Vec<_> = partner.purposes.iter().map(String::as_str).collect();
     let access = AccessToken {
         issuer: &partner.issuer,

@@ -8,14 +8,15 @@ use std::{
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
+use ::console::{ConsoleSettings, person::Role};
 use acceptance::{World, unused_port};
-use console::{ConsoleSettings, person::Role};
 use gateway::clock::Clock as _;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 const REFERRED: (&str, &str) = ("local:trafford-council", "SWR-2041");
-const SCRIPT: &str = "<script>window.broken = 1</script> a neighbour reports smoke and nobody answers the door.";
+const SCRIPT: &str =
+    "<script>window.broken = 1</script> a neighbour reports smoke and nobody answers the door.";
 
 /// A program of others that says something a line at a time.
 struct Program {
@@ -67,7 +68,8 @@ impl Program {
 }
 
 fn modules(folder: &str) -> String {
-    let modules = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target").join(folder).join("node_modules");
+    let modules =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target").join(folder).join("node_modules");
     assert!(modules.exists(), "install it first, as ./test does");
     modules.display().to_string()
 }
@@ -92,7 +94,7 @@ fn provider(folder: &Path) -> (Program, ConsoleSettings) {
         trusted: folder.join("ca.pem"),
         client_id: "concordat-console".to_owned(),
         client_secret: folder.join("console-client.secret"),
-        claims: console::ClaimNames::default(),
+        claims: ::console::ClaimNames::default(),
         roles: Role::ALL.into_iter().map(|role| (role, vec![role.as_str().to_owned()])).collect(),
         citizens_of: Some("nhs-england".parse().unwrap()),
         idle_timeout_s: 900,
@@ -114,7 +116,8 @@ async fn fill(world: &World) -> Value {
     let refused = world.question("fire", "nhs-pds", "safe-and-well-referral", ("nhs-number", "9732110317"));
     let refused = world.send(refused).await;
     assert_ne!(refused.status, StatusCode::OK);
-    let declaration = json!({ "reason_code": "immediate-risk-to-life", "statement": SCRIPT, "cannot_consent": true });
+    let declaration =
+        json!({ "reason_code": "immediate-risk-to-life", "statement": SCRIPT, "cannot_consent": true });
     let declared =
         world.send(world.post("fire", "/v1/break-glass", "vital-interests", REFERRED, declaration)).await;
     assert_eq!(declared.status, StatusCode::CREATED, "{declared:?}");

@@ -1,0 +1,243 @@
+//! Three months of invented activity, so that the console has something to show. It is made as it would have come about: partners
+//! ask over TLS with their certificates and signed contexts, by a clock that goes through those months.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+
+use anyhow::Context as _;
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::super::token::{Partner, RequestOf, headers_at};
+use crate::{
+    clock::{Clock, SystemClock, SystemEntropy},
+    config::{self, Settings},
+    serve,
+};
+
+/// How far back it goes.
+const DAYS: i64 = 84;
+
+/// A clock that is put where the story is.
+struct StoryClock(AtomicI64);
+
+impl Clock for StoryClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_microsecond(self.0.load(Ordering::SeqCst)).unwrap_or_default()
+    }
+
+    fn skew_max(&self) -> Option<SignedDuration> {
+        None
+    }
+}
+
+/// The same numbers every time: nobody needs these to be secret.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % end.max(1)
+    }
+}
+
+/// Somebody who asks.
+struct Asker<'a> {
+    name: &'static str,
+    partner: Partner,
+    client: reqwest::Client,
+    state: &'a Path,
+    clock: Arc<StoryClock>,
+}
+
+impl<'a> Asker<'a> {
+    fn new(name: &'static str, state: &'a Path, clock: Arc<StoryClock>) -> anyhow::Result<Self> {
+        let file = |of: &str| config::read(&state.join(of));
+        let partner: Partner = toml::from_str(&file(&format!("{name}.partner.toml"))?)?;
+        let identity = format!("{}\n{}", file(&format!("{name}.pem"))?, file(&format!("{name}.key"))?);
+        let client = reqwest::Client::builder()
+            .tls_certs_only([reqwest::Certificate::from_pem(file("ca.pem")?.as_bytes())?])
+            .identity(reqwest::Identity::from_pem(identity.as_bytes())?)
+            .no_proxy()
+            .build()?;
+        Ok(Self { name, partner, client, state, clock })
+    }
+
+    async fn send(
+        &self,
+        (path, purpose, case): (&str, &str, &str),
+        record: Option<(&str, &str)>,
+        body: Value,
+    ) -> anyhow::Result<Value> {
+        let practitioner = &self.partner.practitioner;
+        let request = RequestOf { method: "POST", path, purpose, case, record, practitioner };
+        let now = self.clock.now().as_second();
+        let (access, context) = headers_at(now, &self.partner, self.state, &request, None)?;
+        let sent = self
+            .client
+            .post(format!("{}{path}", self.partner.public_url))
+            .header("Authorization", format!("Bearer {access}"))
+            .header("Sharing-Context", context)
+            .header("Content-Type", "application/json")
+            .body(body.to_string())
+            .send()
+            .await
+            .with_context(|| format!("the story's question of `{}`", self.name))?;
+        Ok(serde_json::from_str(&sent.text().await?).unwrap_or_default())
+    }
+
+    /// A question about somebody. Whatever the answer is belongs to the story.
+    async fn ask(
+        &self,
+        provider: &str,
+        purpose: &str,
+        (scheme, value): (&str, &str),
+        more: Value,
+    ) -> anyhow::Result<Value> {
+        let case = format!("CASE-{}", self.clock.now().as_second() % 10_000);
+        let mut body = json!({
+            "subject": { "scheme": scheme, "value": value },
+            "provider": provider,
+            "purpose": purpose,
+            "case_reference": case,
+        });
+        if let (Value::Object(body), Value::Object(more)) = (&mut body, more) {
+            body.extend(more);
+        }
+        self.send(("/v1/disclosures", purpose, &case), Some((scheme, value)), body).await
+    }
+}
+
+/// Somebody's number, of those that stand for nobody.
+fn number(dice: &mut Dice) -> String {
+    loop {
+        let digits = format!("9990{:05}", 10_000 + dice.below(80_000));
+        let weighted = digits.chars().filter_map(|digit| digit.to_digit(10)).zip((2..=10).rev());
+        let sum: u32 = weighted.map(|(digit, weight)| digit * weight).sum();
+        match 11 - sum % 11 {
+            10 => {}
+            11 => return format!("{digits}0"),
+            check => return format!("{digits}{check}"),
+        }
+    }
+}
+
+/// Writes the story into a database that is new.
+pub(super) async fn write(listener: TcpListener, settings: &Settings, state: &Path) -> anyhow::Result<()> {
+    let end = SystemClock.now();
+    let begin = end.checked_sub(SignedDuration::from_hours(DAYS * 24))?;
+    let clock = Arc::new(StoryClock(AtomicI64::new(begin.as_microsecond())));
+    // The console is for when it is over.
+    let settings = Settings { console: None, ..settings.clone() };
+    let app = serve::build(&settings, clock.clone(), Arc::new(SystemEntropy)).await?;
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn({
+        let stop = stop.clone();
+        async move { serve::serve_on(listener, &settings, app, stop).await }
+    });
+    let told = tell(state, &clock, begin).await;
+    stop.cancel();
+    serving.await??;
+    told
+}
+
+async fn tell(state: &Path, clock: &Arc<StoryClock>, begin: Timestamp) -> anyhow::Result<()> {
+    let asker = |name| Asker::new(name, state, clock.clone());
+    let (fire, council, nhs) = (asker("fire")?, asker("council")?, asker("nhs")?);
+    let mut dice = Dice(2_026);
+    for day in 0..DAYS - 1 {
+        let at = begin.checked_add(SignedDuration::from_hours(day * 24))?;
+        let weekday = at.to_zoned(TimeZone::UTC).weekday().to_monday_zero_offset();
+        let busy = if weekday < 5 { 3 + dice.below(4) } else { dice.below(2) };
+        let mut minutes = 8 * 60;
+        for _ in 0..busy {
+            minutes += 5 + i64::try_from(dice.below(70)).unwrap_or(5);
+            let now = at.checked_add(SignedDuration::from_mins(minutes))?;
+            clock.0.store(now.as_microsecond(), Ordering::SeqCst);
+            one(&mut dice, (&fire, &council, &nhs)).await?;
+        }
+        if matches!(day, 20 | 55 | 81) {
+            emergency(&fire).await?;
+        }
+        if matches!(day, 40 | 80 | 82) {
+            one_off(&fire, clock).await?;
+        }
+    }
+    Ok(())
+}
+
+/// One thing that happens.
+async fn one(
+    dice: &mut Dice,
+    (fire, council, nhs): (&Asker<'_>, &Asker<'_>, &Asker<'_>),
+) -> anyhow::Result<()> {
+    let roll = dice.below(20);
+    let somebody = number(dice);
+    let nhs_number = ("nhs-number", somebody.as_str());
+    match roll {
+        0..=10 => {
+            fire.ask("nhs-pds", "fire-prevention-targeting", nhs_number, json!({})).await?;
+        }
+        11 => {
+            // About a resident of the demonstration.
+            fire.ask("nhs-pds", "fire-prevention-targeting", ("nhs-number", "9732110317"), json!({})).await?;
+        }
+        12..=15 => {
+            council.ask("nhs-pds", "direct-care", nhs_number, json!({})).await?;
+        }
+        16 => {
+            // Nobody agreed to this.
+            fire.ask("nhs-pds", "safe-and-well-referral", nhs_number, json!({})).await?;
+        }
+        17 => {
+            let referred = ("local:trafford-council", "SWR-2044");
+            fire.ask("trafford-asc", "safe-and-well-referral", referred, json!({})).await?;
+        }
+        18 => {
+            nhs.ask("trafford-asc", "safeguarding-adult", ("local:trafford-council", "SWR-2042"), json!({}))
+                .await?;
+        }
+        _ => {
+            council.ask("gmfrs-prevention", "fire-return-referral", nhs_number, json!({})).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn emergency(fire: &Asker<'_>) -> anyhow::Result<()> {
+    let person = ("local:trafford-council", "SWR-2041");
+    let body = json!({
+        "subject": { "scheme": person.0, "value": person.1 },
+        "reason_code": "immediate-risk-to-life",
+        "statement": "Smoke is reported, nobody answers the door, and a lifeline alarm was raised.",
+        "cannot_consent": true,
+    });
+    let declared = fire.send(("/v1/break-glass", "vital-interests", "INC-7"), Some(person), body).await?;
+    let more = json!({ "items": ["person.name", "health.home_oxygen"], "break_glass": declared.get("id") });
+    fire.ask("trafford-asc", "vital-interests", person, more).await.map(drop)
+}
+
+async fn one_off(fire: &Asker<'_>, clock: &StoryClock) -> anyhow::Result<()> {
+    let person = ("local:trafford-council", "SWR-2041");
+    let items = json!({ "items": ["person.address", "health.home_oxygen"] });
+    let referred = fire.ask("trafford-asc", "safeguarding-adult", person, items).await?;
+    let Some(id) = referred.get("decision_id").and_then(Value::as_str) else { return Ok(()) };
+    let form = json!({
+        "position": "Prevention team leader",
+        "purpose_in_words": "A safeguarding concern after a home visit: signs of neglect.",
+        "items_in_words": "The address and the oxygen flag, to visit safely with the social worker.",
+        "harm_if_not_shared": "The person may be left without heating and oxygen in a house full of paper.",
+        "retention_and_deletion": "Kept with the safeguarding case for 28 days, then deleted.",
+        "needed_by": clock.now().checked_add(SignedDuration::from_hours(72))?.to_string(),
+        "contact": "prevention@gmfrs.example.org",
+    });
+    let path = format!("/v1/referrals/{id}/request");
+    fire.send((&path, "safeguarding-adult", "SG-12"), None, form).await.map(drop)
+}

@@ -342,3 +342,27 @@ async fn begin(
     assert_eq!(response.status(), 200);
     Box::pin(response.bytes_stream().map(|part| part.map(|part| part.to_vec())))
 }
+
+#[tokio::test]
+async fn a_list_that_takes_longer_than_a_connection_may_be_old_is_answered_to_its_end() {
+    let world = World::with_settings(|settings| {
+        let file = settings.policies.join(PREVENTION);
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, text.replacen("roles = [", "list_people_max = 500\nroles = [", 1)).unwrap();
+        settings.limits.connection_max_age_s = 1;
+        settings.limits.drain_timeout_s = 0;
+    })
+    .await;
+    let mut numbers = vec![PAUSING.to_owned()];
+    numbers.extend(strangers().take(110));
+    let mut body = begin(&world, &list(&world, &numbers)).await;
+    let began = std::time::Instant::now();
+    let mut read = Vec::new();
+    while let Some(part) = body.next().await {
+        read.extend(part.expect("the connection was cut"));
+    }
+    assert!(began.elapsed() > std::time::Duration::from_secs(1));
+    let lines = lines(std::str::from_utf8(&read).unwrap());
+    assert_eq!(lines.last().unwrap()["end"], "completed");
+    world.verify().await;
+}

@@ -77,7 +77,7 @@ impl<'a> Asker<'a> {
         body: Value,
     ) -> anyhow::Result<Value> {
         let practitioner = &self.partner.practitioner;
-        let request = RequestOf { method: "POST", path, purpose, case, record, practitioner };
+        let request = RequestOf { method: "POST", path, purpose, case, record, list: None, practitioner };
         let now = self.clock.now().as_second();
         let (access, context) = headers_at(now, &self.partner, self.state, &request, None)?;
         let sent = self

@@ -46,6 +46,9 @@ fn without_names(text: &str, dispute: &Dispute, agreement: &Agreement, set: &Pol
     for organisation in set.organisations() {
         let said = format!("[{}]", organisation.kind.as_str());
         names.push((organisation.name.clone(), said.clone()));
+        // As people say it: without what is in brackets or behind a comma.
+        let short = organisation.name.split([',', '(']).next().unwrap_or_default().trim();
+        names.push((short.to_owned(), said.clone()));
         names.push((organisation.id.get_ref().to_string(), said));
     }
     let case = dispute.case();

@@ -286,3 +286,24 @@ async fn existing_agreements_come_in_from_a_spreadsheet_whole_or_not_at_all() {
     let (ran, said) = run(&world, "nhs", "author", &["new", "--from", "nothing"]);
     assert!(!ran && said.contains("required"), "{said}");
 }
+
+#[tokio::test]
+async fn what_is_switched_off_while_the_record_is_fetched_is_not_released() {
+    let world = in_force().await;
+    let asking = world.question("fire", "nhs-pds", PURPOSE, ("nhs-number", "9990000204"));
+    let switched_off = async {
+        while world.asked["nhs"].asked().is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        let scope = json!({ "flow": "at-risk" });
+        let suspend =
+            json!({ "step": "suspend", "scope": scope, "reason": "breach", "text": "A laptop is lost." });
+        world.send(step(&world, "fire", lead, suspend)).await
+    };
+    let (answer, switched_off) = tokio::join!(world.send(asking), switched_off);
+    assert_eq!(switched_off.status, StatusCode::OK, "{switched_off:?}");
+    assert_eq!(answer.status, StatusCode::FORBIDDEN, "{answer:?}");
+    let entries = world.entries().await;
+    assert!(!entries.iter().any(|entry| matches!(entry.body, Body::Release { .. })), "nothing left");
+    world.verify().await;
+}

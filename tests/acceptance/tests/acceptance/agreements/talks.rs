@@ -183,7 +183,7 @@ async fn a_dispute_that_waits_too_long_is_taken_further_and_people_are_told() {
     let withdraw = json!({ "step": "withdraw", "text": "We were wrong." });
     assert_eq!(argue(&world, "nhs", lead, (&id, withdraw.clone())).await.code(), "step-not-yours");
     assert_eq!(argue(&world, "fire", lead, (&id, withdraw)).await.body["state"], "resolved");
-    world.clock.advance_s(99 * 86_400);
+    world.clock.advance_s(60 * 86_400);
     assert_eq!(watch::pass(&world.app).await.unwrap(), 0, "what is over waits for nobody");
     let hands = world
         .entries()

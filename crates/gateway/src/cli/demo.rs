@@ -38,6 +38,9 @@ pub struct DemoArguments {
     /// Walk the tour, fail on any difference, and stop.
     #[arg(long)]
     check: bool,
+    /// Begin with an empty ledger, without months of invented activity.
+    #[arg(long)]
+    no_history: bool,
 }
 
 /// Run one simulated record holder.
@@ -92,7 +95,7 @@ pub async fn run(arguments: DemoArguments) -> anyhow::Result<()> {
         simulators.push(start_simulator(&arguments.state, kind, port).await?);
     }
     let is_new = settings.ledger.database.file().is_some_and(|file| !file.exists());
-    if is_new && !arguments.check {
+    if is_new && !arguments.check && !arguments.no_history {
         output::line("Writing three months of invented activity, once.");
         history::write(listener, &settings, &arguments.state).await?;
         listener = free(ports.gateway).await?;

@@ -70,7 +70,7 @@ fn a_wrong_expectation_fails_and_says_what_was_decided() {
             "identifier = ",
             "edits = [{ path = \"organisations/gmca.toml\", find = \"kind\", replace = \"sort\" }]\nidentifier = "
         ),
-        "organisations/gmca.toml:4: unknown field `sort`, expected one of `id`, `name`, `kind`, `ods_code`, `gss_code`, `purposes`, `contact`"
+        "organisations/gmca.toml:4: unknown field `sort`, expected one of `id`, `name`, `kind`, `ods_code`, `gss_code`, `purposes`, `contact`, `assurances`"
     );
     assert!(changed("why = \"demographics only\"", "").contains("missing field `why`"));
     assert!(changed("asked", "asks").contains("unknown field `asks`"));

@@ -184,16 +184,16 @@ fn check(program: &Path, state: &Path, received: &[String]) {
     }
 }
 
-/// Four ports that follow each other, and what keeps other tests from taking the same four: the run's last port, held
+/// Six ports that follow each other, and what keeps other tests from taking the same: the run's last port, held
 /// for as long as the test goes on. Each test is a process of its own, so nothing inside the process could say it.
 async fn free_run_of_ports() -> (u16, tokio::net::TcpListener) {
     for port in (20_000..30_000).step_by(10) {
         let Ok(held) = tokio::net::TcpListener::bind(("127.0.0.1", port + 9)).await else { continue };
         let mut bound = Vec::new();
-        for next in port..port + 4 {
+        for next in port..port + 6 {
             bound.extend(tokio::net::TcpListener::bind(("127.0.0.1", next)).await);
         }
-        if bound.len() == 4 {
+        if bound.len() == 6 {
             return (port, held);
         }
     }
@@ -216,7 +216,7 @@ async fn start_with(
         let mut command = tokio::process::Command::new(program);
         change(&mut command);
         let mut demo = command
-            .args(["demo", "--port", &port.to_string(), "--state"])
+            .args(["demo", "--no-history", "--port", &port.to_string(), "--state"])
             .arg(state)
             .arg("--policies")
             .arg(&policies)

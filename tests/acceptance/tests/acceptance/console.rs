@@ -217,7 +217,7 @@ async fn people_use_the_console() {
         assert!(by(kind, person), "{kind} by {person}");
     }
     let refused = entries.iter().filter(|entry| entry.body.kind() == "request_refused").count();
-    assert!(refused > 20, "every refusal is recorded: {refused}");
+    assert!(refused >= 10, "what the API refused is recorded: {refused}");
     world.verify().await;
     let _ = world.clock.now();
 }

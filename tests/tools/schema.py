@@ -84,6 +84,12 @@ if os.environ.get("SCHEMATHESIS_HOOKS") and __name__ != "__main__":
 
     schemathesis.auth.set_from_requests(Sign(os.environ["PARTNER"]))
 
+    @schemathesis.serializer("application/x-ndjson")
+    def as_lines(_, value):
+        """A list's body: the line that the document describes, and nobody after it."""
+        return (json.dumps(value) + "\n").encode()
+
+
 
 def main():
     partner, examples, seed = sys.argv[1], sys.argv[2], sys.argv[3] if len(sys.argv) > 3 else "1"

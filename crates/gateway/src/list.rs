@@ -20,7 +20,8 @@ use std::{
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
 use ledger::{entry::Body, tree::hexadecimal};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::{Value, json, value::RawValue};
 use sharing::{
     Decision, Question, Reason, SubjectIdentifier, SubjectState, SystemId, decide::decide, identifier::ListId,
 };
@@ -315,14 +316,14 @@ impl Running {
                 }
                 Err(refusal) => {
                     failed += usize::from(matches!(refusal.problem, Problem::ProviderUnavailable));
-                    let said = self.refused(position, &refusal);
+                    let said = line(&self.refused(position, &refusal));
                     if stops(&refusal.problem) && chunk.stop.is_none() {
                         chunk.stop = Some(refusal.problem);
                     }
                     said
                 }
             };
-            chunk.lines.extend(line(&said));
+            chunk.lines.extend(said);
             if chunk.stop.is_some() || chunk.lines.len() >= CHUNK_BYTES {
                 halt.store(true, Ordering::Relaxed);
             }
@@ -442,29 +443,40 @@ fn stops(problem: &Problem) -> bool {
     }
 }
 
-fn released(position: usize, answer: &Answer) -> Value {
-    let record = answer.record.as_ref().and_then(|record| serde_json::from_str(record.as_json()).ok());
-    let mut said = terms_json(answer);
-    if let Some(members) = said.as_object_mut() {
-        members.insert("position".to_owned(), position.into());
-        members.insert("answer".to_owned(), "released".into());
-        members.insert("record".to_owned(), record.unwrap_or(Value::Null));
-        members.insert("receipt".to_owned(), short(&answer.receipt));
+/// Somebody whose record is released. The record is the text that its digest in the ledger is of.
+#[derive(Serialize)]
+struct Released<'a> {
+    position: usize,
+    answer: &'static str,
+    record: Option<&'a RawValue>,
+    #[serde(flatten)]
+    terms: Value,
+}
+
+fn released(position: usize, answer: &Answer) -> Vec<u8> {
+    let mut terms = terms_json(answer);
+    if let Some(receipt) = terms.get_mut("receipt") {
+        without_checkpoint(receipt);
     }
-    said
+    let record = answer.record.as_ref().and_then(|record| serde_json::from_str(record.as_json()).ok());
+    line(&Released { position, answer: "released", record, terms })
 }
 
 /// A receipt without its checkpoint: the one at the end of the chunk covers it.
 fn short(receipt: &Receipt) -> Value {
     let mut said = serde_json::to_value(receipt).unwrap_or_default();
-    if let Some(members) = said.as_object_mut() {
-        members.remove("checkpoint");
-    }
+    without_checkpoint(&mut said);
     said
 }
 
-fn line(said: &Value) -> Vec<u8> {
-    let mut line = said.to_string().into_bytes();
+fn without_checkpoint(receipt: &mut Value) {
+    if let Some(members) = receipt.as_object_mut() {
+        members.remove("checkpoint");
+    }
+}
+
+fn line(said: &impl Serialize) -> Vec<u8> {
+    let mut line = serde_json::to_vec(said).unwrap_or_default();
     line.push(b'\n');
     line
 }

@@ -1,10 +1,13 @@
 //! Many people in one request.
 
+use std::collections::BTreeMap;
+
 use acceptance::{Request, World};
 use futures_util::StreamExt as _;
 use gateway::receipts::{check, receipts_in_text};
-use ledger::{entry::Body, note::NoteVerifier};
-use serde_json::{Value, json};
+use ledger::{entry::Body, note::NoteVerifier, tree::hexadecimal};
+use serde_json::{Value, json, value::RawValue};
+use sha2::{Digest as _, Sha256};
 
 use crate::{trail::Over, witnesses::log_key};
 
@@ -98,6 +101,18 @@ async fn a_list_is_answered_person_by_person_and_each_chunk_is_recorded_before_i
     let last = lines.last().unwrap();
     assert_eq!((last["end"].as_str(), last["answered"].as_u64()), (Some("completed"), Some(120)));
 
+    // What came is, to the letter, what the ledger has the digest of.
+    let line: BTreeMap<String, Box<RawValue>> =
+        serde_json::from_str(answer.text.lines().nth(1).unwrap()).unwrap();
+    let salt = people[0]["receipt"]["record_salt"].as_str().unwrap();
+    let digest = Sha256::new().chain_update(salt).chain_update(line["record"].get()).finalize();
+    let entries = world.entries().await;
+    let decision = people[0]["receipt"]["decision_id"].as_str().unwrap();
+    let released = entries.iter().find_map(|entry| match &entry.body {
+        Body::Release { decision_id, record_sha256, .. } if decision_id == decision => Some(record_sha256),
+        _ => None,
+    });
+    assert_eq!(released, Some(&hexadecimal(&digest)));
     // Each receipt holds, with the checkpoint of its chunk.
     let stored = receipts_in_text(&answer.text).unwrap();
     assert_eq!(stored.len(), 120);

@@ -2,7 +2,7 @@
 //! registered to be compared with, and messages that wait to be delivered.
 
 use jiff::Timestamp;
-use sharing::OrganisationId;
+use sharing::{OrganisationId, policy::hexadecimal};
 use sqlx::AnyPool;
 
 use crate::{
@@ -10,6 +10,7 @@ use crate::{
     error::StoreError,
     lookup::LookupKey,
     open::Store,
+    row::to_list,
 };
 
 /// What an organisation registered to be compared with. Its value is nowhere: only a keyed hash is.
@@ -94,6 +95,19 @@ impl Store {
     /// a surname or a home, so that equal ones of two people have different hashes; else empty.
     pub fn mark_hash(&self, kind: &str, organisation: &str, owner: &str, value: &str) -> Vec<u8> {
         self.lookup_key.alert_hash("alert-mark", &[kind, organisation, owner, value])
+    }
+
+    /// When what last raised each of these series happened, in microseconds since 1970; without those that never were.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn alert_causes(&self, series: &[&[u8]]) -> Result<Vec<(Vec<u8>, i64)>, StoreError> {
+        let list = to_list(&series.iter().map(|one| hexadecimal(one)).collect::<Vec<_>>());
+        let causes = sqlx::query_as(
+            "SELECT series, MAX(cause_us) FROM alert
+             WHERE series IN (SELECT unhex(value) FROM json_each($1)) AND cause_us IS NOT NULL GROUP BY series",
+        );
+        Ok(causes.bind(list).fetch_all(&self.readers).await?)
     }
 
     /// What makes another alert the same again, without the names in it.

@@ -334,18 +334,37 @@ pub(crate) async fn frontier_at(
     pool: impl Executor<'_, Database = Any>,
     size: u64,
 ) -> Result<Frontier, StoreError> {
+    frontier(size, node_hashes(pool, &peaks(size)).await?)
+}
+
+/// As [`frontier_at`], of two sizes with one question.
+pub(crate) async fn two_frontiers_at(
+    pool: impl Executor<'_, Database = Any>,
+    [one, other]: [u64; 2],
+) -> Result<[Frontier; 2], StoreError> {
+    let (first, second) = (peaks(one), peaks(other));
+    let wanted: Vec<_> = first.iter().chain(&second).copied().collect();
+    let mut hashes = node_hashes(pool, &wanted).await?;
+    let of_other = hashes.split_off(first.len());
+    Ok([frontier(one, hashes)?, frontier(other, of_other)?])
+}
+
+/// The nodes that a tree of some size ends in.
+fn peaks(size: u64) -> Vec<(u32, u64)> {
     let mut peaks = Vec::new();
     let mut covered = 0_u64;
     for level in (0..64_u32).rev() {
         if size >> level & 1 == 0 {
             continue;
         }
-        let position = covered >> level;
-        peaks.push((level, position));
+        peaks.push((level, covered >> level));
         covered += 1 << level;
     }
-    Frontier::from_parts(size, node_hashes(pool, &peaks).await?)
-        .map_err(|error| StoreError::Ledger(error.to_string()))
+    peaks
+}
+
+fn frontier(size: u64, hashes: Vec<Hash>) -> Result<Frontier, StoreError> {
+    Frontier::from_parts(size, hashes).map_err(|error| StoreError::Ledger(error.to_string()))
 }
 
 /// The hashes of a proof, from the tree's nodes.

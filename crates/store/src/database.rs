@@ -33,6 +33,8 @@ pub(crate) enum Access {
     Write,
     /// Reading beside it.
     Read,
+    /// Reading what decides about people.
+    LookUp,
     /// Reading what a gateway may be writing to; makes no file and changes none.
     Look,
     /// Changing the schema of a database that is there.
@@ -111,7 +113,7 @@ impl Database {
                 let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
                 let mode = match access {
                     Access::Write => "rwc",
-                    Access::Read | Access::Migrate => "rw",
+                    Access::Read | Access::LookUp | Access::Migrate => "rw",
                     Access::Look => "ro",
                 };
                 let escaped = file.display().to_string().bytes().map(escape).collect::<String>();
@@ -127,11 +129,17 @@ impl Database {
             (Self::Server(_), Access::Read | Access::Look) => {
                 "SET default_transaction_read_only = on; SET statement_timeout = '30s'"
             }
+            // From the few who are asked about to the tables, by their indexes, whatever the planner thinks of how many there are; and
+            // planned once.
+            (Self::Server(_), Access::LookUp) => {
+                "SET default_transaction_read_only = on; SET statement_timeout = '30s'; SET enable_hashjoin = off;
+                 SET enable_mergejoin = off; SET plan_cache_mode = force_generic_plan"
+            }
             // What is deleted is overwritten: a person who is forgotten must not be found in the file.
             (Self::File(_), Access::Write) => {
                 "PRAGMA journal_mode = wal; PRAGMA synchronous = full; PRAGMA foreign_keys = on; PRAGMA secure_delete = on"
             }
-            (Self::File(_), Access::Read) => {
+            (Self::File(_), Access::Read | Access::LookUp) => {
                 "PRAGMA synchronous = full; PRAGMA foreign_keys = on; PRAGMA query_only = on"
             }
             (Self::File(_), Access::Migrate) => "PRAGMA foreign_keys = on",

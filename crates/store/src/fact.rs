@@ -7,7 +7,11 @@ use sharing::{
     subject::{AdHocGrant, BreakGlass, LegitimateRelationship},
 };
 
-use crate::{error::StoreError, open::Store, row::instant};
+use crate::{
+    error::StoreError,
+    open::Store,
+    row::{instant, optional_instant},
+};
 
 /// A fact about a person's standing with an organisation or practitioner.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,11 +111,24 @@ pub(crate) struct RawFact {
     ended_us: Option<i64>,
 }
 
-impl RawFact {
-    pub(crate) fn subject(&self) -> &str {
-        &self.subject
+/// A fact from what decides of its row; `None` where that cannot be read.
+pub(crate) fn read(kind: &str, body: &str, ended_at: Option<Timestamp>) -> Option<Fact> {
+    fn of<T: DeserializeOwned>(body: &str) -> Option<T> {
+        serde_json::from_str(body).ok()
     }
+    let mut fact = match kind {
+        "relationship" => Fact::Relationship(of(body)?),
+        "grant" => Fact::Grant(of(body)?),
+        "break-glass" => Fact::BreakGlass(of(body)?),
+        _ => return None,
+    };
+    if let Some(at) = ended_at {
+        fact.end(at);
+    }
+    Some(fact)
+}
 
+impl RawFact {
     /// The row as it was known at `at`; `None` when it was not known yet.
     pub(crate) fn known_at(mut self, at: Timestamp) -> Option<Self> {
         let at_us = at.as_microsecond();
@@ -127,23 +144,9 @@ impl TryFrom<RawFact> for FactRow {
     type Error = StoreError;
 
     fn try_from(raw: RawFact) -> Result<Self, Self::Error> {
-        fn body<T: DeserializeOwned>(raw: &RawFact) -> Option<T> {
-            serde_json::from_str(&raw.body).ok()
-        }
         let read = || {
-            let mut fact = match raw.kind.as_str() {
-                "relationship" => Fact::Relationship(body(&raw)?),
-                "grant" => Fact::Grant(body(&raw)?),
-                "break-glass" => Fact::BreakGlass(body(&raw)?),
-                _ => return None,
-            };
-            let ended_at = match raw.ended_us {
-                Some(ended_us) => Some(instant(ended_us)?),
-                None => None,
-            };
-            if let Some(at) = ended_at {
-                fact.end(at);
-            }
+            let ended_at = optional_instant(raw.ended_us)?;
+            let fact = read(&raw.kind, &raw.body, ended_at)?;
             Some(Self {
                 fact,
                 subject: raw.subject.parse().ok()?,

@@ -30,7 +30,7 @@ use crate::{
     migrating,
     observed::Observer,
     presence::Presence,
-    reader::{Reader, Waiting},
+    reader::{self, Reader, Waiting},
     sealing::WrappingKeys,
     signing_keys,
     writer::{Command, Committed, Tools, Writer, synced_copy},
@@ -64,6 +64,8 @@ pub struct Settings {
 #[derive(Clone)]
 pub struct Store {
     pub(crate) readers: AnyPool,
+    /// Of the reader of what decides, alone.
+    looking: AnyPool,
     pub(crate) writing: AnyPool,
     pub(crate) lookup_key: Arc<LookupKey>,
     pub(crate) wrapping_keys: Arc<WrappingKeys>,
@@ -195,8 +197,9 @@ impl Store {
         let empty = ready.writer.is_empty();
         let opened = ready.writer.opening(origin);
         tokio::spawn(ready.writer.run(queue));
+        let looking = ready.database.connect(Access::LookUp, reader::lanes(&ready.database)).await?;
         let reader = Reader {
-            pool: ready.readers.clone(),
+            pool: looking.clone(),
             database: ready.database.clone(),
             lookup_key: ready.lookup_key.clone(),
             figures: ready.figures.clone(),
@@ -204,6 +207,7 @@ impl Store {
         let look_ups = reader.start(queue_max);
         let mut store = Self {
             readers: ready.readers,
+            looking,
             writing: ready.writing,
             lookup_key: ready.lookup_key,
             wrapping_keys: ready.wrapping_keys,
@@ -278,6 +282,7 @@ impl Store {
     /// Closes the database when the process is about to end. Whatever is submitted afterwards is refused.
     pub async fn close(&self) {
         self.readers.close().await;
+        self.looking.close().await;
         self.writing.close().await;
     }
 

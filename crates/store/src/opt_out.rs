@@ -38,11 +38,11 @@ impl LookupKey {
 /// What one check says of a person.
 #[derive(sqlx::FromRow)]
 pub(crate) struct RawOptOut {
-    person_hash: Vec<u8>,
-    purpose: String,
-    imported_us: i64,
-    expires_us: i64,
-    opted_out: i64,
+    pub(crate) person_hash: Vec<u8>,
+    pub(crate) purpose: String,
+    pub(crate) imported_us: i64,
+    pub(crate) expires_us: i64,
+    pub(crate) opted_out: i64,
 }
 
 /// The names of a person in the checks for a purpose.
@@ -57,7 +57,7 @@ pub(crate) fn hashes(
 }
 
 /// What all checks say under these names, which are a list of hexadecimal digits in JSON.
-pub(crate) async fn read(tx: &mut Transaction, hashes: String) -> Result<Vec<RawOptOut>, StoreError> {
+async fn read(tx: &mut Transaction, hashes: String) -> Result<Vec<RawOptOut>, StoreError> {
     let rows = sqlx::query_as(
         "SELECT person_hash, purpose, imported_us, expires_us, opted_out
          FROM opt_out_checked JOIN opt_out_batch ON opt_out_batch.id = opt_out_checked.batch

@@ -1,5 +1,5 @@
-//! The one reader of what decides about people. It takes whatever look-ups are waiting, answers them from one snapshot
-//! with a few statements for all of them, and keeps nothing.
+//! The one reader of what decides about people. It takes whatever look-ups are waiting, answers them with one statement for
+//! all of them, and keeps nothing. It has connections of its own: nobody who reads much holds up a decision.
 //!
 //! A look-up is taken before the snapshot begins, so that whoever asked sees everything that was committed before they
 //! asked: there is no cache between a withdrawal and the next decision. There is no timer either: one that is alone is
@@ -22,38 +22,32 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::{
     alerting::MarkRow,
-    database::{ANSWERED_MAX, Database, Transaction},
+    database::{ANSWERED_MAX, Database},
     error::StoreError,
-    fact::{Fact, FactRow, RawFact},
+    fact::Fact,
     figures::Figures,
     lookup::{LookupKey, Resolved},
     open::Store,
     opt_out::{self, RawOptOut},
-    row::{ConsentRow, ObjectionRow, RawConsent, RawObjection, to_list},
-    subjects::{self, CONSENTS, FACTS, OBJECTIONS, RawName},
+    row::to_list,
+    subjects::{self, RawName},
 };
 
-/// Most look-ups in one snapshot.
+mod parts;
+
+pub(crate) use parts::HELD;
+use parts::Part;
+
+/// Most look-ups in one statement.
 const BATCH_MAX: usize = 128;
 
 /// How many batches a server works on at once: one is on its way while another is worked on.
-const LANES_OF_SERVER: usize = 2;
+const LANES_OF_SERVER: u32 = 2;
 
-const NAMES: &str =
-    "SELECT found.hash, found.via, member.pseudonym, member.person_group, member.revision, member.restricted,
-        member.deceased, member.restricted_us, member.deceased_us
-    FROM (SELECT lookup_hash AS hash, pseudonym AS via FROM subject_identifier
-            WHERE lookup_hash IN (SELECT unhex(value) FROM json_each($1))
-        UNION ALL
-        SELECT NULL AS hash, pseudonym AS via FROM subject WHERE pseudonym IN (SELECT value FROM json_each($2))) AS found
-    JOIN subject AS named ON named.pseudonym = found.via
-    JOIN subject AS member ON member.person_group = named.person_group
-    ORDER BY member.pseudonym";
-const MARKS: &str = "SELECT id, kind, organisation, practitioner, hash, recorded_us, until_us FROM alert_mark
-    WHERE hash IN (SELECT unhex(value) FROM json_each($1))
-    UNION
-    SELECT id, kind, organisation, practitioner, hash, recorded_us, until_us FROM alert_mark
-    WHERE organisation IN (SELECT value FROM json_each($2)) AND practitioner IN (SELECT value FROM json_each($3))";
+/// How many connections the reader of a database has.
+pub(crate) fn lanes(database: &Database) -> u32 {
+    if database.is_shared() { LANES_OF_SERVER } else { 1 }
+}
 
 /// What is looked up for one question about one person.
 #[derive(Debug, Clone)]
@@ -162,8 +156,7 @@ impl Reader {
     pub(crate) fn start(self, queue_max: usize) -> mpsc::Sender<Waiting> {
         let (asking, asked) = mpsc::channel(queue_max);
         let asked = Arc::new(Mutex::new(asked));
-        let lanes = if self.database.is_shared() { LANES_OF_SERVER } else { 1 };
-        for _ in 0..lanes {
+        for _ in 0..lanes(&self.database) {
             tokio::spawn(self.clone().run(asked.clone()));
         }
         asking
@@ -185,7 +178,7 @@ impl Reader {
         }
     }
 
-    /// Everything that bears on a batch, from one snapshot.
+    /// Everything that bears on a batch, as it is at one moment.
     async fn read(&self, batch: &[Waiting]) -> Result<Read, StoreError> {
         let look_ups: Vec<&LookUp> = batch
             .iter()
@@ -195,71 +188,35 @@ impl Reader {
             })
             .collect();
         let mut read = Read::default();
-        let mut snapshot = self.pool.begin_with(self.database.begin_snapshot()).await?;
-        if look_ups.len() < batch.len() {
-            read.policies = sqlx::query_as("SELECT revision, digest FROM policy_set WHERE id = 1")
-                .fetch_optional(&mut *snapshot)
-                .await?;
+        if look_ups.is_empty() {
+            let policies = sqlx::query_as("SELECT revision, digest FROM policy_set WHERE id = 1");
+            read.policies = policies.fetch_optional(&self.pool).await?;
+            return Ok(read);
         }
-        if !look_ups.is_empty() {
-            self.read_people(&mut snapshot, &look_ups, &mut read).await?;
-        }
-        // Nothing was written: there is nothing to commit, and an error here takes nothing back.
-        let _ = snapshot.rollback().await;
-        Ok(read)
-    }
-
-    async fn read_people(
-        &self,
-        snapshot: &mut Transaction,
-        look_ups: &[&LookUp],
-        read: &mut Read,
-    ) -> Result<(), StoreError> {
         let identifiers = look_ups.iter().flat_map(|one| &one.identifiers);
         let hashes = identifiers.map(|identifier| self.lookup_key.hash(identifier));
-        let fresh: BTreeSet<_> = look_ups.iter().map(|one| one.fresh.as_str()).collect();
-        let names = sqlx::query_as(NAMES).bind(hexadecimals(hashes)).bind(listed(fresh));
-        read.names = names.fetch_all(&mut **snapshot).await?;
-        let all: BTreeSet<_> = read.names.iter().map(|name| name.member.pseudonym.as_str()).collect();
-        let all = listed(all);
-        let consents: Vec<RawConsent> =
-            sqlx::query_as(CONSENTS).bind(&all).fetch_all(&mut **snapshot).await?;
-        let objections: Vec<RawObjection> =
-            sqlx::query_as(OBJECTIONS).bind(&all).fetch_all(&mut **snapshot).await?;
-        let facts: Vec<RawFact> = sqlx::query_as(FACTS).bind(&all).fetch_all(&mut **snapshot).await?;
-        read.consents =
-            by_subject(consents, RawConsent::subject, |raw| Ok(ConsentRow::try_from(raw)?.record));
-        read.objections =
-            by_subject(objections, RawObjection::subject, |raw| Ok(ObjectionRow::try_from(raw)?.record));
-        read.facts = by_subject(facts, RawFact::subject, |raw| Ok(FactRow::try_from(raw)?.fact));
-        let wanted: Vec<_> = look_ups.iter().filter_map(|one| one.marks.as_ref()).collect();
-        if !wanted.is_empty() {
-            let hashes = wanted.iter().flat_map(|wanted| wanted.hashes.iter().cloned());
-            let organisations: BTreeSet<_> =
-                wanted.iter().map(|wanted| wanted.organisation.as_str()).collect();
-            let people: BTreeSet<_> = wanted.iter().map(|wanted| wanted.practitioner.as_str()).collect();
-            let marks = sqlx::query_as(MARKS).bind(hexadecimals(hashes));
-            let marks = marks.bind(listed(organisations)).bind(listed(people));
-            read.marks = marks.fetch_all(&mut **snapshot).await?;
-        }
+        let fresh = look_ups.iter().map(|one| one.fresh.as_str()).collect();
+        let marks: Vec<_> = look_ups.iter().filter_map(|one| one.marks.as_ref()).collect();
+        let of_marks = marks.iter().flat_map(|wanted| wanted.hashes.iter().cloned());
+        let organisations = marks.iter().map(|wanted| wanted.organisation.as_str()).collect();
+        let practitioners = marks.iter().map(|wanted| wanted.practitioner.as_str()).collect();
         let checked = look_ups.iter().filter(|one| one.purpose.rules().opt_out_applies);
-        let hashes: Vec<_> = checked
+        let of_checks = checked
             .flat_map(|one| opt_out::hashes(&self.lookup_key, one.purpose, &one.checked_as))
-            .map(|hash| hash.0)
-            .collect();
-        if !hashes.is_empty() {
-            read.opt_outs = opt_out::read(snapshot, hexadecimals(hashes)).await?;
+            .map(|hash| hash.0);
+        let held = sqlx::query(HELD).bind(hexadecimals(hashes)).bind(listed(fresh));
+        let held = held.bind(hexadecimals(of_marks)).bind(listed(organisations)).bind(listed(practitioners));
+        for row in held.bind(hexadecimals(of_checks)).fetch_all(&self.pool).await? {
+            read.take(Part::read(&row)?);
         }
-        Ok(())
+        Ok(read)
     }
 }
 
 /// A name that was found, by which hash or other name of the same person.
-#[derive(sqlx::FromRow)]
 struct FoundName {
     hash: Option<Vec<u8>>,
     via: String,
-    #[sqlx(flatten)]
     member: RawName,
 }
 
@@ -273,11 +230,27 @@ struct Read {
     consents: BySubject<ConsentRecord>,
     objections: BySubject<Objection>,
     facts: BySubject<Fact>,
-    marks: Vec<MarkRow>,
+    marks: BTreeMap<String, MarkRow>,
     opt_outs: Vec<RawOptOut>,
 }
 
 impl Read {
+    fn take(&mut self, part: Part) {
+        match part {
+            Part::Name(hash, via, member) => self.names.push(FoundName { hash, via, member }),
+            Part::Consent(raw) => {
+                self.consents.entry(raw.subject.clone()).or_default().push(raw.try_into());
+            }
+            Part::Objection(raw) => {
+                self.objections.entry(raw.subject.clone()).or_default().push(raw.try_into());
+            }
+            Part::Fact(subject, fact) => self.facts.entry(subject).or_default().push(fact),
+            Part::Mark(mark) => drop(self.marks.insert(mark.id.clone(), mark)),
+            Part::OptOut(checked) => self.opt_outs.push(checked),
+            Part::Policies(revision, digest) => self.policies = Some((revision, digest)),
+        }
+    }
+
     fn answer(&self, waiting: Waiting, key: &LookupKey) {
         // Nobody may be waiting any more.
         match waiting {
@@ -333,21 +306,8 @@ impl Read {
             (is_own || wanted.hashes.contains(&mark.hash))
                 && mark.until_us.is_none_or(|until| at.as_microsecond() < until)
         };
-        self.marks.iter().filter(is_wanted).cloned().collect()
+        self.marks.values().filter(is_wanted).cloned().collect()
     }
-}
-
-fn by_subject<R, T>(
-    rows: Vec<R>,
-    subject: impl Fn(&R) -> &str,
-    read: impl Fn(R) -> Result<T, StoreError>,
-) -> BySubject<T> {
-    let mut found = BySubject::new();
-    for row in rows {
-        let subject = subject(&row).to_owned();
-        found.entry(subject).or_default().push(read(row));
-    }
-    found
 }
 
 /// What was found of one name.

@@ -51,51 +51,98 @@ pub struct ObjectionRow {
     pub details: String,
 }
 
+/// What decides of a consent, as it is stored.
+#[derive(sqlx::FromRow)]
+pub(crate) struct RawConsentRecord {
+    pub(crate) id: String,
+    pub(crate) subject: String,
+    pub(crate) consent_type: String,
+    pub(crate) status: String,
+    pub(crate) controller: String,
+    pub(crate) recipients: String,
+    pub(crate) purposes: String,
+    pub(crate) given_by: String,
+    pub(crate) given_us: i64,
+    pub(crate) expires_us: Option<i64>,
+    pub(crate) ended_us: Option<i64>,
+}
+
+/// What decides of an objection, as it is stored.
+#[derive(sqlx::FromRow)]
+pub(crate) struct RawObjectionRecord {
+    pub(crate) id: String,
+    pub(crate) subject: String,
+    pub(crate) purposes: String,
+    pub(crate) recipients: String,
+    pub(crate) objection_kind: String,
+    pub(crate) status: String,
+}
+
 #[derive(sqlx::FromRow)]
 pub(crate) struct RawConsent {
-    id: String,
-    subject: String,
-    consent_type: String,
-    status: String,
-    controller: String,
-    recipients: String,
-    purposes: String,
-    given_us: i64,
-    expires_us: Option<i64>,
+    #[sqlx(flatten)]
+    decides: RawConsentRecord,
     recorded_by: String,
     recorded_us: i64,
     withdrawn_us: Option<i64>,
     details: String,
-    given_by: String,
-    ended_us: Option<i64>,
     status_reason: Option<String>,
 }
 
 #[derive(sqlx::FromRow)]
 pub(crate) struct RawObjection {
-    id: String,
-    subject: String,
-    purposes: String,
-    recipients: String,
-    status: String,
+    #[sqlx(flatten)]
+    decides: RawObjectionRecord,
     recorded_by: String,
     recorded_us: i64,
     answer_due_us: i64,
     details: String,
-    objection_kind: String,
     controller: String,
     status_reason: Option<String>,
 }
 
-impl RawConsent {
-    pub(crate) fn subject(&self) -> &str {
-        &self.subject
+impl RawConsentRecord {
+    fn read(&self) -> Option<ConsentRecord> {
+        Some(ConsentRecord {
+            id: self.id.parse::<ConsentId>().ok()?,
+            consent_type: word::<ConsentType>(&self.consent_type)?,
+            status: word::<ConsentStatus>(&self.status)?,
+            controller: self.controller.parse().ok()?,
+            recipients: list(&self.recipients)?,
+            purposes: list::<PurposeClass>(&self.purposes)?,
+            given_by: serde_json::from_str::<GivenBy>(&self.given_by).ok()?,
+            given_at: instant(self.given_us)?,
+            expires_at: optional_instant(self.expires_us)?,
+            ended_at: optional_instant(self.ended_us)?,
+        })
     }
 }
 
-impl RawObjection {
-    pub(crate) fn subject(&self) -> &str {
-        &self.subject
+impl RawObjectionRecord {
+    fn read(&self) -> Option<Objection> {
+        Some(Objection {
+            id: self.id.parse::<ObjectionId>().ok()?,
+            purposes: list::<PurposeClass>(&self.purposes)?,
+            recipients: list(&self.recipients)?,
+            kind: word::<ObjectionKind>(&self.objection_kind)?,
+            status: word::<ObjectionStatus>(&self.status)?,
+        })
+    }
+}
+
+impl TryFrom<RawConsentRecord> for ConsentRecord {
+    type Error = StoreError;
+
+    fn try_from(raw: RawConsentRecord) -> Result<Self, Self::Error> {
+        raw.read().ok_or(StoreError::CorruptRow { table: "consent", row: raw.id })
+    }
+}
+
+impl TryFrom<RawObjectionRecord> for Objection {
+    type Error = StoreError;
+
+    fn try_from(raw: RawObjectionRecord) -> Result<Self, Self::Error> {
+        raw.read().ok_or(StoreError::CorruptRow { table: "objection", row: raw.id })
     }
 }
 
@@ -104,21 +151,9 @@ impl TryFrom<RawConsent> for ConsentRow {
 
     fn try_from(raw: RawConsent) -> Result<Self, Self::Error> {
         let read = || {
-            let record = ConsentRecord {
-                id: raw.id.parse::<ConsentId>().ok()?,
-                consent_type: word::<ConsentType>(&raw.consent_type)?,
-                status: word::<ConsentStatus>(&raw.status)?,
-                controller: raw.controller.parse().ok()?,
-                recipients: list(&raw.recipients)?,
-                purposes: list::<PurposeClass>(&raw.purposes)?,
-                given_by: serde_json::from_str::<GivenBy>(&raw.given_by).ok()?,
-                given_at: instant(raw.given_us)?,
-                expires_at: optional_instant(raw.expires_us)?,
-                ended_at: optional_instant(raw.ended_us)?,
-            };
             Some(Self {
-                record,
-                subject: raw.subject.parse().ok()?,
+                record: raw.decides.read()?,
+                subject: raw.decides.subject.parse().ok()?,
                 recorded_by: raw.recorded_by.parse().ok()?,
                 recorded_at: instant(raw.recorded_us)?,
                 withdrawn_at: optional_instant(raw.withdrawn_us)?,
@@ -126,7 +161,7 @@ impl TryFrom<RawConsent> for ConsentRow {
                 status_reason: raw.status_reason.clone(),
             })
         };
-        read().ok_or(StoreError::CorruptRow { table: "consent", row: raw.id })
+        read().ok_or(StoreError::CorruptRow { table: "consent", row: raw.decides.id })
     }
 }
 
@@ -135,16 +170,9 @@ impl TryFrom<RawObjection> for ObjectionRow {
 
     fn try_from(raw: RawObjection) -> Result<Self, Self::Error> {
         let read = || {
-            let record = Objection {
-                id: raw.id.parse::<ObjectionId>().ok()?,
-                purposes: list::<PurposeClass>(&raw.purposes)?,
-                recipients: list(&raw.recipients)?,
-                kind: word::<ObjectionKind>(&raw.objection_kind)?,
-                status: word::<ObjectionStatus>(&raw.status)?,
-            };
             Some(Self {
-                record,
-                subject: raw.subject.parse().ok()?,
+                record: raw.decides.read()?,
+                subject: raw.decides.subject.parse().ok()?,
                 recorded_by: raw.recorded_by.parse().ok()?,
                 recorded_at: instant(raw.recorded_us)?,
                 answer_due: instant(raw.answer_due_us)?,
@@ -153,7 +181,7 @@ impl TryFrom<RawObjection> for ObjectionRow {
                 details: raw.details.clone(),
             })
         };
-        read().ok_or(StoreError::CorruptRow { table: "objection", row: raw.id })
+        read().ok_or(StoreError::CorruptRow { table: "objection", row: raw.decides.id })
     }
 }
 

@@ -23,7 +23,7 @@ fn statements(source: &str, found: &mut BTreeSet<String>) {
                 _ => text.push(character),
             }
         }
-        let is_statement = ["SELECT ", "INSERT INTO ", "UPDATE ", "DELETE FROM "]
+        let is_statement = ["SELECT ", "WITH ", "INSERT INTO ", "UPDATE ", "DELETE FROM "]
             .iter()
             .any(|verb| text.trim_start().starts_with(verb));
         if is_statement && !text.contains('{') {

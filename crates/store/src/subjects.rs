@@ -21,9 +21,9 @@ pub(crate) const NAMES: &str =
     ORDER BY pseudonym";
 pub(crate) const CONSENTS: &str =
     "SELECT * FROM consent WHERE subject IN (SELECT value FROM json_each($1)) ORDER BY id";
-pub(crate) const OBJECTIONS: &str =
+const OBJECTIONS: &str =
     "SELECT * FROM objection WHERE subject IN (SELECT value FROM json_each($1)) ORDER BY id";
-pub(crate) const FACTS: &str =
+const FACTS: &str =
     "SELECT * FROM subject_fact WHERE subject IN (SELECT value FROM json_each($1)) ORDER BY id";
 /// The first change recorded after the instant tells what was held then.
 const CONSENT_BEFORE: &str =
@@ -38,12 +38,12 @@ type ConsentBefore = (String, Option<i64>, Option<i64>, Option<String>);
 #[derive(sqlx::FromRow)]
 pub(crate) struct RawName {
     pub(crate) pseudonym: String,
-    person_group: String,
-    revision: i64,
-    restricted: i64,
-    deceased: i64,
-    restricted_us: Option<i64>,
-    deceased_us: Option<i64>,
+    pub(crate) person_group: String,
+    pub(crate) revision: i64,
+    pub(crate) restricted: i64,
+    pub(crate) deceased: i64,
+    pub(crate) restricted_us: Option<i64>,
+    pub(crate) deceased_us: Option<i64>,
 }
 
 /// What a question is about, as far as more than the person bears on what is read.

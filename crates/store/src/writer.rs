@@ -68,6 +68,9 @@ pub(crate) struct Command {
     pub(crate) since: Instant,
 }
 
+/// What may be waiting besides a batch.
+type Queue<'a> = Option<&'a mut mpsc::Receiver<Command>>;
+
 type Reply = Option<oneshot::Sender<Result<Committed, CommitError>>>;
 
 pub(crate) struct Writer {
@@ -92,6 +95,31 @@ pub(crate) struct Writer {
     figures: Arc<Figures>,
     /// Up to when used contexts were last forgotten.
     forgotten_us: i64,
+    taken: Taken,
+}
+
+/// What a batch has, as it was handed over.
+#[derive(Default)]
+struct Taken {
+    submissions: usize,
+    entries: usize,
+    /// Questions that it opens, and that it ends.
+    opened: Vec<String>,
+    ended: Vec<String>,
+}
+
+impl Taken {
+    fn add(&mut self, batch: &[Command]) {
+        self.submissions += batch.len();
+        self.entries += batch.iter().map(|command| command.submission.entries.len()).sum::<usize>();
+        for change in batch.iter().flat_map(|command| &command.submission.changes) {
+            match change {
+                Change::OpenIntent(decision_id) => self.opened.push(decision_id.clone()),
+                Change::CloseIntent(decision_id) => self.ended.push(decision_id.clone()),
+                _ => {}
+            }
+        }
+    }
 }
 
 /// What a writer keeps the ledger with.
@@ -183,6 +211,7 @@ impl Writer {
             observed,
             figures,
             forgotten_us: 0,
+            taken: Taken::default(),
         }
     }
 
@@ -200,8 +229,9 @@ impl Writer {
     /// Commits one submission, where this writer has no queue.
     pub(crate) async fn commit_one(&mut self, submission: Submission) -> Result<Committed, CommitError> {
         let (reply, answer) = oneshot::channel();
-        if let Err(Stop::Poisoned(error) | Stop::Away(error)) =
-            self.commit(&mut vec![Command { submission, reply: Some(reply), since: Instant::now() }]).await
+        if let Err(Stop::Poisoned(error) | Stop::Away(error)) = self
+            .commit(&mut vec![Command { submission, reply: Some(reply), since: Instant::now() }], None)
+            .await
         {
             tracing::error!(%error, "the ledger could not be written");
         }
@@ -221,11 +251,11 @@ impl Writer {
                 }
                 () = tokio::time::sleep(ASKED_EVERY), if away || !self.doubtful.is_empty() => {}
             }
-            let (submissions, began) = (batch.len(), Instant::now());
-            let entries = batch.iter().map(|command| command.submission.entries.len()).sum();
+            let began = Instant::now();
             self.figures.is_writing(Some(began));
             let waited = batch.first().map_or(Duration::ZERO, |first| began.duration_since(first.since));
-            let committed = self.commit(&mut batch).await;
+            let committed = self.commit(&mut batch, Some(&mut queue)).await;
+            let Taken { submissions, entries, .. } = self.taken;
             self.figures.is_writing(None);
             self.observed.is_at(self.frontier.size());
             if submissions > 0 {
@@ -263,14 +293,15 @@ impl Writer {
     }
 
     /// Commits one batch. An error means that the writer must not go on.
-    async fn commit(&mut self, batch: &mut Vec<Command>) -> Result<(), Stop> {
+    async fn commit(&mut self, batch: &mut Vec<Command>, queue: Queue<'_>) -> Result<(), Stop> {
+        self.taken = Taken::default();
+        self.taken.add(batch);
         if let Some(harm) = self.harm() {
             batch.drain(..).for_each(|command| answer(command.reply, Err(CommitError::Unavailable)));
             return Err(Stop::Poisoned(harm));
         }
-        let (opened, ended) = opened_and_ended(batch.iter().map(|command| &command.submission));
         if self.is_lost.load(Ordering::SeqCst) {
-            self.doubtful.extend(ended);
+            self.doubtful.extend(std::mem::take(&mut self.taken.ended));
             batch.drain(..).for_each(|command| answer(command.reply, Err(CommitError::Unavailable)));
             return Ok(());
         }
@@ -278,7 +309,10 @@ impl Writer {
         let mut frontier = self.frontier.clone();
         let mut replies = Vec::with_capacity(batch.len());
         let database = self.database.clone();
-        match database.answered(ANSWERED_MAX, self.write(batch, &mut frontier, &mut replies)).await {
+        let written = self.write(batch, queue, &mut frontier, &mut replies);
+        let written = database.answered(ANSWERED_MAX, written).await;
+        let (opened, ended) = (std::mem::take(&mut self.taken.opened), std::mem::take(&mut self.taken.ended));
+        match written {
             Ok(Some((transaction, checkpoint))) => {
                 failpoint::at("before-commit");
                 if let Err(error) =
@@ -412,11 +446,13 @@ impl Writer {
     async fn write(
         &mut self,
         batch: &mut Vec<Command>,
+        queue: Queue<'_>,
         frontier: &mut Frontier,
         replies: &mut Replies,
     ) -> Result<Option<(Transaction, String)>, StoreError> {
         let mut transaction = self.pool.begin_with(self.database.begin_writing()).await?;
         let head = lock_head(&mut transaction, self.database.lock_head()).await?;
+        self.take_what_came(batch, queue);
         if let Some((size, root, _)) = head {
             self.follow(&mut transaction, frontier, (size, root)).await?;
         }
@@ -460,6 +496,18 @@ impl Writer {
         Ok(Some((transaction, checkpoint)))
     }
 
+    /// Adds what came while others had the head: the longer it is waited for, the more goes with one commit.
+    fn take_what_came(&mut self, batch: &mut Vec<Command>, queue: Queue<'_>) {
+        let Some(queue) = queue else { return };
+        let before = batch.len();
+        while batch.len() < BATCH_MAX
+            && let Ok(command) = queue.try_recv()
+        {
+            batch.push(command);
+        }
+        self.taken.add(batch.get(before..).unwrap_or_default());
+    }
+
     /// The submissions of a batch with the time of each, without those whose clock is far from the database's.
     fn timely(
         &mut self,
@@ -476,7 +524,9 @@ impl Writer {
                 // It would carry the ledger's time with it, and everybody else's clock would be behind.
                 if command.reply.is_some() {
                     tracing::error!(%at, %now, "this machine's clock is far from the database's: nothing is recorded by it");
-                    self.doubtful.extend(opened_and_ended([&command.submission]).1);
+                    let mut refused = Taken::default();
+                    refused.add(std::slice::from_ref(&command));
+                    self.doubtful.extend(refused.ended);
                     replies.push((command.reply, Err(CommitError::Unavailable)));
                     continue;
                 }
@@ -555,18 +605,19 @@ impl Writer {
         if size == frontier.size() && root == frontier.root() {
             return Ok(());
         }
-        let prefix = if size >= frontier.size() {
-            audit::frontier_at(&mut **transaction, frontier.size()).await?.root()
+        let is_behind = self.database.is_shared() && size >= frontier.size();
+        let [prefix, there] = if is_behind {
+            audit::two_frontiers_at(&mut **transaction, [frontier.size(), size]).await?
         } else {
-            Frontier::empty().root()
+            [Frontier::empty(), Frontier::empty()]
         };
-        if !self.database.is_shared() || prefix != frontier.root() {
+        if !is_behind || prefix.root() != frontier.root() {
             return Err(StoreError::Unsafe(format!(
                 "the ledger had {} entries and does not extend them: the database was put back or rewritten while it was in use",
                 frontier.size()
             )));
         }
-        *frontier = audit::frontier_at(&mut **transaction, size).await?;
+        *frontier = there;
         if frontier.root() != root {
             return Err(StoreError::Unsafe("the ledger's head does not match its tree".to_owned()));
         }
@@ -664,19 +715,6 @@ async fn insert(transaction: &mut Transaction, appended: &Appended) -> Result<()
         insert.execute(&mut **transaction).await?;
     }
     Ok(())
-}
-
-/// Which questions a batch opens, and which it ends.
-fn opened_and_ended<'a>(batch: impl IntoIterator<Item = &'a Submission>) -> (Vec<String>, Vec<String>) {
-    let (mut opened, mut ended) = (Vec::new(), Vec::new());
-    for change in batch.into_iter().flat_map(|submission| &submission.changes) {
-        match change {
-            Change::OpenIntent(decision_id) => opened.push(decision_id.clone()),
-            Change::CloseIntent(decision_id) => ended.push(decision_id.clone()),
-            _ => {}
-        }
-    }
-    (opened, ended)
 }
 
 /// The head, which nobody else moves until this transaction ends, and what a server's clock shows; `None` while there is no

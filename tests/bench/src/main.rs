@@ -26,6 +26,10 @@ mod contestants;
 mod proxy;
 mod upstream;
 
+/// Who asks, by turns. Nobody asks about anybody often enough for an alert, as with real work: a prime, so that their turns and
+/// those of the people asked about do not meet.
+const PRACTITIONERS: usize = 211;
+
 /// Rounds that each contestant has by turns; the first warms up.
 const ROUNDS: usize = 4;
 
@@ -192,17 +196,18 @@ impl Asking<'_> {
     fn governed(&self, purpose: &str) -> anyhow::Result<Vec<Vec<u8>>> {
         let partner = self.partner()?;
         let token = partner.token()?;
-        let request = |number: &String| {
+        let request = |(place, number): (usize, &String)| {
             let body = serde_json::json!({ "subject": { "scheme": "nhs-number", "value": number }, "provider": "nhs-pds", "purpose": purpose, "case_reference": "BENCH-1" })
                 .to_string();
-            let context = partner.context(purpose, number)?;
+            let practitioner = format!("{}-{}", partner.partner.practitioner, place % PRACTITIONERS);
+            let context = partner.context(purpose, number, &practitioner)?;
             let length = body.len();
             let request = format!(
                 "POST /v1/disclosures HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nSharing-Context: {context}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
             );
             Ok(request.into_bytes())
         };
-        self.asked().map(request).collect()
+        self.asked().enumerate().map(request).collect()
     }
 
     fn asked(&self) -> impl Iterator<Item = &String> {
@@ -245,7 +250,7 @@ impl Signing {
         self.issuer.sign("at+jwt", &token.claims())
     }
 
-    fn context(&self, purpose: &str, number: &str) -> anyhow::Result<String> {
+    fn context(&self, purpose: &str, number: &str, practitioner: &str) -> anyhow::Result<String> {
         let url = format!("{}/v1/disclosures", self.partner.public_url);
         let context = SharingContext {
             client_id: &self.partner.client_id,
@@ -257,7 +262,7 @@ impl Signing {
             case_reference: "BENCH-1",
             record: Some(("nhs-number", number)),
             list: None,
-            practitioner: (&self.partner.practitioner, &self.partner.role),
+            practitioner: (practitioner, &self.partner.role),
             issued_at_s: SystemClock.now().as_second(),
             jti: &uuid(&SystemEntropy),
         };

@@ -4,7 +4,11 @@
 //! crash skips nothing and raises nothing twice. The counts are in memory; at a start, and when the policies change,
 //! they are made again from the entries of the longest window. No request waits for it, whatever it waits for.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use ledger::{
@@ -38,7 +42,12 @@ pub struct State {
     next: u64,
     watch: Watch,
     forgotten: u64,
+    /// When what last raised a series happened, as the database knew it. Of a series that was put forward since, nothing.
+    causes: HashMap<Vec<u8>, i64>,
 }
+
+/// More series than this are not kept in mind: each is asked for again.
+const CAUSES_MAX: usize = 10_000;
 
 impl Evaluator {
     /// Stops the evaluator for as long as the guard is held.
@@ -63,13 +72,14 @@ pub async fn catch_up(app: &App) -> Result<u64, StoreError> {
         let leaves = app.store.leaves(state.next, PAGE).await?;
         let Some(last) = leaves.last() else { break };
         let next = last.seq + 1;
-        let mut changes = Vec::new();
+        let mut raised = Vec::new();
         for leaf in &leaves {
             for event in events(leaf)? {
                 let said = state.watch.see(&event);
-                changes.extend(said.iter().flat_map(|candidate| raised(app, &set, candidate)));
+                raised.extend(said.iter().flat_map(|candidate| put_forward(app, &set, candidate)));
             }
         }
+        let mut changes = state.without_quiet(app, raised).await?;
         changes.push(Change::EvaluatedUntil(next));
         let mut submission = Submission::of(app.clock.now(), Vec::new());
         submission.changes = changes;
@@ -113,10 +123,38 @@ async fn begin(app: &App, set: &PolicySet) -> Result<State, StoreError> {
         }
         from = last.seq + 1;
     }
-    Ok(State { digest: set.digest().to_owned(), next, watch, forgotten: 0 })
+    Ok(State { digest: set.digest().to_owned(), next, watch, forgotten: 0, causes: HashMap::new() })
 }
 
-fn raised(app: &App, set: &PolicySet, candidate: &Candidate) -> Vec<Change> {
+impl State {
+    /// What may have to be raised: without what is of a series that spoke already, so that somebody who goes on and on costs the
+    /// writer nothing. The writer looks again.
+    async fn without_quiet(
+        &mut self,
+        app: &App,
+        raised: Vec<(AlertRow, Timestamp)>,
+    ) -> Result<Vec<Change>, StoreError> {
+        let series: BTreeSet<&[u8]> = raised.iter().filter_map(|(row, _)| row.series.as_deref()).collect();
+        let unknown: Vec<_> = series.into_iter().filter(|one| !self.causes.contains_key(*one)).collect();
+        if !unknown.is_empty() {
+            if self.causes.len() > CAUSES_MAX {
+                self.causes.clear();
+            }
+            self.causes.extend(app.store.alert_causes(&unknown).await?);
+        }
+        let spoke = |row: &AlertRow, quiet_from: Timestamp| {
+            let cause_us = row.series.as_ref().and_then(|series| self.causes.get(series));
+            cause_us.is_some_and(|cause_us| *cause_us > quiet_from.as_microsecond())
+        };
+        let kept: Vec<_> = raised.into_iter().filter(|(row, quiet_from)| !spoke(row, *quiet_from)).collect();
+        for (row, _) in &kept {
+            row.series.as_ref().map(|series| self.causes.remove(series));
+        }
+        Ok(kept.into_iter().map(|(row, from)| Change::RaiseUnlessQuiet(Box::new(row), from)).collect())
+    }
+}
+
+fn put_forward(app: &App, set: &PolicySet, candidate: &Candidate) -> Vec<(AlertRow, Timestamp)> {
     let Some(rule) = set.alerts().named(&candidate.rule) else { return Vec::new() };
     let quiet_from = candidate.at.checked_sub(candidate.quiet).unwrap_or(Timestamp::MIN);
     let alert = |organisation: &OrganisationId| {
@@ -125,7 +163,7 @@ fn raised(app: &App, set: &PolicySet, candidate: &Candidate) -> Vec<Change> {
             cause_us: Some(candidate.at.as_microsecond()),
             ..once(app, rule, organisation, &candidate.decision, &candidate.human, app.clock.now())
         };
-        Change::RaiseUnlessQuiet(Box::new(row), quiet_from)
+        (row, quiet_from)
     };
     told(set, candidate).iter().map(alert).collect()
 }

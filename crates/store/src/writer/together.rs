@@ -116,11 +116,12 @@ impl<'a> There<'a> {
         }
         if !asked.contexts.is_empty() {
             let rows: Vec<(String, String)> = sqlx::query_as(
-                "SELECT issuer, jti FROM used_context WHERE issuer IN (SELECT value FROM json_each($1))
-                 AND jti IN (SELECT value FROM json_each($2))",
+                "SELECT used.issuer, used.jti FROM json_each($1) AS issuers CROSS JOIN json_each($2) AS contexts
+                 CROSS JOIN used_context AS used
+                 WHERE contexts.key = issuers.key AND used.issuer = issuers.value AND used.jti = contexts.value",
             )
-            .bind(listed(asked.issuers))
-            .bind(listed(asked.contexts))
+            .bind(to_list(&asked.contexts.iter().map(|(issuer, _)| issuer).collect::<Vec<_>>()))
+            .bind(to_list(&asked.contexts.iter().map(|(_, jti)| jti).collect::<Vec<_>>()))
             .fetch_all(&mut **tx)
             .await?;
             there.used = rows.into_iter().collect();
@@ -270,8 +271,7 @@ struct Asked<'a> {
     hashes: BTreeSet<String>,
     agreements: BTreeSet<&'a str>,
     closing: BTreeSet<&'a str>,
-    issuers: BTreeSet<&'a str>,
-    contexts: BTreeSet<&'a str>,
+    contexts: BTreeSet<(&'a str, &'a str)>,
 }
 
 impl<'a> Asked<'a> {
@@ -293,8 +293,7 @@ impl<'a> Asked<'a> {
             }
         }
         if let Some(guard) = &submission.replay {
-            self.issuers.insert(&guard.issuer);
-            self.contexts.insert(&guard.jti);
+            self.contexts.insert((&guard.issuer, &guard.jti));
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use axum::{
     extract::{Path, Query, Request, State},
-    http::{HeaderName, HeaderValue, header},
+    http::{HeaderName, HeaderValue, Uri, header},
     response::{IntoResponse, Response},
 };
 use sharing::{Question, SubjectIdentifier, SubjectScheme, decide::Asked};
@@ -52,14 +52,10 @@ pub async fn read(
     responses((status = 200, description = "A searchset Bundle", content_type = "application/fhir+json"),
         (status = 400, description = "OperationOutcome"), (status = 401, description = "OperationOutcome"),
         (status = 403, description = "OperationOutcome"), (status = 404, description = "OperationOutcome")))]
-pub async fn search(
-    State(app): State<Arc<App>>,
-    Path(provider): Path<String>,
-    Query(parameters): Query<Vec<(String, String)>>,
-    request: Request,
-) -> Response {
+pub async fn search(State(app): State<Arc<App>>, Path(provider): Path<String>, request: Request) -> Response {
     let request_id = request_id(request.headers());
-    match ask(&app, request, &provider, identifier(&parameters), "/fhir/{provider}/Patient").await {
+    let parsed = searched_for(request.uri());
+    match ask(&app, request, &provider, parsed, "/fhir/{provider}/Patient").await {
         Ok(answer) => {
             let bundle = [
                 r#"{"resourceType":"Bundle","type":"searchset","total":1,"entry":[{"resource":"#,
@@ -83,8 +79,13 @@ fn unknown_parameter() -> Problem {
     )
 }
 
-fn identifier(parameters: &[(String, String)]) -> Result<SubjectIdentifier, Problem> {
-    let [(name, value)] = parameters else { return Err(unknown_parameter()) };
+/// The one person whom a search is for.
+///
+/// # Errors
+/// [`Problem::InvalidRequest`] for every parameter but one `identifier` of the one system.
+pub fn searched_for(uri: &Uri) -> Result<SubjectIdentifier, Problem> {
+    let parameters = Query::<Vec<(String, String)>>::try_from_uri(uri).map_err(|_| unknown_parameter())?;
+    let [(name, value)] = parameters.0.as_slice() else { return Err(unknown_parameter()) };
     if name != "identifier" {
         return Err(unknown_parameter());
     }

@@ -1,0 +1,42 @@
+//! What holds of any bytes that come to the gateway's edge, tried with the kept corpus, with changes to it, and with random bytes.
+//!
+//! The same properties are fuzz targets: see `fuzz/README.md`. An input that broke one is kept in `fuzz/corpus`.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests fail by panicking")]
+
+use proptest::prelude::*;
+
+#[path = "../../../../fuzz/harness.rs"]
+mod harness;
+mod properties;
+
+use harness::any_bytes;
+
+#[test]
+fn kept_inputs_hold() {
+    harness::try_kept(&properties::ALL);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3_000))]
+
+    #[test]
+    fn nobody_signs_by_editing(bytes in any_bytes("tokens")) {
+        properties::tokens(&bytes);
+    }
+
+    #[test]
+    fn a_search_is_for_one_person_or_refused(bytes in any_bytes("searches")) {
+        properties::searches(&bytes);
+    }
+
+    #[test]
+    fn a_body_says_one_thing_or_is_refused(bytes in any_bytes("bodies")) {
+        properties::bodies(&bytes);
+    }
+
+    #[test]
+    fn a_consent_is_kept_whole_or_refused(bytes in any_bytes("consents")) {
+        properties::consents(&bytes);
+    }
+}

@@ -21,6 +21,8 @@ use zeroize::Zeroizing;
 mod assets;
 mod desk;
 mod fault;
+#[cfg(test)]
+mod fixtures;
 mod form;
 mod page;
 mod pages;

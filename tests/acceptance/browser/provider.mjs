@@ -30,6 +30,7 @@ const provider = (issuer) => new Provider(issuer, {
     grant_types: ['authorization_code'],
     response_types: ['code'],
     redirect_uris: [`${consoleUrl}/signed-in`],
+    post_logout_redirect_uris: [`${consoleUrl}/signed-out`],
     id_token_signed_response_alg: 'ES256',
     token_endpoint_auth_method: 'client_secret_basic',
   }],

@@ -538,10 +538,12 @@ impl Received {
         body_bytes_max: usize,
     ) -> Result<Option<T>, Problem> {
         let length = self.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
-        if !self.headers.contains_key(header::CONTENT_TYPE) && length.is_none_or(|length| length == "0") {
+        let is_typed = self.headers.contains_key(header::CONTENT_TYPE);
+        if length == Some("0") || (length.is_none() && !is_typed) {
             return Ok(None);
         }
-        self.json(body_bytes_max).await.map(Some)
+        let bytes = self.bytes(&["application/json"], body_bytes_max).await?;
+        if bytes.is_empty() { Ok(None) } else { parse_body(&bytes, body_bytes_max).map(Some) }
     }
 
     /// Reads a FHIR resource strictly: no duplicate keys, bounded. Its members are for the reader to account for.

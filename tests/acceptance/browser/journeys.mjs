@@ -228,8 +228,8 @@ const journeys = {
     await says(page, 'Say how it was said');
     await check(page, 'consent-form-wrong');
     await page.getByLabel('That confidential information is shared').check();
-    await page.getByLabel('Greater Manchester Combined Authority', { exact: true }).check();
-    await page.getByLabel('Safe and well referral', { exact: true }).check();
+    await page.locator('input[name=recipients][value=gmca]').check();
+    await page.locator('input[name=purposes][value=safe-and-well-referral]').check();
     await page.fill('#data_categories', `Needs\n${hostile}`);
     await page.fill('#notice_version', `SW-2 ${hostile}`);
     await page.fill('#given_at', 'yesterday');
@@ -294,7 +294,7 @@ const journeys = {
     const elsewhere = await person();
     await signIn(elsewhere, 'privacy-officer.trafford-council.TRF-PO-2');
     for (const path of [objection]) await go(elsewhere, path, 404);
-    for (const who of [officer, 'auditor.trafford-council.TRF-AUD-3', 'operator.trafford-council.TRF-OP-1', 'citizen.-.resident-1.9732110317']) {
+    for (const who of [officer, 'auditor.trafford-council.TRF-AUD-3', 'operator.trafford-council.TRF-OP-1', 'citizen.-.resident-1']) {
       const other = await person();
       await signIn(other, who);
       const theirs = await other.locator('input[name=csrf]').first().inputValue();
@@ -308,7 +308,7 @@ const journeys = {
   },
   'a resident complains, an officer answers, and the resident reads it': async () => {
     const page = await person();
-    await signIn(page, 'citizen.-.resident-1.9732110317');
+    await signIn(page, 'citizen.-.resident-1');
     await go(page, '/my-data');
     await page.getByRole('link', { name: /^complain or have something corrected/ }).first().click();
     await says(page, 'It is about');
@@ -332,7 +332,7 @@ const journeys = {
     // Another resident has none of it, and cannot name the event.
     const event = facts.released;
     const other = await person();
-    await signIn(other, 'citizen.-.resident-2.9736363023');
+    await signIn(other, 'citizen.-.resident-2');
     await go(other, '/my-requests');
     await says(other, 'You have not sent any');
     await go(other, `/my-requests/new?about=${event}`, 404);
@@ -388,7 +388,7 @@ const journeys = {
   },
   'signing out ends the provider’s session, too': async () => {
     const page = await person();
-    await signIn(page, 'citizen.-.resident-1.9732110317');
+    await signIn(page, 'citizen.-.resident-1');
     const asked = [];
     page.on('request', (request) => asked.push(request));
     await signOut(page);
@@ -410,7 +410,7 @@ const journeys = {
   },
   'a resident sees who asked, objects, and takes a consent back': async () => {
     const page = await person();
-    await signIn(page, 'citizen.-.resident-1.9732110317');
+    await signIn(page, 'citizen.-.resident-1');
     await says(page, 'Greater Manchester Combined Authority');
     await check(page, 'my-data');
     await go(page, '/my-choices');
@@ -460,7 +460,7 @@ const journeys = {
     await page.locator('button[name=logout][value=yes]').click();
     await says(page, 'the sign-in service has ended its own');
     const resident = await person({ javaScriptEnabled: false });
-    await signIn(resident, 'citizen.-.resident-2.9736363023');
+    await signIn(resident, 'citizen.-.resident-2');
     await resident.getByRole('link', { name: 'My complaints and corrections' }).click();
     await resident.getByRole('button', { name: 'Complain, or have something corrected' }).click();
     await resident.getByLabel('Complain about how').check();
@@ -483,7 +483,7 @@ const journeys = {
     for (const path of ['/alerts', '/referrals', '/agreements', '/exports']) if (!reached.has(path)) throw new Error(`${path} is out of reach`);
     // A whole piece of work: a resident complains, without a pointer.
     const resident = await person();
-    await signIn(resident, 'citizen.-.resident-2.9736363023', '/my-requests/new');
+    await signIn(resident, 'citizen.-.resident-2', '/my-requests/new');
     const at = () => resident.evaluate(() => document.activeElement?.id || document.activeElement?.textContent?.trim());
     const walk = async (to) => {
       for (let turn = 0; turn < 60; turn += 1) {
@@ -587,13 +587,11 @@ const journeys = {
     is((await page.request.get(`${base}/`, { headers: { host: 'evil.example' } })).status(), 404, 'another host');
   },
   'a ledger that takes longer is verified with its progress shown': async () => {
-    await ask('grow 60000');
+    await ask('grow 150000');
     const page = await person();
     await signIn(page, 'auditor.trafford-council.TRF-AUD-3');
     await go(page, '/ledger');
-    const clicked = page.waitForURL(`${base}/ledger`, { timeout: 30_000 });
     await press(page, 'Verify it now');
-    await clicked;
     await says(page, 'It is being verified');
     is(await page.getByRole('button', { name: 'Verify it now' }).count(), 0, 'ways to begin another');
     await check(page, 'ledger-progress').catch((error) => { if (!/Execution context|title/.test(String(error))) throw error; });
@@ -615,7 +613,7 @@ const journeys = {
 let failed = 0;
 const only = process.env.JOURNEY;
 for (const [name, journey] of Object.entries(journeys)) {
-  if (only && !name.includes(only)) continue;
+  if (only && !new RegExp(only).test(name)) continue;
   try {
     await journey();
     console.log(`ok ${name}`);

@@ -30,7 +30,7 @@ const PAGE: u32 = 1_000;
 /// Longest verification. What takes longer is for `concordat audit verify`, which has a processor of its own.
 const LONGEST: Duration = Duration::from_hours(1);
 /// How long whoever asked waits for the end before they are shown how far it is.
-const WAIT: Duration = Duration::from_secs(5);
+const WAIT: Duration = Duration::from_secs(2);
 
 /// Verification in this process: one at a time, by a task of its own, whoever asks for it.
 pub(crate) struct Verified {

@@ -77,7 +77,7 @@ async fn a_complaint_is_acknowledged_and_answered_and_the_person_reads_it() {
     let answered = done(&world, step(&world, "council", &made, "answer", answer.clone()), StatusCode::OK).await;
     assert_eq!(answered.body["outcome"], "partly-upheld");
     assert_eq!(answered.body["text"], "Somebody asked about me. canary-words-61");
-    assert_eq!(answered.body["answered_by"], "TRF-SW-88", "officers see who answered");
+    assert_eq!(answered.body["answered_by"], "TRF-SW-77", "officers see who answered");
     done(&world, step(&world, "council", &made, "answer", answer), StatusCode::CONFLICT).await;
     // The person reads what they wrote and the answer, and no name of staff.
     let mut search = world.post("council", "/v1/consents/search", "direct-care", PERSON, json!({}));

@@ -23,6 +23,7 @@ pub(crate) struct Ask<'a> {
     path: String,
     body: Option<Value>,
     if_match: Option<i64>,
+    key: Option<&'a str>,
     purpose: PurposeClass,
     case_reference: Option<&'a str>,
     record: Option<SubjectIdentifier>,
@@ -36,6 +37,7 @@ impl<'a> Ask<'a> {
             path: path.into(),
             body: None,
             if_match: None,
+            key: None,
             purpose: PurposeClass::ServiceImprovement,
             case_reference: None,
             record: None,
@@ -51,6 +53,11 @@ impl<'a> Ask<'a> {
     /// To what revision a step is made.
     pub(crate) fn made_to(self, revision: i64) -> Self {
         Self { if_match: Some(revision), ..self }
+    }
+
+    /// Once, however often it is sent.
+    pub(crate) fn once(self, key: &'a str) -> Self {
+        Self { key: Some(key).filter(|key| !key.is_empty()), ..self }
     }
 
     /// For a piece of work.
@@ -70,6 +77,11 @@ impl<'a> Ask<'a> {
 }
 
 impl Console {
+    /// A key for a form, so that sending it twice does it once.
+    pub(crate) fn key(&self) -> String {
+        format!("{:032x}", self.gateway.bits())
+    }
+
     /// Asks, and reads the answer.
     pub(crate) async fn ask<T: DeserializeOwned>(&self, signed: &Signed, ask: Ask<'_>) -> Result<T, Fault> {
         let bytes = read(self.answer(signed, ask).await?).await?;
@@ -95,6 +107,9 @@ impl Console {
             session: signed.name.clone(),
         };
         let mut request = Request::builder().method(ask.method).uri(&ask.path).extension(vouched);
+        if let Some(key) = ask.key {
+            request = request.header("idempotency-key", key);
+        }
         if let Some(revision) = ask.if_match {
             request = request.header(header::IF_MATCH, format!("\"{revision}\""));
         }

@@ -1,11 +1,15 @@
 //! What stands in the way of a page, as a page.
 
 use axum::{
-    http::StatusCode,
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
 
-use crate::page::{Frame, Plain, render};
+use crate::{
+    Console,
+    page::{Frame, Plain, render},
+    session,
+};
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -120,10 +124,34 @@ impl IntoResponse for Fault {
                     .to_owned(),
             ),
         };
-        let frame = Frame::bare(&title);
-        let detail = Correction::of(&detail).text;
-        (status, render(&Plain { frame, paragraphs: vec![detail], link: Some(("/", "Go to the home page")) }))
-            .into_response()
+        let said = Said { title, detail: Correction::of(&detail).text };
+        let mut response = (status, said.page(Frame::bare(&said.title))).into_response();
+        response.extensions_mut().insert(said);
+        response
+    }
+}
+
+/// What such a page says, for whoever knows who reads it.
+#[derive(Clone)]
+pub(crate) struct Said {
+    title: String,
+    detail: String,
+}
+
+impl Said {
+    fn page(&self, frame: Frame) -> Response {
+        let link = Some(("/", "Go to the home page"));
+        render(&Plain { frame, paragraphs: vec![self.detail.clone()], link })
+    }
+
+    /// With the navigation of whoever is signed in, so that they are not stranded.
+    pub(crate) async fn framed(&self, console: &Console, headers: &HeaderMap, status: StatusCode) -> Response {
+        // When even that cannot be read, the page stands alone.
+        let frame = match session::find(console, headers).await {
+            Ok(Some(signed)) => Frame::of(&signed, self.title.as_str(), ""),
+            Ok(None) | Err(_) => Frame::bare(&self.title),
+        };
+        (status, self.page(frame)).into_response()
     }
 }
 

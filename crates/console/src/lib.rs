@@ -21,6 +21,8 @@ use zeroize::Zeroizing;
 mod assets;
 mod desk;
 mod fault;
+#[cfg(test)]
+mod fixtures;
 mod form;
 mod page;
 mod pages;
@@ -100,13 +102,24 @@ impl Console {
         Ok(Self { settings, client_secret, http, gateway, api, verified: pages::ledger::Verified::default() })
     }
 
-    /// The pages.
-    pub fn router(self) -> Router {
+    /// The pages, and what works beside them.
+    pub fn router(self) -> (Router, Background) {
         let console = Arc::new(self);
-        pages::routes()
+        let router = pages::routes()
             .fallback(|| async { fault::Fault::not_found().into_response() })
             .layer(middleware::from_fn_with_state(console.clone(), dress))
-            .with_state(console)
+            .with_state(console.clone());
+        (router, Background(console))
+    }
+}
+
+/// What the console does beside its pages.
+pub struct Background(Arc<Console>);
+
+impl Background {
+    /// Works until `stop` is done.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        pages::ledger::verify_when_asked(self.0, stop).await;
     }
 }
 
@@ -117,10 +130,15 @@ async fn dress(State(console): State<Arc<Console>>, request: Request, next: Next
     if host != console.settings.public_url.strip_prefix("https://") {
         return fault::Fault::not_found().into_response();
     }
+    let sent = request.headers().clone();
     let mut response = next.run(request).await;
+    if let Some(said) = response.extensions_mut().remove::<fault::Said>() {
+        response = said.framed(&console, &sent, response.status()).await;
+    }
     let headers = response.headers_mut();
     for (name, value) in page::HEADERS {
-        headers.insert(name, value);
+        // The page that signs out at the provider sends its form there.
+        headers.entry(name).or_insert(value);
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response

@@ -104,7 +104,11 @@ impl Frame {
 
 fn places(person: &Person) -> Vec<(&'static str, &'static str)> {
     if person.is_citizen() {
-        return vec![("/my-data", "Who asked about me"), ("/my-choices", "My choices")];
+        return vec![
+            ("/my-data", "Who asked about me"),
+            ("/my-choices", "My choices"),
+            ("/my-requests", "My complaints and corrections"),
+        ];
     }
     let (review, audit) = (person.may(Right::Review), person.may(Right::Audit));
     let agree = [Right::Draft, Right::Approve, Right::Mediate, Right::Sign];
@@ -113,6 +117,7 @@ fn places(person: &Person) -> Vec<(&'static str, &'static str)> {
         ("/", "Home", true),
         ("/alerts", "Alerts", review),
         ("/referrals", "Requests", review),
+        ("/rights-requests", "Complaints", review),
         ("/trail", "Audit trail", review || audit),
         ("/person", "A person", review || audit),
         ("/agreements", "Agreements", agree || audit || review),
@@ -176,9 +181,9 @@ pub(crate) fn tag(state: impl AsRef<str>) -> &'static str {
     match state.as_ref() {
         "open" | "requested" | "waiting-for-form" | "escalated" | "overdue" | "refused" | "suspended"
         | "not-justified" | "failed" | "fail" => "govuk-tag--red",
-        "triaged" | "taken" | "question-asked" | "review-due" | "approved" | "needs-review"
+        "acknowledged" | "triaged" | "taken" | "question-asked" | "review-due" | "approved" | "needs-review"
         | "awaiting-signature" => "govuk-tag--yellow",
-        "closed" | "granted" | "ready" | "active" | "permitted" | "pass" | "justified" | "visible"
+        "answered" | "closed" | "granted" | "ready" | "active" | "permitted" | "pass" | "justified" | "visible"
         | "given" => "govuk-tag--green",
         "referred" | "proposed" | "counter-proposed" | "agreed-in-principle" | "quality-assured" => {
             "govuk-tag--purple"

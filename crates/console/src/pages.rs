@@ -28,7 +28,10 @@ pub(crate) mod ledger;
 mod person;
 mod pictures;
 mod referrals;
+mod rights;
+mod said;
 mod trail;
+mod wishes;
 
 /// Every address.
 pub(crate) fn routes() -> Router<Arc<Console>> {
@@ -53,14 +56,34 @@ pub(crate) fn routes() -> Router<Arc<Console>> {
         .route("/referrals/{id}/take", post(referrals::take))
         .route("/referrals/{id}/ask", post(referrals::ask))
         .route("/referrals/{id}/decide", post(referrals::decide))
+        .route("/referrals/{id}/revoke", post(referrals::revoke))
         .route("/agreements", get(agreements::list))
         .route("/agreements/{id}", get(agreements::show).post(agreements::act))
         .route("/agreements/{id}/diff", get(agreements::differences))
         .route("/person", get(person::ask).post(person::show))
+        .route("/person/consent", post(wishes::consent_form))
+        .route("/person/consent/record", post(wishes::record_consent))
+        .route("/person/objection", post(wishes::objection_form))
+        .route("/person/objection/record", post(wishes::record_objection))
+        .route("/person/rights-request", post(rights::form))
+        .route("/person/rights-request/record", post(rights::record))
+        .route("/consents/{id}", get(wishes::consent))
+        .route("/consents/{id}/withdraw", post(wishes::withdraw_consent))
+        .route("/consents/{id}/status", post(wishes::change_consent))
+        .route("/objections/{id}", get(wishes::objection))
+        .route("/objections/{id}/withdraw", post(wishes::withdraw_objection))
+        .route("/objections/{id}/answer", post(wishes::answer_objection))
+        .route("/rights-requests", get(rights::list))
+        .route("/rights-requests/{id}", get(rights::show))
+        .route("/rights-requests/{id}/acknowledge", post(rights::acknowledge))
+        .route("/rights-requests/{id}/answer", post(rights::answer))
         .route("/my-data", get(citizen::data))
         .route("/my-choices", get(citizen::choices))
         .route("/my-choices/object", post(citizen::object))
         .route("/my-choices/withdraw", post(citizen::withdraw))
+        .route("/my-choices/take-back", post(citizen::take_back))
+        .route("/my-requests", get(citizen::requests).post(citizen::request))
+        .route("/my-requests/new", get(citizen::request_form))
         .route("/exports", get(exports::list).post(exports::request))
         .route("/exports/{id}", get(exports::show))
         .route("/exports/{id}/approve", post(exports::approve))

@@ -30,6 +30,8 @@ const SEEN_EVERY: SignedDuration = SignedDuration::from_secs(30);
 pub(crate) struct Says {
     pub(crate) person: Person,
     pub(crate) csrf: String,
+    #[serde(default)]
+    pub(crate) ending: Option<Ending>,
 }
 
 /// Somebody who is signed in, as a page sees them.
@@ -38,6 +40,17 @@ pub(crate) struct Signed {
     pub(crate) csrf: String,
     pub(crate) name: String,
     pub(crate) authenticated: Timestamp,
+    pub(crate) ending: Option<Ending>,
+    secret: Secret,
+}
+
+/// What ends the session at the provider, too.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Ending {
+    /// Where the provider is told.
+    pub(crate) endpoint: String,
+    /// The ID token by which it knows which session it is.
+    pub(crate) id_token: String,
 }
 
 /// What the browser keeps.
@@ -120,9 +133,10 @@ pub(crate) async fn begin(
     console: &Console,
     person: Person,
     authenticated: Timestamp,
+    ending: Option<Ending>,
 ) -> Result<Secret, Fault> {
     let (secret, now) = (Secret::new(console), console.gateway.now());
-    let says = Says { person, csrf: Secret::new(console).to_text() };
+    let says = Says { person, csrf: Secret::new(console).to_text(), ending };
     let row = SessionRow {
         id: secret.id(),
         kind: "session".to_owned(),
@@ -161,7 +175,8 @@ pub(crate) async fn find(console: &Console, headers: &HeaderMap) -> Result<Optio
         store.see_session(&row.id, now).await.map_err(|error| Fault::broken(&error))?;
     }
     let authenticated = Timestamp::from_microsecond(row.authenticated_us).unwrap_or_default();
-    Ok(Some(Signed { person: says.person, csrf: says.csrf, name: row.id, authenticated }))
+    let Says { person, csrf, ending } = says;
+    Ok(Some(Signed { person, csrf, name: row.id, authenticated, ending, secret }))
 }
 
 impl Signed {
@@ -169,6 +184,16 @@ impl Signed {
     pub(crate) fn is_fresh(&self, console: &Console) -> bool {
         let age = console.gateway.now().duration_since(self.authenticated);
         age < SignedDuration::from_secs(i64::from(console.settings.step_up_s))
+    }
+
+    /// For a field of a form: nobody reads it who does not have this session's cookie, neither from the page nor from a copy of it.
+    pub(crate) fn seal<T: Serialize>(&self, says: &T) -> Result<String, Fault> {
+        self.secret.seal(says)
+    }
+
+    /// What was sealed for a field of this session's forms.
+    pub(crate) fn open<T: DeserializeOwned>(&self, sealed: &str) -> Option<T> {
+        self.secret.open(sealed)
     }
 }
 

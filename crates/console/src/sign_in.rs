@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use askama::Template;
 use axum::{
     extract::{Query, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
@@ -14,12 +15,13 @@ use jiff::{SignedDuration, Timestamp};
 use ledger::entry::Body;
 use openidconnect::{
     AdditionalClaims, AuthenticationFlow, AuthorizationCode, Client, ClientId, ClientSecret, CsrfToken,
-    EmptyExtraTokenFields, EndpointMaybeSet, EndpointNotSet, EndpointSet, HttpRequest, HttpResponse,
-    IdTokenFields, IssuerUrl, Nonce, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope,
+    EmptyExtraTokenFields, EndSessionUrl, EndpointMaybeSet, EndpointNotSet, EndpointSet, HttpRequest, HttpResponse,
+    IdTokenFields, IssuerUrl, Nonce, PkceCodeChallenge, PkceCodeVerifier, ProviderMetadataWithLogout,
+    RedirectUrl, Scope,
     StandardErrorResponse, StandardTokenResponse, TokenResponse as _,
     core::{
         CoreAuthDisplay, CoreAuthPrompt, CoreErrorResponseType, CoreGenderClaim, CoreJsonWebKey,
-        CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm, CoreProviderMetadata, CoreResponseType,
+        CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm, CoreResponseType,
         CoreRevocableToken, CoreRevocationErrorResponse, CoreTokenIntrospectionResponse, CoreTokenType,
     },
 };
@@ -32,9 +34,9 @@ use crate::{
     Console, ConsoleError,
     fault::Fault,
     form::Form,
-    page::{Frame, Plain, render},
+    page::{CONTENT_SECURITY_POLICY, Frame, Plain, render},
     person::{Person, Role},
-    session::{self, COOKIE, SIGN_IN_COOKIE, Secret, clear_cookie, set_cookie},
+    session::{self, COOKIE, Ending, SIGN_IN_COOKIE, Secret, clear_cookie, set_cookie},
 };
 
 /// How long somebody may take to sign in.
@@ -150,18 +152,19 @@ fn unreachable(error: &dyn std::fmt::Display) -> Fault {
 
 impl Console {
     /// The provider as it describes itself now, keys included.
-    async fn provider(&self) -> Result<Provider, Fault> {
+    async fn provider(&self) -> Result<(Provider, Option<EndSessionUrl>), Fault> {
         let issuer = IssuerUrl::new(self.settings.issuer.clone()).map_err(|error| Fault::broken(&error))?;
         let http = |request| send(self.http.clone(), request);
-        let described = CoreProviderMetadata::discover_async(issuer, &http).await;
+        let described = ProviderMetadataWithLogout::discover_async(issuer, &http).await;
         let described = described.map_err(|error| unreachable(&error))?;
+        let ends = described.additional_metadata().end_session_endpoint.clone();
         let redirect = RedirectUrl::new(format!("{}{CALLBACK}", self.settings.public_url));
         let client = Client::from_provider_metadata(
             described,
             ClientId::new(self.settings.client_id.clone()),
             Some(ClientSecret::new(self.client_secret.trim().to_owned())),
         );
-        Ok(client.set_redirect_uri(redirect.map_err(|error| Fault::broken(&error))?))
+        Ok((client.set_redirect_uri(redirect.map_err(|error| Fault::broken(&error))?), ends))
     }
 }
 
@@ -179,7 +182,7 @@ pub(crate) async fn start(
     State(console): State<Arc<Console>>,
     Query(wanted): Query<Wanted>,
 ) -> Result<Response, Fault> {
-    let provider = console.provider().await?;
+    let (provider, _) = console.provider().await?;
     let fresh = || Secret::new(&console).to_text();
     let again = wanted.again == "1";
     let verifier = PkceCodeVerifier::new(fresh());
@@ -259,7 +262,7 @@ pub(crate) async fn finish(
     if !bool::from(same) || back.code.is_empty() || now.duration_since(begun) > WAIT {
         return Err(not_begun());
     }
-    let (person, authenticated) = who(&console, &pending, back.code).await?;
+    let (person, authenticated, ending) = who(&console, &pending, back.code).await?;
     if pending.again && now.duration_since(authenticated) >= seconds(console.settings.step_up_s) {
         return Err(Fault::refused(
             StatusCode::BAD_GATEWAY,
@@ -272,7 +275,7 @@ pub(crate) async fn finish(
         store.end_session(&earlier.id()).await.map_err(|error| Fault::broken(&error))?;
     }
     let to = if person.is_citizen() && pending.to == "/" { "/my-data".to_owned() } else { pending.to };
-    let secret = session::begin(&console, person, authenticated.min(now)).await?;
+    let secret = session::begin(&console, person, authenticated.min(now), ending).await?;
     let mut response = (StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response();
     for cookie in [set_cookie(COOKIE, &secret.to_text()), clear_cookie(SIGN_IN_COOKIE)] {
         let cookie = HeaderValue::from_str(&cookie).map_err(|error| Fault::broken(&error))?;
@@ -286,8 +289,12 @@ fn seconds(seconds: u32) -> SignedDuration {
 }
 
 /// Who the provider says it is, and when they proved it.
-async fn who(console: &Console, pending: &Pending, code: String) -> Result<(Person, Timestamp), Fault> {
-    let provider = console.provider().await?;
+async fn who(
+    console: &Console,
+    pending: &Pending,
+    code: String,
+) -> Result<(Person, Timestamp, Option<Ending>), Fault> {
+    let (provider, ends) = console.provider().await?;
     let http = |request| send(console.http.clone(), request);
     let asking = provider.exchange_code(AuthorizationCode::new(code)).map_err(|error| unreachable(&error))?;
     let asking = asking.set_pkce_verifier(PkceCodeVerifier::new(pending.verifier.clone()));
@@ -301,7 +308,10 @@ async fn who(console: &Console, pending: &Pending, code: String) -> Result<(Pers
     let authenticated = authenticated.and_then(|at| Timestamp::from_second(at).ok());
     let all = serde_json::to_value(claims).unwrap_or_default();
     let person = person(console, &all).await?;
-    Ok((person, authenticated.unwrap_or_default()))
+    let ends = ends.filter(|place| place.url().scheme() == "https");
+    let ending =
+        ends.map(|place| Ending { endpoint: place.to_string(), id_token: token.to_string() });
+    Ok((person, authenticated.unwrap_or_default(), ending))
 }
 
 /// The `openidconnect` crate wants `chrono`'s time.
@@ -358,26 +368,68 @@ async fn person(console: &Console, claims: &Value) -> Result<Person, Fault> {
     }
 }
 
-/// Ends the session, here and in the database.
+/// The page from which the provider's session is ended, too.
+#[derive(Template)]
+#[template(path = "signing_out.html")]
+struct SigningOut<'a> {
+    frame: Frame,
+    ending: &'a Ending,
+    client_id: &'a str,
+    back: String,
+}
+
+/// Ends the session, here and in the database; and at the provider, where it says how (OpenID Connect RP-Initiated Logout 1.0 §2).
+/// That is a form that the browser sends, and never an address: the ID token in it may hold a resident's number.
 pub(crate) async fn sign_out(State(console): State<Arc<Console>>, form: Form) -> Result<Response, Fault> {
     let ended = console.gateway.store().end_session(&form.signed.name).await;
     ended.map_err(|error| Fault::broken(&error))?;
+    let mut response = match form.signed.ending.as_ref().and_then(|ending| Some((ending, policy(ending)?))) {
+        Some((ending, policy)) => {
+            let page = SigningOut {
+                frame: Frame::bare("You have signed out here"),
+                ending,
+                client_id: &console.settings.client_id,
+                back: format!("{}/signed-out", console.settings.public_url),
+            };
+            ([(header::CONTENT_SECURITY_POLICY, policy)], render(&page)).into_response()
+        }
+        None => (StatusCode::SEE_OTHER, [(header::LOCATION, "/signed-out")]).into_response(),
+    };
     // What the browser has kept of pages is forgotten, too.
-    let headers = [
-        (header::LOCATION, "/signed-out".to_owned()),
-        (header::SET_COOKIE, clear_cookie(COOKIE)),
-        (header::HeaderName::from_static("clear-site-data"), "\"cache\"".to_owned()),
-    ];
-    Ok((StatusCode::SEE_OTHER, headers).into_response())
+    let cookie = HeaderValue::from_str(&clear_cookie(COOKIE)).map_err(|error| Fault::broken(&error))?;
+    response.headers_mut().insert(header::SET_COOKIE, cookie);
+    let forget = header::HeaderName::from_static("clear-site-data");
+    response.headers_mut().insert(forget, HeaderValue::from_static("\"cache\""));
+    Ok(response)
 }
 
+/// The page may send its form to the provider, which sends the browser back here; nothing else is let through.
+fn policy(ending: &Ending) -> Option<HeaderValue> {
+    let origin = EndSessionUrl::new(ending.endpoint.clone()).ok()?.url().origin().ascii_serialization();
+    let own = "form-action 'self'";
+    HeaderValue::from_str(&CONTENT_SECURITY_POLICY.replace(own, &format!("{own} {origin}"))).ok()
+}
+
+/// Back from the provider, perhaps.
+#[derive(Deserialize)]
+pub(crate) struct SignedOut {
+    #[serde(default)]
+    state: String,
+}
+
+/// What the provider sends back when it has ended its session.
+const EVERYWHERE: &str = "everywhere";
+
 /// Signed out.
-pub(crate) async fn signed_out() -> Response {
+pub(crate) async fn signed_out(Query(back): Query<SignedOut>) -> Response {
+    let said = if back.state == EVERYWHERE {
+        "Your session here has ended, and the sign-in service has ended its own."
+    } else {
+        "Your session here has ended. The sign-in service may still know you: sign out there too, or close the browser, if others use this computer."
+    };
     render(&Plain {
         frame: Frame::bare("You have signed out"),
-        paragraphs: vec![
-            "Your session here has ended. The sign-in service may still know you: sign out there too, or close the browser, if others use this computer.".to_owned(),
-        ],
+        paragraphs: vec![said.to_owned()],
         link: Some(("/", "Sign in again")),
     })
 }

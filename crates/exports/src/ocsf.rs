@@ -98,6 +98,7 @@ fn activity(body: &Body) -> u32 {
         | Body::ConsentStatusChanged { .. }
         | Body::ObjectionEnded { .. }
         | Body::ObjectionAnswered { .. }
+        | Body::RightsRequestMoved { .. }
         | Body::RelationshipEnded { .. }
         | Body::GrantRevoked { .. }
         | Body::HoldLifted { .. }

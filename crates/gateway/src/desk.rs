@@ -39,11 +39,14 @@ impl console::Gateway for Desk {
     }
 }
 
+/// The console's pages, and what works beside them.
+pub type Pages = (axum::Router, console::Background);
+
 /// The console's pages.
 ///
 /// # Errors
 /// Which setting cannot be used, and why.
-pub fn pages(app: &Arc<App>, settings: &ConsoleSettings) -> anyhow::Result<axum::Router> {
+pub fn pages(app: &Arc<App>, settings: &ConsoleSettings) -> anyhow::Result<Pages> {
     if let Some(organisation) = &settings.citizens_of {
         anyhow::ensure!(
             app.policies().set.organisation(organisation).is_some(),
@@ -63,7 +66,7 @@ pub fn pages(app: &Arc<App>, settings: &ConsoleSettings) -> anyhow::Result<axum:
 /// When a setting or a certificate cannot be used.
 pub async fn serve(
     listener: TcpListener,
-    pages: axum::Router,
+    (pages, background): Pages,
     settings: ConsoleSettings,
     limits: Limits,
     stop: CancellationToken,
@@ -83,11 +86,13 @@ pub async fn serve(
             }
         }
     });
+    let working = tokio::spawn(background.run(stop.clone().cancelled_owned()));
     tracing::info!(address = %listener.local_addr()?, "serving the console");
     let refused = |reason: listener::HandshakeRefusal| {
         tracing::debug!(reason = reason.as_str(), "a browser's connection was not made");
     };
     listener::serve(listener, current, pages, limits, refused, stop).await;
+    working.await?;
     Ok(reloader.await?)
 }
 

@@ -152,8 +152,9 @@ pub async fn admit_vouched(State(app): State<Arc<App>>, mut request: Request, ne
     let deadline = Instant::now() + app.limits.deadline;
     request.extensions_mut().insert(Deadline(deadline));
     let refuse = |problem: Problem| Refusal::from(problem).into_response(Face::Problem, None);
-    if request.extensions().get::<Vouched>().is_none() {
-        return refuse(Problem::Internal);
+    let Some(vouched) = request.extensions().get::<Vouched>() else { return refuse(Problem::Internal) };
+    if vouched.person.is_citizen() && !is_for_citizens(&request) {
+        return refuse(Problem::CapabilityMissing);
     }
     let Ok(_place) = app.places.clone().try_acquire_owned() else { return refuse(Problem::Overloaded) };
     let answer = async {
@@ -167,6 +168,20 @@ pub async fn admit_vouched(State(app): State<Arc<App>>, mut request: Request, ne
     };
     let answer = tokio::time::timeout_at(deadline.into(), answer).await;
     answer.unwrap_or_else(|_| refuse(Problem::TookTooLong))
+}
+
+/// What residents may ask for themselves. They have the capabilities for it, which would let an officer do more: pages that forget
+/// to look would otherwise let them.
+fn is_for_citizens(request: &Request) -> bool {
+    let ways = [
+        "/v1/subject-access",
+        "/v1/consents/{id}/withdraw",
+        "/v1/objections",
+        "/v1/objections/{id}/withdraw",
+        "/v1/rights-requests",
+    ];
+    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    *request.method() == Method::POST && route.is_some_and(|route| ways.contains(&route))
 }
 
 impl Arrived {
@@ -476,6 +491,15 @@ pub async fn refuse_undecided(
 }
 
 impl Received {
+    /// That the context is used up by what is done with it.
+    pub fn replay_guard(&self) -> store::ReplayGuard {
+        store::ReplayGuard {
+            issuer: self.caller.client_id.clone(),
+            jti: self.context.jti.clone(),
+            expires: self.context.expires,
+        }
+    }
+
     /// That what is held about a person was read, for the entry that every such read is.
     pub fn read_of(&self, subject: &str, what: impl Into<String>) -> ledger::entry::Body {
         ledger::entry::Body::SubjectRecordRead {
@@ -503,6 +527,23 @@ impl Received {
     pub async fn json<T: DeserializeOwned>(&mut self, body_bytes_max: usize) -> Result<T, Problem> {
         let bytes = self.bytes(&["application/json"], body_bytes_max).await?;
         parse_body(&bytes, body_bytes_max)
+    }
+
+    /// As [`Self::json`], where there may be no body.
+    ///
+    /// # Errors
+    /// The [`Problem`], whose words name members and never values.
+    pub async fn json_if_any<T: DeserializeOwned>(
+        &mut self,
+        body_bytes_max: usize,
+    ) -> Result<Option<T>, Problem> {
+        let length = self.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+        let is_typed = self.headers.contains_key(header::CONTENT_TYPE);
+        if length == Some("0") || (length.is_none() && !is_typed) {
+            return Ok(None);
+        }
+        let bytes = self.bytes(&["application/json"], body_bytes_max).await?;
+        if bytes.is_empty() { Ok(None) } else { parse_body(&bytes, body_bytes_max).map(Some) }
     }
 
     /// Reads a FHIR resource strictly: no duplicate keys, bounded. Its members are for the reader to account for.

@@ -36,7 +36,10 @@ pub mod objections;
 pub mod referrals;
 pub mod register;
 pub mod relationships;
+mod request_key;
+pub mod rights_requests;
 pub mod ropa;
+mod said;
 pub mod subject;
 pub mod subject_access;
 pub mod trail;
@@ -62,6 +65,7 @@ pub mod trail;
         (name = "authzen", description = "The same decisions for OpenID AuthZEN enforcement points"),
         (name = "audit", description = "The ledger for those who verify it and search it"),
         (name = "subject-access", description = "Who asked about a person, and why, for that person (UK GDPR Art 15)"),
+        (name = "rights", description = "Complaints (Data Protection Act 2018 s164A) and rectification (UK GDPR Art 16)"),
         (name = "privacy", description = "Holds, and erasure (UK GDPR Art 17)"),
         (name = "agreements", description = "Agreements from the first draft to their end, and who signs them"),
         (name = "register", description = "The public register of agreements in force, for anybody"),
@@ -141,6 +145,10 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(subject_access::find_usage))
         .routes(routes!(subject_access::events))
         .routes(routes!(subject_access::decide))
+        .routes(routes!(rights_requests::record, rights_requests::list))
+        .routes(routes!(rights_requests::show))
+        .routes(routes!(rights_requests::acknowledge))
+        .routes(routes!(rights_requests::answer))
         .routes(routes!(holds::place))
         .routes(routes!(holds::list))
         .routes(routes!(holds::lift))
@@ -220,9 +228,19 @@ pub fn desk(app: Arc<App>) -> Router {
         .route("/v1/decisions/{id}/explanation", get(decisions::explanation))
         .route("/v1/trail/search", post(trail::search))
         .route("/v1/trail/disclosed", post(trail::disclosed))
+        .route("/v1/consents", post(consents::record))
         .route("/v1/consents/search", post(consents::search))
+        .route("/v1/consents/{id}", get(consents::read))
+        .route("/v1/consents/{id}/status", post(consents::change))
         .route("/v1/consents/{id}/withdraw", post(consents::withdraw))
         .route("/v1/objections", post(objections::record))
+        .route("/v1/objections/{id}", get(objections::read))
+        .route("/v1/objections/{id}/answer", post(objections::answer))
+        .route("/v1/objections/{id}/withdraw", post(objections::withdraw))
+        .route("/v1/rights-requests", get(rights_requests::list).post(rights_requests::record))
+        .route("/v1/rights-requests/{id}", get(rights_requests::show))
+        .route("/v1/rights-requests/{id}/acknowledge", post(rights_requests::acknowledge))
+        .route("/v1/rights-requests/{id}/answer", post(rights_requests::answer))
         .route("/v1/exports", get(exports::list).post(exports::request))
         .route("/v1/exports/{id}", get(exports::show))
         .route("/v1/exports/{id}/approve", post(exports::approve))

@@ -37,6 +37,7 @@ fn names_others(entry: &Entry, mine: &OrganisationId) -> bool {
         | Body::ObjectionRecorded { by, .. }
         | Body::ObjectionEnded { by, .. }
         | Body::ObjectionAnswered { by, .. }
+        | Body::RightsRequestMoved { by, .. }
         | Body::RelationshipRecorded { by, .. }
         | Body::RelationshipEnded { by, .. }
         | Body::BreakGlassDeclared { by, .. }

@@ -123,6 +123,22 @@ pub enum Body {
     ConsentStatusChanged { consent_id: String, subject: String, status: String, by: Actor },
     /// An objection was answered: `upheld` or `refused`.
     ObjectionAnswered { objection_id: String, subject: String, outcome: String, by: Actor },
+    /// A person's `complaint`, or their request for `rectification`, moved on: `received`, `acknowledged` or `answered`. `of` is
+    /// the decision that it is about. What was written is kept beside the ledger; its digest is here.
+    RightsRequestMoved {
+        request_id: String,
+        subject: String,
+        right: String,
+        action: String,
+        controller: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        of: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        outcome: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        text_sha256: Option<String>,
+        by: Actor,
+    },
     /// An organisation says that it has to do with a person.
     RelationshipRecorded {
         relationship_id: String,
@@ -572,6 +588,7 @@ impl Body {
             Self::ObjectionEnded { .. } => "objection_ended",
             Self::ConsentStatusChanged { .. } => "consent_status_changed",
             Self::ObjectionAnswered { .. } => "objection_answered",
+            Self::RightsRequestMoved { .. } => "rights_request_moved",
             Self::RelationshipRecorded { .. } => "relationship_recorded",
             Self::RelationshipEnded { .. } => "relationship_ended",
             Self::BreakGlassDeclared { .. } => "break_glass_declared",

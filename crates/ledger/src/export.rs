@@ -241,6 +241,13 @@ impl Row {
             | Body::ObjectionAnswered { subject, outcome, by, .. } => {
                 Self { subject: subject.clone(), outcome: outcome.clone(), by: actor(by), ..none }
             }
+            Body::RightsRequestMoved { subject, right, action, controller, outcome, by, .. } => Self {
+                subject: subject.clone(),
+                recipient: controller.clone(),
+                outcome: outcome.clone().unwrap_or_else(|| format!("{right} {action}")),
+                by: actor(by),
+                ..none
+            },
             Body::ConsentStatusChanged { subject, status, by, .. } => {
                 Self { subject: subject.clone(), outcome: status.clone(), by: actor(by), ..none }
             }

@@ -184,6 +184,11 @@ impl Terms {
             | Body::ObjectionAnswered { objection_id, subject, by, .. } => {
                 self.about(objection_id, subject, by);
             }
+            Body::RightsRequestMoved { request_id, subject, controller, of, by, .. } => {
+                self.about(request_id, subject, by);
+                self.add(Field::Organisation, controller);
+                of.iter().for_each(|of| self.add(Field::Reference, of));
+            }
             Body::RelationshipRecorded {
                 relationship_id, subject, organisation, practitioner, by, ..
             } => {

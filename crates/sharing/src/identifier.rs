@@ -421,6 +421,10 @@ opaque! {
     ErasureId, "era_"
 }
 opaque! {
+    /// One complaint of a person, or request that something be corrected.
+    RightsRequestId, "rrq_"
+}
+opaque! {
     /// One alert to an organisation's privacy officers.
     AlertId, "alt_"
 }

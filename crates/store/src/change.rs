@@ -21,6 +21,7 @@ use crate::{
     opt_out::OptOutBatch,
     privacy::{Cutoffs, ErasureRow, Forgettable, HoldRow, NewLookupKey},
     queue::{AlertMove, AlertRow, ReferralMove, ReferralRow},
+    rights::{RightsMove, RightsRow},
     row::{ConsentRow, ObjectionRow},
     visibility::VisibilityRow,
 };
@@ -142,6 +143,10 @@ pub enum Change {
         /// The grounds, where it was refused.
         reason: Option<String>,
     },
+    /// A person complains, or asks that something be corrected.
+    OpenRightsRequest(Box<RightsRow>),
+    /// That moved on.
+    MoveRightsRequest(Box<RightsMove>),
     /// A relationship, a grant or an emergency was recorded.
     RecordFact(Box<FactRow>),
     /// A relationship or a grant ended.

@@ -32,6 +32,7 @@ pub mod privacy;
 mod queue;
 mod reader;
 mod replicas;
+mod rights;
 mod row;
 #[cfg(any(test, feature = "failpoints"))]
 pub mod scratch;
@@ -66,6 +67,7 @@ pub use opt_out::{OptOutBatch, OptOutHash};
 pub use queue::{AlertMove, AlertRow, ReferralMessage, ReferralMove, ReferralRow};
 pub use reader::{Held, LookUp, MarksWanted};
 pub use replicas::{BEAT_EVERY, SILENT_MAX, Watch};
+pub use rights::{RightsMove, RightsRow};
 pub use row::{ConsentRow, ObjectionRow};
 pub use sealing::WrappingKeys;
 pub use signing_keys::{Handover, SigningKeyRow};

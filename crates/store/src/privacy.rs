@@ -56,6 +56,8 @@ pub struct Forgettable {
     pub exceptions: Vec<String>,
     /// Referrals, by their decisions.
     pub referrals: Vec<String>,
+    /// Complaints and corrections.
+    pub rights: Vec<String>,
     /// Alerts.
     pub alerts: Vec<String>,
     /// People, by every pseudonym.
@@ -75,7 +77,7 @@ impl Forgettable {
     pub fn names(&self) -> impl Iterator<Item = &String> {
         let [consents, objections, exceptions] = [&self.consents, &self.objections, &self.exceptions];
         let records = consents.iter().chain(objections).chain(exceptions);
-        records.chain(&self.referrals).chain(&self.alerts).chain(&self.people)
+        records.chain(&self.referrals).chain(&self.rights).chain(&self.alerts).chain(&self.people)
     }
 }
 
@@ -183,6 +185,10 @@ fn condition(kind: Kind) -> String {
              AND {}",
             within("referral.subject", "referral.holder")
         ),
+        Kind::Rights => format!(
+            "rights_request.state = 'answered' AND rights_request.answered_us < $1 AND {}",
+            within("rights_request.subject", "rights_request.organisation")
+        ),
         // An alert names nobody, so it is not one person's.
         Kind::Alert => "alert.state = 'closed' AND alert.handled_us < $1 AND $2 IS NULL
              AND ($3 IS NULL OR alert.organisation = $3)
@@ -198,6 +204,7 @@ fn condition(kind: Kind) -> String {
                     OR EXISTS (SELECT 1 FROM objection WHERE objection.subject = other.pseudonym)
                     OR EXISTS (SELECT 1 FROM subject_fact WHERE subject_fact.subject = other.pseudonym)
                     OR EXISTS (SELECT 1 FROM referral WHERE referral.subject = other.pseudonym)
+                    OR EXISTS (SELECT 1 FROM rights_request WHERE rights_request.subject = other.pseudonym)
                     OR EXISTS (SELECT 1 FROM legal_hold WHERE legal_hold.subject = other.pseudonym
                         AND legal_hold.lifted_us IS NULL)))
              AND {}",
@@ -213,6 +220,7 @@ pub(crate) enum Kind {
     Objection,
     Exception,
     Referral,
+    Rights,
     Alert,
     Person,
 }
@@ -224,6 +232,7 @@ impl Kind {
             Self::Objection => ("objection", "id"),
             Self::Exception => ("subject_fact", "id"),
             Self::Referral => ("referral", "decision_id"),
+            Self::Rights => ("rights_request", "id"),
             Self::Alert => ("alert", "id"),
             Self::Person => ("subject", "pseudonym"),
         }
@@ -254,6 +263,7 @@ async fn forgettable(pool: &AnyPool, cutoffs: &Cutoffs, scope: &Scope) -> Result
         objections: found(Kind::Objection, cutoffs.objections).await?,
         exceptions: found(Kind::Exception, cutoffs.exceptions).await?,
         referrals: found(Kind::Referral, cutoffs.referrals).await?,
+        rights: found(Kind::Rights, cutoffs.objections).await?,
         alerts: found(Kind::Alert, cutoffs.alerts).await?,
         people: found(Kind::Person, cutoffs.people).await?,
     })

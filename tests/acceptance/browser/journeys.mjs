@@ -10,7 +10,7 @@ import { open } from './browser.mjs';
 
 const [modules, base, pictures, text] = process.argv.slice(2);
 const facts = JSON.parse(text);
-const { browser, person, signIn, prove, check, seen } = await open(modules, base, pictures);
+const { browser, person, signIn, signOut, prove, check, seen } = await open(modules, base, pictures);
 const input = createInterface({ input: process.stdin });
 const advance = async (seconds) => { console.log(`advance ${seconds}`); await once(input, 'line'); };
 const is = (found, wanted, what) => { if (found !== wanted) throw new Error(`${what}: ${found}, not ${wanted}`); };
@@ -20,6 +20,26 @@ const says = async (page, words) => {
 };
 const go = async (page, path, status = 200) => is((await page.goto(base + path)).status(), status, path);
 const press = (page, name) => page.getByRole('button', { name, exact: true }).click();
+
+const ask = async (what) => { console.log(what); await once(input, 'line'); };
+const hostile = '<script>window.broken = 1</script>"\'><img src=x onerror=window.broken=1>';
+/** Looks somebody up, as an officer does. */
+const look = async (page, number = '973 211 0317') => {
+  await go(page, '/person');
+  await page.fill('#value', number);
+  await page.selectOption('#purpose', 'direct-care');
+  await page.fill('#case_reference', 'IG-2026-114');
+  await press(page, 'Look');
+  await says(page, 'Record what the person says');
+  if ((await page.content()).includes(number.replaceAll(' ', ''))) throw new Error('the page has the number');
+};
+/** Says who said something. */
+const said = async (page, who, evidence = '') => {
+  await page.getByLabel(who, { exact: false }).check();
+  await page.getByLabel('In writing').check();
+  await page.fill('#capacity_statement', evidence ? `Found to lack capacity. ${hostile}` : '');
+  await page.fill('#evidence_reference', evidence);
+};
 
 const officer = 'ig-officer.trafford-council.TRF-IG-1';
 const journeys = {
@@ -83,6 +103,10 @@ const journeys = {
     await press(page, 'Allow it once');
     await says(page, 'Granted');
     await check(page, 'referral-granted');
+    await page.fill('#text', `${hostile} the crew does not need it any more`);
+    await press(page, 'Take it back');
+    await says(page, 'Revoked');
+    is(await page.getByRole('button', { name: 'Take it back' }).count(), 0, 'ways to take it back');
   },
   'a decision is explained and proved': async () => {
     const page = await person();
@@ -115,8 +139,12 @@ const journeys = {
     await go(page, '/alerts', 403);
     await go(page, '/my-choices', 403);
     await check(page, 'forbidden');
+    const home = page.getByRole('link', { name: 'Home', exact: true });
+    is(await home.count(), 1, 'ways home from a page that is refused');
     await go(page, '/nowhere', 404);
     await check(page, 'not-found');
+    is(await home.count(), 1, 'ways home from a page that there is not');
+    is(await page.getByRole('button', { name: 'Sign out' }).count(), 1, 'ways to sign out from there');
     await go(page, '/decisions/dec_00000000000000000000000000000000', 404);
     await go(page, '/trail?from=yesterday', 400);
     await check(page, 'trail-wrong');
@@ -190,6 +218,188 @@ const journeys = {
     if ((await page.content()).includes('9732110317')) throw new Error('the page has the number');
     await check(page, 'person-found');
   },
+  'a privacy officer records what the person and others with authority say': async () => {
+    const page = await person();
+    await signIn(page, 'privacy-officer.nhs-england.NHS-PO-1');
+    await look(page);
+    await press(page, 'A consent');
+    await check(page, 'consent-form');
+    await press(page, 'Record the consent');
+    await says(page, 'Say how it was said');
+    await check(page, 'consent-form-wrong');
+    await page.getByLabel('That confidential information is shared').check();
+    await page.locator('input[name=recipients][value=gmca]').check();
+    await page.locator('input[name=purposes][value=safe-and-well-referral]').check();
+    await page.fill('#data_categories', `Needs\n${hostile}`);
+    await page.fill('#notice_version', `SW-2 ${hostile}`);
+    await page.fill('#given_at', 'yesterday');
+    await said(page, 'A deputy whom');
+    await press(page, 'Record the consent');
+    await says(page, 'Say where the proof of the authority is kept');
+    await said(page, 'A deputy whom', `Order 12 of 2026 ${hostile}`);
+    await press(page, 'Record the consent');
+    await says(page, 'Write a date such as');
+    await page.fill('#given_at', '2026-11-20');
+    await press(page, 'Record the consent');
+    await says(page, 'A deputy whom the Court of Protection appointed');
+    await says(page, 'Order 12 of 2026 <script>');
+    await check(page, 'consent');
+    const consent = new URL(page.url()).pathname;
+    await page.getByLabel('It was given again').check();
+    await page.fill('#reason', hostile);
+    await page.fill('#expires_at', '2027-11-20');
+    await press(page, 'Change it');
+    await says(page, 'Renewed');
+    await press(page, 'Take it back');
+    await says(page, 'Say how it was said');
+    await check(page, 'consent-wrong');
+    await said(page, 'The person');
+    await press(page, 'Take it back');
+    await says(page, 'Withdrawn');
+    await says(page, 'by the person, in writing');
+    is(await page.getByRole('button', { name: 'Take it back' }).count(), 0, 'ways to take it back twice');
+    await look(page);
+    await press(page, 'An objection or a restriction');
+    await check(page, 'objection-form');
+    await press(page, 'Record it');
+    await says(page, 'Say which of these it is');
+    await page.getByLabel('Restrict: keep').check();
+    await page.fill('#grounds', hostile);
+    await said(page, 'Somebody with parental', `Seen on 20 November ${hostile}`);
+    await press(page, 'Record it');
+    await says(page, 'In force');
+    await check(page, 'objection');
+    const objection = new URL(page.url()).pathname;
+    await page.getByLabel('Lift it').check();
+    await page.fill('#grounds', 'short');
+    await press(page, 'Answer');
+    await says(page, 'There is a problem');
+    await check(page, 'objection-wrong');
+    await page.fill('#grounds', 'The address was found to be right, and the person was told.');
+    await page.locator('#told_of_remedies').check();
+    await press(page, 'Answer');
+    await says(page, 'The address was found to be right');
+    await says(page, 'No');
+    // Whom a form is about cannot be carried to another session, nor made up.
+    await look(page);
+    const sealed = await page.locator('input[name=person]').inputValue();
+    const another = await person();
+    await signIn(another, 'privacy-officer.nhs-england.NHS-PO-2');
+    const csrf = await another.locator('input[name=csrf]').first().inputValue();
+    const post = (path, form) => another.request.post(`${base}${path}`, { headers: { origin: base }, form: { csrf, ...form }, maxRedirects: 0 });
+    is((await post('/person/consent', { person: sealed })).status(), 400, 'somebody else’s form');
+    is((await post('/person/objection', { person: 'AAAA' })).status(), 400, 'a form about nobody');
+    is((await post('/person/rights-request/record', {})).status(), 400, 'a form about nobody');
+    // Another organisation's officers see nothing of it, nor do other roles and residents.
+    const elsewhere = await person();
+    await signIn(elsewhere, 'privacy-officer.trafford-council.TRF-PO-2');
+    for (const path of [objection]) await go(elsewhere, path, 404);
+    for (const who of [officer, 'auditor.trafford-council.TRF-AUD-3', 'operator.trafford-council.TRF-OP-1', 'citizen.-.resident-1']) {
+      const other = await person();
+      await signIn(other, who);
+      const theirs = await other.locator('input[name=csrf]').first().inputValue();
+      for (const path of [consent, objection]) await go(other, path, 403);
+      for (const path of ['/person/consent', '/person/consent/record', '/person/objection/record', '/person/rights-request/record', `${consent}/withdraw`, `${consent}/status`, `${objection}/answer`, `${objection}/withdraw`]) {
+        const answer = await other.request.post(`${base}${path}`, { headers: { origin: base }, form: { csrf: theirs, person: sealed }, maxRedirects: 0 });
+        is(answer.status(), 403, `${who} at ${path}`);
+      }
+      await other.context().close();
+    }
+  },
+  'a resident complains, an officer answers, and the resident reads it': async () => {
+    const page = await person();
+    await signIn(page, 'citizen.-.resident-1');
+    await go(page, '/my-data');
+    await page.getByRole('link', { name: /^complain or have something corrected/ }).first().click();
+    await says(page, 'It is about');
+    await check(page, 'my-request');
+    await press(page, 'Send');
+    await says(page, 'Choose what you want');
+    await check(page, 'my-request-wrong');
+    await page.getByLabel('Complain about how').check();
+    await page.fill('#text', `${hostile} I was not told.`);
+    await press(page, 'Send');
+    await says(page, 'tells you by 23 December 2026');
+    await check(page, 'my-requests');
+    await go(page, '/my-requests/new');
+    await page.getByLabel('Have something corrected').check();
+    await page.fill('#text', 'I moved in October, and the letter went to the old address.');
+    await press(page, 'Send');
+    await says(page, 'Say what is wrong');
+    await page.fill('#item', `my address ${hostile}`);
+    await press(page, 'Send');
+    await says(page, 'answers by 23 December 2026');
+    // Another resident has none of it, and cannot name the event.
+    const event = facts.released;
+    const other = await person();
+    await signIn(other, 'citizen.-.resident-2');
+    await go(other, '/my-requests');
+    await says(other, 'You have not sent any');
+    await go(other, `/my-requests/new?about=${event}`, 404);
+    const theirs = await other.locator('input[name=csrf]').first().inputValue();
+    const forged = await other.request.post(`${base}/my-requests`, { headers: { origin: base }, form: { csrf: theirs, right: 'complaint', text: 'ten letters or more', about: event }, maxRedirects: 0 });
+    is(forged.status(), 404, 'a complaint about somebody else’s event');
+    await go(other, '/rights-requests', 403);
+    // The officer finds it on the home page, with its clock.
+    const desk = await person();
+    await signIn(desk, 'ig-officer.nhs-england.NHS-IG-1');
+    await says(desk, 'Complaints and corrections');
+    await go(desk, '/rights-requests');
+    await says(desk, 'Acknowledge by 23 December 2026');
+    await check(desk, 'rights-requests');
+    await desk.getByRole('link', { name: /^Complaint rrq/ }).first().click();
+    await press(desk, 'Acknowledge it');
+    await says(desk, 'Acknowledged');
+    await press(desk, 'Answer');
+    await says(desk, 'Say what you found');
+    await check(desk, 'rights-request-wrong');
+    await desk.getByLabel('It is not right').check();
+    await desk.fill('#answer', `${hostile} We looked at it with care.`);
+    await press(desk, 'Answer');
+    await says(desk, 'Tell the person that they can complain');
+    await desk.locator('#told_of_remedies').check();
+    await press(desk, 'Answer');
+    await says(desk, 'Not upheld');
+    await check(desk, 'rights-request');
+    await page.reload();
+    await go(page, '/my-requests');
+    await says(page, 'We looked at it with care.');
+    await check(page, 'my-requests-answered');
+    if ((await page.content()).includes('NHS-IG-1')) throw new Error('the officer is named');
+    // Whose it is not to answer sees none of it.
+    const elsewhere = await person();
+    await signIn(elsewhere, officer);
+    await go(elsewhere, '/rights-requests');
+    await says(elsewhere, 'There are none');
+    await go(elsewhere, new URL(desk.url()).pathname, 404);
+    // Recorded for somebody who does not use these pages.
+    const staff = await person();
+    await signIn(staff, 'privacy-officer.nhs-england.NHS-PO-1');
+    await look(staff, '973 636 3023');
+    await press(staff, 'A complaint or a correction');
+    await check(staff, 'rights-form');
+    await press(staff, 'Record it');
+    await says(staff, 'Say which of these it is');
+    await staff.getByLabel('Complain about how').check();
+    await staff.fill('#text', `${hostile} told us at the desk`);
+    await said(staff, 'The person');
+    await press(staff, 'Record it');
+    await says(staff, 'told us at the desk');
+  },
+  'signing out ends the provider’s session, too': async () => {
+    const page = await person();
+    await signIn(page, 'citizen.-.resident-1');
+    const asked = [];
+    page.on('request', (request) => asked.push(request));
+    await signOut(page);
+    await says(page, 'the sign-in service has ended its own');
+    const end = asked.filter((request) => request.url().includes('/session/end'));
+    if (!end.length || end[0].method() !== 'POST') throw new Error('the provider was not told by a form');
+    if (asked.some((request) => request.url().includes('id_token'))) throw new Error('an id token is in an address');
+    // Whoever sits down next is asked who they are.
+    await page.goto(`${base}/my-data`);
+    await page.waitForSelector('input[name=login]');
+  },
   'an operator sees the ledger and nothing about anybody': async () => {
     const page = await person();
     await signIn(page, 'operator.trafford-council.TRF-OP-1');
@@ -200,18 +410,27 @@ const journeys = {
   },
   'a resident sees who asked, objects, and takes a consent back': async () => {
     const page = await person();
-    await signIn(page, 'citizen.-.resident-1.9732110317');
+    await signIn(page, 'citizen.-.resident-1');
     await says(page, 'Greater Manchester Combined Authority');
     await check(page, 'my-data');
     await go(page, '/my-choices');
     await press(page, 'Object');
     await says(page, 'Choose what you object to');
     await check(page, 'my-choices-wrong');
+    await page.getByLabel('Stop it, and tell me').check();
     await page.getByLabel('Fire prevention targeting').check();
     await page.fill('#grounds', '<script>window.broken = 1</script> nobody is to come to my house');
     await press(page, 'Object');
     await says(page, 'You get an answer by');
     await check(page, 'my-choices');
+    await page.getByLabel('Keep my data').check();
+    await page.getByLabel('Fire prevention targeting').check();
+    await press(page, 'Object');
+    await page.getByRole('button', { name: /^I do not object any more/ }).first().click();
+    await says(page, 'Withdrawn');
+    const stranger = await page.locator('input[name=csrf]').first().inputValue();
+    const taken = await page.request.post(`${base}/my-choices/take-back`, { headers: { origin: base }, form: { csrf: stranger, reference: 'obj_00000000000000000000000000000000' }, maxRedirects: 0 });
+    is(taken.status(), 404, 'an objection of nobody’s');
     for (const path of ['/alerts', '/trail', '/person', '/agreements', '/ledger', '/exports', `/decisions/${facts.released}`]) await go(page, path, 403);
     const other = await person();
     await signIn(other, 'citizen.-.resident-3');
@@ -232,8 +451,26 @@ const journeys = {
     await go(page, '/agreements');
     await go(page, '/trail?kind=release');
     await says(page, 'Newest first');
+    await go(page, '/ledger');
+    await press(page, 'Verify it now');
+    await says(page, 'The ledger is sound');
     await page.getByRole('button', { name: 'Sign out' }).click();
     await says(page, 'session here has ended');
+    await page.getByRole('button', { name: 'Sign out of the sign-in service' }).click();
+    await page.locator('button[name=logout][value=yes]').click();
+    await says(page, 'the sign-in service has ended its own');
+    const resident = await person({ javaScriptEnabled: false });
+    await signIn(resident, 'citizen.-.resident-2');
+    await resident.getByRole('link', { name: 'My complaints and corrections' }).click();
+    await resident.getByRole('button', { name: 'Complain, or have something corrected' }).click();
+    await resident.getByLabel('Complain about how').check();
+    await resident.fill('#text', 'Nobody told me that they would ask.');
+    await press(resident, 'Send');
+    await says(resident, 'Nobody told me that they would ask.');
+    await resident.getByRole('link', { name: 'My choices' }).click();
+    await resident.getByLabel('Fire prevention targeting').check();
+    await press(resident, 'Object');
+    await says(resident, 'You get an answer by');
   },
   'the keyboard is enough': async () => {
     const page = await person();
@@ -244,6 +481,29 @@ const journeys = {
     const reached = new Set();
     for (let turn = 0; turn < 60; turn += 1) { await page.keyboard.press('Tab'); reached.add(await page.evaluate(() => document.activeElement?.getAttribute('href'))); }
     for (const path of ['/alerts', '/referrals', '/agreements', '/exports']) if (!reached.has(path)) throw new Error(`${path} is out of reach`);
+    // A whole piece of work: a resident complains, without a pointer.
+    const resident = await person();
+    await signIn(resident, 'citizen.-.resident-2', '/my-requests/new');
+    const at = () => resident.evaluate(() => document.activeElement?.id || document.activeElement?.textContent?.trim());
+    const walk = async (to) => {
+      for (let turn = 0; turn < 60; turn += 1) {
+        await resident.keyboard.press('Tab');
+        if (await at() === to) {
+          const seen = await resident.evaluate(() => { const style = getComputedStyle(document.activeElement); return style.outlineStyle !== 'none' || style.boxShadow !== 'none' || style.backgroundColor === 'rgb(255, 221, 0)'; });
+          if (!seen) throw new Error(`nobody sees that ${to} has the focus`);
+          return;
+        }
+      }
+      throw new Error(`${to} is out of reach`);
+    };
+    await walk('right');
+    await resident.keyboard.press('Space');
+    await walk('text');
+    await resident.keyboard.type('Sent with the keyboard alone.');
+    await walk('Send');
+    await resident.keyboard.press('Enter');
+    await resident.waitForURL(`${base}/my-requests`);
+    await says(resident, 'Sent with the keyboard alone.');
   },
   'high contrast and dark are respected': async () => {
     const page = await person({ forcedColors: 'active', colorScheme: 'dark' });
@@ -251,6 +511,19 @@ const journeys = {
     await page.screenshot({ path: `${pictures}/home-forced.png`, fullPage: true });
     await go(page, '/flows');
     await page.screenshot({ path: `${pictures}/pictures-forced.png`, fullPage: true });
+    for (const colorScheme of ['light', 'dark']) {
+      const more = await person({ contrast: 'more', colorScheme });
+      await signIn(more, officer);
+      await check(more, `home-contrast-${colorScheme}`);
+      const shown = await more.evaluate(() => getComputedStyle(document.body).backgroundColor);
+      is(shown, 'rgb(255, 255, 255)', 'after the checks it is light again');
+      await more.emulateMedia({ colorScheme: 'dark' });
+      is(await more.evaluate(() => getComputedStyle(document.body).backgroundColor), 'rgb(0, 0, 0)', 'more contrast in the dark');
+    }
+    const wide = await person({ viewport: { width: 1920, height: 1080 }, colorScheme: 'dark' });
+    await signIn(wide, officer);
+    await go(wide, '/trail?kind=release');
+    await wide.screenshot({ path: `${pictures}/trail-wide.png`, fullPage: true });
   },
   'forms of other sites are not taken': async () => {
     const page = await person();
@@ -293,11 +566,9 @@ const journeys = {
     // Cookies are of a host, whatever its port: the provider's are not put back.
     const before = (await page.context().cookies(base)).filter((cookie) => cookie.name === '__Host-concordat');
     if (before.length !== 1) throw new Error('there is no session');
-    await page.getByRole('button', { name: 'Sign out' }).click();
+    await signOut(page);
     await check(page, 'signed-out');
-    // At the provider, too: it would let them in again.
-    for (const name of ['_session', '_session.sig', '_session.legacy', '_session.legacy.sig']) await page.context().clearCookies({ name });
-    await page.goBack();
+    for (let turn = 0; turn < 3 && !page.url().includes('/alerts') && !page.url().includes('login'); turn += 1) await page.goBack();
     await page.waitForLoadState();
     if (await page.getByRole('heading', { name: 'Alerts' }).count()) throw new Error('the alerts are there');
     await page.context().addCookies(before);
@@ -315,6 +586,18 @@ const journeys = {
     for (const path of ['/accessibility', '/cookies']) { await go(page, path); await check(page, path.slice(1)); }
     is((await page.request.get(`${base}/`, { headers: { host: 'evil.example' } })).status(), 404, 'another host');
   },
+  'a ledger that takes longer is verified with its progress shown': async () => {
+    await ask('grow 150000');
+    const page = await person();
+    await signIn(page, 'auditor.trafford-council.TRF-AUD-3');
+    await go(page, '/ledger');
+    await press(page, 'Verify it now');
+    await says(page, 'It is being verified');
+    is(await page.getByRole('button', { name: 'Verify it now' }).count(), 0, 'ways to begin another');
+    await check(page, 'ledger-progress').catch((error) => { if (!/Execution context|title/.test(String(error))) throw error; });
+    for (let turn = 0; turn < 120 && !(await page.locator('main').innerText()).includes('The ledger is sound'); turn += 1) { await page.waitForTimeout(1000); await page.goto(`${base}/ledger`); }
+    await says(page, 'The ledger is sound');
+  },
   'sessions end': async () => {
     const page = await person();
     await signIn(page, officer);
@@ -330,7 +613,7 @@ const journeys = {
 let failed = 0;
 const only = process.env.JOURNEY;
 for (const [name, journey] of Object.entries(journeys)) {
-  if (only && !name.includes(only)) continue;
+  if (only && !new RegExp(only).test(name)) continue;
   try {
     await journey();
     console.log(`ok ${name}`);

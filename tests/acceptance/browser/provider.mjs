@@ -3,7 +3,7 @@
 //   node provider.mjs MODULES FOLDER CONSOLE_URL NOW_MS
 //
 // It says `ready PORT` once it listens. Its clock begins at NOW_MS, as the test's does, and `advance SECONDS`, written to it,
-// moves it. It ends when its input does. Accounts are made as they are asked for: `ROLE[+ROLE].ORGANISATION.ID[.NHS NUMBER]`.
+// moves it. It ends when its input does. Accounts are made as they are asked for: `ROLE[+ROLE].ORGANISATION.ID`.
 import { randomUUID, generateKeyPairSync } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:https';
@@ -22,6 +22,9 @@ const key = {
   kid: randomUUID(), alg: 'ES256', use: 'sig',
 };
 
+/** Of residents whose identity was checked. */
+const NUMBERS = { 'resident-1': '9732110317', 'resident-2': '9736363023' };
+
 const provider = (issuer) => new Provider(issuer, {
   jwks: { keys: [key] },
   clients: [{
@@ -30,6 +33,7 @@ const provider = (issuer) => new Provider(issuer, {
     grant_types: ['authorization_code'],
     response_types: ['code'],
     redirect_uris: [`${consoleUrl}/signed-in`],
+    post_logout_redirect_uris: [`${consoleUrl}/signed-out`],
     id_token_signed_response_alg: 'ES256',
     token_endpoint_auth_method: 'client_secret_basic',
   }],
@@ -37,7 +41,14 @@ const provider = (issuer) => new Provider(issuer, {
   conformIdTokenClaims: false,
   claims: { openid: ['sub', 'name', 'organisation', 'roles', 'nhs_number'], profile: [] },
   cookies: { keys: ['for a test'] },
-  features: { devInteractions: { enabled: true } },
+  features: {
+    devInteractions: { enabled: true },
+    // Without the style that the package fetches from elsewhere, for which a browser without a network waits.
+    rpInitiatedLogout: {
+      enabled: true,
+      logoutSource(ctx, form) { ctx.body = `<!DOCTYPE html><title>Sign out</title>${form}<button type="submit" form="op.logoutForm" value="yes" name="logout">Yes</button>`; },
+    },
+  },
   // Nobody is asked whether the console may know who they are: it is their employer's.
   async loadExistingGrant(ctx) {
     const grant = new ctx.oidc.provider.Grant({
@@ -50,7 +61,8 @@ const provider = (issuer) => new Provider(issuer, {
   findAccount: (ctx, login) => ({
     accountId: login,
     claims: () => {
-      const [roles, organisation, id, number] = login.split('.');
+      const [roles, organisation, id] = login.split('.');
+      const number = NUMBERS[id];
       return {
         sub: id, name: `${id} <script>window.broken = 1</script>`, organisation, roles: roles.split('+'),
         ...(number ? { nhs_number: number } : {}),

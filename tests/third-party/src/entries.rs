@@ -233,6 +233,17 @@ fn every_kind(public_key: &str) -> Vec<Body> {
             outcome: text("upheld"),
             by: by.clone(),
         },
+        Body::RightsRequestMoved {
+            request_id: text("rrq_1"),
+            subject: subject.clone(),
+            right: text("complaint"),
+            action: text("answered"),
+            controller: text("trafford-council"),
+            of: Some(text("dec_1")),
+            outcome: Some(text("upheld")),
+            text_sha256: Some(text("00")),
+            by: by.clone(),
+        },
         Body::ObjectionEnded {
             objection_id: text("obj_1"),
             subject: subject.clone(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::{
-    extract::State,
+    extract::{Query, State},
     http::StatusCode,
     response::{IntoResponse as _, Redirect, Response},
 };
@@ -13,12 +13,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sharing::{PurposeClass, SubjectIdentifier};
 
+use super::said::options;
 use crate::{
     Console,
     desk::Ask,
     fault::{Correction, Fault},
     form::Form,
-    page::{Frame, render, words},
+    page::{Frame, render, sentence},
     session::Signed,
 };
 
@@ -33,6 +34,37 @@ struct Answer {
     held: Held,
     notes: Vec<String>,
     ask_also: Vec<String>,
+}
+
+/// A complaint or a correction, as the person is told of it.
+#[derive(Deserialize)]
+struct Request {
+    right: String,
+    status: String,
+    about: Option<String>,
+    item: Option<String>,
+    text: String,
+    answered_by: String,
+    received: String,
+    acknowledge_due: String,
+    answer_due: Option<String>,
+    outcome: Option<String>,
+    answer: Option<String>,
+    reference: String,
+}
+
+impl Request {
+    /// What comes next, in words.
+    fn next(&self) -> String {
+        let who = &self.answered_by;
+        match (self.status.as_str(), &self.answer_due) {
+            ("received", Some(due)) => format!("{who} answers by {due}."),
+            ("received", None) => format!("{who} tells you by {} that it has it, and then what it found.", self.acknowledge_due),
+            ("acknowledged", Some(due)) => format!("{who} has it, and answers by {due}."),
+            ("acknowledged", None) => format!("{who} has it, and answers as soon as it can."),
+            _ => format!("{who} has answered."),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -57,6 +89,7 @@ struct Look {
 struct Held {
     consents: Vec<Consent>,
     objections: Vec<Objection>,
+    rights_requests: Vec<Request>,
 }
 
 #[derive(Deserialize)]
@@ -75,6 +108,7 @@ struct Objection {
     recorded: String,
     answer_due: String,
     answer: Option<String>,
+    reference: String,
 }
 
 #[derive(Template)]
@@ -89,9 +123,36 @@ struct DataPage {
 struct ChoicesPage {
     frame: Frame,
     held: Held,
+    kinds: Vec<(String, String)>,
+    kind: String,
     purposes: Vec<(String, String)>,
+    chosen: Vec<String>,
     grounds: String,
 }
+
+#[derive(Template)]
+#[template(path = "my_requests.html")]
+struct RequestsPage {
+    frame: Frame,
+    requests: Vec<Request>,
+}
+
+#[derive(Template)]
+#[template(path = "my_request.html")]
+struct RequestPage {
+    frame: Frame,
+    rights: Vec<(String, String)>,
+    right: String,
+    about: Option<(String, String)>,
+    item: String,
+    text: String,
+    key: String,
+}
+
+const KINDS: [(&str, &str); 2] = [
+    ("objection", "Stop it, and tell me within a month whether it stays stopped"),
+    ("restriction", "Keep my data and do not use them, because they are wrong or I need them kept"),
+];
 
 fn own(signed: &Signed) -> Result<SubjectIdentifier, Fault> {
     if !signed.person.is_citizen() {
@@ -124,36 +185,51 @@ pub(crate) async fn data(State(console): State<Arc<Console>>, signed: Signed) ->
 
 /// What can be chosen.
 pub(crate) async fn choices(State(console): State<Arc<Console>>, signed: Signed) -> Result<Response, Fault> {
-    choices_page(&console, &signed, "", None).await
+    choices_page(&console, &signed, ("objection", &[], ""), None).await
 }
 
 async fn choices_page(
     console: &Console,
     signed: &Signed,
-    grounds: &str,
+    (kind, chosen, grounds): (&str, &[String], &str),
     correction: Option<Correction>,
 ) -> Result<Response, Fault> {
     let answer = answer(console, signed).await?;
     // Only what an objection stops: saying otherwise would be a promise that nobody keeps.
     let yields = PurposeClass::ALL.into_iter().filter(|purpose| purpose.rules().objection_blocks);
-    let purposes = yields.map(|purpose| (purpose.to_string(), words(purpose.as_str()))).collect();
+    let purposes = yields.map(|purpose| (purpose.to_string(), sentence(purpose.as_str()))).collect();
     let status = if correction.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
     let frame = Frame::of(signed, "My choices", "/my-choices").correcting(correction);
-    let page = ChoicesPage { frame, held: answer.held, purposes, grounds: grounds.to_owned() };
+    let page = ChoicesPage {
+        frame,
+        held: answer.held,
+        kinds: options(&KINDS),
+        kind: kind.to_owned(),
+        purposes,
+        chosen: chosen.to_vec(),
+        grounds: grounds.to_owned(),
+    };
     Ok((status, render(&page)).into_response())
 }
 
-/// An objection.
+/// An objection, or a restriction.
 pub(crate) async fn object(State(console): State<Arc<Console>>, form: Form) -> Result<Response, Fault> {
     let own = own(&form.signed)?;
-    let (purposes, grounds) = (form.all("purposes"), form.field("grounds"));
-    if purposes.is_empty() {
-        let missing = Correction::of("purposes: choose what you object to");
-        return choices_page(&console, &form.signed, grounds, Some(missing)).await;
+    let (kind, purposes, grounds) = (form.field("kind"), form.all("purposes"), form.field("grounds"));
+    let missing = if !KINDS.iter().any(|(code, _)| *code == kind) {
+        Some("kind: choose what you want")
+    } else if purposes.is_empty() {
+        Some("purposes: choose what you object to")
+    } else {
+        None
+    };
+    let filled = (kind, purposes, grounds);
+    if let Some(missing) = missing {
+        return choices_page(&console, &form.signed, filled, Some(Correction::of(missing))).await;
     }
     let body = json!({
         "subject": { "scheme": "nhs-number", "value": own.as_str() },
-        "kind": "objection",
+        "kind": kind,
         "purposes": purposes,
         "grounds": Some(grounds).filter(|grounds| !grounds.is_empty()),
     });
@@ -161,7 +237,111 @@ pub(crate) async fn object(State(console): State<Arc<Console>>, form: Form) -> R
     match console.ask::<Value>(&form.signed, ask).await {
         Ok(_) => Ok(Redirect::to("/my-choices").into_response()),
         Err(fault) => match fault.correction() {
-            Some(correction) => choices_page(&console, &form.signed, grounds, Some(correction)).await,
+            Some(correction) => choices_page(&console, &form.signed, filled, Some(correction)).await,
+            None => Err(fault),
+        },
+    }
+}
+
+/// What the person complained about or wanted corrected, and the answers.
+pub(crate) async fn requests(State(console): State<Arc<Console>>, signed: Signed) -> Result<Response, Fault> {
+    let answer = answer(&console, &signed).await?;
+    let frame = Frame::of(&signed, "My complaints and corrections", "/my-requests");
+    Ok(render(&RequestsPage { frame, requests: answer.held.rights_requests }))
+}
+
+/// Which event a new one is about.
+#[derive(Deserialize)]
+pub(crate) struct About {
+    #[serde(default)]
+    about: String,
+}
+
+/// The form for a new one.
+pub(crate) async fn request_form(
+    State(console): State<Arc<Console>>,
+    signed: Signed,
+    Query(of): Query<About>,
+) -> Result<Response, Fault> {
+    request_page(&console, &signed, ["", &of.about, "", "", ""], None).await
+}
+
+async fn request_page(
+    console: &Console,
+    signed: &Signed,
+    [right, about, item, text, key]: [&str; 5],
+    correction: Option<Correction>,
+) -> Result<Response, Fault> {
+    let about = if about.is_empty() {
+        own(signed)?;
+        None
+    } else {
+        // Only an event that the person is told of: an address says nothing about others.
+        let events = answer(console, signed).await?.events;
+        let event = events.into_iter().find(|event| event.reference == about).ok_or_else(Fault::not_found)?;
+        Some((event.reference, format!("{}, {}", event.organisation, event.when)))
+    };
+    let status = if correction.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+    let frame = Frame::of(signed, "Complain, or have something corrected", "/my-requests")
+        .back_to("/my-data", "Who asked about me")
+        .correcting(correction);
+    let page = RequestPage {
+        frame,
+        rights: options(&MY_RIGHTS),
+        right: right.to_owned(),
+        about,
+        item: item.to_owned(),
+        text: text.to_owned(),
+        key: if key.is_empty() { console.key() } else { key.to_owned() },
+    };
+    Ok((status, render(&page)).into_response())
+}
+
+const MY_RIGHTS: [(&str, &str); 2] = [
+    ("complaint", "Complain about how my data were shared"),
+    ("rectification", "Have something corrected that is wrong"),
+];
+
+/// A complaint, or a correction.
+pub(crate) async fn request(State(console): State<Arc<Console>>, form: Form) -> Result<Response, Fault> {
+    let own = own(&form.signed)?;
+    let [right, about, item, text, key] = ["right", "about", "item", "text", "key"].map(|name| form.field(name));
+    let given = |text: &'static str| Some(form.field(text)).filter(|text| !text.is_empty());
+    let correction = if MY_RIGHTS.iter().any(|(code, _)| *code == right) {
+        let body = json!({
+            "subject": { "scheme": "nhs-number", "value": own.as_str() },
+            "right": right,
+            "decision_id": given("about"),
+            "item": if right == "rectification" { given("item") } else { None },
+            "text": text,
+        });
+        let ask = Ask::post("/v1/rights-requests", &body).once(key);
+        match console.ask::<Value>(&form.signed, ask.about(own, PurposeClass::SubjectAccess, "own-request")).await {
+            Ok(_) => return Ok(Redirect::to("/my-requests").into_response()),
+            Err(fault) => fault.correction().ok_or(fault)?,
+        }
+    } else {
+        Correction::of("right: choose what you want")
+    };
+    request_page(&console, &form.signed, [right, about, item, text, key], Some(correction)).await
+}
+
+/// An objection taken back: one of the person's own.
+pub(crate) async fn take_back(State(console): State<Arc<Console>>, form: Form) -> Result<Response, Fault> {
+    let own = own(&form.signed)?;
+    let wanted = form.field("reference");
+    let answer = answer(&console, &form.signed).await?;
+    if !answer.held.objections.iter().any(|objection| objection.reference == wanted) {
+        return Err(Fault::not_found());
+    }
+    let path = format!("/v1/objections/{}/withdraw", super::segment(wanted));
+    let ask = Ask::post(path, &json!({})).about(own, PurposeClass::SubjectAccess, "own-request");
+    match console.ask::<Value>(&form.signed, ask).await {
+        Ok(_) => Ok(Redirect::to("/my-choices").into_response()),
+        Err(fault) => match fault.correction() {
+            Some(correction) => {
+                choices_page(&console, &form.signed, ("objection", &[], ""), Some(correction)).await
+            }
             None => Err(fault),
         },
     }

@@ -122,6 +122,17 @@ async fn tasks(console: &Console, signed: &Signed) -> Result<Vec<Task>, Fault> {
             overdue: all.referrals.iter().filter(waits).filter(|one| one.overdue).count(),
         });
     }
+    if person.may(Right::Review) {
+        let all = super::rights::all(console, signed).await?;
+        let waits: Vec<_> = all.iter().filter(|one| one.state != "answered").collect();
+        tasks.push(Task {
+            path: "/rights-requests",
+            name: "Complaints and corrections",
+            hint: "A person complains, or wants something wrong corrected",
+            waiting: waits.len(),
+            overdue: waits.iter().filter(|one| one.overdue).count(),
+        });
+    }
     let agree = [Right::Draft, Right::Approve, Right::Mediate, Right::Sign];
     if agree.into_iter().any(|right| person.may(right)) {
         let all: Agreements = console.ask(signed, Ask::get("/v1/agreements")).await?;

@@ -1,6 +1,6 @@
 //! The ledger's health, and verifying all of it by a click.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{sync::Arc, time::Duration};
 
 use askama::Template;
 use axum::{
@@ -14,6 +14,7 @@ use ledger::{
     verify::Verifier,
 };
 use store::Submission;
+use tokio::sync::{Notify, watch};
 
 use crate::{
     Console,
@@ -24,20 +25,51 @@ use crate::{
     session::Signed,
 };
 
-/// Most entries that are verified while somebody waits. More are verified with `concordat audit verify`.
-const ENTRIES_MAX: u64 = 100_000;
 /// Entries read at once.
 const PAGE: u32 = 1_000;
+/// Longest verification. What takes longer is for `concordat audit verify`, which has a processor of its own.
+const LONGEST: Duration = Duration::from_hours(1);
+/// How long whoever asked waits for the end before they are shown how far it is.
+const WAIT: Duration = Duration::from_secs(2);
 
-/// How the last verification went, in this process.
-#[derive(Default)]
-pub(crate) struct Verified(Mutex<Option<Last>>);
+/// Verification in this process: one at a time, by a task of its own, whoever asks for it.
+pub(crate) struct Verified {
+    asked: Notify,
+    state: watch::Sender<Progress>,
+}
+
+#[derive(Clone, Default)]
+struct Progress {
+    running: Option<Running>,
+    last: Option<Last>,
+}
+
+#[derive(Clone)]
+struct Running {
+    done: u64,
+    size: u64,
+    since: String,
+}
+
+impl Running {
+    fn percent(&self) -> u64 {
+        self.done.saturating_mul(100).checked_div(self.size).unwrap_or(0).min(100)
+    }
+}
 
 #[derive(Clone)]
 struct Last {
     is_sound: bool,
+    /// It came to an end.
+    is_whole: bool,
     words: String,
     when: String,
+}
+
+impl Default for Verified {
+    fn default() -> Self {
+        Self { asked: Notify::new(), state: watch::Sender::new(Progress::default()) }
+    }
 }
 
 #[derive(Template)]
@@ -46,6 +78,7 @@ struct LedgerPage {
     frame: Frame,
     facts: Vec<(&'static str, String)>,
     last: Option<Last>,
+    running: Option<Running>,
     may_verify: bool,
     checkpoint: String,
 }
@@ -75,11 +108,12 @@ pub(crate) async fn show(State(console): State<Arc<Console>>, signed: Signed) ->
         ("Signatures on the checkpoint", signatures.to_string()),
         ("Keys", store.ledger_keys().iter().map(|key| key.name().to_owned()).collect::<Vec<_>>().join(", ")),
     ];
-    let last = console.verified.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let Progress { running, last } = console.verified.state.borrow().clone();
     let page = LedgerPage {
         frame: Frame::of(&signed, "The ledger", "/ledger"),
         facts,
         last,
+        running,
         may_verify: may_verify(&signed),
         checkpoint: head.checkpoint,
     };
@@ -106,29 +140,51 @@ pub(crate) async fn verify(State(console): State<Arc<Console>>, form: Form) -> R
         until: head.size,
     };
     store.commit(Submission::of(now, vec![entry])).await.map_err(|error| Fault::broken(&error))?;
-    let (is_sound, words) = if head.size > ENTRIES_MAX {
-        let words = format!(
-            "It has {} entries, too many to verify while you wait. `concordat audit verify` does it, and so does anybody with an export and `concordat-verify`.",
-            head.size
-        );
-        (true, words)
-    } else {
-        match recomputed(&console, head.size, &head.checkpoint).await? {
-            Ok(()) => {
-                let words = format!(
-                    "All {} entries were read and the tree was computed again: it is the one that was signed, and what the entries say follows the rules.",
-                    head.size
-                );
-                (true, words)
-            }
-            Err(fault) => {
-                (false, format!("Do not rely on it; tell the operator and the witnesses: {fault}."))
-            }
+    let mut state = console.verified.state.subscribe();
+    let running = Running { done: 0, size: head.size, since: in_london(now) };
+    let begins = console.verified.state.send_if_modified(|state| {
+        let idle = state.running.is_none();
+        if idle {
+            state.running = Some(running);
         }
-    };
-    let last = Last { is_sound, words, when: in_london(now) };
-    *console.verified.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
+        idle
+    });
+    if begins {
+        console.verified.asked.notify_one();
+    }
+    // Most ledgers are done before anybody would wonder.
+    let _ = tokio::time::timeout(WAIT, state.wait_for(|state| state.running.is_none())).await;
     Ok(Redirect::to("/ledger").into_response())
+}
+
+/// Verifies whenever somebody has asked for it, until `stop` is done.
+pub(crate) async fn verify_when_asked(console: Arc<Console>, stop: impl Future<Output = ()>) {
+    tokio::pin!(stop);
+    loop {
+        tokio::select! {
+            () = &mut stop => return,
+            () = console.verified.asked.notified() => {}
+        }
+        let ended = tokio::select! {
+            () = &mut stop => return,
+            ended = tokio::time::timeout(LONGEST, whole(&console)) => ended,
+        };
+        let (is_sound, is_whole, words) = match ended {
+            Ok(Ok(Ok(size))) => (true, true, format!("All {size} entries were read and the tree was computed again: it is the one that was signed, and what the entries say follows the rules.")),
+            Ok(Ok(Err(fault))) => (false, true, format!("Do not rely on it; tell the operator and the witnesses: {fault}.")),
+            Ok(Err(_)) => (true, false, "It could not be read to its end. Try again, and tell the operator if that does not help.".to_owned()),
+            Err(_) => (true, false, "It takes longer than an hour, and was stopped. `concordat audit verify` does it, and so does anybody with an export and `concordat-verify`.".to_owned()),
+        };
+        let last = Last { is_sound, is_whole, words, when: in_london(console.gateway.now()) };
+        console.verified.state.send_modify(|state| *state = Progress { running: None, last: Some(last) });
+    }
+}
+
+/// Everything that is there now: how many entries, or what is wrong with them.
+async fn whole(console: &Console) -> Result<Result<u64, String>, Fault> {
+    let head = console.gateway.store().head().await.map_err(|error| Fault::broken(&error))?;
+    let done = recomputed(console, head.size, &head.checkpoint).await?;
+    Ok(done.map(|()| head.size))
 }
 
 async fn recomputed(console: &Console, size: u64, checkpoint: &str) -> Result<Result<(), String>, Fault> {
@@ -160,6 +216,11 @@ async fn recomputed(console: &Console, size: u64, checkpoint: &str) -> Result<Re
                 return Ok(Err(fault.to_string()));
             }
         }
+        console.verified.state.send_modify(|state| {
+            if let Some(running) = &mut state.running {
+                (running.done, running.size) = (next, size);
+            }
+        });
         // Others have their turn.
         tokio::task::yield_now().await;
     }

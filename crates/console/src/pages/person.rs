@@ -9,7 +9,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse as _, Response},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sharing::{PurposeClass, SubjectIdentifier};
 
@@ -38,8 +38,48 @@ struct PersonPage {
     found: Option<History>,
 }
 
+/// Whom an officer has looked for, and why. Forms carry it sealed.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Chosen {
+    scheme: String,
+    value: String,
+    purpose: String,
+    case: String,
+}
+
+impl Chosen {
+    /// # Errors
+    /// The [`Fault`] of a form that does not come from a page of this session's.
+    pub(super) fn of(form: &Form) -> Result<Self, Fault> {
+        form.signed.open(form.field("person")).ok_or_else(|| {
+            Fault::refused(
+                StatusCode::BAD_REQUEST,
+                "Look the person up again",
+                "this form does not say whom it is about, or comes from a session that has ended",
+            )
+        })
+    }
+
+    /// Whom, as the API has it.
+    pub(super) fn subject(&self) -> Value {
+        json!({ "scheme": self.scheme, "value": self.value })
+    }
+
+    /// A request about this person.
+    ///
+    /// # Errors
+    /// The [`Fault`] of an identifier that is none.
+    pub(super) fn asking(&self, path: &str, body: &Value) -> Result<Ask<'_>, Fault> {
+        let (identifier, purpose) =
+            parse(&self.scheme, &self.value, &self.purpose).map_err(|_| Fault::not_found())?;
+        Ok(Ask::post(path, body).about(identifier, purpose, &self.case))
+    }
+}
+
 /// What was found. It does not say whom about.
 struct History {
+    person: String,
+    requests: Vec<Request>,
     events: Vec<Event>,
     looks: Vec<Event>,
     rows: Vec<Row>,
@@ -76,6 +116,15 @@ struct Told {
 struct Held {
     consents: Vec<Consent>,
     objections: Vec<Objection>,
+    rights_requests: Vec<Request>,
+}
+
+#[derive(Deserialize)]
+struct Request {
+    id: String,
+    right: String,
+    state: String,
+    received_at: String,
 }
 
 #[derive(Deserialize)]
@@ -92,6 +141,7 @@ struct Consent {
 #[derive(Deserialize)]
 struct Objection {
     id: String,
+    kind: String,
     status: String,
     purposes: Vec<String>,
     recorded_at: String,
@@ -193,7 +243,16 @@ async fn history(
     let subject = json!({ "subject": { "scheme": scheme, "value": identifier.as_str() } });
     let ask = |path: &str, body: &Value| Ask::post(path, body).about(identifier.clone(), purpose, case);
     let is_officer = signed.person.may(Right::Review);
+    let may_record = signed.person.may(Right::Record);
+    let chosen = Chosen {
+        scheme: scheme.to_owned(),
+        value: identifier.as_str().to_owned(),
+        purpose: purpose.to_string(),
+        case: case.to_owned(),
+    };
     let mut history = History {
+        person: if may_record { signed.seal(&chosen)? } else { String::new() },
+        requests: Vec::new(),
         events: Vec::new(),
         looks: Vec::new(),
         rows: Vec::new(),
@@ -201,7 +260,7 @@ async fn history(
         objections: Vec::new(),
         more: false,
         is_officer,
-        has_held: signed.person.may(Right::Record),
+        has_held: may_record,
     };
     if is_officer {
         let found: Events = console.ask(signed, ask("/v1/subject-access/events", &subject)).await?;
@@ -214,6 +273,7 @@ async fn history(
     if history.has_held {
         let held: Held = console.ask(signed, ask("/v1/consents/search", &subject)).await?;
         (history.consents, history.objections) = (held.consents, held.objections);
+        history.requests = held.rights_requests;
     }
     Ok(history)
 }

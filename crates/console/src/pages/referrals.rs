@@ -245,6 +245,20 @@ pub(crate) async fn ask(
     act(&console, &form, &id, ("ask", body), Filled::default()).await
 }
 
+/// Takes a grant back, so that it cannot be used any more.
+pub(crate) async fn revoke(
+    State(console): State<Arc<Console>>,
+    Path(id): Path<String>,
+    form: Form,
+) -> Result<Response, Fault> {
+    let here = format!("/referrals/{}", super::segment(&id));
+    if let Some(response) = super::step_up(&console, &form.signed, &here) {
+        return Ok(response);
+    }
+    let body = json!({ "text": form.field("text") });
+    act(&console, &form, &id, ("revoke", body), Filled::default()).await
+}
+
 /// Decides it.
 pub(crate) async fn decide(
     State(console): State<Arc<Console>>,

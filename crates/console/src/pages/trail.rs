@@ -96,7 +96,7 @@ struct TrailPage {
     next: Option<String>,
 }
 
-const KINDS: [&str; 22] = [
+const KINDS: [&str; 23] = [
     "release",
     "refusal",
     "referral",
@@ -106,6 +106,7 @@ const KINDS: [&str; 22] = [
     "consent_withdrawn",
     "objection_recorded",
     "objection_answered",
+    "rights_request_moved",
     "break_glass_declared",
     "alert_handled",
     "referral_moved",

@@ -58,7 +58,7 @@ async fn due(settings: &Settings) -> anyhow::Result<()> {
     let what = archive.forgettable(&cutoffs, &Scope::default()).await?;
     let counts = [
         what.consents.len(),
-        what.objections.len(),
+        what.objections.len() + what.rights.len(),
         what.exceptions.len(),
         what.referrals.len(),
         what.alerts.len(),

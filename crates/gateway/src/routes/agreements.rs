@@ -9,13 +9,12 @@ use std::sync::Arc;
 use axum::{
     Json,
     extract::{Path, Request, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use ledger::{canonical::to_canonical_json, entry::Body, tree::hexadecimal};
+use ledger::entry::Body;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 use sharing::{
     AgreementId,
     agreement::{
@@ -23,12 +22,13 @@ use sharing::{
         terms::Terms,
     },
 };
-use store::{ManagedRow, OfficerRow, ReplayGuard, StepRow};
+use store::{ManagedRow, OfficerRow, StepRow};
 use utoipa::ToSchema;
 
 use super::{
     alerts::time,
     consents::{commit, respond},
+    request_key::{self, RequestKey},
 };
 use crate::{
     agreements::{self, StepError, Taken, Wanted, signature},
@@ -79,7 +79,7 @@ pub struct AgreementRequest {
 pub async fn begin(State(app): State<Arc<App>>, request: Request) -> Response {
     respond(request_id(request.headers()), async {
         let route = "/v1/agreements";
-        let key = request_key(request.headers());
+        let key = request_key::header(request.headers());
         let mut received = receive(&app, request).await?;
         let asked = received.json::<Value>(app.limits.body_bytes_max).await;
         let work = async {
@@ -170,7 +170,7 @@ pub async fn take(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
     respond(request_id(request.headers()), async {
         let route = "/v1/agreements/{id}/steps";
         let (key, if_match) =
-            (request_key(request.headers()), request.headers().get(header::IF_MATCH).cloned());
+            (request_key::header(request.headers()), request.headers().get(header::IF_MATCH).cloned());
         let mut received = receive(&app, request).await?;
         let row = found(&app, &received, &id, route).await?;
         let asked = received.json::<Value>(app.limits.body_bytes_max).await;
@@ -219,10 +219,6 @@ enum Asked {
     Earlier(Response),
 }
 
-fn request_key(headers: &HeaderMap) -> Option<HeaderValue> {
-    headers.get("idempotency-key").cloned()
-}
-
 /// The request's key with the digest of what it asks for; or the answer, when it was carried out before.
 async fn identified(
     app: &App,
@@ -230,21 +226,13 @@ async fn identified(
     key: Option<HeaderValue>,
     (path, value): (&str, &Value),
 ) -> Result<Asked, Refused> {
-    let Some(key) = key else { return Ok(Asked::New(None)) };
-    let plain = key.to_str().ok().filter(|key| {
-        (1..=64).contains(&key.len())
-            && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-    });
-    let invalid = "idempotency-key: 1 to 64 letters, digits, hyphens, dots or underscores";
-    let key = plain.ok_or_else(|| Refused::Problem(Problem::InvalidRequest(invalid.to_owned())))?;
-    let person = received.caller.named.id();
-    let canonical = to_canonical_json(&serde_json::json!([path, person, value]));
-    let canonical = canonical
-        .map_err(|_| Refused::Problem(Problem::InvalidRequest("numbers are whole numbers".to_owned())))?;
-    let digest = hexadecimal(&Sha256::digest(canonical));
+    let named = request_key::of(key.as_ref(), (path, received.caller.named.id()), value);
+    let Some(RequestKey { key, digest }) = named.map_err(Refused::Problem)? else {
+        return Ok(Asked::New(None));
+    };
     let system = received.caller.system.to_string();
-    match app.store.earlier_request(&system, key).await? {
-        None => Ok(Asked::New(Some((system, key.to_owned(), digest)))),
+    match app.store.earlier_request(&system, &key).await? {
+        None => Ok(Asked::New(Some((system, key, digest)))),
         Some(earlier) if earlier.body_sha256 != digest => Err(Refused::Problem(Problem::RequestKeyReused)),
         Some(earlier) => {
             let id: AgreementId = earlier
@@ -275,15 +263,7 @@ fn wanted<'a>(received: &Received, hand: &'a Hand) -> Wanted<'a> {
         terms: None,
         signature: None,
         request: None,
-        replay: Some(replay_guard(received)),
-    }
-}
-
-fn replay_guard(received: &Received) -> ReplayGuard {
-    ReplayGuard {
-        issuer: received.caller.client_id.clone(),
-        jti: received.context.jti.clone(),
-        expires: received.context.expires,
+        replay: Some(received.replay_guard()),
     }
 }
 

@@ -17,10 +17,16 @@ use sharing::{
     ConsentId, OrganisationId, PolicySet, Pseudonym, PurposeClass, SubjectIdentifier,
     subject::{ConsentRecord, ConsentStatus, ConsentType, GivenBy},
 };
-use store::{Change, Committed, ConsentRow, ReplayGuard, Resolved, Submission};
+use store::{Change, Committed, ConsentRow, Resolved, Submission};
 use utoipa::ToSchema;
 
-use super::{disclosures::check_context, objections::ObjectionBody, subject::Subject};
+use super::{
+    disclosures::check_context,
+    objections::ObjectionBody,
+    rights_requests::{self, RightsBody},
+    said::Said,
+    subject::Subject,
+};
 use crate::{
     app::App,
     caller::{Action, Capability},
@@ -71,7 +77,7 @@ pub struct ConsentRequest {
 }
 
 /// How a consent was given.
-#[derive(Deserialize, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Method {
     /// Face to face.
@@ -82,6 +88,25 @@ pub enum Method {
     InWriting,
     /// On a web page or in an app.
     Online,
+}
+
+impl Method {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::InPerson => "in-person",
+            Self::ByTelephone => "by-telephone",
+            Self::InWriting => "in-writing",
+            Self::Online => "online",
+        }
+    }
+}
+
+/// Who withdraws.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WithdrawalRequest {
+    /// Who says so, how, and where the evidence is; leave it out where the person did on a page of yours.
+    pub(crate) said: Option<Said>,
 }
 
 /// A consent record.
@@ -134,6 +159,8 @@ pub struct HeldBody {
     consents: Vec<ConsentBody>,
     /// Objections that the caller's organisation recorded or has to answer.
     objections: Vec<ObjectionBody>,
+    /// Complaints and requests for rectification that the caller's organisation recorded or has to answer.
+    rights_requests: Vec<RightsBody>,
 }
 
 /// Whose records to look for.
@@ -229,17 +256,22 @@ pub async fn read(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
 }
 
 /// Withdraw a consent. It takes effect on the next decision; what was lawfully disclosed before stands.
-#[utoipa::path(post, path = "/v1/consents/{id}/withdraw", tag = "consents", params(("id" = String, Path, description = "The consent")),
+#[utoipa::path(post, path = "/v1/consents/{id}/withdraw", tag = "consents", request_body(content = Option<WithdrawalRequest>), params(("id" = String, Path, description = "The consent")),
     responses((status = 200, description = "Withdrawn", body = ConsentBody), (status = 401, description = "The caller was not accepted"),
         (status = 404, description = "There is none, or it is not the caller's to see"), (status = 409, description = "It was withdrawn before")))]
 pub async fn withdraw(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request) -> Response {
     respond(request_id(request.headers()), async {
-        let received = receive(&app, request, Capability::Record, Action::Record).await?;
+        let route = "/v1/consents/{id}/withdraw";
+        let mut received = receive(&app, request, Capability::Record, Action::Record).await?;
+        let said = match withdrawal(&app, &mut received).await {
+            Ok(said) => said,
+            Err(problem) => return Err(received.refuse(&app, problem, route).await),
+        };
         let row = visible(&app, &received, &id).await?;
         if row.record.status.takes_back() {
             let problem =
                 Problem::WrongState("it was withdrawn before; record a new consent if there is one");
-            return Err(received.refuse(&app, problem, "/v1/consents/{id}/withdraw").await);
+            return Err(received.refuse(&app, problem, route).await);
         }
         let entry = Body::ConsentWithdrawn {
             consent_id: row.record.id.to_string(),
@@ -251,7 +283,7 @@ pub async fn withdraw(State(app): State<Arc<App>>, Path(id): Path<String>, reque
             status: ConsentStatus::Withdrawn,
             ended_at: Some(app.clock.now()),
             expires_at: None,
-            reason: None,
+            reason: said.map(|said| format!("withdrawn {}", said.in_words())),
         };
         let committed = commit(&app, &received, entry, vec![change]).await?;
         let stored =
@@ -259,6 +291,14 @@ pub async fn withdraw(State(app): State<Arc<App>>, Path(id): Path<String>, reque
         Ok(Json(body(&stored.unwrap_or(row), Some(Receipt::of(&id, &committed)))).into_response())
     })
     .await
+}
+
+/// Who takes something back, where it is said.
+pub(super) async fn withdrawal(app: &App, received: &mut Received) -> Result<Option<Said>, Problem> {
+    let asked = received.json_if_any::<WithdrawalRequest>(app.limits.body_bytes_max).await?;
+    let said = asked.and_then(|asked| asked.said);
+    said.iter().try_for_each(Said::check)?;
+    Ok(said)
 }
 
 /// Change a consent's status. It takes effect on the next decision.
@@ -381,7 +421,8 @@ pub async fn search(State(app): State<Arc<App>>, request: Request) -> Response {
         let consents = held.0.iter().filter(|row| may_see(row, mine)).map(|row| body(row, None)).collect();
         let objections = held.1.iter().filter(|row| row.recorded_by == *mine || row.controller == *mine);
         let objections = objections.map(|row| super::objections::body(row, None)).collect();
-        Ok(Json(HeldBody { consents, objections }).into_response())
+        let rights_requests = rights_requests::of_person(&app, &received, &name).await?;
+        Ok(Json(HeldBody { consents, objections, rights_requests }).into_response())
     })
     .await
 }
@@ -406,11 +447,7 @@ pub(super) async fn commit(
     changes: Vec<Change>,
 ) -> Result<Committed, Refusal> {
     let mut submission = Submission::of(app.clock.now(), vec![entry]);
-    submission.replay = Some(ReplayGuard {
-        issuer: received.caller.client_id.clone(),
-        jti: received.context.jti.clone(),
-        expires: received.context.expires,
-    });
+    submission.replay = Some(received.replay_guard());
     submission.changes = changes;
     app.store.commit(submission).await.map_err(|error| commit_problem(error).into())
 }

@@ -21,8 +21,9 @@ use store::{Change, ObjectionRow};
 use utoipa::ToSchema;
 
 use super::{
-    consents::{commit, resolve, respond},
+    consents::{WithdrawalRequest, commit, resolve, respond, withdrawal},
     disclosures::check_context,
+    said::Said,
     subject::Subject,
 };
 use crate::{
@@ -31,6 +32,7 @@ use crate::{
     caller::{Action, Capability},
     disclose::internal,
     edge::{Received, receive, request_id},
+    kept,
     problem::{Problem, Refusal},
     receipt::Receipt,
 };
@@ -41,7 +43,8 @@ use crate::{
 pub struct ObjectionRequest {
     /// Whose objection it is.
     subject: Subject,
-    /// `objection` (UK GDPR Art 21, to be answered within a month) or `dissent` (honoured as it is).
+    /// `objection` (UK GDPR Art 21, to be answered within a month), `dissent` (honoured as it is) or `restriction` (Art 18: in
+    /// force until the controller lifts it).
     #[serde(default)]
     #[schema(value_type = String, example = "objection")]
     kind: ObjectionKind,
@@ -56,6 +59,8 @@ pub struct ObjectionRequest {
     /// The controller whose processing it is about, which answers it and is alerted; leave it out for your own
     /// organisation.
     controller: Option<String>,
+    /// Who says so, how, and where the evidence is; leave it out where the person did on a page of yours.
+    said: Option<Said>,
 }
 
 /// An objection.
@@ -66,7 +71,7 @@ pub struct ObjectionBody {
     /// How far it has got.
     #[schema(value_type = String)]
     status: ObjectionStatus,
-    /// `objection` or `dissent`.
+    /// `objection`, `dissent` or `restriction`.
     #[schema(value_type = String)]
     kind: ObjectionKind,
     /// Whether it stops the purposes it is about.
@@ -79,9 +84,15 @@ pub struct ObjectionBody {
     recorded_by: String,
     /// The controller that answers it.
     controller: String,
-    /// The grounds of a refusal.
+    /// The grounds of a refusal, or of lifting a restriction; for one that was taken back, by whom, where that was said.
     #[serde(skip_serializing_if = "Option::is_none")]
     answer: Option<String>,
+    /// The person's grounds, in their words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grounds: Option<String>,
+    /// Who said so, how, and where the evidence is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    said: Option<Said>,
     /// When it was recorded.
     recorded_at: String,
     /// By when it must be answered: one calendar month.
@@ -114,7 +125,7 @@ pub async fn record(State(app): State<Arc<App>>, request: Request) -> Response {
             answer_due: one_month_after(now),
             controller: controller.clone(),
             status_reason: None,
-            details: serde_json::json!({ "grounds": asked.grounds }).to_string(),
+            details: serde_json::json!({ "grounds": asked.grounds, "said": asked.said }).to_string(),
         };
         let entry = Body::ObjectionRecorded {
             objection_id: row.record.id.to_string(),
@@ -124,7 +135,7 @@ pub async fn record(State(app): State<Arc<App>>, request: Request) -> Response {
             by: received.caller.actor(),
         };
         let mut changes = vec![Change::KnowSubject(subject), Change::RecordObjection(Box::new(row.clone()))];
-        if controller != received.caller.organisation && row.record.kind == ObjectionKind::Objection {
+        if controller != received.caller.organisation && row.record.kind != ObjectionKind::Dissent {
             changes.push(alerts::raise(
                 &app,
                 Kind::ObjectionReceived,
@@ -157,22 +168,27 @@ pub async fn read(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
 }
 
 /// Take an objection back, at the person's wish.
-#[utoipa::path(post, path = "/v1/objections/{id}/withdraw", tag = "objections", params(("id" = String, Path, description = "The objection")),
+#[utoipa::path(post, path = "/v1/objections/{id}/withdraw", tag = "objections", request_body(content = Option<WithdrawalRequest>), params(("id" = String, Path, description = "The objection")),
     responses((status = 200, description = "Taken back", body = ObjectionBody), (status = 401, description = "The caller was not accepted"),
         (status = 404, description = "There is none, or it is not the caller's to see"), (status = 409, description = "It has ended already")))]
 pub async fn withdraw(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request) -> Response {
     respond(request_id(request.headers()), async {
-        let received = receive(&app, request, Capability::Record, Action::Record).await?;
+        let route = "/v1/objections/{id}/withdraw";
+        let mut received = receive(&app, request, Capability::Record, Action::Record).await?;
+        let said = match withdrawal(&app, &mut received).await {
+            Ok(said) => said,
+            Err(problem) => return Err(received.refuse(&app, problem, route).await),
+        };
         let mut row = visible(&app, &received, &id).await?;
         if row.recorded_by != received.caller.organisation {
             let problem = Problem::NotAllowed(
                 "the organisation that the person told takes an objection back; the controller answers it",
             );
-            return Err(received.refuse(&app, problem, "/v1/objections/{id}/withdraw").await);
+            return Err(received.refuse(&app, problem, route).await);
         }
         if !matches!(row.record.status, ObjectionStatus::Received | ObjectionStatus::Upheld) {
             let problem = Problem::WrongState("it has ended already");
-            return Err(received.refuse(&app, problem, "/v1/objections/{id}/withdraw").await);
+            return Err(received.refuse(&app, problem, route).await);
         }
         let entry = Body::ObjectionEnded {
             objection_id: row.record.id.to_string(),
@@ -180,14 +196,16 @@ pub async fn withdraw(State(app): State<Arc<App>>, Path(id): Path<String>, reque
             outcome: "withdrawn".to_owned(),
             by: received.caller.actor(),
         };
+        let reason = said.map(|said| format!("withdrawn {}", said.in_words()));
         let change = Change::ChangeObjection {
             id: row.record.id.clone(),
             status: ObjectionStatus::Withdrawn,
-            reason: None,
+            reason: reason.clone(),
         };
         let changes = vec![change];
         let committed = commit(&app, &received, entry, changes).await?;
         row.record.status = ObjectionStatus::Withdrawn;
+        row.status_reason = reason;
         Ok(Json(body(&row, Some(Receipt::of(&id, &committed)))).into_response())
     })
     .await
@@ -199,7 +217,8 @@ pub async fn withdraw(State(app): State<Arc<App>>, Path(id): Path<String>, reque
 pub enum AnswerRequest {
     /// It is upheld: the purposes it is about stay stopped.
     Upheld,
-    /// It is refused: compelling legitimate grounds override the person's interests.
+    /// It is refused: compelling legitimate grounds override the person's interests. A restriction is lifted by it, when the
+    /// person has been told (Art 18(3)).
     Refused {
         /// The grounds, in words that the person was told.
         grounds: String,
@@ -241,18 +260,23 @@ pub async fn answer(State(app): State<Arc<App>>, Path(id): Path<String>, request
         }
         let problem = match (row.record.status, row.record.kind) {
             (ObjectionStatus::Received, ObjectionKind::Objection) => None,
+            (ObjectionStatus::Received, ObjectionKind::Restriction) if status == ObjectionStatus::Refused => None,
+            (ObjectionStatus::Received, ObjectionKind::Restriction) => {
+                Some("a restriction is in force already, until it is lifted with its grounds")
+            }
             (_, ObjectionKind::Dissent) => Some("a dissent is honoured as it is; there is nothing to answer"),
             _ => Some("it has been answered or taken back already"),
         };
         if let Some(what) = problem {
             return Err(received.refuse(&app, Problem::WrongState(what), route).await);
         }
-        let outcome = if status == ObjectionStatus::Upheld { "upheld" } else { "refused" };
-        let entry = Body::ObjectionAnswered {
-            objection_id: row.record.id.to_string(),
-            subject: row.subject.to_string(),
-            outcome: outcome.to_owned(),
-            by: received.caller.actor(),
+        let (objection_id, subject) = (row.record.id.to_string(), row.subject.to_string());
+        let by = received.caller.actor();
+        let entry = if row.record.kind == ObjectionKind::Restriction {
+            Body::ObjectionEnded { objection_id, subject, outcome: "lifted".to_owned(), by }
+        } else {
+            let outcome = if status == ObjectionStatus::Upheld { "upheld" } else { "refused" };
+            Body::ObjectionAnswered { objection_id, subject, outcome: outcome.to_owned(), by }
         };
         let change =
             Change::ChangeObjection { id: row.record.id.clone(), status, reason: grounds.clone() };
@@ -271,6 +295,10 @@ fn parse(
 ) -> Result<(sharing::SubjectIdentifier, Objection, OrganisationId), Problem> {
     let identifier = asked.subject.parse()?;
     check_context(&received.context, &identifier)?;
+    asked.said.iter().try_for_each(Said::check)?;
+    if asked.grounds.as_deref().is_some_and(|grounds| grounds.chars().count() > 4_000) {
+        return Err(Problem::InvalidRequest("grounds: at most 4,000 characters".to_owned()));
+    }
     let set = app.policies().set;
     let controller =
         asked.controller.as_ref().map(|text| text.parse().ok().filter(|id| set.organisation(id).is_some()));
@@ -325,7 +353,10 @@ async fn visible(app: &App, received: &Received, id: &str) -> Result<ObjectionRo
 }
 
 pub(super) fn body(row: &ObjectionRow, receipt: Option<Receipt>) -> ObjectionBody {
+    let details: serde_json::Value = serde_json::from_str(&row.details).unwrap_or_default();
     ObjectionBody {
+        grounds: kept::member(&row.details, "grounds"),
+        said: details.get("said").and_then(|said| Said::deserialize(said).ok()),
         id: row.record.id.to_string(),
         status: row.record.status,
         kind: row.record.kind,

@@ -127,6 +127,7 @@ fn read(what: &str) -> (String, bool) {
         return (format!("answered a request to see your data (identity: {check})"), true);
     }
     let words = match what {
+        "complaint or correction" => "read what you complained about or wanted corrected".to_owned(),
         "events for subject access" => "looked at who asked about you".to_owned(),
         _ if what.starts_with("trail by ") || what.starts_with("disclosed by ") => {
             "searched the audit log for you".to_owned()

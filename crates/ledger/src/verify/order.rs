@@ -33,6 +33,8 @@ pub(super) struct Order {
     told: Told,
     withdrawn: HashSet<String>,
     objections: BTreeMap<String, Objection>,
+    /// Complaints and requests for rectification that have no answer.
+    unanswered: HashSet<String>,
     /// The subject that a linked subject leads to; a representative leads nowhere.
     persons: HashMap<String, String>,
     /// How many subjects a representative stands for, where it is more than itself.
@@ -158,6 +160,14 @@ impl Order {
                 }
                 Ok(())
             }
+            Body::RightsRequestMoved { request_id, action, .. } => {
+                match action.as_str() {
+                    "received" => drop(self.unanswered.insert(request_id.clone())),
+                    "answered" => drop(self.unanswered.remove(request_id)),
+                    _ => {}
+                }
+                Ok(())
+            }
             Body::GrantMade {
                 grant_id,
                 subject,
@@ -278,6 +288,9 @@ impl Order {
     fn forget(&self, records: &[String], people: &[String]) -> Result<(), Broken> {
         if records.iter().any(|record| self.objections.contains_key(record)) {
             return broken("forgotten-in-force", "it forgets an objection that is in force");
+        }
+        if records.iter().any(|record| self.unanswered.contains(record)) {
+            return broken("forgotten-in-force", "it forgets a complaint or a correction that nobody has answered");
         }
         let same = |one: &str, other: &str| self.person(one) == self.person(other);
         let protected =

@@ -319,6 +319,22 @@ fn what_protects_or_is_held_is_not_forgotten() {
     };
     let lifted = || Body::HoldLifted { hold_id: "hld_1".to_owned(), by: actor() };
     let in_force = (Some(3), "forgotten-in-force");
+    let request = |action: &str| Body::RightsRequestMoved {
+        request_id: "rrq_1".to_owned(),
+        subject: "s1".to_owned(),
+        right: "complaint".to_owned(),
+        action: action.to_owned(),
+        controller: "council".to_owned(),
+        of: None,
+        outcome: None,
+        text_sha256: None,
+        by: actor(),
+    };
+    let open = vec![request("received"), request("acknowledged"), forgotten(&["rrq_1"], &[])];
+    assert_eq!(fault_of(open).1, "forgotten-in-force");
+    let answered = vec![opened(), request("received"), request("answered"), forgotten(&["rrq_1"], &[])];
+    let leaves_of_it = leaves(answered);
+    assert!(verified(&leaves_of_it, &checkpoint(&leaves_of_it)).is_ok());
     assert_eq!(fault_of(vec![objection("s1"), forgotten(&["obj_1"], &[])]), in_force);
     assert_eq!(fault_of(vec![objection("s1"), forgotten(&[], &["s1"])]), in_force);
     let under_hold = (Some(3), "forgotten-under-hold");

@@ -17,6 +17,9 @@ pub enum ObjectionKind {
     Objection,
     /// A dissent from shared care or from a register: honoured as it is, nothing to weigh.
     Dissent,
+    /// A restriction under UK GDPR Art 18: the data are kept and not used, until the controller lifts it and has told the
+    /// person beforehand (Art 18(3)).
+    Restriction,
 }
 
 /// An objection (UK GDPR Art 21) or dissent.

@@ -23,6 +23,7 @@ mod loading;
 mod matters;
 mod privacy;
 mod queue;
+mod rights;
 
 type Tx = crate::database::Transaction;
 
@@ -194,6 +195,8 @@ async fn applicable(tx: &mut Tx, change: &Change) -> Result<Result<(), CommitErr
         Change::MoveAgreement(step) => return agreements::may_move(tx, step).await,
         Change::CountUse { from, .. } => return agreement_use::may_count(tx, *from).await,
         Change::MoveMatter(step) => return matters::may_move(tx, step).await,
+        Change::OpenRightsRequest(row) => return rights::may_open(tx, row).await,
+        Change::MoveRightsRequest(step) => return rights::may_move(tx, step).await,
         Change::MoveOfficer(step) => return agreements::may_move_officer(tx, step).await,
         Change::Forget(cutoffs, what) => {
             let may = privacy::may_forget(tx, cutoffs, what).await?;
@@ -291,6 +294,8 @@ pub(super) async fn apply(
             let revise = "UPDATE subject SET revision = revision + 1 WHERE pseudonym = (SELECT subject FROM objection WHERE id = $1)";
             execute(tx, sqlx::query(revise).bind(id.as_str())).await
         }
+        Change::OpenRightsRequest(row) => rights::open(tx, keys, row).await,
+        Change::MoveRightsRequest(step) => rights::step(tx, keys, step, at).await,
         Change::RecordFact(row) => {
             let insert =
                 "INSERT INTO subject_fact (id, subject, kind, body, details, recorded_by, recorded_us, ends_us)

@@ -158,6 +158,20 @@ async fn fill(world: &World) -> Value {
     json!({ "released": released, "refused": refused, "in_file": in_file, "managed": "pilot" })
 }
 
+/// More entries than anybody waits for.
+async fn grow(world: &World, entries: usize) {
+    for _ in 0..entries / 1_000 {
+        let entry = ledger::entry::Body::AuditRead {
+            what: "verified in a test".to_owned(),
+            by_operator: "nobody".to_owned(),
+            from: 0,
+            until: 1,
+        };
+        let all = store::Submission::of(world.clock.now(), vec![entry; 1_000]);
+        world.app.store.commit(all).await.unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn people_use_the_console() {
     let mut started = None;
@@ -184,6 +198,11 @@ async fn people_use_the_console() {
             provider.tell(&line);
             provider.hear("changed");
             browser.tell("advanced");
+            continue;
+        }
+        if let Some(entries) = line.strip_prefix("grow ") {
+            grow(&world, entries.parse().unwrap()).await;
+            browser.tell("grown");
             continue;
         }
         passed += usize::from(line.starts_with("ok "));
@@ -213,6 +232,12 @@ async fn people_use_the_console() {
         ("agreement_moved", "NHS-IG-1"),
         ("subject_record_read", "NHS-PO-1"),
         ("objection_recorded", "resident-1"),
+        ("consent_recorded", "NHS-PO-1"),
+        ("consent_withdrawn", "NHS-PO-1"),
+        ("objection_ended", "NHS-PO-1"),
+        ("rights_request_moved", "resident-1"),
+        ("rights_request_moved", "NHS-IG-1"),
+        ("grant_revoked", "TRF-CG-1"),
     ] {
         assert!(by(kind, person), "{kind} by {person}");
     }

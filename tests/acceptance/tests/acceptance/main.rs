@@ -46,6 +46,7 @@ mod reach;
 mod records_of_wishes;
 mod replicas;
 mod restrictions;
+mod rights_requests;
 mod signing;
 mod signing_keys;
 mod subject_access;

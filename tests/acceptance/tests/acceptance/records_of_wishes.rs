@@ -97,8 +97,10 @@ async fn an_objection_can_be_taken_back() {
     let path = format!("/v1/objections/{}", objected.body["id"].as_str().unwrap());
     let read = world.send(world.bare("council", "GET", &path, "direct-care")).await;
     assert_eq!(read.body["status"], "received");
-    let taken_back =
-        world.send(world.bare("council", "POST", &format!("{path}/withdraw"), "direct-care")).await;
+    // Callers that name a type and send nothing are those of before.
+    let mut taken_back = world.bare("council", "POST", &format!("{path}/withdraw"), "direct-care");
+    taken_back.text = Some(String::new());
+    let taken_back = world.send(taken_back).await;
     assert_eq!(taken_back.body["status"], "withdrawn");
     assert_eq!(world.send(world.prevention("9732110317")).await.status, StatusCode::OK);
     world.verify().await;
@@ -112,4 +114,69 @@ async fn an_objection_cannot_stop_safeguarding() {
     let answer = world.send(request).await;
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
     assert!(answer.body["detail"].as_str().unwrap().contains("does not stop safeguarding-adult"));
+}
+
+#[tokio::test]
+async fn somebody_with_authority_speaks_for_a_person_and_nobody_else_does() {
+    let world = World::new().await;
+    let recorded = world.send(world.consent("SWR-2044")).await;
+    let path = format!("/v1/consents/{}/withdraw", recorded.body["id"].as_str().unwrap());
+    let said = |by: serde_json::Value, evidence: serde_json::Value| {
+        json!({ "said": { "by": by, "method": "in-writing", "evidence_reference": evidence } })
+    };
+    let deputy = json!({ "who": "proxy", "authority": "court-deputy", "capacity_statement": "Found to lack capacity in May." });
+    for wrong in [
+        said(json!({ "who": "proxy", "authority": "next-of-kin", "capacity_statement": "She is my mother." }), json!("x")),
+        said(json!({ "who": "proxy", "authority": "court-deputy", "capacity_statement": "short" }), json!("Order 12")),
+        said(deputy.clone(), json!(null)),
+        said(deputy.clone(), json!("   ")),
+    ] {
+        let answer = world.send(world.act("council", &path, "direct-care", wrong.clone())).await;
+        assert_eq!((answer.status, answer.code()), (StatusCode::BAD_REQUEST, "invalid-request"), "{wrong}");
+    }
+    assert_eq!(world.send(world.referral("SWR-2044")).await.status, StatusCode::OK, "it is in force");
+    let withdrawn = world
+        .send(world.act("council", &path, "direct-care", said(deputy.clone(), json!("Order 12 of 2026"))))
+        .await;
+    assert_eq!(withdrawn.body["status"], "withdrawn", "{withdrawn:?}");
+    let reason = withdrawn.body["status_reason"].as_str().unwrap();
+    assert_eq!(
+        reason,
+        "withdrawn by court deputy (Found to lack capacity in May.), in writing; evidence: Order 12 of 2026"
+    );
+    assert_eq!(world.send(world.referral("SWR-2044")).await.status, StatusCode::NOT_FOUND);
+    // As with an objection: who said so is kept with it.
+    let mut objection = world.objection("9732110317");
+    let body = objection.body.as_mut().unwrap();
+    body["said"] = said(deputy, json!("Order 12 of 2026"))["said"].clone();
+    body["grounds"] = json!("Strangers at the door frighten her.");
+    let objected = world.send(objection).await;
+    assert_eq!(objected.status, StatusCode::CREATED, "{objected:?}");
+    assert_eq!(objected.body["said"]["by"]["authority"], "court-deputy");
+    assert_eq!(objected.body["grounds"], "Strangers at the door frighten her.");
+    world.verify().await;
+}
+
+#[tokio::test]
+async fn a_restriction_holds_until_the_controller_lifts_it() {
+    let world = World::new().await;
+    let mut request = world.objection("9732110317");
+    request.body.as_mut().unwrap()["kind"] = json!("restriction");
+    let restricted = world.send(request).await;
+    assert_eq!((&restricted.body["kind"], &restricted.body["in_force"]), (&json!("restriction"), &json!(true)));
+    assert_eq!(world.send(world.prevention("9732110317")).await.status, StatusCode::NOT_FOUND);
+    let path = format!("/v1/objections/{}/answer", restricted.body["id"].as_str().unwrap());
+    let upheld = world.send(world.act("council", &path, "direct-care", json!({ "outcome": "upheld" }))).await;
+    assert_eq!((upheld.status, upheld.code()), (StatusCode::CONFLICT, "wrong-state"), "it is in force already");
+    let untold = json!({ "outcome": "refused", "grounds": "The address was found to be right.", "told_of_remedies": false });
+    assert_eq!(
+        world.send(world.act("council", &path, "direct-care", untold)).await.status,
+        StatusCode::BAD_REQUEST
+    );
+    let lifted = json!({ "outcome": "refused", "grounds": "The address was found to be right.", "told_of_remedies": true });
+    let lifted = world.send(world.act("council", &path, "direct-care", lifted)).await;
+    assert_eq!((lifted.status, &lifted.body["in_force"]), (StatusCode::OK, &json!(false)), "{lifted:?}");
+    assert_eq!(world.send(world.prevention("9732110317")).await.status, StatusCode::OK);
+    assert_eq!(world.last_kinds(3).await[0], "objection_ended");
+    world.verify().await;
 }

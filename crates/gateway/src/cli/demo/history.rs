@@ -22,6 +22,8 @@ use crate::{
     serve,
 };
 
+mod wishes;
+
 /// How far back it goes.
 const DAYS: i64 = 84;
 
@@ -169,6 +171,7 @@ async fn tell(state: &Path, clock: &Arc<StoryClock>, begin: Timestamp) -> anyhow
         if matches!(day, 40 | 80 | 82) {
             one_off(&fire, clock).await?;
         }
+        wishes::on(day, &council, &nhs).await?;
     }
     Ok(())
 }

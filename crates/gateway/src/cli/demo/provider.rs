@@ -85,6 +85,7 @@ struct Provider {
     client_id: String,
     client_secret: String,
     redirect: String,
+    signed_out: String,
     key: MintingKey,
     codes: Mutex<HashMap<String, Granted>>,
 }
@@ -125,6 +126,7 @@ pub async fn serve(
         client_id: console.client_id.clone(),
         client_secret: crate::config::read(&console.client_secret)?.trim().to_owned(),
         redirect: format!("{}/signed-in", console.public_url),
+        signed_out: format!("{}/signed-out", console.public_url),
         key,
         codes: Mutex::default(),
     };
@@ -133,6 +135,7 @@ pub async fn serve(
         .route("/jwks", get(keys))
         .route("/authorize", get(choose))
         .route("/token", post(token))
+        .route("/logout", post(logout))
         .with_state(Arc::new(provider));
     let certificate = crate::config::read(&console.certificate)?;
     let tls = tls::console_config(&certificate, &crate::config::read(&console.key)?)?;
@@ -147,6 +150,7 @@ async fn description(State(provider): State<Arc<Provider>>) -> Json<Value> {
         "issuer": provider.issuer,
         "authorization_endpoint": at("/authorize"),
         "token_endpoint": at("/token"),
+        "end_session_endpoint": at("/logout"),
         "jwks_uri": at("/jwks"),
         "response_types_supported": ["code"],
         "subject_types_supported": ["public"],
@@ -194,6 +198,19 @@ async fn choose(
     let back = form_urlencoded::Serializer::new(format!("{}?", asked.redirect_uri))
         .append_pair("code", &code)
         .append_pair("state", &asked.state)
+        .finish();
+    Redirect::to(&back).into_response()
+}
+
+/// It keeps no session: whoever comes is asked who they are. So nothing is to be ended but the visit.
+async fn logout(State(provider): State<Arc<Provider>>, body: String) -> Response {
+    let form: HashMap<_, _> = form_urlencoded::parse(body.as_bytes()).into_owned().collect();
+    if form.get("post_logout_redirect_uri") != Some(&provider.signed_out) {
+        return (StatusCode::BAD_REQUEST, "it is not the demonstration's console that asks").into_response();
+    }
+    let state = form.get("state").map(String::as_str).unwrap_or_default();
+    let back = form_urlencoded::Serializer::new(format!("{}?", provider.signed_out))
+        .append_pair("state", state)
         .finish();
     Redirect::to(&back).into_response()
 }

@@ -11,7 +11,7 @@ use store::{MatterRow, MatterStepRow, StoreError};
 use super::{
     AgreementId, App, Arc, Deserialize, Hand, IntoResponse, Json, ManagedRow, Path, Problem, Receipt,
     Received, Refusal, Refused, Request, Response, Serialize, State, StatusCode, StepError, TEXT_MAX, Terms,
-    ToSchema, Value, agreements, found, hand, internal, kept, named, receive, record_read, replay_guard,
+    ToSchema, Value, agreements, found, hand, internal, kept, named, receive, record_read,
     request_id, respond, settle, shape, step::CounterReason, time,
 };
 use crate::agreements::matters::{self, Said};
@@ -255,7 +255,7 @@ pub(super) fn by<'a>(received: &Received, hand: &'a Hand) -> Said<'a> {
     Said {
         hand: Some(hand),
         by: Some(received.caller.actor()),
-        replay: Some(replay_guard(received)),
+        replay: Some(received.replay_guard()),
         ..Said::default()
     }
 }

@@ -1,13 +1,14 @@
 //! What is held about a person, for that person, and the readable document.
 
 use askama::Template;
+use jiff::Timestamp;
 use serde::Serialize;
 use sharing::{OrganisationId, PolicySet, Pseudonym, PurposeClass, subject::RelationshipKind};
 use store::Fact;
 use utoipa::ToSchema;
 
-use super::{SubjectAccessBody, word};
-use crate::{app::App, disclose::internal, problem::Refusal, subject_access::in_london};
+use super::{super::rights_requests, SubjectAccessBody, word};
+use crate::{app::App, disclose::internal, kept, problem::Refusal, subject_access::in_london};
 
 /// What an organisation holds about a person here.
 #[derive(Serialize, ToSchema)]
@@ -16,6 +17,8 @@ pub struct Held {
     consents: Vec<HeldConsent>,
     /// Objections that it has to answer, or recorded.
     objections: Vec<HeldObjection>,
+    /// Complaints and requests for rectification that it has to answer, or recorded.
+    rights_requests: Vec<HeldRightsRequest>,
     /// Why it has to do with the person.
     relationships: Vec<HeldRelationship>,
 }
@@ -27,6 +30,10 @@ impl Held {
 
     fn objections(&self) -> &[HeldObjection] {
         &self.objections
+    }
+
+    fn rights_requests(&self) -> &[HeldRightsRequest] {
+        &self.rights_requests
     }
 
     fn relationships(&self) -> &[HeldRelationship] {
@@ -70,6 +77,40 @@ pub struct HeldObjection {
     reference: String,
 }
 
+/// A complaint or a request for rectification, in words.
+#[derive(Serialize, ToSchema)]
+pub struct HeldRightsRequest {
+    /// `complaint` or `rectification`.
+    right: String,
+    /// `received`, `acknowledged` or `answered`.
+    status: String,
+    /// The event that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    about: Option<String>,
+    /// What is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    item: Option<String>,
+    /// What the person wrote.
+    text: String,
+    /// Who answers it.
+    answered_by: String,
+    /// When it was received.
+    received: String,
+    /// By when it must be acknowledged.
+    acknowledge_due: String,
+    /// By when it must be answered, where the law sets a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer_due: Option<String>,
+    /// What was found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<String>,
+    /// The answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer: Option<String>,
+    /// Its identifier.
+    reference: String,
+}
+
 /// A relationship, in words.
 #[derive(Serialize, ToSchema)]
 pub struct HeldRelationship {
@@ -105,7 +146,26 @@ pub(super) async fn held(app: &App, mine: &OrganisationId, name: &Pseudonym) -> 
             Fact::Relationship(relationship) => Some(relationship),
             Fact::Grant(_) | Fact::BreakGlass(_) => None,
         });
+    let requests = rights_requests::rows_of(app, mine, name).await?;
+    let instant = |at_us| in_london(Timestamp::from_microsecond(at_us).unwrap_or_default());
     Ok(Held {
+        rights_requests: requests
+            .into_iter()
+            .map(|row| HeldRightsRequest {
+                right: row.about_right,
+                status: row.state,
+                about: row.decision_id,
+                item: kept::member(&row.details, "item"),
+                text: kept::words(&row.details),
+                answered_by: row.organisation.parse().map_or(row.organisation, |id| called(&set, &id)),
+                received: instant(row.received_us),
+                acknowledge_due: instant(row.acknowledge_due_us),
+                answer_due: row.answer_due_us.map(instant),
+                outcome: row.outcome,
+                answer: row.answer.as_deref().map(kept::words),
+                reference: row.id,
+            })
+            .collect(),
         consents: consents
             .map(|row| HeldConsent {
                 status: word(&row.record.status),

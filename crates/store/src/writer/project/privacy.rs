@@ -23,6 +23,7 @@ pub(super) async fn may_forget(
         (Kind::Objection, cutoffs.objections, &what.objections),
         (Kind::Exception, cutoffs.exceptions, &what.exceptions),
         (Kind::Referral, cutoffs.referrals, &what.referrals),
+        (Kind::Rights, cutoffs.objections, &what.rights),
         (Kind::Alert, cutoffs.alerts, &what.alerts),
     ];
     for (kind, cutoff, names) in records.into_iter().chain(people) {
@@ -57,6 +58,7 @@ pub(super) async fn forget(tx: &mut Tx, what: &Forgettable) -> Result<(), StoreE
                 "DELETE FROM referral WHERE decision_id = $1",
             ],
         ),
+        (&what.rights, &["DELETE FROM rights_request WHERE id = $1"]),
         (&what.alerts, &["DELETE FROM alert_delivery WHERE alert = $1", "DELETE FROM alert WHERE id = $1"]),
         (
             &what.people,

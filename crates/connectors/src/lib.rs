@@ -7,6 +7,7 @@
 
 pub mod breaker;
 pub mod notify;
+pub mod peer;
 pub mod reach;
 pub mod upstream;
 

@@ -105,22 +105,12 @@ impl Webhook {
         if !url.starts_with("https://") {
             return Err(NotifyError::NotHttps);
         }
+        let client = client(trusted_pem)?;
         let secret = secret.trim().strip_prefix("whsec_").ok_or(NotifyError::Secret)?;
         let secret = Zeroizing::new(BASE64.decode(secret).map_err(|_| NotifyError::Secret)?);
         if !(24..=64).contains(&secret.len()) {
             return Err(NotifyError::Secret);
         }
-        let build = || {
-            Client::builder()
-                .tls_certs_only(Certificate::from_pem_bundle(trusted_pem.as_bytes())?)
-                .https_only(true)
-                .redirect(reqwest::redirect::Policy::none())
-                .no_proxy()
-                .referer(false)
-                .timeout(TIMEOUT)
-                .build()
-        };
-        let client = build().map_err(|_: reqwest::Error| NotifyError::Certificates)?;
         Ok(Self { client, url: url.to_owned(), secret })
     }
 
@@ -133,13 +123,7 @@ impl Webhook {
         let request = self.client.post(&self.url).header(header::CONTENT_TYPE, "application/json");
         let request = request.header("webhook-id", id).header("webhook-timestamp", timestamp_s);
         let sent = request.header("webhook-signature", signature).body(body).send().await;
-        let status = sent.map_err(|error| fault(&error))?.status();
-        match status {
-            StatusCode::GONE => Err(NotifyFault::Gone),
-            taken if taken.is_success() => Ok(()),
-            other if other.is_redirection() => Err(NotifyFault::Redirected),
-            other => Err(NotifyFault::Refused(other.as_u16())),
-        }
+        outcome(sent)
     }
 
     fn signature(&self, id: &str, timestamp_s: i64, body: &str) -> String {
@@ -148,6 +132,31 @@ impl Webhook {
         };
         mac.update(format!("{id}.{timestamp_s}.{body}").as_bytes());
         format!("v1,{}", BASE64.encode(mac.finalize().into_bytes()))
+    }
+}
+
+/// A client that trusts these authorities alone and goes nowhere but where it is sent.
+pub(crate) fn client(trusted_pem: &str) -> Result<Client, NotifyError> {
+    let build = || {
+        Client::builder()
+            .tls_certs_only(Certificate::from_pem_bundle(trusted_pem.as_bytes())?)
+            .https_only(true)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .referer(false)
+            .timeout(TIMEOUT)
+            .build()
+    };
+    build().map_err(|_: reqwest::Error| NotifyError::Certificates)
+}
+
+/// Whether a message was taken. Nothing else of the answer is read.
+pub(crate) fn outcome(sent: reqwest::Result<reqwest::Response>) -> Result<(), NotifyFault> {
+    match sent.map_err(|error| fault(&error))?.status() {
+        StatusCode::GONE => Err(NotifyFault::Gone),
+        taken if taken.is_success() => Ok(()),
+        other if other.is_redirection() => Err(NotifyFault::Redirected),
+        other => Err(NotifyFault::Refused(other.as_u16())),
     }
 }
 

@@ -21,6 +21,7 @@ use crate::{
     caller::Authenticator,
     caller_use::Budgets,
     clock::{Clock, Entropy, SET_MAX},
+    dataspace::Dataspace,
     exporting::asked::Exports,
     list::Lists,
     shed::Shed,
@@ -98,6 +99,8 @@ pub struct App {
     pub evaluator: Evaluator,
     /// How people are told of alerts.
     pub notifier: Notifier,
+    /// Whom agreements are negotiated with over the Dataspace Protocol, where they are.
+    pub dataspace: Option<Dataspace>,
     /// What is taken away.
     pub exports: Exports,
     /// Where closed ranges are archived, where they are.
@@ -138,6 +141,7 @@ pub struct Parts {
     pub limits: RequestLimits,
     pub witnessing: Option<Witnessing>,
     pub notifier: Notifier,
+    pub dataspace: Option<Dataspace>,
     pub exports: Exports,
     pub archiving: Option<Archiving>,
     pub metrics: Metrics,
@@ -158,6 +162,7 @@ impl App {
             limits,
             witnessing,
             notifier,
+            dataspace,
             exports,
             archiving,
             metrics,
@@ -180,6 +185,7 @@ impl App {
             witnessing,
             evaluator,
             notifier,
+            dataspace,
             exports,
             archiving,
             metrics,

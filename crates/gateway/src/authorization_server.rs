@@ -371,6 +371,12 @@ fn capabilities(action: Action) -> &'static [Capability] {
         Action::Review => &[Capability::Review],
         Action::Audit => &[Capability::Audit],
         Action::SubjectAccess => &[Capability::SubjectAccess],
-        Action::Agree => &[Capability::Draft, Capability::Approve, Capability::Mediate, Capability::Sign],
+        Action::Agree => &[
+            Capability::Draft,
+            Capability::Approve,
+            Capability::Mediate,
+            Capability::Sign,
+            Capability::Negotiate,
+        ],
     }
 }

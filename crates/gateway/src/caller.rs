@@ -98,6 +98,19 @@ impl Named {
 }
 
 impl Caller {
+    fn of(system: &System, peer: PeerCertificate, named: Named, grants: Arc<[Grant]>) -> Self {
+        Self {
+            organisation: system.settings.organisation.clone(),
+            service: system.settings.service.clone(),
+            system: system.settings.id.clone(),
+            named,
+            certificate: peer.fingerprint.to_hex(),
+            client_id: system.settings.client_id.clone(),
+            may: system.settings.may.clone(),
+            grants,
+        }
+    }
+
     /// Whether the system is registered for this.
     pub fn may(&self, capability: Capability) -> bool {
         self.may.contains(&capability)
@@ -332,34 +345,57 @@ impl Authenticator {
         presented: Presented<'_>,
         now: Timestamp,
     ) -> Result<(Caller, Context), CallerError> {
-        let certificate = peer.fingerprint.to_hex();
-        let system = self.registry.load().system_of(&peer.fingerprint).cloned();
-        let of =
-            system.as_ref().map(|system| (system.settings.id.clone(), system.settings.organisation.clone()));
-        let refuse = |fault| CallerError { fault, certificate: certificate.clone(), system: of.clone() };
-        if now.as_second() > peer.not_after_s {
-            return Err(refuse(CallerFault::CertificateExpired));
-        }
-        let system = system.ok_or_else(|| refuse(CallerFault::CertificateNotRegistered))?;
-        let token = presented.authorization.and_then(|value| value.strip_prefix("Bearer "));
-        let token = token.ok_or_else(|| refuse(CallerFault::TokenMissing))?;
-        let grants = access_token::check(token, &system, peer.fingerprint, &self.audience, now).await;
-        let grants = grants.map_err(refuse)?;
+        let (system, grants) = self.bearer(peer, presented.authorization, now).await?;
+        let refuse = |fault| of_system(&system, peer, fault);
         let context = presented.sharing_context.ok_or_else(|| refuse(CallerFault::ContextMissing))?;
         let url = format!("{}{}", self.public_url, presented.path);
         let target =
             sharing_context::Target { method: presented.method, url: &url, audience: &self.audience };
         let (context, named) = sharing_context::check(context, &system, target, now).await.map_err(refuse)?;
-        let caller = Caller {
-            organisation: system.settings.organisation.clone(),
-            service: system.settings.service.clone(),
-            system: system.settings.id.clone(),
-            named,
-            certificate,
-            client_id: system.settings.client_id.clone(),
-            may: system.settings.may.clone(),
-            grants,
-        };
-        Ok((caller, context))
+        Ok((Caller::of(&system, peer, named, grants), context))
     }
+
+    /// Checks certificate and token of a connector, which signs no context: it asks about nobody. Its owner stands for it, where
+    /// it has one.
+    ///
+    /// # Errors
+    /// [`CallerError`] with the first thing that is wrong.
+    pub async fn authenticate_connector(
+        &self,
+        peer: PeerCertificate,
+        authorization: Option<&str>,
+        owner_of: impl Fn(&OrganisationId) -> String,
+        now: Timestamp,
+    ) -> Result<Caller, CallerError> {
+        let (system, grants) = self.bearer(peer, authorization, now).await?;
+        let named = Named::Unattended { owner: owner_of(&system.settings.organisation) };
+        Ok(Caller::of(&system, peer, named, grants))
+    }
+
+    /// The system that shows this certificate, and what its token grants.
+    async fn bearer(
+        &self,
+        peer: PeerCertificate,
+        authorization: Option<&str>,
+        now: Timestamp,
+    ) -> Result<(Arc<System>, Arc<[Grant]>), CallerError> {
+        let system = self.registry.load().system_of(&peer.fingerprint).cloned();
+        let refuse = |fault| match &system {
+            Some(system) => of_system(system, peer, fault),
+            None => CallerError { fault, certificate: peer.fingerprint.to_hex(), system: None },
+        };
+        if now.as_second() > peer.not_after_s {
+            return Err(refuse(CallerFault::CertificateExpired));
+        }
+        let system = system.as_ref().ok_or_else(|| refuse(CallerFault::CertificateNotRegistered))?;
+        let token = authorization.and_then(|value| value.strip_prefix("Bearer "));
+        let token = token.ok_or_else(|| refuse(CallerFault::TokenMissing))?;
+        let grants = access_token::check(token, system, peer.fingerprint, &self.audience, now).await;
+        Ok((system.clone(), grants.map_err(refuse)?))
+    }
+}
+
+fn of_system(system: &System, peer: PeerCertificate, fault: CallerFault) -> CallerError {
+    let of = (system.settings.id.clone(), system.settings.organisation.clone());
+    CallerError { fault, certificate: peer.fingerprint.to_hex(), system: Some(of) }
 }

@@ -20,6 +20,7 @@ use crate::{
     blocks::{BlockSettings, Place::Folder},
     caller::{IssuerSettings, SystemSettings, keys::KeySource},
     caller_use::{Budgets, HoneyRecord},
+    dataspace::DataspaceSettings,
     listener::Limits,
     witnessed::WitnessingSettings,
 };
@@ -44,6 +45,8 @@ pub struct Settings {
     pub providers: BTreeMap<ProviderId, ProviderSettings>,
     #[serde(default)]
     pub alerts: AlertSettings,
+    #[serde(default)]
+    pub dataspace: Option<DataspaceSettings>,
     #[serde(default)]
     pub authorization_server: Option<AuthorizationServerSettings>,
     #[serde(default)]
@@ -381,6 +384,9 @@ pub fn load(path: &Path) -> Result<Settings, ConfigError> {
     }
     for provider in settings.providers.values_mut() {
         [&mut provider.trusted, &mut provider.certificate, &mut provider.key].into_iter().for_each(anchor);
+    }
+    for peer in settings.dataspace.iter_mut().flat_map(|dataspace| dataspace.peers.values_mut()) {
+        [Some(&mut peer.trusted), peer.authorization.as_mut()].into_iter().flatten().for_each(anchor);
     }
     if let Some(smtp) = &mut settings.alerts.smtp {
         smtp.trusted.iter_mut().chain(&mut smtp.password).for_each(anchor);

@@ -32,6 +32,7 @@ use crate::{
 };
 
 pub mod framing;
+pub mod message;
 
 /// An authenticated request, its body not read yet.
 pub struct Received {
@@ -64,6 +65,10 @@ pub fn face_of(path: &str) -> Face {
         Face::OAuth
     } else if path.starts_with("/access/v1/") && !path.starts_with("/access/v1/requests") {
         Face::AuthZen
+    } else if path.starts_with("/dsp/catalog/") {
+        Face::DataspaceCatalogue
+    } else if path.starts_with("/dsp/") {
+        Face::DataspaceNegotiation
     } else {
         Face::Problem
     }

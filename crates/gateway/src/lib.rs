@@ -17,6 +17,7 @@ pub mod caller_use;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod dataspace;
 pub mod desk;
 pub mod disclose;
 pub mod edge;

@@ -12,6 +12,8 @@ use sharing::{Reason, agreement};
 
 use crate::{authorization_server::TokenFault, caller::CallerError, fhir::Unmapped, receipt::Receipt};
 
+pub mod dataspace;
+
 /// The prefix of every problem's `type`. Each has a section of that name in `docs/problems.md`.
 pub const TYPE_BASE: &str = "https://concordat.example/problems/";
 
@@ -125,6 +127,10 @@ pub enum Face {
     AuthZen,
     /// RFC 6749 section 5.2.
     OAuth,
+    /// Dataspace Protocol 2025-1: `CatalogError`.
+    DataspaceCatalogue,
+    /// Dataspace Protocol 2025-1: `ContractNegotiationError`.
+    DataspaceNegotiation,
 }
 
 /// A problem on its way out, with what ties it to the ledger.
@@ -457,6 +463,9 @@ impl Refusal {
             }
             Face::OAuth => {
                 return with_retry(self.problem.oauth(&wording), self.problem.retry_after_s());
+            }
+            Face::DataspaceCatalogue | Face::DataspaceNegotiation => {
+                return dataspace::error(&self.problem, face == Face::DataspaceCatalogue, None);
             }
             Face::Problem => {
                 ("application/problem+json", problem_details(&wording, request_id, self.receipt.as_ref()))

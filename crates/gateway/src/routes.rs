@@ -22,6 +22,7 @@ pub mod authzen;
 pub mod break_glass;
 pub mod consent_receipts;
 pub mod consents;
+pub mod dataspace;
 pub mod decisions;
 pub mod disclosures;
 pub mod erasures;
@@ -68,6 +69,7 @@ pub mod trail;
         (name = "rights", description = "Complaints (Data Protection Act 2018 s164A) and rectification (UK GDPR Art 16)"),
         (name = "privacy", description = "Holds, and erasure (UK GDPR Art 17)"),
         (name = "agreements", description = "Agreements from the first draft to their end, and who signs them"),
+        (name = "dataspace", description = "The same with other organisations' connectors (Eclipse Dataspace Protocol 2025-1)"),
         (name = "register", description = "The public register of agreements in force, for anybody"),
         (name = "tokens", description = "Access tokens of our own issuing, where the deployment issues any"),
         (name = "health", description = "Whether the process lives and can work")
@@ -179,6 +181,18 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(agreements::disputes::show))
         .routes(routes!(agreements::disputes::take))
         .routes(routes!(agreements::disputes::precedents))
+        .routes(routes!(agreements::negotiations::list))
+        .routes(routes!(agreements::negotiations::show))
+        .routes(routes!(agreements::negotiations::take))
+        .routes(routes!(dataspace::version))
+        .routes(routes!(dataspace::catalogue))
+        .routes(routes!(dataspace::dataset))
+        .routes(routes!(dataspace::begin))
+        .routes(routes!(dataspace::show))
+        .routes(routes!(dataspace::ask))
+        .routes(routes!(dataspace::accept))
+        .routes(routes!(dataspace::verify))
+        .routes(routes!(dataspace::end))
         .routes(routes!(agreements::officers::ask, agreements::officers::list))
         .routes(routes!(agreements::officers::confirm))
         .routes(routes!(agreements::officers::end))
@@ -265,6 +279,7 @@ pub fn probes(app: Arc<App>) -> Router {
         .route("/healthz", axum::routing::get(health::healthz))
         .route("/readyz", axum::routing::get(health::readyz))
         .route("/metrics", axum::routing::get(health::metrics))
+        .route("/.well-known/dspace-version", axum::routing::get(dataspace::version))
         .route("/register", axum::routing::get(register::page))
         .route("/register.json", axum::routing::get(register::json))
         .route("/register.csv", axum::routing::get(register::csv))

@@ -34,6 +34,7 @@ use crate::{
     caller_use::HoneyRecord,
     clock::{Clock, Entropy, SystemClock, SystemEntropy},
     config::{self, Settings, SmtpSecurity, SmtpSettings, TlsSettings},
+    dataspace::Dataspace,
     desk,
     exporting::asked::{self, Exports},
     listener::{self, HandshakeRefusal},
@@ -111,6 +112,8 @@ pub async fn build(
         .map(|witnessing| Witnessing::new(witnessing, &settings.ledger.beside(), &store, clock.now()))
         .transpose()?;
     let notifier = notifier(settings, &in_force.set)?;
+    let dataspace = settings.dataspace.as_ref().map(|dataspace| Dataspace::new(dataspace, &in_force.set));
+    let dataspace = dataspace.transpose()?;
     let archived = blocks::source(settings)?;
     let exports = Exports::new((settings.ledger.database.clone(), settings.ledger.beside()), archived);
     let archiving = settings.ledger.blocks.as_ref();
@@ -129,6 +132,7 @@ pub async fn build(
         limits,
         witnessing,
         notifier,
+        dataspace,
         exports,
         archiving,
         metrics: Metrics::new(&settings.telemetry).context("settings: [telemetry]")?,

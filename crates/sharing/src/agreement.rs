@@ -16,6 +16,7 @@ use crate::{
 };
 
 pub mod comment;
+pub mod dataspace;
 mod day;
 pub mod diff;
 pub mod dispute;

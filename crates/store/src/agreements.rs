@@ -148,7 +148,7 @@ pub struct RequestRow {
     pub request_key: String,
     /// SHA-256 of what it asked for.
     pub body_sha256: String,
-    /// The agreement.
+    /// The agreement, or what is beside its course.
     pub agreement: String,
     /// The step that it led to.
     pub revision: i64,

@@ -32,16 +32,16 @@ pub struct MarkRow {
     pub until_us: Option<i64>,
 }
 
-/// A message on one channel: about an alert, or a step of an agreement.
+/// A message on one channel: about an alert, a step of an agreement, or of something beside its course.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct DeliveryRow {
-    /// `alert` or `agreement`.
+    /// `alert`, `agreement` or `matter`.
     pub about: String,
-    /// The alert or the agreement.
+    /// The alert, the agreement, or what is beside its course.
     pub subject: String,
-    /// `raised` or `escalated`; of an agreement, the step's number.
+    /// `raised` or `escalated`; of the others, the step's number.
     pub event: String,
-    /// `webhook` or `email`.
+    /// `webhook`, `email` or `dataspace`.
     pub channel: String,
     /// Who is told.
     pub organisation: String,
@@ -60,7 +60,7 @@ pub struct DeliveryRow {
 pub enum Messages {
     /// Alerts.
     Alerts,
-    /// Steps of agreements.
+    /// Steps of agreements, and of what is beside their courses.
     Agreements,
 }
 
@@ -77,6 +77,9 @@ pub struct AlertCount {
 
 /// Messages that one organisation can have waiting. Another one is given up at once, and can be put back.
 pub(crate) const DELIVERIES_WAITING_MAX: i64 = 10_000;
+
+/// How long messages about agreements are kept that were delivered or given up, in microseconds: 90 days.
+pub(crate) const DELIVERIES_KEPT_US: i64 = 90 * 86_400_000_000;
 
 impl LookupKey {
     /// A keyed hash of these parts, for nothing but what `of` says.
@@ -189,6 +192,10 @@ impl Store {
              SELECT 'agreement' AS about, agreement AS subject, CAST(revision AS TEXT) AS event, 'webhook' AS channel,
                  organisation, state, attempts, next_us, fault
              FROM agreement_delivery WHERE state = 'waiting' AND next_us <= $1
+             UNION ALL
+             SELECT 'matter' AS about, matter AS subject, CAST(revision AS TEXT) AS event, channel,
+                 organisation, state, attempts, next_us, fault
+             FROM matter_delivery WHERE state = 'waiting' AND next_us <= $1
              ORDER BY next_us, about, subject, event, channel LIMIT $2",
         );
         Ok(rows.bind(at.as_microsecond()).bind(i64::from(limit)).fetch_all(&self.readers).await?)
@@ -207,7 +214,7 @@ impl Store {
         Ok(rows.bind(organisation.as_str()).fetch_all(&self.readers).await?)
     }
 
-    /// As [`Self::deliveries`], about steps of agreements.
+    /// As [`Self::deliveries`], about agreements and what is beside their courses.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
@@ -216,9 +223,30 @@ impl Store {
             "SELECT 'agreement' AS about, agreement AS subject, CAST(revision AS TEXT) AS event, 'webhook' AS channel,
                  organisation, state, attempts, next_us, fault
              FROM agreement_delivery WHERE organisation = $1 AND state IN ('waiting', 'dead')
-             ORDER BY state, next_us, agreement, revision LIMIT 200",
+             UNION ALL
+             SELECT 'matter' AS about, matter AS subject, CAST(revision AS TEXT) AS event, channel,
+                 organisation, state, attempts, next_us, fault
+             FROM matter_delivery WHERE organisation = $1 AND state IN ('waiting', 'dead')
+             ORDER BY state, next_us, about, subject, event LIMIT 200",
         );
         Ok(rows.bind(of.as_str()).fetch_all(&self.readers).await?)
+    }
+
+    /// The message to a peer's connector that this step is.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn peer_delivery(
+        &self,
+        matter: &str,
+        revision: i64,
+    ) -> Result<Option<DeliveryRow>, StoreError> {
+        let row = sqlx::query_as(
+            "SELECT 'matter' AS about, matter AS subject, CAST(revision AS TEXT) AS event, channel, organisation, state,
+                 attempts, next_us, fault
+             FROM matter_delivery WHERE matter = $1 AND revision = $2 AND channel = 'dataspace'",
+        );
+        Ok(row.bind(matter).bind(revision).fetch_optional(&self.readers).await?)
     }
 
     /// How many alerts an organisation had since then, by rule and outcome; none that are about `but`.

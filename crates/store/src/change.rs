@@ -206,7 +206,7 @@ pub enum Change {
     MoveMatter(Box<MatterMove>),
     /// An office for agreements is asked for, begins or ends.
     MoveOfficer(OfficerMove),
-    /// What is registered to be compared with and has run out is forgotten.
+    /// What is registered to be compared with and has run out is forgotten, and messages about agreements that nobody waits for.
     ForgetEndedMarks,
     /// A message was delivered, put off or given up.
     MoveDelivery(Box<DeliveryRow>),

@@ -2,21 +2,21 @@
 //! step; these tables are what is read.
 
 use jiff::Timestamp;
-use sharing::AgreementId;
+use sharing::{AgreementId, OrganisationId};
 
-use crate::{error::StoreError, open::Store};
+use crate::{agreements::RequestRow, error::StoreError, open::Store};
 
 /// Most rows of a list.
 const LIST_MAX: i64 = 500;
 
-/// A comment, a dispute or a record.
+/// A comment, a dispute, a negotiation with a peer, or a record.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct MatterRow {
     /// Its name.
     pub id: String,
     /// The agreement.
     pub agreement: String,
-    /// `comment`, `dispute`, `benefit`, `harm` or `evaluation`.
+    /// `comment`, `dispute`, `negotiation`, `benefit`, `harm` or `evaluation`.
     pub about: String,
     /// How many steps it has taken.
     pub revision: i64,
@@ -66,6 +66,12 @@ pub struct MatterMove {
     pub row: MatterRow,
     /// The step.
     pub step: MatterStepRow,
+    /// Who is told by webhook: every member of the agreement.
+    pub tells_members: bool,
+    /// Whose connector is sent it as a message.
+    pub tells_peer: Option<OrganisationId>,
+    /// The request that it answers.
+    pub request: Option<RequestRow>,
 }
 
 impl Store {
@@ -87,6 +93,15 @@ impl Store {
             "SELECT * FROM agreement_matter WHERE agreement = $1 AND about = $2 ORDER BY opened_us, id LIMIT $3",
         );
         Ok(rows.bind(agreement.as_str()).bind(about).bind(LIST_MAX).fetch_all(&self.readers).await?)
+    }
+
+    /// One step.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn matter_step(&self, id: &str, revision: i64) -> Result<Option<MatterStepRow>, StoreError> {
+        let row = sqlx::query_as("SELECT * FROM agreement_matter_step WHERE matter = $1 AND revision = $2");
+        Ok(row.bind(id).bind(revision).fetch_optional(&self.readers).await?)
     }
 
     /// The steps of one, the oldest first.
@@ -112,6 +127,20 @@ impl Store {
         .fetch_optional(&self.readers)
         .await?;
         Ok(row.is_some())
+    }
+
+    /// The negotiations with peers that are not over: of one agreement, or all of them.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn open_negotiations(&self, of: Option<&AgreementId>) -> Result<Vec<MatterRow>, StoreError> {
+        let rows = sqlx::query_as(
+            "SELECT * FROM agreement_matter WHERE about = 'negotiation'
+                AND state IN ('REQUESTED', 'OFFERED', 'ACCEPTED', 'AGREED', 'VERIFIED')
+                AND (CAST($1 AS TEXT) IS NULL OR agreement = $1)
+             ORDER BY moved_us, id LIMIT $2",
+        );
+        Ok(rows.bind(of.map(AgreementId::as_str)).bind(LIST_MAX).fetch_all(&self.readers).await?)
     }
 
     /// Those that time alone may have changed.

@@ -5,8 +5,13 @@ use jiff::Timestamp;
 use ledger::entry::{Actor, Body};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
-use sharing::agreement::{comment::Comment, dispute::Dispute, lifecycle::Hand, record::Record};
-use store::{Change, CommitError, Committed, MatterMove, MatterRow, MatterStepRow, ReplayGuard, Submission};
+use sharing::{
+    OrganisationId,
+    agreement::{comment::Comment, dataspace::Exchange, dispute::Dispute, lifecycle::Hand, record::Record},
+};
+use store::{
+    Change, CommitError, Committed, MatterMove, MatterRow, MatterStepRow, ReplayGuard, RequestRow, Submission,
+};
 
 use super::StepError;
 use crate::{app::App, kept};
@@ -27,6 +32,11 @@ pub trait Course: Serialize + DeserializeOwned {
     /// Whether signing waits for it.
     fn blocks(&self) -> bool {
         false
+    }
+
+    /// Whether the agreement's members are told of its steps by webhook.
+    fn tells(&self) -> bool {
+        true
     }
 
     /// When time alone may change something.
@@ -71,6 +81,20 @@ impl Course for Record {
     fn state(&self) -> &'static str {
         "noted"
     }
+
+    fn tells(&self) -> bool {
+        false
+    }
+}
+
+impl Course for Exchange {
+    fn about(&self) -> &'static str {
+        "negotiation"
+    }
+
+    fn state(&self) -> &'static str {
+        self.state.as_str()
+    }
 }
 
 /// What goes with a step.
@@ -90,6 +114,10 @@ pub struct Said<'a> {
     pub published: Option<String>,
     /// What else is to be there if the step is.
     pub changes: Vec<Change>,
+    /// Whose connector it is a message to.
+    pub tells_peer: Option<OrganisationId>,
+    /// The request's key, and the digest of what it asks for: system, key, digest.
+    pub request: Option<(String, String, String)>,
 }
 
 /// A step that was taken.
@@ -213,7 +241,22 @@ pub(super) async fn record<C: Course>(
     };
     let mut submission = Submission::of(at, vec![entry]);
     submission.replay = said.replay;
-    submission.changes.push(Change::MoveMatter(Box::new(MatterMove { row: row.clone(), step })));
+    let request = said.request.map(|(system, request_key, body_sha256)| RequestRow {
+        system,
+        request_key,
+        body_sha256,
+        agreement: row.id.clone(),
+        revision: row.revision,
+        at_us: row.moved_us,
+    });
+    let moved = MatterMove {
+        row: row.clone(),
+        step,
+        tells_members: course.tells(),
+        tells_peer: said.tells_peer,
+        request,
+    };
+    submission.changes.push(Change::MoveMatter(Box::new(moved)));
     submission.changes.extend(said.changes);
     Ok(app.store.commit(submission).await.map(|committed| (row, committed)))
 }

@@ -1,5 +1,5 @@
-//! Telling people: of alerts by a signed webhook and an e-mail, of steps of agreements by the webhook, for each organisation
-//! that wants them.
+//! Telling people: of alerts by a signed webhook and an e-mail, of steps of agreements and of what is beside their courses by the
+//! webhook, for each organisation that wants them. What is said to a peer's connector goes the same way (`dataspace`).
 //!
 //! A message holds the alert's name, the rule, how much it matters, by when it is due and where to read more. It
 //! identifies nobody: no pseudonym, no practitioner, no identifier, no case, no decision. Messages wait in the
@@ -11,10 +11,10 @@ use connectors::notify::{Mailbox, Mailer, NotifyFault, Webhook};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use sharing::OrganisationId;
-use store::{AlertRow, Change, DeliveryRow, StepRow, StoreError, Submission};
+use store::{AlertRow, Change, DeliveryRow, MatterRow, MatterStepRow, StepRow, StoreError, Submission};
 use tokio::task::JoinSet;
 
-use crate::app::App;
+use crate::{app::App, dataspace};
 
 /// How long after each failure a message is tried again. After the last it is given up.
 const WAITS: [SignedDuration; 9] = [
@@ -111,6 +111,7 @@ async fn deliver_all(app: Arc<App>, rows: Vec<DeliveryRow>) -> Result<usize, Sto
 enum Message {
     Alert(Box<AlertRow>),
     Step(Box<StepRow>),
+    Matter(Box<MatterRow>, Box<MatterStepRow>),
 }
 
 impl Message {
@@ -119,6 +120,11 @@ impl Message {
             return Ok(app.store.alert(&row.subject).await?.map(|alert| Self::Alert(Box::new(alert))));
         }
         let revision = row.event.parse().unwrap_or_default();
+        if row.about == "matter" {
+            let matter = app.store.matter(&row.subject).await?;
+            let step = app.store.matter_step(&row.subject, revision).await?;
+            return Ok(matter.zip(step).map(|(row, step)| Self::Matter(Box::new(row), Box::new(step))));
+        }
         Ok(app.store.step(&row.subject, revision).await?.map(|step| Self::Step(Box::new(step))))
     }
 
@@ -127,6 +133,7 @@ impl Message {
         let subject = match self {
             Self::Alert(alert) => &alert.id,
             Self::Step(step) => &step.agreement,
+            Self::Matter(matter, _) => &matter.id,
         };
         format!("msg_{}_{event}", subject.replace('_', "-"))
     }
@@ -157,6 +164,17 @@ enum Sent {
 }
 
 async fn send(app: &App, message: &Message, row: &DeliveryRow) -> Sent {
+    if let (Message::Matter(matter, step), "dataspace") = (message, row.channel.as_str()) {
+        return match dataspace::send(app, matter, step.revision).await {
+            Ok(Ok(true)) => Sent::Taken,
+            Ok(Ok(false)) => Sent::Off,
+            Ok(Err(fault)) => Sent::Failed(fault),
+            Err(error) => {
+                tracing::error!(%error, "a message to a peer cannot be made");
+                Sent::Failed(NotifyFault::Unreachable)
+            }
+        };
+    }
     let notifier = &app.notifier;
     let channels = row.organisation.parse().ok().and_then(|id: OrganisationId| notifier.channels.get(&id));
     let Some(channels) = channels else { return Sent::Off };
@@ -166,6 +184,7 @@ async fn send(app: &App, message: &Message, row: &DeliveryRow) -> Sent {
             let said = match message {
                 Message::Alert(alert) => payload(notifier, alert, &row.event),
                 Message::Step(step) => step_payload(notifier, step),
+                Message::Matter(matter, step) => matter_payload(notifier, matter, step),
             };
             webhook.send(&id, at_s, said).await
         }
@@ -223,6 +242,28 @@ fn step_payload(notifier: &Notifier, step: &StepRow) -> String {
     .to_string()
 }
 
+/// What a webhook says of what is beside an agreement's course.
+fn matter_payload(notifier: &Notifier, matter: &MatterRow, step: &MatterStepRow) -> String {
+    let places = match matter.about.as_str() {
+        "comment" => "comments",
+        "dispute" => "disputes",
+        _ => "negotiations",
+    };
+    json!({
+        "type": format!("agreement.{}.moved", matter.about),
+        "timestamp": time(step.at_us),
+        "data": {
+            "agreement": matter.agreement,
+            matter.about.as_str(): matter.id,
+            "revision": step.revision,
+            "version": matter.version,
+            "action": step.action,
+            "url": format!("{}/v1/agreements/{}/{places}", notifier.public_url, matter.agreement),
+        },
+    })
+    .to_string()
+}
+
 /// What an e-mail says.
 fn letter(app: &App, alert: &AlertRow, event: &str) -> (String, String) {
     let set = app.policies().set;
@@ -253,6 +294,9 @@ pub async fn follow(app: Arc<App>, stop: tokio_util::sync::CancellationToken) {
         }
         if !app.leads() {
             continue;
+        }
+        if let Err(error) = dataspace::pass(&app).await {
+            tracing::error!(%error, "negotiations with peers could not be worked on");
         }
         tokio::select! {
             () = stop.cancelled() => return,

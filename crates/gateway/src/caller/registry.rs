@@ -67,6 +67,8 @@ pub enum Capability {
     Mediate,
     /// Sign agreements.
     Sign,
+    /// Negotiate as an organisation's connector, over the Dataspace Protocol. It commits nobody.
+    Negotiate,
     /// Run unattended jobs, with a named owner in place of a practitioner.
     Unattended,
 }

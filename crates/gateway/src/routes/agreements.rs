@@ -49,6 +49,7 @@ pub mod comments;
 pub mod deliveries;
 pub mod disputes;
 pub mod documents;
+pub mod negotiations;
 pub mod officers;
 pub mod used;
 

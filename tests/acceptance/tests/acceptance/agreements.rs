@@ -11,6 +11,7 @@ use ledger::{entry::Body, note::NoteVerifier};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
+mod dataspace;
 mod living;
 mod talks;
 
@@ -155,37 +156,43 @@ async fn deployment() -> World {
     World::with_files(&[("guardrails/recipient.cedar", &edited)]).await
 }
 
-/// A deployment where the agreement waits for signatures, with everybody in office.
-async fn to_be_signed() -> World {
-    let world = deployment().await;
+/// Everybody in office.
+async fn offices(world: &World) {
     for (person, role) in
         [("siro", "siro"), ("guardian", "caldicott-guardian"), ("assets", "iao"), ("dpo", "dpo")]
     {
-        office(&world, "nhs", person, role).await;
+        office(world, "nhs", person, role).await;
     }
     for role in ["siro", "dpo"] {
-        office(&world, "fire", role, role).await;
+        office(world, "fire", role, role).await;
     }
-    let begun = world.send(begin(&world, &json!({ "id": "pilot", "terms": terms() }))).await;
-    assert_eq!((begun.status, begun.headers["etag"].as_str()), (StatusCode::CREATED, "\"1\""), "{begun:?}");
-    assert_eq!(shown(&world, "fire").await.code(), "no-such-entry", "a draft is its authors'");
-    assert_eq!(taken(&world, "nhs", author, json!({ "step": "propose" })).await, "proposed");
-    assert_eq!(take(&world, "nhs", author, json!({ "step": "accept" })).await.code(), "step-author-approves");
-    taken(&world, "nhs", lead, json!({ "step": "accept" })).await;
-    assert_eq!(taken(&world, "fire", lead, json!({ "step": "accept" })).await, "agreed-in-principle");
-    let assure = json!({ "step": "assure", "text": "Bases, notices and the assessment were looked at." });
-    assert_eq!(taken(&world, "fire", other, assure).await, "quality-assured");
-    assert_eq!(taken(&world, "nhs", lead, json!({ "step": "open-signing" })).await, "awaiting-signature");
-    world
 }
 
-async fn signed() -> World {
-    let world = to_be_signed().await;
+/// An agreement that is proposed.
+async fn proposed(world: &World, terms: &Value) {
+    let begun = world.send(begin(world, &json!({ "id": "pilot", "terms": terms }))).await;
+    assert_eq!((begun.status, begun.headers["etag"].as_str()), (StatusCode::CREATED, "\"1\""), "{begun:?}");
+    assert_eq!(shown(world, "fire").await.code(), "no-such-entry", "a draft is its authors'");
+    assert_eq!(taken(world, "nhs", author, json!({ "step": "propose" })).await, "proposed");
+    assert_eq!(take(world, "nhs", author, json!({ "step": "accept" })).await.code(), "step-author-approves");
+}
+
+/// It is agreed, and waits for signatures.
+async fn agreed(world: &World) {
+    taken(world, "nhs", lead, json!({ "step": "accept" })).await;
+    assert_eq!(taken(world, "fire", lead, json!({ "step": "accept" })).await, "agreed-in-principle");
+    let assure = json!({ "step": "assure", "text": "Bases, notices and the assessment were looked at." });
+    assert_eq!(taken(world, "fire", other, assure).await, "quality-assured");
+    assert_eq!(taken(world, "nhs", lead, json!({ "step": "open-signing" })).await, "awaiting-signature");
+}
+
+/// Everybody has advised and signed this version.
+async fn all_sign(world: &World, version: u32) {
     for partner in ["nhs", "fire"] {
         let advice = json!({ "step": "advise", "favourable": true, "text": "Proportionate." });
-        taken(&world, partner, dpo, advice).await;
+        taken(world, partner, dpo, advice).await;
         let answer = json!({ "step": "answer-advice", "followed": true, "text": "As advised." });
-        taken(&world, partner, lead, answer).await;
+        taken(world, partner, lead, answer).await;
     }
     let all: [(&'static str, (Person, &str), &str); 4] = [
         ("nhs", (siro, "siro"), "siro"),
@@ -194,17 +201,36 @@ async fn signed() -> World {
         ("fire", (siro, "siro"), "siro"),
     ];
     for (partner, person, role) in all {
-        let answer = sign(&world, partner, person, role, 1).await;
+        let answer = sign(world, partner, person, role, version).await;
         assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
     }
+}
+
+/// Two people put it in force.
+async fn put_in_force(world: &World) {
+    assert_eq!(taken(world, "nhs", lead, json!({ "step": "activate" })).await, "awaiting-signature");
+    assert_eq!(take(world, "nhs", lead, json!({ "step": "confirm" })).await.code(), "step-same-person");
+    assert_eq!(taken(world, "fire", lead, json!({ "step": "confirm" })).await, "active");
+}
+
+/// A deployment where the agreement waits for signatures, with everybody in office.
+async fn to_be_signed() -> World {
+    let world = deployment().await;
+    offices(&world).await;
+    proposed(&world, &terms()).await;
+    agreed(&world).await;
+    world
+}
+
+async fn signed() -> World {
+    let world = to_be_signed().await;
+    all_sign(&world, 1).await;
     world
 }
 
 async fn in_force() -> World {
     let world = signed().await;
-    assert_eq!(taken(&world, "nhs", lead, json!({ "step": "activate" })).await, "awaiting-signature");
-    assert_eq!(take(&world, "nhs", lead, json!({ "step": "confirm" })).await.code(), "step-same-person");
-    assert_eq!(taken(&world, "fire", lead, json!({ "step": "confirm" })).await, "active");
+    put_in_force(&world).await;
     world
 }
 

@@ -28,7 +28,15 @@ pub(super) async fn may_move(
     {
         return Ok(Err(waits));
     }
-    let Some(request) = &step.request else { return Ok(Ok(())) };
+    is_new(tx, step.request.as_ref()).await
+}
+
+/// Whether a request was not carried out before.
+pub(super) async fn is_new(
+    tx: &mut Tx,
+    request: Option<&RequestRow>,
+) -> Result<Result<(), CommitError>, StoreError> {
+    let Some(request) = request else { return Ok(Ok(())) };
     let known: Option<i64> =
         sqlx::query_scalar("SELECT 1 FROM agreement_request WHERE system = $1 AND request_key = $2")
             .bind(&request.system)
@@ -65,7 +73,7 @@ pub(super) async fn move_agreement(
         write_signature(tx, signature).await?;
     }
     match &step.request {
-        Some(request) => remember(tx, request, at).await,
+        Some(request) => remember(tx, request, at.as_microsecond()).await,
         None => Ok(()),
     }
 }
@@ -100,15 +108,15 @@ async fn write_signature(tx: &mut Tx, signature: &SignatureRow) -> Result<(), St
     execute(tx, insert.bind(signature.signed_us)).await
 }
 
-async fn remember(tx: &mut Tx, request: &RequestRow, at: Timestamp) -> Result<(), StoreError> {
+pub(super) async fn remember(tx: &mut Tx, request: &RequestRow, at_us: i64) -> Result<(), StoreError> {
     let forget = "DELETE FROM agreement_request WHERE at_us < $1";
-    execute(tx, sqlx::query(forget).bind(at.as_microsecond() - REMEMBERED_US)).await?;
+    execute(tx, sqlx::query(forget).bind(at_us - REMEMBERED_US)).await?;
     let insert =
         "INSERT INTO agreement_request (system, request_key, body_sha256, agreement, revision, at_us)
         VALUES ($1, $2, $3, $4, $5, $6)";
     let insert = sqlx::query(insert).bind(&request.system).bind(&request.request_key);
     let insert = insert.bind(&request.body_sha256).bind(&request.agreement).bind(request.revision);
-    execute(tx, insert.bind(at.as_microsecond())).await
+    execute(tx, insert.bind(at_us)).await
 }
 
 /// Whether somebody's office is where a step was decided at.

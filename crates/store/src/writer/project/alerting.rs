@@ -5,7 +5,7 @@ use sharing::OrganisationId;
 
 use super::{Tx, execute};
 use crate::{
-    alerting::{DELIVERIES_WAITING_MAX, DeliveryRow, MarkRow, Messages},
+    alerting::{DELIVERIES_KEPT_US, DELIVERIES_WAITING_MAX, DeliveryRow, MarkRow, Messages},
     error::StoreError,
     queue::AlertRow,
 };
@@ -71,11 +71,29 @@ pub(super) async fn tell_of_step(
     Ok(())
 }
 
+/// Tells organisations of a step of something beside an agreement's course, each on its channel.
+pub(super) async fn tell_of_matter(
+    tx: &mut Tx,
+    (matter, revision): (&str, i64),
+    told: &[(String, &'static str)],
+    at_us: i64,
+) -> Result<(), StoreError> {
+    for (organisation, channel) in told {
+        let (state, fault) = begins(tx, organisation).await?;
+        let insert = "INSERT INTO matter_delivery (matter, revision, organisation, channel, state, attempts, next_us, fault)
+            VALUES ($1, $2, $3, $4, $5, 0, $6, $7) ON CONFLICT DO NOTHING";
+        let insert = sqlx::query(insert).bind(matter).bind(revision).bind(organisation).bind(*channel);
+        execute(tx, insert.bind(state).bind(at_us).bind(fault)).await?;
+    }
+    Ok(())
+}
+
 /// How another message of an organisation's begins: waiting, or given up at once where too many wait.
 async fn begins(tx: &mut Tx, organisation: &str) -> Result<(&'static str, Option<&'static str>), StoreError> {
     let full: Option<i64> = sqlx::query_scalar(
         "SELECT 1 FROM (SELECT next_us FROM alert_delivery WHERE state = 'waiting' AND organisation = $1
-             UNION ALL SELECT next_us FROM agreement_delivery WHERE state = 'waiting' AND organisation = $1) AS waiting
+             UNION ALL SELECT next_us FROM agreement_delivery WHERE state = 'waiting' AND organisation = $1
+             UNION ALL SELECT next_us FROM matter_delivery WHERE state = 'waiting' AND organisation = $1) AS waiting
          LIMIT 1 OFFSET $2",
     )
     .bind(organisation)
@@ -119,7 +137,15 @@ pub(super) async fn end_mark(tx: &mut Tx, id: &str) -> Result<(), StoreError> {
 
 pub(super) async fn forget_ended_marks(tx: &mut Tx, at: Timestamp) -> Result<(), StoreError> {
     let forget = sqlx::query("DELETE FROM alert_mark WHERE until_us <= $1");
-    execute(tx, forget.bind(at.as_microsecond())).await
+    execute(tx, forget.bind(at.as_microsecond())).await?;
+    // Messages that nobody waits for. Those about alerts go with their alerts.
+    for forget in [
+        "DELETE FROM agreement_delivery WHERE state <> 'waiting' AND next_us < $1",
+        "DELETE FROM matter_delivery WHERE state <> 'waiting' AND next_us < $1",
+    ] {
+        execute(tx, sqlx::query(forget).bind(at.as_microsecond() - DELIVERIES_KEPT_US)).await?;
+    }
+    Ok(())
 }
 
 pub(super) async fn move_delivery(tx: &mut Tx, row: &DeliveryRow) -> Result<(), StoreError> {
@@ -129,6 +155,13 @@ pub(super) async fn move_delivery(tx: &mut Tx, row: &DeliveryRow) -> Result<(), 
         let update = sqlx::query(update).bind(&row.state).bind(row.attempts).bind(row.next_us);
         let update = update.bind(&row.fault).bind(&row.subject).bind(&row.event);
         return execute(tx, update.bind(&row.organisation)).await;
+    }
+    if row.about == "matter" {
+        let update = "UPDATE matter_delivery SET state = $1, attempts = $2, next_us = $3, fault = $4
+            WHERE matter = $5 AND CAST(revision AS TEXT) = $6 AND organisation = $7 AND channel = $8";
+        let update = sqlx::query(update).bind(&row.state).bind(row.attempts).bind(row.next_us);
+        let update = update.bind(&row.fault).bind(&row.subject).bind(&row.event);
+        return execute(tx, update.bind(&row.organisation).bind(&row.channel)).await;
     }
     let update = "UPDATE alert_delivery SET state = $1, attempts = $2, next_us = $3, fault = $4
         WHERE alert = $5 AND event = $6 AND channel = $7";
@@ -141,15 +174,18 @@ pub(super) async fn retry_deliveries(
     (organisation, about): (&str, Messages),
     at: Timestamp,
 ) -> Result<(), StoreError> {
-    let update = match about {
-        Messages::Alerts => {
-            "UPDATE alert_delivery SET state = 'waiting', attempts = 0, next_us = $1
-            WHERE organisation = $2 AND state = 'dead'"
-        }
-        Messages::Agreements => {
+    let updates: &[&'static str] = match about {
+        Messages::Alerts => &["UPDATE alert_delivery SET state = 'waiting', attempts = 0, next_us = $1
+            WHERE organisation = $2 AND state = 'dead'"],
+        Messages::Agreements => &[
             "UPDATE agreement_delivery SET state = 'waiting', attempts = 0, next_us = $1
-            WHERE organisation = $2 AND state = 'dead'"
-        }
+            WHERE organisation = $2 AND state = 'dead'",
+            "UPDATE matter_delivery SET state = 'waiting', attempts = 0, next_us = $1
+            WHERE organisation = $2 AND state = 'dead'",
+        ],
     };
-    execute(tx, sqlx::query(update).bind(at.as_microsecond()).bind(organisation)).await
+    for update in updates {
+        execute(tx, sqlx::query(*update).bind(at.as_microsecond()).bind(organisation)).await?;
+    }
+    Ok(())
 }

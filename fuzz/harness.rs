@@ -39,7 +39,7 @@ pub fn any_bytes(target: &str) -> impl Strategy<Value = Vec<u8>> + use<> {
 }
 
 /// Tries every property with what is kept for it.
-pub fn try_kept(properties: &[(&str, fn(&[u8]))]) {
+pub fn try_kept(properties: &[(&str, super::properties::Property)]) {
     for (target, property) in properties {
         for (name, bytes) in corpus(target) {
             let held = std::panic::catch_unwind(|| property(&bytes));

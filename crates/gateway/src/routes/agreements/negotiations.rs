@@ -13,7 +13,7 @@ use super::{
     Refused, Request, Response, Serialize, State, StatusCode, StepError, Terms, ToSchema, Value, Wanted,
     agreements,
     comments::{self, SaidBody},
-    found, hand, internal, named, receive, record_read, replay_guard, request_id, respond, settle, shape,
+    found, hand, internal, named, receive, record_read, request_id, respond, settle, shape,
     step::{self, CounterReason},
     wanted,
 };
@@ -274,7 +274,7 @@ impl Whose<'_> {
             by: self.received.caller.actor(),
         };
         let mut submission = Submission::of(self.app.clock.now(), vec![entry]);
-        submission.replay = Some(replay_guard(self.received));
+        submission.replay = Some(self.received.replay_guard());
         submission.changes.push(Change::MoveDelivery(Box::new(row)));
         self.app.store.commit(submission).await.map_err(|_| StepError::Unavailable)?;
         Ok(matter.clone())

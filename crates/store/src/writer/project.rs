@@ -152,13 +152,7 @@ async fn applicable(tx: &mut Tx, change: &Change) -> Result<Result<(), CommitErr
             let state = sqlx::query_scalar("SELECT state FROM alert WHERE id = $1");
             return from_state(tx, state.bind(&step.id), step.from).await;
         }
-        Change::ActivatePolicies { revision, .. } => {
-            let current: Option<i64> = sqlx::query_scalar("SELECT revision FROM policy_set WHERE id = 1")
-                .fetch_optional(&mut **tx)
-                .await?;
-            let next = current.unwrap_or(0) + 1;
-            return Ok(if *revision == next { Ok(()) } else { Err(CommitError::Changed) });
-        }
+        Change::ActivatePolicies { revision, .. } => return may_activate(tx, *revision).await,
         Change::OpenIntent(_)
         | Change::CountAnswer(_)
         | Change::ForgetReplica(_)
@@ -210,6 +204,15 @@ async fn applicable(tx: &mut Tx, change: &Change) -> Result<Result<(), CommitErr
         }
     };
     Ok(wanted.fetch_optional(&mut **tx).await?.map(drop).ok_or(CommitError::NotFound))
+}
+
+/// Whether policies of this revision are the next.
+async fn may_activate(tx: &mut Tx, revision: i64) -> Result<Result<(), CommitError>, StoreError> {
+    let current: Option<i64> = sqlx::query_scalar("SELECT revision FROM policy_set WHERE id = 1")
+        .fetch_optional(&mut **tx)
+        .await?;
+    let next = current.unwrap_or(0) + 1;
+    Ok(if revision == next { Ok(()) } else { Err(CommitError::Changed) })
 }
 
 /// Whether something is in a state from which it may move.

@@ -163,6 +163,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(agreements::documents::terms))
         .routes(routes!(agreements::documents::page))
         .routes(routes!(agreements::documents::bundled))
+        .routes(routes!(agreements::documents::compare))
         .routes(routes!(agreements::checks::check))
         .routes(routes!(agreements::deliveries::list))
         .routes(routes!(agreements::deliveries::retry))
@@ -267,6 +268,25 @@ pub fn desk(app: Arc<App>) -> Router {
         .route("/v1/agreements/{id}", get(agreements::show))
         .route("/v1/agreements/{id}/steps", get(agreements::steps).post(agreements::take))
         .route("/v1/agreements/{id}/diff", get(agreements::documents::differences))
+        .route("/v1/agreements/{id}/versions/{version}", get(agreements::documents::terms))
+        .route("/v1/agreements/{id}/versions/{version}/compare", post(agreements::documents::compare))
+        .route("/v1/agreements/{id}/versions/{version}/bundle", get(agreements::documents::bundled))
+        .route("/v1/agreements/{id}/versions/{version}/checks", get(agreements::checks::check))
+        .route("/v1/agreements/{id}/versions/{version}/impact", get(agreements::used::impact))
+        .route("/v1/agreements/{id}/usage", get(agreements::used::usage))
+        .route("/v1/agreements/{id}/records", post(agreements::used::note))
+        .route(
+            "/v1/agreements/{id}/comments",
+            get(agreements::comments::list).post(agreements::comments::make),
+        )
+        .route("/v1/agreements/{id}/comments/{comment}/steps", post(agreements::comments::take))
+        .route(
+            "/v1/agreements/{id}/disputes",
+            get(agreements::disputes::list).post(agreements::disputes::open),
+        )
+        .route("/v1/agreements/{id}/disputes/{dispute}", get(agreements::disputes::show))
+        .route("/v1/agreements/{id}/disputes/{dispute}/steps", post(agreements::disputes::take))
+        .route("/v1/agreement-officers", get(agreements::officers::list))
         .fallback(|request: Request| refuse(request, Problem::NoSuchRoute))
         .layer(middleware::from_fn_with_state(app.clone(), edge::admit_vouched))
         .layer(CatchPanicLayer::custom(panicked))

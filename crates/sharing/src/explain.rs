@@ -96,6 +96,13 @@ impl Result {
     }
 }
 
+/// Whom an explanation is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reader {
+    Asker,
+    Other,
+}
+
 impl Recorded<'_> {
     /// What it came to, as the caller was told. `referred` says that the first decision left it to a person.
     pub fn result(&self, referred: bool) -> Result {
@@ -117,6 +124,16 @@ impl Recorded<'_> {
 
     /// For the practitioner who asked: what happened and what to do next.
     pub fn to_practitioner(&self, referred: bool) -> Vec<String> {
+        self.told(referred, Reader::Asker)
+    }
+
+    /// For whoever did not ask themselves: a colleague of theirs, an officer, an auditor. It says no more than the practitioner
+    /// was told.
+    pub fn to_others(&self, referred: bool) -> Vec<String> {
+        self.told(referred, Reader::Other)
+    }
+
+    fn told(&self, referred: bool, reader: Reader) -> Vec<String> {
         let mut words = vec![format!(
             "{} asked {} for a record, for {}.",
             self.recipient,
@@ -125,7 +142,7 @@ impl Recorded<'_> {
         )];
         match self.result(referred) {
             Result::Permitted => {
-                words.push(self.authority_in_words());
+                words.push(self.authority_in_words(reader));
                 if let End::Released { items } = &self.end {
                     words.push(format!("What was released: {}.", items.join(", ")));
                 }
@@ -136,7 +153,17 @@ impl Recorded<'_> {
                     _ => self.reasons,
                 };
                 words.push("It was refused, whoever the person is.".to_owned());
-                words.extend(about_agreement(reasons).map(|reason| capitalised(reason.advice())));
+                words.extend(about_agreement(reasons).map(|reason| match reader {
+                    Reader::Asker => capitalised(reason.advice()),
+                    Reader::Other => reason.sentence().to_owned(),
+                }));
+            }
+            Result::NotAvailable if reader == Reader::Other => {
+                words.push("No record could be released for this identifier and purpose.".to_owned());
+                words.push(
+                    "Whoever asked was told what is told when nobody of that identifier is known, too: their answer says nothing about the person."
+                        .to_owned(),
+                );
             }
             Result::NotAvailable => {
                 words.push("No record could be released for this identifier and purpose.".to_owned());
@@ -149,6 +176,13 @@ impl Recorded<'_> {
                     "declare break-glass where your purpose allows it, or ring the record holder"
                 ));
             }
+            Result::Referred if reader == Reader::Other => words.push(
+                "No agreement covers this, but a one-off disclosure may be lawful. Whoever asked can say why they need it, and a named person of the record holder decides."
+                    .to_owned(),
+            ),
+            Result::NoAnswer if reader == Reader::Other => words.push(
+                "The record holder did not answer, or its answer could not be used. Nothing was released.".to_owned(),
+            ),
             Result::Referred => words.push(
                 "No agreement covers this, but a one-off disclosure may be lawful. Say why you need it, and a named person of the record holder decides."
                     .to_owned(),
@@ -190,11 +224,13 @@ impl Recorded<'_> {
         told
     }
 
-    fn authority_in_words(&self) -> String {
-        let emergency = if self.break_glass.is_some() {
-            " You declared an emergency, which will be reviewed."
-        } else {
-            ""
+    fn authority_in_words(&self, reader: Reader) -> String {
+        let emergency = match (self.break_glass, reader) {
+            (None, _) => "",
+            (Some(_), Reader::Asker) => " You declared an emergency, which will be reviewed.",
+            (Some(_), Reader::Other) => {
+                " Whoever asked had declared an emergency, which is reviewed by somebody else."
+            }
         };
         match (self.agreement, self.grant) {
             (Some((agreement, version)), _) => {
@@ -365,7 +401,34 @@ mod tests {
                 "{}",
                 reason.as_str()
             );
+            assert_eq!(refused.to_others(false), not_known.to_others(false), "{}", reason.as_str());
         }
+    }
+
+    #[test]
+    fn whoever_did_not_ask_is_not_spoken_to_as_if_they_had() {
+        let items = ["person.name:as-is".to_owned()];
+        let codes = ["no-agreement".to_owned()];
+        let unknown = ["subject-unknown".to_owned()];
+        for end in [
+            End::Released { items: &items },
+            End::NotReleased { outcome: "not_released", reasons: &codes },
+            End::NotReleased { outcome: "not_released", reasons: &unknown },
+            End::NotReleased { outcome: "upstream_failed", reasons: &[] },
+            End::None,
+        ] {
+            let emergency = Recorded { break_glass: Some("bg_1"), ..recorded(&codes, end) };
+            for referred in [false, true] {
+                let said = emergency.to_others(referred).join(" ").to_lowercase();
+                assert!(
+                    !said.split(|letter: char| !letter.is_alphabetic()).any(|word| word.starts_with("you")),
+                    "{said}"
+                );
+            }
+        }
+        let released =
+            Recorded { break_glass: Some("bg_1"), ..recorded(&[], End::Released { items: &items }) };
+        assert!(released.to_practitioner(false).join(" ").contains("You declared an emergency"));
     }
 
     #[test]

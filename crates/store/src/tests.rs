@@ -283,3 +283,4 @@ async fn without_its_checkpoint_copy_a_database_does_not_open() {
 }
 
 mod batches;
+mod kept;

@@ -23,6 +23,7 @@ use crate::{
 };
 
 mod begin;
+mod detached;
 
 /// Largest answer, in bytes.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
@@ -134,6 +135,26 @@ enum AgreementVerb {
         /// The version.
         #[arg(long)]
         version: u32,
+        /// The office: `siro`, `caldicott-guardian` or `iao`.
+        #[arg(long)]
+        role: String,
+        /// The key, PKCS #8 PEM: Ed25519 or P-256.
+        #[arg(long)]
+        key: PathBuf,
+    },
+    /// Sign terms in a file, as the console hands them out, and print the signature. It needs no network.
+    SignFile {
+        /// The terms, as they were downloaded.
+        terms: PathBuf,
+        /// Their SHA-256, as the page shows it: so that nobody signs another file.
+        #[arg(long)]
+        sha256: String,
+        /// Your organisation.
+        #[arg(long)]
+        organisation: String,
+        /// Yourself, as your office is registered.
+        #[arg(long)]
+        person: String,
         /// The office: `siro`, `caldicott-guardian` or `iao`.
         #[arg(long)]
         role: String,
@@ -285,6 +306,9 @@ pub async fn run(arguments: AgreementArguments) -> anyhow::Result<()> {
         }
         AgreementVerb::Sign { caller, id, version, role, key } => {
             sign(&caller, &id, version, &role, &key).await
+        }
+        AgreementVerb::SignFile { terms, sha256, organisation, person, role, key } => {
+            detached::sign((&terms, &sha256), (organisation, person, role), &key)
         }
         AgreementVerb::Export { caller, id, version, out } => {
             let gateway = Gateway::of(&caller)?;

@@ -107,7 +107,11 @@ pub async fn explanation(State(app): State<Arc<App>>, Path(id): Path<String>, re
         let body = ExplanationBody {
             decision_id: id.clone(),
             result: recorded.result(referred).as_str(),
-            in_words: recorded.to_practitioner(referred),
+            in_words: if is_asker(&received, decided) {
+                recorded.to_practitioner(referred)
+            } else {
+                recorded.to_others(referred)
+            },
             in_full: (view == View::Full).then(|| in_full(decided, &recorded)),
         };
         let entry =
@@ -138,11 +142,16 @@ fn view(app: &App, received: &Received, officer: bool, decided: &Decided) -> Opt
     if officer && holder.as_ref() == Some(&caller.organisation) {
         return Some(View::Full);
     }
-    let own = decided.recipient == caller.organisation.as_str()
-        && (officer
-            || decided.by.practitioner.as_deref() == Some(caller.named.id())
-            || decided.by.unattended_owner.as_deref() == Some(caller.named.id()));
+    let own = decided.recipient == caller.organisation.as_str() && (officer || is_asker(received, decided));
     own.then_some(View::Own)
+}
+
+/// Whether it was the caller's own question.
+fn is_asker(received: &Received, decided: &Decided) -> bool {
+    let caller = &received.caller;
+    let person = Some(caller.named.id());
+    decided.recipient == caller.organisation.as_str()
+        && (decided.by.practitioner.as_deref() == person || decided.by.unattended_owner.as_deref() == person)
 }
 
 /// Accepts an asker, a reviewer or an auditor; says whether it is a reviewer.

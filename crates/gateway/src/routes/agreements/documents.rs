@@ -3,13 +3,33 @@
 
 use super::{
     AgreementId, App, Arc, Deserialize, IntoResponse, Json, ManagedRow, Path, Problem, Received, Refusal,
-    Request, Response, Serialize, State, Terms, ToSchema, Value, agreements, found, header, internal, named,
-    receive, record_read, request_id, respond,
+    Refused, Request, Response, Serialize, State, StepError, Terms, ToSchema, Value, agreements, found,
+    header, internal, named, receive, record_read, request_id, respond, settle,
 };
 use sharing::agreement::{diff, lifecycle::Negotiation};
 use store::TermsRow;
 
 use crate::agreements::{bundle, document};
+
+/// Terms that somebody thinks of offering.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CompareRequest {
+    /// The terms, as for a counter-proposal.
+    #[schema(value_type = Object)]
+    terms: Value,
+}
+
+/// What would differ from a version, were these terms offered.
+#[derive(Serialize, ToSchema)]
+pub struct CompareBody {
+    /// The version that they are compared with.
+    from: u32,
+    /// SHA-256 of the terms as canonical JSON, under the number that they would get.
+    terms_sha256: String,
+    /// Every member that differs, what widens first.
+    differences: Vec<DifferenceBody>,
+}
 
 /// Two versions to compare. Each is the newest where it is left out.
 #[derive(Deserialize)]
@@ -45,6 +65,12 @@ pub struct DifferenceBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     to: Option<Value>,
+}
+
+impl DifferenceBody {
+    fn of(found: diff::Difference) -> Self {
+        Self { place: found.place, direction: found.direction.as_str(), from: found.from, to: found.to }
+    }
 }
 
 /// The terms of a version, as the canonical JSON (RFC 8785) that is signed.
@@ -143,14 +169,51 @@ pub async fn differences(State(app): State<Arc<App>>, Path(id): Path<String>, re
         }
         record_read(&app, &received, id.as_str()).await?;
         let [from, to] = both.as_slice() else { return Err(Refusal::from(internal(&"two versions"))) };
-        let differences = diff::diff(from, to, &app.policies().set).into_iter().map(|found| DifferenceBody {
-            place: found.place,
-            direction: found.direction.as_str(),
-            from: found.from,
-            to: found.to,
-        });
-        let differences = differences.collect();
+        let differences = diff::diff(from, to, &app.policies().set);
+        let differences = differences.into_iter().map(DifferenceBody::of).collect();
         Ok(Json(DiffBody { from: between.from, to: between.to, differences }).into_response())
+    })
+    .await
+}
+
+/// What would differ from a version, were these terms offered: nothing is. What does not fit is said as it would be then.
+#[utoipa::path(post, path = "/v1/agreements/{id}/versions/{version}/compare", tag = "agreements",
+    params(("id" = String, Path, description = "The agreement"), ("version" = u32, Path, description = "The version")), request_body = CompareRequest,
+    responses((status = 200, description = "The differences", body = CompareBody), (status = 400, description = "The terms do not fit"),
+        (status = 401, description = "The caller was not accepted"), (status = 404, description = "There is none, or it is not yours to see")))]
+pub async fn compare(
+    State(app): State<Arc<App>>,
+    Path((id, version)): Path<(String, String)>,
+    request: Request,
+) -> Response {
+    respond(request_id(request.headers()), async {
+        let route = "/v1/agreements/{id}/versions/{version}/compare";
+        let mut received = receive(&app, request).await?;
+        let row = found(&app, &received, &id, route).await?;
+        let name = named(&row)?;
+        let kept = match version.parse() {
+            Ok(version) => visible(&app, &received, (&row, &name), version).await?,
+            Err(_) => None,
+        };
+        let Some(kept) = kept else { return Err(received.refuse(&app, Problem::NoSuchEntry, route).await) };
+        let asked = received.json::<CompareRequest>(app.limits.body_bytes_max).await;
+        let work = async {
+            let asked = asked.map_err(Refused::Problem)?;
+            let next = agreements::read(&row)?.latest + 1;
+            let offered = Terms::offered(&name, next, asked.terms)
+                .map_err(|error| Refused::Problem(Problem::InvalidRequest(error.to_string())))?;
+            let set = app.policies().set;
+            let outline = agreements::outline(&set, &offered)?;
+            let from = Terms::kept(&kept.terms).map_err(|error| StepError::Kept(error.to_string()))?;
+            record_read(&app, &received, name.as_str())
+                .await
+                .map_err(|refusal| Refused::Problem(refusal.problem))?;
+            let differences = diff::diff(&from, &offered, &set).into_iter().map(DifferenceBody::of).collect();
+            let from = u32::try_from(kept.version).unwrap_or_default();
+            let shown = CompareBody { from, terms_sha256: outline.terms_sha256, differences };
+            Ok(Json(shown).into_response())
+        };
+        settle(&app, &received, route, work.await).await
     })
     .await
 }

@@ -1,0 +1,87 @@
+//! What somebody keeps for themselves in the console: searches by name, terms that they have not offered yet. It is theirs alone,
+//! has no entry in the ledger, and is forgotten when they say so or when nobody has come back to it.
+
+use jiff::Timestamp;
+
+use crate::{error::StoreError, open::Store};
+
+/// Most things of a kind that one person keeps.
+const LIST_MAX: i64 = 100;
+
+/// Something that is kept.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct KeptRow {
+    /// Whose organisation.
+    pub organisation: String,
+    /// Whose, as the console's provider names them.
+    pub person: String,
+    /// `search`, `terms` or `words`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// What it is, as JSON.
+    pub content: String,
+    /// When it was kept.
+    pub kept_us: i64,
+}
+
+impl Store {
+    /// Keeps something, in place of what had its name. Returns whether it was: a person keeps a hundred things of a kind.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn keep(&self, row: &KeptRow) -> Result<bool, StoreError> {
+        let statement = "INSERT INTO console_kept (organisation, person, kind, name, content, kept_us) SELECT $1, $2, $3, $4, $5, $6 WHERE (SELECT COUNT(*) FROM console_kept WHERE organisation = $1 AND person = $2 AND kind = $3 AND name <> $4) < $7 ON CONFLICT (organisation, person, kind, name) DO UPDATE SET content = excluded.content, kept_us = excluded.kept_us";
+        let kept = sqlx::query(statement)
+            .bind(&row.organisation)
+            .bind(&row.person)
+            .bind(&row.kind)
+            .bind(&row.name)
+            .bind(&row.content)
+            .bind(row.kept_us)
+            .bind(LIST_MAX)
+            .execute(&self.writing)
+            .await?;
+        Ok(kept.rows_affected() > 0)
+    }
+
+    /// What somebody keeps of a kind, by name.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn kept(
+        &self,
+        (organisation, person): (&str, &str),
+        kind: &str,
+    ) -> Result<Vec<KeptRow>, StoreError> {
+        let statement = "SELECT * FROM console_kept WHERE organisation = $1 AND person = $2 AND kind = $3 ORDER BY name LIMIT $4";
+        let rows = sqlx::query_as(statement).bind(organisation).bind(person).bind(kind).bind(LIST_MAX);
+        Ok(rows.fetch_all(&self.readers).await?)
+    }
+
+    /// Forgets one thing that somebody keeps.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn forget_kept(
+        &self,
+        (organisation, person): (&str, &str),
+        (kind, name): (&str, &str),
+    ) -> Result<(), StoreError> {
+        let statement =
+            "DELETE FROM console_kept WHERE organisation = $1 AND person = $2 AND kind = $3 AND name = $4";
+        let forgotten = sqlx::query(statement).bind(organisation).bind(person).bind(kind).bind(name);
+        forgotten.execute(&self.writing).await?;
+        Ok(())
+    }
+
+    /// Forgets what nobody has come back to.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn forget_kept_before(&self, kind: &str, before: Timestamp) -> Result<u64, StoreError> {
+        let statement = "DELETE FROM console_kept WHERE kind = $1 AND kept_us < $2";
+        let forgotten = sqlx::query(statement).bind(kind).bind(before.as_microsecond());
+        Ok(forgotten.execute(&self.writing).await?.rows_affected())
+    }
+}

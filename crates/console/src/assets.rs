@@ -45,7 +45,8 @@ pub(crate) async fn file(Path(name): Path<String>, headers: HeaderMap) -> Respon
         return StatusCode::NOT_FOUND.into_response();
     };
     let kept = "public, max-age=31536000, immutable";
-    let about = [(header::CONTENT_TYPE, *kind), (header::CACHE_CONTROL, kept), (header::VARY, "accept-encoding")];
+    let about =
+        [(header::CONTENT_TYPE, *kind), (header::CACHE_CONTROL, kept), (header::VARY, "accept-encoding")];
     match smaller.filter(|smaller| !smaller.is_empty() && takes_gzip(&headers)) {
         Some(smaller) => (about, [(header::CONTENT_ENCODING, "gzip")], smaller.as_slice()).into_response(),
         None => (about, *text).into_response(),

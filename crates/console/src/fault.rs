@@ -145,7 +145,12 @@ impl Said {
     }
 
     /// With the navigation of whoever is signed in, so that they are not stranded.
-    pub(crate) async fn framed(&self, console: &Console, headers: &HeaderMap, status: StatusCode) -> Response {
+    pub(crate) async fn framed(
+        &self,
+        console: &Console,
+        headers: &HeaderMap,
+        status: StatusCode,
+    ) -> Response {
         // When even that cannot be read, the page stands alone.
         let frame = match session::find(console, headers).await {
             Ok(Some(signed)) => Frame::of(&signed, self.title.as_str(), ""),

@@ -39,7 +39,11 @@ fn said(html: &str) -> Vec<String> {
 fn words(text: &str, said: &mut Vec<String>) {
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     // Templates escape with numbers, the package with names.
-    let text = text.replace("&quot;", "&#34;").replace("&lt;", "&#60;").replace("&gt;", "&#62;").replace("&amp;", "&#38;");
+    let text = text
+        .replace("&quot;", "&#34;")
+        .replace("&lt;", "&#60;")
+        .replace("&gt;", "&#62;")
+        .replace("&amp;", "&#38;");
     if !text.is_empty() {
         said.push(text);
     }
@@ -58,7 +62,10 @@ fn tag_of(tag: &str) -> String {
         };
         let value = value.split_whitespace().collect::<Vec<_>>().join(" ");
         // Ours are named by their identifiers, begin empty, and are kept from browsers' memories.
-        let ours = matches!((key, value.as_str()), ("name", _) | ("autocomplete", "off") | ("spellcheck", "false") | ("value", ""));
+        let ours = matches!(
+            (key, value.as_str()),
+            ("name", _) | ("autocomplete", "off") | ("spellcheck", "false") | ("value", "")
+        );
         if !ours {
             attributes.push(format!("{key}={value:?}"));
         }
@@ -81,7 +88,11 @@ fn only(options: &Value, known: &[&str]) -> bool {
         }
         _ => true,
     };
-    options.as_object().unwrap().iter().all(|(name, value)| known.contains(&name.as_str()) && plain(name, value))
+    options
+        .as_object()
+        .unwrap()
+        .iter()
+        .all(|(name, value)| known.contains(&name.as_str()) && plain(name, value))
 }
 
 fn frame(id: &str, options: &Value) -> Frame {
@@ -180,7 +191,8 @@ fn texts_are_those_of_the_design_system() {
         move |options: &Value| {
             let known = ["id", "name", "label", "hint", "errorMessage", "value", "classes"];
             let classes = options.get("classes").and_then(Value::as_str).unwrap_or_default();
-            let fits = only(options, &known) && (classes.is_empty() || (!area && classes.starts_with("govuk-input--width")));
+            let fits = only(options, &known)
+                && (classes.is_empty() || (!area && classes.starts_with("govuk-input--width")));
             let value = options.get("value").map_or(Some(""), Value::as_str)?;
             let id = id_of(options, &["id", "name"]);
             fits.then(|| {
@@ -215,11 +227,15 @@ fn choice(kind: &'static str) -> impl FnMut(&Value) -> Option<String> {
         };
         // Our lists have nothing above them but their labels.
         let hint = text(options, "hint").unwrap_or_default();
-        let fits = only(options, &known) && (kind != "select" || hint.is_empty()) && (kind == "checkboxes" || chosen.len() <= 1);
+        let fits = only(options, &known)
+            && (kind != "select" || hint.is_empty())
+            && (kind == "checkboxes" || chosen.len() <= 1);
         let id = id_of(options, &["id", "idPrefix", "name"]);
         let value = chosen.first().cloned().unwrap_or_else(|| "none of them".to_owned());
         let frame = frame(id, options);
-        fits.then(|| Choice { frame, kind, id, label, hint, options: items, value, values: chosen }.render().ok())?
+        fits.then(|| {
+            Choice { frame, kind, id, label, hint, options: items, value, values: chosen }.render().ok()
+        })?
     }
 }
 
@@ -257,7 +273,8 @@ fn what_is_around_pages_is_the_design_systems() {
     let page = |frame: Frame| Plain { frame, paragraphs: Vec::new(), link: None }.render().unwrap();
     let within = |component: &str, name: &str, html: &str| {
         let all = examples(component);
-        let example = all.iter().find(|one| one["name"] == name).unwrap_or_else(|| panic!("{component}: {name}"));
+        let example =
+            all.iter().find(|one| one["name"] == name).unwrap_or_else(|| panic!("{component}: {name}"));
         let (page, mut wanted) = (said(html), said(example["html"].as_str().unwrap()));
         if component == "generic-header" {
             // Ours is a landmark, and not a `div`.
@@ -273,7 +290,11 @@ fn what_is_around_pages_is_the_design_systems() {
     let bare = page(Frame::bare("x"));
     within("skip-link", "default", &bare.replace("#main-content", "#test-target-element"));
     within("generic-header", "default", &bare.replace("Concordat console</a>", "My cool service</a>"));
-    within("back-link", "with custom text and link", &page(Frame::bare("x").back_to("/home", "Back to home")));
+    within(
+        "back-link",
+        "with custom text and link",
+        &page(Frame::bare("x").back_to("/home", "Back to home")),
+    );
     within("error-summary", "without links", &at("", "Invalid username or password"));
     let hostile = "Descriptive link to the <b>question</b> with an error";
     within("error-summary", "error list with html as text link", &at("error-1", hostile));

@@ -181,10 +181,10 @@ pub(crate) fn tag(state: impl AsRef<str>) -> &'static str {
     match state.as_ref() {
         "open" | "requested" | "waiting-for-form" | "escalated" | "overdue" | "refused" | "suspended"
         | "not-justified" | "failed" | "fail" => "govuk-tag--red",
-        "acknowledged" | "triaged" | "taken" | "question-asked" | "review-due" | "approved" | "needs-review"
-        | "awaiting-signature" => "govuk-tag--yellow",
-        "answered" | "closed" | "granted" | "ready" | "active" | "permitted" | "pass" | "justified" | "visible"
-        | "given" => "govuk-tag--green",
+        "acknowledged" | "triaged" | "taken" | "question-asked" | "review-due" | "approved"
+        | "needs-review" | "awaiting-signature" => "govuk-tag--yellow",
+        "answered" | "closed" | "granted" | "ready" | "active" | "permitted" | "pass" | "justified"
+        | "visible" | "given" => "govuk-tag--green",
         "referred" | "proposed" | "counter-proposed" | "agreed-in-principle" | "quality-assured" => {
             "govuk-tag--purple"
         }

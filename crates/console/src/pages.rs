@@ -25,6 +25,7 @@ mod decision;
 mod exports;
 mod home;
 pub(crate) mod ledger;
+mod objections;
 mod person;
 mod pictures;
 mod referrals;
@@ -63,16 +64,16 @@ pub(crate) fn routes() -> Router<Arc<Console>> {
         .route("/person", get(person::ask).post(person::show))
         .route("/person/consent", post(wishes::consent_form))
         .route("/person/consent/record", post(wishes::record_consent))
-        .route("/person/objection", post(wishes::objection_form))
-        .route("/person/objection/record", post(wishes::record_objection))
+        .route("/person/objection", post(objections::form))
+        .route("/person/objection/record", post(objections::record))
         .route("/person/rights-request", post(rights::form))
         .route("/person/rights-request/record", post(rights::record))
         .route("/consents/{id}", get(wishes::consent))
         .route("/consents/{id}/withdraw", post(wishes::withdraw_consent))
         .route("/consents/{id}/status", post(wishes::change_consent))
-        .route("/objections/{id}", get(wishes::objection))
-        .route("/objections/{id}/withdraw", post(wishes::withdraw_objection))
-        .route("/objections/{id}/answer", post(wishes::answer_objection))
+        .route("/objections/{id}", get(objections::show))
+        .route("/objections/{id}/withdraw", post(objections::withdraw))
+        .route("/objections/{id}/answer", post(objections::answer))
         .route("/rights-requests", get(rights::list))
         .route("/rights-requests/{id}", get(rights::show))
         .route("/rights-requests/{id}/acknowledge", post(rights::acknowledge))

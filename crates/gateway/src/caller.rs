@@ -25,6 +25,7 @@ mod vouched;
 pub use access_token::{Action, Grant};
 pub use registry::{Capability, IssuerSettings, Registry, System, SystemSettings};
 pub use sharing_context::Context;
+pub(crate) use vouched::is_for_citizens;
 
 /// An authenticated caller.
 #[derive(Debug, Clone)]

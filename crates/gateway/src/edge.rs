@@ -24,7 +24,9 @@ use crate::{
     admission::TurnedAway,
     app::App,
     authorization_server::TOKEN_PATH,
-    caller::{Action, Caller, CallerError, CallerFault, Capability, Context, Presented, System},
+    caller::{
+        Action, Caller, CallerError, CallerFault, Capability, Context, Presented, System, is_for_citizens,
+    },
     listener::PeerCertificate,
     policies,
     problem::{Face, Problem, Refusal, Told},
@@ -158,7 +160,8 @@ pub async fn admit_vouched(State(app): State<Arc<App>>, mut request: Request, ne
     request.extensions_mut().insert(Deadline(deadline));
     let refuse = |problem: Problem| Refusal::from(problem).into_response(Face::Problem, None);
     let Some(vouched) = request.extensions().get::<Vouched>() else { return refuse(Problem::Internal) };
-    if vouched.person.is_citizen() && !is_for_citizens(&request) {
+    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    if vouched.person.is_citizen() && !is_for_citizens(request.method(), route.unwrap_or_default()) {
         return refuse(Problem::CapabilityMissing);
     }
     let Ok(_place) = app.places.clone().try_acquire_owned() else { return refuse(Problem::Overloaded) };
@@ -173,20 +176,6 @@ pub async fn admit_vouched(State(app): State<Arc<App>>, mut request: Request, ne
     };
     let answer = tokio::time::timeout_at(deadline.into(), answer).await;
     answer.unwrap_or_else(|_| refuse(Problem::TookTooLong))
-}
-
-/// What residents may ask for themselves. They have the capabilities for it, which would let an officer do more: pages that forget
-/// to look would otherwise let them.
-fn is_for_citizens(request: &Request) -> bool {
-    let ways = [
-        "/v1/subject-access",
-        "/v1/consents/{id}/withdraw",
-        "/v1/objections",
-        "/v1/objections/{id}/withdraw",
-        "/v1/rights-requests",
-    ];
-    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
-    *request.method() == Method::POST && route.is_some_and(|route| ways.contains(&route))
 }
 
 impl Arrived {
@@ -548,7 +537,7 @@ impl Received {
             return Ok(None);
         }
         let bytes = self.bytes(&["application/json"], body_bytes_max).await?;
-        if bytes.is_empty() { Ok(None) } else { parse_body(&bytes, body_bytes_max).map(Some) }
+        if bytes.is_empty() { Ok(None) } else { parse_body(&bytes, body_bytes_max) }
     }
 
     /// Reads a FHIR resource strictly: no duplicate keys, bounded. Its members are for the reader to account for.

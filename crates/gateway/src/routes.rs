@@ -40,7 +40,7 @@ pub mod relationships;
 mod request_key;
 pub mod rights_requests;
 pub mod ropa;
-mod said;
+pub mod said;
 pub mod subject;
 pub mod subject_access;
 pub mod trail;

@@ -59,7 +59,9 @@ impl Request {
         let who = &self.answered_by;
         match (self.status.as_str(), &self.answer_due) {
             ("received", Some(due)) => format!("{who} answers by {due}."),
-            ("received", None) => format!("{who} tells you by {} that it has it, and then what it found.", self.acknowledge_due),
+            ("received", None) => {
+                format!("{who} tells you by {} that it has it, and then what it found.", self.acknowledge_due)
+            }
             ("acknowledged", Some(due)) => format!("{who} has it, and answers by {due}."),
             ("acknowledged", None) => format!("{who} has it, and answers as soon as it can."),
             _ => format!("{who} has answered."),
@@ -103,6 +105,7 @@ struct Consent {
 
 #[derive(Deserialize)]
 struct Objection {
+    kind: String,
     status: String,
     purposes: Vec<String>,
     recorded: String,
@@ -305,7 +308,8 @@ const MY_RIGHTS: [(&str, &str); 2] = [
 /// A complaint, or a correction.
 pub(crate) async fn request(State(console): State<Arc<Console>>, form: Form) -> Result<Response, Fault> {
     let own = own(&form.signed)?;
-    let [right, about, item, text, key] = ["right", "about", "item", "text", "key"].map(|name| form.field(name));
+    let [right, about, item, text, key] =
+        ["right", "about", "item", "text", "key"].map(|name| form.field(name));
     let given = |text: &'static str| Some(form.field(text)).filter(|text| !text.is_empty());
     let correction = if MY_RIGHTS.iter().any(|(code, _)| *code == right) {
         let body = json!({
@@ -316,7 +320,10 @@ pub(crate) async fn request(State(console): State<Arc<Console>>, form: Form) -> 
             "text": text,
         });
         let ask = Ask::post("/v1/rights-requests", &body).once(key);
-        match console.ask::<Value>(&form.signed, ask.about(own, PurposeClass::SubjectAccess, "own-request")).await {
+        match console
+            .ask::<Value>(&form.signed, ask.about(own, PurposeClass::SubjectAccess, "own-request"))
+            .await
+        {
             Ok(_) => return Ok(Redirect::to("/my-requests").into_response()),
             Err(fault) => fault.correction().ok_or(fault)?,
         }

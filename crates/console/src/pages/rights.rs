@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::{
     person::Chosen,
     said::{Said, WasSaid, options},
+    wishes::{self, Named},
 };
 use crate::{
     Console,
@@ -259,26 +260,17 @@ pub(crate) async fn answer(
     shown(&console, &form.signed, &id, (outcome, answer, told), Some(correction)).await
 }
 
-fn may_record(signed: &Signed) -> Result<(), Fault> {
-    if signed.person.may(Right::Record) && !signed.person.is_citizen() { Ok(()) } else { Err(Fault::forbidden()) }
-}
-
 /// The form for somebody who does not use these pages.
 pub(crate) async fn form(State(console): State<Arc<Console>>, form: Form) -> Result<Response, Fault> {
-    may_record(&form.signed)?;
+    wishes::may(&form.signed)?;
     if let Some(response) = super::step_up(&console, &form.signed, "/person") {
         return Ok(response);
     }
     Chosen::of(&form)?;
-    form_page(&console, &form, Said { who: "person".to_owned(), ..Said::default() }, None)
+    Ok(form_page(&console, &form, Said { who: "person".to_owned(), ..Said::default() }, None))
 }
 
-fn form_page(
-    console: &Console,
-    form: &Form,
-    said: Said,
-    correction: Option<Correction>,
-) -> Result<Response, Fault> {
+fn form_page(console: &Console, form: &Form, said: Said, correction: Option<Correction>) -> Response {
     let status = if correction.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
     let frame = Frame::of(&form.signed, "Record a complaint or a correction", "/person");
     let set = console.gateway.policies();
@@ -298,17 +290,12 @@ fn form_page(
         said,
         key: if key.is_empty() { console.key() } else { key.to_owned() },
     };
-    Ok((status, render(&page)).into_response())
-}
-
-#[derive(Deserialize)]
-struct Named {
-    id: String,
+    (status, render(&page)).into_response()
 }
 
 /// Records it.
 pub(crate) async fn record(State(console): State<Arc<Console>>, form: Form) -> Result<Response, Fault> {
-    may_record(&form.signed)?;
+    wishes::may(&form.signed)?;
     if let Some(response) = super::step_up(&console, &form.signed, "/person") {
         return Ok(response);
     }
@@ -321,27 +308,26 @@ pub(crate) async fn record(State(console): State<Arc<Console>>, form: Form) -> R
     } else {
         Some(Correction::of("right: say which of these it is"))
     };
-    let correction = match missing {
-        Some(correction) => correction,
-        None => {
-            let body = json!({
-                "subject": chosen.subject(),
-                "right": right,
-                "decision_id": given("decision_id"),
-                "item": given("item"),
-                "text": form.field("text"),
-                "controller": given("controller"),
-                "said": said.to_json(),
-            });
-            let asking = chosen.asking("/v1/rights-requests", &body)?.once(form.field("key"));
-            match console.ask::<Named>(&form.signed, asking).await {
-                Ok(made) => {
-                    let place = format!("/rights-requests/{}", super::segment(&made.id));
-                    return Ok(Redirect::to(&place).into_response());
-                }
-                Err(fault) => fault.correction().ok_or(fault)?,
+    let correction = if let Some(correction) = missing {
+        correction
+    } else {
+        let body = json!({
+            "subject": chosen.subject(),
+            "right": right,
+            "decision_id": given("decision_id"),
+            "item": given("item"),
+            "text": form.field("text"),
+            "controller": given("controller"),
+            "said": said.to_json(),
+        });
+        let asking = chosen.asking("/v1/rights-requests", &body)?.once(form.field("key"));
+        match console.ask::<Named>(&form.signed, asking).await {
+            Ok(made) => {
+                let place = format!("/rights-requests/{}", super::segment(&made.id));
+                return Ok(Redirect::to(&place).into_response());
             }
+            Err(fault) => fault.correction().ok_or(fault)?,
         }
     };
-    form_page(&console, &form, said, Some(correction))
+    Ok(form_page(&console, &form, said, Some(correction)))
 }

@@ -11,7 +11,10 @@ const AUTHORITIES: [(&str, &str); 4] = [
     ("person", "The person"),
     ("health-and-welfare-attorney", "An attorney for health and welfare, while the person lacks capacity"),
     ("court-deputy", "A deputy whom the Court of Protection appointed"),
-    ("parental-responsibility", "Somebody with parental responsibility, until the child is competent to decide"),
+    (
+        "parental-responsibility",
+        "Somebody with parental responsibility, until the child is competent to decide",
+    ),
 ];
 
 const METHODS: [(&str, &str); 4] = [
@@ -45,10 +48,12 @@ impl Said {
         }
     }
 
+    #[expect(clippy::unused_self, reason = "templates ask a value")]
     pub(super) fn authorities(&self) -> Options {
         options(&AUTHORITIES)
     }
 
+    #[expect(clippy::unused_self, reason = "templates ask a value")]
     pub(super) fn methods(&self) -> Options {
         options(&METHODS)
     }
@@ -106,10 +111,7 @@ impl By {
             Self::Proxy { authority, capacity_statement } => {
                 let known = AUTHORITIES.iter().find(|(code, _)| code == authority);
                 let who = known.map_or_else(|| words(authority), |(_, text)| (*text).to_owned());
-                vec![
-                    ("Said by", who),
-                    ("Why the person did not decide", capacity_statement.clone()),
-                ]
+                vec![("Said by", who), ("Why the person did not decide", capacity_statement.clone())]
             }
         }
     }

@@ -1,6 +1,6 @@
-//! Consents, objections and restrictions of a person, by an officer who records what the person or somebody with authority said; and
-//! what ends them. Whom it is about travels from form to form sealed with the session's own secret: no page and no address has
-//! the number.
+//! Consents of a person, by an officer who records what the person or somebody with authority said; and what ends them. Objections
+//! and restrictions are in `objections`. Whom it is about travels from form to form sealed with the session's own secret: no page
+//! and no address has the number.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use sharing::PurposeClass;
 
 use super::{
     person::Chosen,
-    said::{By, Said, WasSaid, options},
+    said::{By, Said, options},
 };
 use crate::{
     Console,
@@ -37,13 +37,10 @@ const KINDS: [(&str, &str); 4] = [
     ("preference", "A wish: it shares nothing by itself"),
 ];
 
-const STATES: [(&str, &str); 3] =
-    [("given", "It was given"), ("refused", "It was refused"), ("requested", "It was asked for, and is not answered")];
-
-const OBJECTIONS: [(&str, &str); 3] = [
-    ("objection", "Object: it is answered within one month, and stops until then (Article 21)"),
-    ("dissent", "Dissent from shared records: it is honoured as it is"),
-    ("restriction", "Restrict: keep the data and do not use them, until the person is told otherwise (Article 18)"),
+const STATES: [(&str, &str); 3] = [
+    ("given", "It was given"),
+    ("refused", "It was refused"),
+    ("requested", "It was asked for, and is not answered"),
 ];
 
 /// What somebody has filled in of a consent.
@@ -73,28 +70,12 @@ struct ConsentForm {
     said: Said,
 }
 
-#[derive(Template)]
-#[template(path = "objection_form.html")]
-struct ObjectionForm {
-    frame: Frame,
-    person: String,
-    kinds: Options,
-    kind: String,
-    organisations: Options,
-    controllers: Options,
-    controller: String,
-    purposes: Options,
-    chosen: Vec<String>,
-    recipients: Vec<String>,
-    grounds: String,
-    said: Said,
-}
-
 /// A consent, as the API has it.
 #[derive(Deserialize)]
 struct Consent {
     id: String,
-    consent_type: String,
+    #[serde(rename = "consent_type")]
+    kind: String,
     status: String,
     controller: String,
     recipients: Vec<String>,
@@ -123,56 +104,26 @@ struct ConsentPage {
     may_withdraw: bool,
 }
 
-/// An objection, as the API has it.
-#[derive(Deserialize)]
-struct Objection {
-    id: String,
-    status: String,
-    kind: String,
-    in_force: bool,
-    purposes: Vec<String>,
-    recipients: Vec<String>,
-    recorded_by: String,
-    controller: String,
-    answer: Option<String>,
-    grounds: Option<String>,
-    said: Option<WasSaid>,
-    recorded_at: String,
-    answer_due: String,
-}
-
-#[derive(Template)]
-#[template(path = "objection.html")]
-struct ObjectionPage {
-    frame: Frame,
-    one: Objection,
-    rows: Vec<(&'static str, String)>,
-    answers: Options,
-    outcome: String,
-    grounds: String,
-    told: Vec<String>,
-    remedies: Options,
-    said: Said,
-    may_answer: bool,
-    may_withdraw: bool,
-}
-
 /// Officers alone: residents have the right for their own wishes, on pages of their own.
-fn may(signed: &Signed) -> Result<(), Fault> {
-    if signed.person.may(Right::Record) && !signed.person.is_citizen() { Ok(()) } else { Err(Fault::forbidden()) }
+pub(super) fn may(signed: &Signed) -> Result<(), Fault> {
+    if signed.person.may(Right::Record) && !signed.person.is_citizen() {
+        Ok(())
+    } else {
+        Err(Fault::forbidden())
+    }
 }
 
-fn organisations(console: &Console) -> Options {
+pub(super) fn organisations(console: &Console) -> Options {
     let set = console.gateway.policies();
     set.organisations().map(|one| (one.id.get_ref().to_string(), one.name.clone())).collect()
 }
 
-fn purposes(which: impl Fn(PurposeClass) -> bool) -> Options {
+pub(super) fn purposes(which: impl Fn(PurposeClass) -> bool) -> Options {
     let all = PurposeClass::ALL.into_iter().filter(|purpose| which(*purpose));
     all.map(|purpose| (purpose.to_string(), sentence(purpose.as_str()))).collect()
 }
 
-fn status_of(correction: Option<&Correction>) -> StatusCode {
+pub(super) fn status_of(correction: Option<&Correction>) -> StatusCode {
     if correction.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK }
 }
 
@@ -201,7 +152,7 @@ pub(crate) async fn consent_form(State(console): State<Arc<Console>>, form: Form
         ..Filled::default()
     };
     let said = Said { who: "person".to_owned(), ..Said::default() };
-    consent_page(&console, &form, (filled, said), None)
+    Ok(consent_page(&console, &form, (filled, said), None))
 }
 
 fn consent_page(
@@ -209,7 +160,7 @@ fn consent_page(
     form: &Form,
     (filled, said): (Filled, Said),
     correction: Option<Correction>,
-) -> Result<Response, Fault> {
+) -> Response {
     let status = status_of(correction.as_ref());
     let frame = Frame::of(&form.signed, "Record a consent", "/person").correcting(correction);
     let page = ConsentForm {
@@ -222,7 +173,7 @@ fn consent_page(
         filled,
         said,
     };
-    Ok((status, render(&page)).into_response())
+    (status, render(&page)).into_response()
 }
 
 /// Records a consent.
@@ -253,7 +204,7 @@ pub(crate) async fn record_consent(
     let (given_at, expires_at) = match (said.correction(), times) {
         (None, Ok(times)) => times,
         (Some(correction), _) | (None, Err(correction)) => {
-            return consent_page(&console, &form, (filled, said), Some(correction));
+            return Ok(consent_page(&console, &form, (filled, said), Some(correction)));
         }
     };
     let categories = filled.data_categories.lines().map(str::trim).filter(|line| !line.is_empty());
@@ -275,15 +226,16 @@ pub(crate) async fn record_consent(
     match console.ask::<Named>(&form.signed, chosen.asking("/v1/consents", &body)?).await {
         Ok(made) => Ok(Redirect::to(&format!("/consents/{}", super::segment(&made.id))).into_response()),
         Err(fault) => match fault.correction() {
-            Some(correction) => consent_page(&console, &form, (filled, said), Some(correction)),
+            Some(correction) => Ok(consent_page(&console, &form, (filled, said), Some(correction))),
             None => Err(fault),
         },
     }
 }
 
+/// What was made, by its name.
 #[derive(Deserialize)]
-struct Named {
-    id: String,
+pub(super) struct Named {
+    pub(super) id: String,
 }
 
 /// A consent.
@@ -304,8 +256,7 @@ async fn shown_consent(
     (said, [status, reason, expires_at]): (Said, [&str; 3]),
     correction: Option<Correction>,
 ) -> Result<Response, Fault> {
-    let one: Consent =
-        console.ask(signed, Ask::get(format!("/v1/consents/{}", super::segment(id)))).await?;
+    let one: Consent = console.ask(signed, Ask::get(format!("/v1/consents/{}", super::segment(id)))).await?;
     let called = |id: &String| page::organisation(console, id);
     let detail = |name: &str| one.details.get(name).and_then(Value::as_str).map(str::to_owned);
     let categories = one.details.get("data_categories").and_then(Value::as_array).into_iter().flatten();
@@ -337,7 +288,7 @@ async fn shown_consent(
     };
     let answer = status_of(correction.as_ref());
     let page = ConsentPage {
-        frame: Frame::of(signed, sentence(&one.consent_type), "/person")
+        frame: Frame::of(signed, sentence(&one.kind), "/person")
             .back_to("/person", "A person")
             .correcting(correction),
         rows,
@@ -364,14 +315,13 @@ pub(crate) async fn withdraw_consent(
         return Ok(response);
     }
     let said = Said::of(&form);
-    let correction = match said.correction() {
-        Some(correction) => correction,
-        None => {
-            let asking = Ask::post(format!("/v1{here}/withdraw"), &json!({ "said": said.to_json() }));
-            match console.ask::<Value>(&form.signed, asking).await {
-                Ok(_) => return Ok(Redirect::to(&here).into_response()),
-                Err(fault) => fault.correction().ok_or(fault)?,
-            }
+    let correction = if let Some(correction) = said.correction() {
+        correction
+    } else {
+        let asking = Ask::post(format!("/v1{here}/withdraw"), &json!({ "said": said.to_json() }));
+        match console.ask::<Value>(&form.signed, asking).await {
+            Ok(_) => return Ok(Redirect::to(&here).into_response()),
+            Err(fault) => fault.correction().ok_or(fault)?,
         }
     };
     shown_consent(&console, &form.signed, &id, (said, ["", "", ""]), Some(correction)).await
@@ -403,208 +353,4 @@ pub(crate) async fn change_consent(
     };
     let said = Said { who: "person".to_owned(), ..Said::default() };
     shown_consent(&console, &form.signed, &id, (said, filled), Some(correction)).await
-}
-
-/// The form for an objection, a dissent or a restriction.
-pub(crate) async fn objection_form(State(console): State<Arc<Console>>, form: Form) -> Result<Response, Fault> {
-    may(&form.signed)?;
-    if let Some(response) = super::step_up(&console, &form.signed, "/person") {
-        return Ok(response);
-    }
-    Chosen::of(&form)?;
-    objection_page(&console, &form, Said { who: "person".to_owned(), ..Said::default() }, None)
-}
-
-fn objection_page(
-    console: &Console,
-    form: &Form,
-    said: Said,
-    correction: Option<Correction>,
-) -> Result<Response, Fault> {
-    let status = status_of(correction.as_ref());
-    let frame = Frame::of(&form.signed, "Record an objection or a restriction", "/person");
-    let field = |name: &str, otherwise: &str| {
-        let text = form.field(name);
-        if text.is_empty() { otherwise.to_owned() } else { text.to_owned() }
-    };
-    let page = ObjectionForm {
-        frame: frame.correcting(correction),
-        person: form.field("person").to_owned(),
-        kinds: options(&OBJECTIONS),
-        kind: field("kind", ""),
-        organisations: organisations(console),
-        controllers: organisations(console),
-        controller: field("controller", form.signed.person.organisation.as_str()),
-        purposes: purposes(|purpose| purpose.rules().objection_blocks),
-        chosen: form.all("purposes").to_vec(),
-        recipients: form.all("recipients").to_vec(),
-        grounds: form.field("grounds").to_owned(),
-        said,
-    };
-    Ok((status, render(&page)).into_response())
-}
-
-/// Records one.
-pub(crate) async fn record_objection(
-    State(console): State<Arc<Console>>,
-    form: Form,
-) -> Result<Response, Fault> {
-    may(&form.signed)?;
-    if let Some(response) = super::step_up(&console, &form.signed, "/person") {
-        return Ok(response);
-    }
-    let chosen = Chosen::of(&form)?;
-    let said = Said::of(&form);
-    let kind = form.field("kind");
-    let missing = if OBJECTIONS.iter().any(|(code, _)| *code == kind) {
-        said.correction()
-    } else {
-        Some(Correction::of("kind: say which of these it is"))
-    };
-    let correction = match missing {
-        Some(correction) => correction,
-        None => {
-            let body = json!({
-                "subject": chosen.subject(),
-                "kind": kind,
-                "purposes": form.all("purposes"),
-                "recipients": form.all("recipients"),
-                "grounds": Some(form.field("grounds")).filter(|grounds| !grounds.is_empty()),
-                "controller": form.field("controller"),
-                "said": said.to_json(),
-            });
-            match console.ask::<Named>(&form.signed, chosen.asking("/v1/objections", &body)?).await {
-                Ok(made) => {
-                    return Ok(Redirect::to(&format!("/objections/{}", super::segment(&made.id))).into_response());
-                }
-                Err(fault) => fault.correction().ok_or(fault)?,
-            }
-        }
-    };
-    objection_page(&console, &form, said, Some(correction))
-}
-
-/// An objection.
-pub(crate) async fn objection(
-    State(console): State<Arc<Console>>,
-    signed: Signed,
-    Path(id): Path<String>,
-) -> Result<Response, Fault> {
-    may(&signed)?;
-    let said = Said { who: "person".to_owned(), ..Said::default() };
-    shown_objection(&console, &signed, &id, (said, ["", ""], &[]), None).await
-}
-
-async fn shown_objection(
-    console: &Console,
-    signed: &Signed,
-    id: &str,
-    (said, [outcome, grounds], told): (Said, [&str; 2], &[String]),
-    correction: Option<Correction>,
-) -> Result<Response, Fault> {
-    let one: Objection =
-        console.ask(signed, Ask::get(format!("/v1/objections/{}", super::segment(id)))).await?;
-    let called = |id: &String| page::organisation(console, id);
-    let listed = |of: &[String], all: &str, name: &dyn Fn(&String) -> String| {
-        if of.is_empty() { all.to_owned() } else { of.iter().map(name).collect::<Vec<_>>().join("; ") }
-    };
-    let in_force = if one.in_force { "Yes: it stops what it is about" } else { "No" };
-    let mut rows = vec![
-        ("In force", in_force.to_owned()),
-        ("Against", listed(&one.purposes, "everything that an objection can stop", &|code| words(code))),
-        ("Recipients", listed(&one.recipients, "every recipient", &called)),
-        ("Answered by", called(&one.controller)),
-    ];
-    rows.extend(one.grounds.clone().map(|grounds| ("The person’s grounds", grounds)));
-    rows.extend(one.said.iter().flat_map(WasSaid::rows));
-    rows.extend(one.answer.clone().map(|answer| ("The answer", answer)));
-    rows.push(("Recorded by", called(&one.recorded_by)));
-    rows.push(("Recorded", when(&one.recorded_at)));
-    let open = one.status == "received";
-    if open && one.kind == "objection" {
-        rows.push(("Answer by", when(&one.answer_due)));
-    }
-    let mine = signed.person.organisation.as_str();
-    let answers: &[(&str, &str)] = if one.kind == "restriction" {
-        &[("refused", "Lift it: the person was told before")]
-    } else {
-        &[
-            ("upheld", "Uphold it: what it is about stays stopped"),
-            ("refused", "Refuse it: compelling grounds override the person’s interests"),
-        ]
-    };
-    let status = status_of(correction.as_ref());
-    let page = ObjectionPage {
-        frame: Frame::of(signed, format!("{} of a person", sentence(&one.kind)), "/person")
-            .back_to("/person", "A person")
-            .correcting(correction),
-        rows,
-        answers: options(answers),
-        outcome: outcome.to_owned(),
-        grounds: grounds.to_owned(),
-        told: told.to_vec(),
-        remedies: options(&[("yes", "The person was told that they can complain to the Information Commissioner and go to court")]),
-        said,
-        may_answer: open && one.kind != "dissent" && one.controller == mine,
-        may_withdraw: one.in_force && one.recorded_by == mine,
-        one,
-    };
-    Ok((status, render(&page)).into_response())
-}
-
-/// The person takes it back, or somebody with authority does.
-pub(crate) async fn withdraw_objection(
-    State(console): State<Arc<Console>>,
-    Path(id): Path<String>,
-    form: Form,
-) -> Result<Response, Fault> {
-    may(&form.signed)?;
-    let here = format!("/objections/{}", super::segment(&id));
-    if let Some(response) = super::step_up(&console, &form.signed, &here) {
-        return Ok(response);
-    }
-    let said = Said::of(&form);
-    let correction = match said.correction() {
-        Some(correction) => correction,
-        None => {
-            let asking = Ask::post(format!("/v1{here}/withdraw"), &json!({ "said": said.to_json() }));
-            match console.ask::<Value>(&form.signed, asking).await {
-                Ok(_) => return Ok(Redirect::to(&here).into_response()),
-                Err(fault) => fault.correction().ok_or(fault)?,
-            }
-        }
-    };
-    shown_objection(&console, &form.signed, &id, (said, ["", ""], &[]), Some(correction)).await
-}
-
-/// The controller answers.
-pub(crate) async fn answer_objection(
-    State(console): State<Arc<Console>>,
-    Path(id): Path<String>,
-    form: Form,
-) -> Result<Response, Fault> {
-    may(&form.signed)?;
-    let here = format!("/objections/{}", super::segment(&id));
-    if let Some(response) = super::step_up(&console, &form.signed, &here) {
-        return Ok(response);
-    }
-    let (outcome, grounds, told) = (form.field("outcome"), form.field("grounds"), form.all("told_of_remedies"));
-    let body = match outcome {
-        "upheld" => Some(json!({ "outcome": "upheld" })),
-        "refused" => {
-            Some(json!({ "outcome": "refused", "grounds": grounds, "told_of_remedies": !told.is_empty() }))
-        }
-        _ => None,
-    };
-    let correction = match body {
-        None => Correction::of("outcome: say what the answer is"),
-        Some(body) => {
-            match console.ask::<Value>(&form.signed, Ask::post(format!("/v1{here}/answer"), &body)).await {
-                Ok(_) => return Ok(Redirect::to(&here).into_response()),
-                Err(fault) => fault.correction().ok_or(fault)?,
-            }
-        }
-    };
-    let said = Said { who: "person".to_owned(), ..Said::default() };
-    shown_objection(&console, &form.signed, &id, (said, [outcome, grounds], told), Some(correction)).await
 }

@@ -24,6 +24,19 @@ fn capability(right: Right) -> (Capability, Action) {
     }
 }
 
+/// What residents may ask for themselves. They have the capabilities for it, which would let an officer do more: pages that forget
+/// to look would otherwise let them.
+pub(crate) fn is_for_citizens(method: &http::Method, route: &str) -> bool {
+    let ways = [
+        "/v1/subject-access",
+        "/v1/consents/{id}/withdraw",
+        "/v1/objections",
+        "/v1/objections/{id}/withdraw",
+        "/v1/rights-requests",
+    ];
+    *method == http::Method::POST && ways.contains(&route)
+}
+
 impl Caller {
     /// The person as a caller. What the ledger has in the place of a client certificate is a digest that all requests of
     /// one session have in common.

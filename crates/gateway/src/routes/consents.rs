@@ -24,7 +24,7 @@ use super::{
     disclosures::check_context,
     objections::ObjectionBody,
     rights_requests::{self, RightsBody},
-    said::Said,
+    said::{Method, WithdrawalRequest, withdrawal},
     subject::Subject,
 };
 use crate::{
@@ -74,39 +74,6 @@ pub struct ConsentRequest {
     pub(crate) expires_at: Option<String>,
     /// Where the evidence is kept.
     pub(crate) evidence_reference: Option<String>,
-}
-
-/// How a consent was given.
-#[derive(Debug, Clone, Copy, Deserialize, Serialize, ToSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Method {
-    /// Face to face.
-    InPerson,
-    /// By telephone.
-    ByTelephone,
-    /// On paper.
-    InWriting,
-    /// On a web page or in an app.
-    Online,
-}
-
-impl Method {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::InPerson => "in-person",
-            Self::ByTelephone => "by-telephone",
-            Self::InWriting => "in-writing",
-            Self::Online => "online",
-        }
-    }
-}
-
-/// Who withdraws.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct WithdrawalRequest {
-    /// Who says so, how, and where the evidence is; leave it out where the person did on a page of yours.
-    pub(crate) said: Option<Said>,
 }
 
 /// A consent record.
@@ -291,14 +258,6 @@ pub async fn withdraw(State(app): State<Arc<App>>, Path(id): Path<String>, reque
         Ok(Json(body(&stored.unwrap_or(row), Some(Receipt::of(&id, &committed)))).into_response())
     })
     .await
-}
-
-/// Who takes something back, where it is said.
-pub(super) async fn withdrawal(app: &App, received: &mut Received) -> Result<Option<Said>, Problem> {
-    let asked = received.json_if_any::<WithdrawalRequest>(app.limits.body_bytes_max).await?;
-    let said = asked.and_then(|asked| asked.said);
-    said.iter().try_for_each(Said::check)?;
-    Ok(said)
 }
 
 /// Change a consent's status. It takes effect on the next decision.

@@ -21,9 +21,9 @@ use store::{Change, ObjectionRow};
 use utoipa::ToSchema;
 
 use super::{
-    consents::{WithdrawalRequest, commit, resolve, respond, withdrawal},
+    consents::{commit, resolve, respond},
     disclosures::check_context,
-    said::Said,
+    said::{Said, WithdrawalRequest, withdrawal},
     subject::Subject,
 };
 use crate::{

@@ -45,6 +45,8 @@ pub use shown::{RightsBody, RightsListBody};
 use shown::{body, summary};
 
 const ROUTE: &str = "/v1/rights-requests";
+/// Most that wait for an answer, of one person at one organisation.
+const WAITING_MAX: usize = 20;
 
 /// What a person asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
@@ -126,7 +128,7 @@ pub struct RightsAnswer {
     params(("Idempotency-Key" = Option<String>, Header, description = "1 to 64 letters, digits, hyphens, dots or underscores")),
     responses((status = 201, description = "Recorded", body = RightsBody), (status = 200, description = "It was recorded before with this key", body = RightsBody),
         (status = 400, description = "The request cannot be read"), (status = 401, description = "The caller was not accepted"),
-        (status = 403, description = "Not registered or not granted"), (status = 422, description = "The idempotency key was used for another request")))]
+        (status = 403, description = "Not registered or not granted"), (status = 409, description = "Twenty wait for an answer already"), (status = 422, description = "The idempotency key was used for another request")))]
 pub async fn record(State(app): State<Arc<App>>, request: Request) -> Response {
     respond(request_id(request.headers()), async {
         let key = request_key::header(request.headers());
@@ -144,11 +146,20 @@ pub async fn record(State(app): State<Arc<App>>, request: Request) -> Response {
             return Ok(answer);
         }
         let subject = resolve(&app, &identifier).await?;
-        let (decision_id, organisation) = match addressed(&app, &received, &asked, &subject.pseudonym).await? {
+        let waiting = rows_of(&app, &received.caller.organisation, &subject.pseudonym).await?;
+        if waiting.iter().filter(|row| row.state != "answered").count() >= WAITING_MAX {
+            let problem = Problem::WrongState(
+                "twenty of this person's wait for an answer already; it can be said there",
+            );
+            return Err(received.refuse(&app, problem, ROUTE).await);
+        }
+        let (decision_id, organisation) = match addressed(&app, &received, &asked, &subject.pseudonym).await?
+        {
             Ok(found) => found,
             Err(problem) => return Err(received.refuse(&app, problem, ROUTE).await),
         };
-        let row = row(&app, &received, (&asked, key.as_ref()), &subject.pseudonym, (decision_id, organisation));
+        let row =
+            row(&app, &received, (&asked, key.as_ref()), &subject.pseudonym, (decision_id, organisation));
         let entry = entry(&row, "received", None, Some(&row.details), &received);
         let changes = vec![Change::KnowSubject(subject), Change::OpenRightsRequest(Box::new(row.clone()))];
         let mut submission = Submission::of(app.clock.now(), vec![entry]);
@@ -195,11 +206,15 @@ pub async fn list(State(app): State<Arc<App>>, request: Request) -> Response {
 /// Read one. Reading is recorded.
 #[utoipa::path(get, path = "/v1/rights-requests/{id}", tag = "rights", params(("id" = String, Path, description = "The complaint or request")),
     responses((status = 200, description = "It", body = RightsBody), (status = 401, description = "The caller was not accepted"),
+        (status = 403, description = "It is about your own question"),
         (status = 404, description = "There is none that your organisation recorded or answers")))]
 pub async fn show(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request) -> Response {
     respond(request_id(request.headers()), async {
         let received = receive(&app, request, Capability::Review, Action::Review).await?;
         let row = visible(&app, &received, &id).await?;
+        if is_about_own(&app, &received, &row).await? {
+            return Err(received.refuse(&app, OWN, "/v1/rights-requests/{id}").await);
+        }
         let entry = received.read_of(&row.subject, READ);
         let committed = commit(&app, &received, entry, Vec::new()).await?;
         let receipt = Receipt::of(&row.id, &committed);
@@ -486,23 +501,27 @@ async fn moved(
     Ok(Json(shown::for_officers(&stored, Some(receipt), app.clock.now())).into_response())
 }
 
-/// What stands against this officer's handling it. Nobody answers a complaint about their own question.
+const OWN: Problem =
+    Problem::NotAllowed("nobody reads or answers a complaint about their own question; ask a colleague");
+
+/// What stands against this officer's handling it.
 async fn unfit(app: &App, received: &Received, row: &RightsRow) -> Result<Option<Problem>, Refusal> {
-    let mine = &received.caller.organisation;
-    if row.organisation != mine.as_str() {
+    if row.organisation != received.caller.organisation.as_str() {
         return Ok(Some(Problem::NotAllowed("the controller that it is for answers it")));
     }
-    let Some(decision) = &row.decision_id else { return Ok(None) };
+    Ok(is_about_own(app, received, row).await?.then_some(OWN))
+}
+
+/// Whether it is about a question that this person asked.
+async fn is_about_own(app: &App, received: &Received, row: &RightsRow) -> Result<bool, Refusal> {
+    let Some(decision) = &row.decision_id else { return Ok(false) };
     let first = store::trail::first_of(&app.store, decision).await;
     let first = first.map_err(|error| Refusal::from(internal(&error)))?;
     let asked_by = first.as_ref().and_then(|entry| ledger::trail::decided(&entry.body)).map(|one| &one.by);
-    let own = asked_by.is_some_and(|by| {
+    Ok(asked_by.is_some_and(|by| {
         let human = by.practitioner.as_deref().or(by.unattended_owner.as_deref());
-        by.organisation == mine.as_str() && human == Some(received.caller.named.id())
-    });
-    Ok(own.then_some(Problem::NotAllowed(
-        "nobody answers a complaint about their own question; ask a colleague",
-    )))
+        by.organisation == received.caller.organisation.as_str() && human == Some(received.caller.named.id())
+    }))
 }
 
 /// The one, if the caller's organisation recorded it or answers it. Otherwise there is none.

@@ -5,8 +5,48 @@ use serde::{Deserialize, Serialize};
 use sharing::subject::GivenBy;
 use utoipa::ToSchema;
 
-use super::consents::Method;
-use crate::problem::Problem;
+use crate::{app::App, edge::Received, problem::Problem};
+
+/// How something was said.
+#[derive(Debug, Clone, Copy, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Method {
+    /// Face to face.
+    InPerson,
+    /// By telephone.
+    ByTelephone,
+    /// On paper.
+    InWriting,
+    /// On a web page or in an app.
+    Online,
+}
+
+impl Method {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::InPerson => "in-person",
+            Self::ByTelephone => "by-telephone",
+            Self::InWriting => "in-writing",
+            Self::Online => "online",
+        }
+    }
+}
+
+/// Who withdraws.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WithdrawalRequest {
+    /// Who says so, how, and where the evidence is; leave it out where the person did on a page of yours.
+    said: Option<Said>,
+}
+
+/// Who takes something back, where it is said.
+pub(super) async fn withdrawal(app: &App, received: &mut Received) -> Result<Option<Said>, Problem> {
+    let asked = received.json_if_any::<WithdrawalRequest>(app.limits.body_bytes_max).await?;
+    let said = asked.and_then(|asked| asked.said);
+    said.iter().try_for_each(Said::check)?;
+    Ok(said)
+}
 
 /// Who said it, how, and where the evidence is.
 #[derive(Deserialize, Serialize, Clone, ToSchema)]

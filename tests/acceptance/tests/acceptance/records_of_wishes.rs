@@ -121,13 +121,17 @@ async fn somebody_with_authority_speaks_for_a_person_and_nobody_else_does() {
     let world = World::new().await;
     let recorded = world.send(world.consent("SWR-2044")).await;
     let path = format!("/v1/consents/{}/withdraw", recorded.body["id"].as_str().unwrap());
-    let said = |by: serde_json::Value, evidence: serde_json::Value| {
-        json!({ "said": { "by": by, "method": "in-writing", "evidence_reference": evidence } })
-    };
+    let said = |by: serde_json::Value, evidence: serde_json::Value| json!({ "said": { "by": by, "method": "in-writing", "evidence_reference": evidence } });
     let deputy = json!({ "who": "proxy", "authority": "court-deputy", "capacity_statement": "Found to lack capacity in May." });
     for wrong in [
-        said(json!({ "who": "proxy", "authority": "next-of-kin", "capacity_statement": "She is my mother." }), json!("x")),
-        said(json!({ "who": "proxy", "authority": "court-deputy", "capacity_statement": "short" }), json!("Order 12")),
+        said(
+            json!({ "who": "proxy", "authority": "next-of-kin", "capacity_statement": "She is my mother." }),
+            json!("x"),
+        ),
+        said(
+            json!({ "who": "proxy", "authority": "court-deputy", "capacity_statement": "short" }),
+            json!("Order 12"),
+        ),
         said(deputy.clone(), json!(null)),
         said(deputy.clone(), json!("   ")),
     ] {
@@ -163,11 +167,18 @@ async fn a_restriction_holds_until_the_controller_lifts_it() {
     let mut request = world.objection("9732110317");
     request.body.as_mut().unwrap()["kind"] = json!("restriction");
     let restricted = world.send(request).await;
-    assert_eq!((&restricted.body["kind"], &restricted.body["in_force"]), (&json!("restriction"), &json!(true)));
+    assert_eq!(
+        (&restricted.body["kind"], &restricted.body["in_force"]),
+        (&json!("restriction"), &json!(true))
+    );
     assert_eq!(world.send(world.prevention("9732110317")).await.status, StatusCode::NOT_FOUND);
     let path = format!("/v1/objections/{}/answer", restricted.body["id"].as_str().unwrap());
     let upheld = world.send(world.act("council", &path, "direct-care", json!({ "outcome": "upheld" }))).await;
-    assert_eq!((upheld.status, upheld.code()), (StatusCode::CONFLICT, "wrong-state"), "it is in force already");
+    assert_eq!(
+        (upheld.status, upheld.code()),
+        (StatusCode::CONFLICT, "wrong-state"),
+        "it is in force already"
+    );
     let untold = json!({ "outcome": "refused", "grounds": "The address was found to be right.", "told_of_remedies": false });
     assert_eq!(
         world.send(world.act("council", &path, "direct-care", untold)).await.status,

@@ -1,6 +1,7 @@
 //! Complaints and corrections: recorded once, answered by the right controller in the law's time, sealed, and no way to learn of events
 //! that a person is not told of.
 
+use ::console::person::{Person, Role, Vouched};
 use acceptance::{Answer, Request, World};
 use gateway::retention;
 use ledger::entry::Body;
@@ -69,12 +70,18 @@ async fn a_complaint_is_acknowledged_and_answered_and_the_person_reads_it() {
     world.clock.advance_s(30 * 86_400);
     let listed = done(&world, world.bare("council", "GET", ROUTE, "direct-care"), StatusCode::OK).await;
     assert_eq!(listed.body["rights_requests"][0]["overdue"], true);
-    let acknowledged = done(&world, step(&world, "council", &made, "acknowledge", json!({})), StatusCode::OK).await;
-    assert_eq!((&acknowledged.body["state"], &acknowledged.body["overdue"]), (&json!("acknowledged"), &json!(false)));
-    let again = done(&world, step(&world, "council", &made, "acknowledge", json!({})), StatusCode::CONFLICT).await;
+    let acknowledged =
+        done(&world, step(&world, "council", &made, "acknowledge", json!({})), StatusCode::OK).await;
+    assert_eq!(
+        (&acknowledged.body["state"], &acknowledged.body["overdue"]),
+        (&json!("acknowledged"), &json!(false))
+    );
+    let again =
+        done(&world, step(&world, "council", &made, "acknowledge", json!({})), StatusCode::CONFLICT).await;
     assert_eq!(again.code(), "wrong-state");
     let answer = json!({ "outcome": "partly-upheld", "answer": "You were not told that we would ask. canary-words-63", "told_of_remedies": true });
-    let answered = done(&world, step(&world, "council", &made, "answer", answer.clone()), StatusCode::OK).await;
+    let answered =
+        done(&world, step(&world, "council", &made, "answer", answer.clone()), StatusCode::OK).await;
     assert_eq!(answered.body["outcome"], "partly-upheld");
     assert_eq!(answered.body["text"], "Somebody asked about me. canary-words-61");
     assert_eq!(answered.body["answered_by"], "TRF-SW-77", "officers see who answered");
@@ -83,7 +90,10 @@ async fn a_complaint_is_acknowledged_and_answered_and_the_person_reads_it() {
     let mut search = world.post("council", "/v1/consents/search", "direct-care", PERSON, json!({}));
     search.case = "OWN-1";
     let held = done(&world, search, StatusCode::OK).await;
-    assert_eq!(held.body["rights_requests"][0]["answer"], "You were not told that we would ask. canary-words-63");
+    assert_eq!(
+        held.body["rights_requests"][0]["answer"],
+        "You were not told that we would ask. canary-words-63"
+    );
     assert!(held.body["rights_requests"][0].get("answered_by").is_none(), "{held:?}");
     let actions: Vec<_> = world
         .entries()
@@ -105,17 +115,22 @@ async fn a_complaint_is_acknowledged_and_answered_and_the_person_reads_it() {
 async fn a_correction_goes_to_whoever_holds_the_record_within_a_month() {
     let world = World::new().await;
     let decision = event(&world).await;
-    let made = done(&world, correction(&world, json!({ "decision_id": decision })), StatusCode::CREATED).await;
+    let made =
+        done(&world, correction(&world, json!({ "decision_id": decision })), StatusCode::CREATED).await;
     assert_eq!(made.body["controller"], "nhs-england", "it holds the record");
     assert_eq!(made.body["answer_due"], "2026-12-23T12:00:00Z", "one calendar month");
-    // Whoever passed it on sees it and cannot answer it; a third organisation sees nothing.
+    // Whoever passed it on sees it and cannot answer it.
     let answer = json!({ "outcome": "corrected", "answer": "We have written to your GP and it is mended." });
-    let passed = done(&world, step(&world, "council", &made, "answer", answer.clone()), StatusCode::FORBIDDEN).await;
+    let passed =
+        done(&world, step(&world, "council", &made, "answer", answer.clone()), StatusCode::FORBIDDEN).await;
     assert_eq!(passed.code(), "not-allowed");
     let mine = world.bare("council", "GET", &format!("{ROUTE}/{}", id(&made)), "direct-care");
-    done(&world, mine, StatusCode::OK).await;
+    done(&world, colleague(mine), StatusCode::OK).await;
     let answered = done(&world, step(&world, "nhs", &made, "answer", answer), StatusCode::OK).await;
-    assert_eq!((&answered.body["state"], &answered.body["outcome"]), (&json!("answered"), &json!("corrected")));
+    assert_eq!(
+        (&answered.body["state"], &answered.body["outcome"]),
+        (&json!("answered"), &json!("corrected"))
+    );
     world.verify().await;
 }
 
@@ -138,7 +153,11 @@ async fn what_cannot_be_is_refused_and_repeats_no_words() {
     ];
     for more in cases {
         let answer = world.send(complaint(&world, more.clone())).await;
-        assert_eq!((answer.status, answer.code()), (StatusCode::BAD_REQUEST, "invalid-request"), "{more}: {answer:?}");
+        assert_eq!(
+            (answer.status, answer.code()),
+            (StatusCode::BAD_REQUEST, "invalid-request"),
+            "{more}: {answer:?}"
+        );
         assert!(!answer.body.to_string().contains("canary-words"));
     }
     done(&world, complaint(&world, proxy(json!("Order 12 of 2026"))), StatusCode::CREATED).await;
@@ -155,13 +174,26 @@ async fn what_cannot_be_is_refused_and_repeats_no_words() {
         done(&world, step(&world, "council", &made, "answer", answer), StatusCode::BAD_REQUEST).await;
     }
     // Recording is for those who record, answering for those who review.
-    let fire = world.post("fire", ROUTE, "fire-prevention-targeting", PERSON, json!({ "right": "complaint", "text": "ten letters or more" }));
+    let fire = world.post(
+        "fire",
+        ROUTE,
+        "fire-prevention-targeting",
+        PERSON,
+        json!({ "right": "complaint", "text": "ten letters or more" }),
+    );
     assert_eq!(world.send(fire).await.status, StatusCode::FORBIDDEN);
     let desk = done(&world, world.bare("desk", "GET", ROUTE, "subject-access"), StatusCode::FORBIDDEN).await;
     assert_eq!(desk.code(), "not-registered-for-this");
     // There is none for whoever has nothing to do with it, as if it were not there.
     let there = world.send(world.bare("nhs", "GET", &format!("{ROUTE}/{}", id(&made)), "direct-care")).await;
-    let nowhere = world.send(world.bare("nhs", "GET", &format!("{ROUTE}/rrq_00000000000000000000000000000000"), "direct-care")).await;
+    let nowhere = world
+        .send(world.bare(
+            "nhs",
+            "GET",
+            &format!("{ROUTE}/rrq_00000000000000000000000000000000"),
+            "direct-care",
+        ))
+        .await;
     assert_eq!((there.status, there.shape()), (StatusCode::NOT_FOUND, nowhere.shape()));
 }
 
@@ -197,6 +229,9 @@ async fn nobody_answers_a_complaint_about_their_own_question() {
         let own = done(&world, step(&world, "council", &made, what, body), StatusCode::FORBIDDEN).await;
         assert_eq!(own.code(), "not-allowed");
     }
+    let read = || world.bare("council", "GET", &format!("{ROUTE}/{}", id(&made)), "direct-care");
+    done(&world, read(), StatusCode::FORBIDDEN).await;
+    done(&world, colleague(read()), StatusCode::OK).await;
     done(&world, colleague(step(&world, "council", &made, "answer", answer)), StatusCode::OK).await;
     world.verify().await;
 }
@@ -213,7 +248,9 @@ async fn the_same_key_is_the_same_complaint() {
     let again = done(&world, keyed(json!({})), StatusCode::OK).await;
     assert_eq!(made.body["id"], again.body["id"]);
     assert_eq!(again.headers.get("idempotency-replayed").unwrap(), "true");
-    let other = done(&world, keyed(json!({ "text": "Something else happened." })), StatusCode::UNPROCESSABLE_ENTITY).await;
+    let other =
+        done(&world, keyed(json!({ "text": "Something else happened." })), StatusCode::UNPROCESSABLE_ENTITY)
+            .await;
     assert_eq!(other.code(), "request-key-reused");
     // On their way at once, they are one.
     let at_once = |text: &str| {
@@ -245,4 +282,67 @@ async fn an_answered_one_is_forgotten_in_time_and_an_open_one_never() {
     done(&world, read(&closed), StatusCode::NOT_FOUND).await;
     done(&world, read(&open), StatusCode::OK).await;
     world.verify().await;
+}
+
+#[tokio::test]
+async fn one_person_cannot_bury_the_others() {
+    let world = World::new().await;
+    let mut last = None;
+    for number in 0..20 {
+        let text = json!({ "text": format!("Complaint number {number} of many") });
+        last = Some(done(&world, complaint(&world, text), StatusCode::CREATED).await);
+    }
+    let more = done(&world, complaint(&world, json!({})), StatusCode::CONFLICT).await;
+    assert_eq!(more.code(), "wrong-state");
+    let answer = json!({ "outcome": "upheld", "answer": "You are right, and we are sorry." });
+    done(&world, step(&world, "council", &last.unwrap(), "answer", answer), StatusCode::OK).await;
+    done(&world, complaint(&world, json!({})), StatusCode::CREATED).await;
+}
+
+/// What the console lets a resident ask for has the capabilities that officers have. The desk's outermost layer tells them apart.
+#[tokio::test]
+async fn a_resident_reaches_what_is_theirs_whatever_a_page_asks() {
+    let world = World::new().await;
+    let recorded = done(&world, world.consent("SWR-2044"), StatusCode::CREATED).await;
+    let consent = format!("/v1/consents/{}", id(&recorded));
+    let as_role = async |role: Role, once: u32| {
+        let vouched = Vouched {
+            person: Person {
+                organisation: "trafford-council".parse().unwrap(),
+                id: "resident-1".to_owned(),
+                name: "Somebody".to_owned(),
+                roles: [role].into(),
+                nhs_number: Some(PERSON.1.to_owned()),
+            },
+            purpose: "subject-access".parse().unwrap(),
+            case_reference: "own-request".parse().unwrap(),
+            record: None,
+            once: format!("once-{once}"),
+            session: "0".repeat(64),
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let desk = gateway::routes::desk(world.app.clone()).layer(axum::Extension(vouched));
+        tokio::spawn(async move { axum::serve(listener, desk).await.unwrap() });
+        address
+    };
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let routes = [
+        ("GET", consent.clone()),
+        ("POST", format!("{consent}/status")),
+        ("POST", "/v1/consents".to_owned()),
+        ("POST", "/v1/consents/search".to_owned()),
+        ("GET", "/v1/rights-requests".to_owned()),
+        ("POST", "/v1/objections/obj_00000000000000000000000000000000/answer".to_owned()),
+        ("GET", "/v1/alerts".to_owned()),
+        ("POST", "/v1/trail/search".to_owned()),
+    ];
+    for (number, (method, path)) in routes.iter().enumerate() {
+        let desk = as_role(Role::Citizen, u32::try_from(number).unwrap()).await;
+        let asked = client.request(method.parse().unwrap(), format!("{desk}{path}")).send().await.unwrap();
+        assert_eq!(asked.status(), StatusCode::FORBIDDEN, "{method} {path}");
+    }
+    let officer = as_role(Role::PrivacyOfficer, 100).await;
+    let read = client.get(format!("{officer}{consent}")).send().await.unwrap();
+    assert_eq!(read.status(), StatusCode::OK, "an officer reads it: {read:?}");
 }

@@ -12,7 +12,8 @@ use sharing::{
 
 use super::Row;
 use crate::routes::{
-    consents::{ConsentRequest, Method, Recorder},
+    consents::{ConsentRequest, Recorder},
+    said::Method,
     subject::Subject,
 };
 

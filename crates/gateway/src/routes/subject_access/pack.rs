@@ -62,6 +62,8 @@ pub struct HeldConsent {
 /// An objection, in words.
 #[derive(Serialize, ToSchema)]
 pub struct HeldObjection {
+    /// `objection`, `dissent` or `restriction`.
+    kind: String,
     /// `received`, `upheld`, `refused` or `withdrawn`.
     status: String,
     /// Against what.
@@ -178,6 +180,7 @@ pub(super) async fn held(app: &App, mine: &OrganisationId, name: &Pseudonym) -> 
             .collect(),
         objections: objections
             .map(|row| HeldObjection {
+                kind: word(&row.record.kind),
                 status: word(&row.record.status),
                 purposes: purposes(&row.record.purposes),
                 recorded: in_london(row.recorded_at),

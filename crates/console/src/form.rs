@@ -12,8 +12,8 @@ use subtle::ConstantTimeEq as _;
 
 use crate::{Console, fault::Fault, session::Signed};
 
-/// Largest form.
-const BYTES_MAX: usize = 64 * 1024;
+/// Largest form: terms of 64 KiB, with what a browser makes of their quotation marks.
+const BYTES_MAX: usize = 256 * 1024;
 
 /// What somebody who is signed in has sent.
 pub(crate) struct Form {

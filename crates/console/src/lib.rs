@@ -92,6 +92,9 @@ impl Console {
                 return Err(ConsoleError::Address(name));
             }
         }
+        if settings.register_url.as_ref().is_some_and(|address| !address.starts_with("https://")) {
+            return Err(ConsoleError::Address("register_url"));
+        }
         if settings.roles.is_empty() {
             return Err(ConsoleError::NoRoles);
         }

@@ -100,6 +100,16 @@ impl Frame {
     pub(crate) fn wrong(&self, field: &str) -> Option<&str> {
         self.correction.as_ref().filter(|one| one.is_at(field)).map(|one| one.text.as_str())
     }
+
+    /// As [`Self::wrong`], on a page of several forms, whose names go before their fields.
+    pub(crate) fn wrong_in(&self, form: &str, field: &str) -> Option<&str> {
+        self.wrong(&format!("{form}-{field}"))
+    }
+
+    /// Whether a field of a form is to be corrected.
+    pub(crate) fn is_wrong(&self, form: &str, field: &str) -> bool {
+        self.wrong_in(form, field).is_some()
+    }
 }
 
 fn places(person: &Person) -> Vec<(&'static str, &'static str)> {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use askama::Template;
 use axum::{
     Router,
     extract::State,
@@ -22,6 +23,7 @@ mod agreements;
 mod alerts;
 mod citizen;
 mod decision;
+mod disclosed;
 mod exports;
 mod home;
 pub(crate) mod ledger;
@@ -31,7 +33,9 @@ mod pictures;
 mod referrals;
 mod rights;
 mod said;
+mod saved;
 mod trail;
+mod unusual;
 mod wishes;
 
 /// Every address.
@@ -48,6 +52,9 @@ pub(crate) fn routes() -> Router<Arc<Console>> {
         .route("/alerts/{id}/acknowledge", post(alerts::acknowledge))
         .route("/alerts/{id}/review", post(alerts::review))
         .route("/trail", get(trail::search))
+        .route("/trail/keep", post(saved::keep))
+        .route("/trail/forget", post(saved::forget))
+        .route("/disclosed", get(disclosed::ask).post(disclosed::show))
         .route("/decisions/{id}", get(decision::show))
         .route("/decisions/{id}/evidence", get(decision::evidence))
         .route("/ledger", get(ledger::show))
@@ -59,7 +66,25 @@ pub(crate) fn routes() -> Router<Arc<Console>> {
         .route("/referrals/{id}/decide", post(referrals::decide))
         .route("/referrals/{id}/revoke", post(referrals::revoke))
         .route("/agreements", get(agreements::list))
+        .route("/agreements-year", get(agreements::calendar::show))
         .route("/agreements/{id}", get(agreements::show).post(agreements::act))
+        .route("/agreements/{id}/versions/{version}", get(agreements::document::version))
+        .route("/agreements/{id}/versions/{version}/signed-bytes", get(agreements::document::signed_bytes))
+        .route("/agreements/{id}/terms", get(agreements::terms::show).post(agreements::terms::write))
+        .route("/agreements/{id}/talks", get(agreements::talks::show))
+        .route("/agreements/{id}/comments", post(agreements::talks::comment))
+        .route("/agreements/{id}/comments/{comment}", post(agreements::talks::answer))
+        .route("/agreements/{id}/disputes", post(agreements::disputes::open))
+        .route(
+            "/agreements/{id}/disputes/{dispute}",
+            get(agreements::disputes::show).post(agreements::disputes::act),
+        )
+        .route(
+            "/agreements/{id}/signatures",
+            get(agreements::signatures::show).post(agreements::signatures::act),
+        )
+        .route("/agreements/{id}/impact", get(agreements::used::impact))
+        .route("/agreements/{id}/use", get(agreements::used::show).post(agreements::used::note))
         .route("/agreements/{id}/diff", get(agreements::differences))
         .route("/person", get(person::ask).post(person::show))
         .route("/person/consent", post(wishes::consent_form))
@@ -92,6 +117,7 @@ pub(crate) fn routes() -> Router<Arc<Console>> {
         .route("/exports/{id}/file", get(exports::file))
         .route("/exports/{id}/manifest", get(exports::manifest))
         .route("/flows", get(pictures::show))
+        .route("/unusual", get(unusual::show))
         .route("/accessibility", get(accessibility))
         .route("/cookies", get(cookies))
         .route("/assets/{name}", get(assets::file))
@@ -111,6 +137,23 @@ pub(crate) fn step_up(console: &Console, signed: &Signed, to: &str) -> Option<Re
         return None;
     }
     Some(Redirect::to(&sign_in::address(to, true)).into_response())
+}
+
+#[derive(Template)]
+#[template(path = "prove.html")]
+struct Prove {
+    frame: Frame,
+    address: String,
+}
+
+/// As [`step_up`], for a form. Browsers follow no redirect from a form to another site, which the provider is (`form-action`), so
+/// there is a link to follow.
+pub(crate) fn step_up_form(console: &Console, signed: &Signed, to: &str) -> Option<Response> {
+    if signed.is_fresh(console) {
+        return None;
+    }
+    let frame = Frame::of(signed, "Prove that it is you", "");
+    Some(render(&Prove { frame, address: sign_in::address(to, true) }))
 }
 
 /// A page that is there for whoever is signed in, and for whoever is not.

@@ -15,6 +15,10 @@ pub enum Role {
     IgOfficer,
     /// Looks after alerts, objections and what people are told.
     PrivacyOfficer,
+    /// Advises on agreements, once their office is registered, and watches what is done with people's data.
+    DataProtectionOfficer,
+    /// Signs agreements in an office that is registered: the SIRO, an information asset owner.
+    Signatory,
     /// Reviews what colleagues did in emergencies.
     PractitionerReviewer,
     /// Helps other organisations to agree.
@@ -44,16 +48,18 @@ pub enum Right {
     Approve,
     /// Help others to agree.
     Mediate,
-    /// Sign.
+    /// Act in an office that is registered: sign, or advise as a data protection officer, who signs nothing.
     Sign,
 }
 
 impl Role {
     /// Every role, in the order in which they go first where somebody has several.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::CaldicottGuardian,
         Self::IgOfficer,
         Self::PrivacyOfficer,
+        Self::DataProtectionOfficer,
+        Self::Signatory,
         Self::PractitionerReviewer,
         Self::Mediator,
         Self::Auditor,
@@ -67,6 +73,8 @@ impl Role {
             Self::CaldicottGuardian => "caldicott-guardian",
             Self::IgOfficer => "ig-officer",
             Self::PrivacyOfficer => "privacy-officer",
+            Self::DataProtectionOfficer => "data-protection-officer",
+            Self::Signatory => "signatory",
             Self::PractitionerReviewer => "practitioner-reviewer",
             Self::Mediator => "mediator",
             Self::Auditor => "auditor",
@@ -81,6 +89,8 @@ impl Role {
             Self::CaldicottGuardian => "Caldicott Guardian",
             Self::IgOfficer => "Information governance officer",
             Self::PrivacyOfficer => "Privacy officer",
+            Self::DataProtectionOfficer => "Data protection officer",
+            Self::Signatory => "Signatory",
             Self::PractitionerReviewer => "Practitioner reviewer",
             Self::Mediator => "Mediator",
             Self::Auditor => "Auditor",
@@ -95,6 +105,8 @@ impl Role {
             Self::CaldicottGuardian => &[Right::Review, Right::Approve, Right::Sign],
             Self::IgOfficer => &[Right::Review, Right::Draft, Right::Approve],
             Self::PrivacyOfficer => &[Right::Review, Right::Record],
+            Self::DataProtectionOfficer => &[Right::Review, Right::Sign],
+            Self::Signatory => &[Right::Sign],
             Self::PractitionerReviewer => &[Right::Review],
             Self::Mediator => &[Right::Mediate],
             Self::Auditor => &[Right::Audit],
@@ -179,6 +191,8 @@ mod tests {
         caldicott-guardian: [Review, Approve, Sign]
         ig-officer: [Review, Draft, Approve]
         privacy-officer: [Review, Record]
+        data-protection-officer: [Review, Sign]
+        signatory: [Sign]
         practitioner-reviewer: [Review]
         mediator: [Mediate]
         auditor: [Audit]

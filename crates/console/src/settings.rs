@@ -32,6 +32,8 @@ pub struct ConsoleSettings {
     #[serde(default = "five_minutes")]
     pub step_up_s: u32,
     #[serde(default)]
+    pub register_url: Option<String>,
+    #[serde(default)]
     pub demonstration: bool,
 }
 

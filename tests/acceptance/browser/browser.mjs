@@ -73,7 +73,7 @@ export const open = async (modules, base, pictures) => {
     if (Buffer.byteLength(html) > 100_000) problems.push(`${Buffer.byteLength(html)} bytes`);
     if (await page.locator('h1').count() !== 1) problems.push(`${await page.locator('h1').count()} h1`);
     const title = await page.title();
-    const path = new URL(page.url()).pathname.replace(/(alt|dec|exp|con|obj|rrq)_[0-9a-f]+/, 'one');
+    const path = new URL(page.url()).pathname.replace(/(alt|dec|exp|con|obj|rrq|mat)_[0-9a-f]+/, 'one');
     if (titles.has(title) && titles.get(title) !== path && !title.includes('cannot see')) problems.push(`the title of ${titles.get(title)}: ${title}`);
     titles.set(title, path);
     if (/\b\d{10}\b/.test(page.url())) problems.push(`a number in the address: ${page.url()}`);

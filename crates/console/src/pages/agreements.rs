@@ -1,4 +1,5 @@
-//! Agreements: those in files and those that are managed here, one of each, and what differs between two versions.
+//! Agreements: those in files and those that are managed here, one of each, and what differs between two versions. What people
+//! say of one, write, sign and record has files of its own below.
 
 use std::sync::Arc;
 
@@ -11,17 +12,27 @@ use axum::{
 use jiff::ToSpan as _;
 use serde::Deserialize;
 use serde_json::Value;
-use sharing::agreement::{Agreement, Status, london_day};
+use sharing::agreement::{Status, london_day};
 
 use crate::{
     Console,
     desk::Ask,
     fault::{Correction, Fault},
     form::Form,
-    page::{Frame, organisation, render, sentence, words},
+    page::{Frame, render},
     person::{Person, Right},
     session::Signed,
 };
+
+pub(crate) mod calendar;
+pub(crate) mod disputes;
+pub(crate) mod document;
+mod fields;
+mod kept;
+pub(crate) mod signatures;
+pub(crate) mod talks;
+pub(crate) mod terms;
+pub(crate) mod used;
 
 /// As the API has it.
 #[derive(Deserialize)]
@@ -38,16 +49,17 @@ struct Managed {
     moved_at: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 struct Version {
     #[serde(rename = "version")]
     number: u32,
+    terms_sha256: String,
     state: String,
     review_on: String,
     parties: Vec<Party>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 struct Party {
     organisation: String,
     state: String,
@@ -78,6 +90,7 @@ struct Steps {
 
 #[derive(Deserialize)]
 struct Step {
+    revision: i64,
     version: i64,
     action: String,
     state: String,
@@ -85,8 +98,129 @@ struct Step {
     person: Option<String>,
     reason: Option<String>,
     text: Option<String>,
+    interest: Option<String>,
     at: String,
 }
+
+impl Step {
+    fn by(&self) -> String {
+        by(self.person.as_deref(), self.organisation.as_deref())
+    }
+}
+
+/// Whose hand it was.
+fn by(person: Option<&str>, organisation: Option<&str>) -> String {
+    match (person, organisation) {
+        (Some(person), Some(organisation)) => format!("{person} of {organisation}"),
+        (Some(one), None) | (None, Some(one)) => one.to_owned(),
+        (None, None) => "time alone".to_owned(),
+    }
+}
+
+impl Managed {
+    /// What is negotiated, or else in force.
+    fn newest(&self) -> Option<&Version> {
+        self.negotiated.as_ref().or(self.in_force.as_ref())
+    }
+
+    /// The number of the newest version that there are terms of.
+    fn latest(&self) -> u32 {
+        let last = self.versions.iter().map(|line| line.number).max().unwrap_or(1);
+        self.newest().map_or_else(|| u32::try_from(last).unwrap_or(1), |version| version.number)
+    }
+}
+
+/// An entry of the navigation between the pages of one agreement.
+struct Tab {
+    path: String,
+    text: &'static str,
+    is_here: bool,
+}
+
+fn tabs(one: &Managed, here: &str) -> Vec<Tab> {
+    let versions = format!("versions/{}", one.latest());
+    let all = [
+        ("", "Overview", true),
+        ("talks", "Negotiation", true),
+        (versions.as_str(), "Terms", true),
+        ("signatures", "Signatures", true),
+        ("impact", "Impact", true),
+        ("use", "Use", one.in_force.is_some()),
+    ];
+    let tab = |(page, text, _): (&str, &'static str, bool)| Tab {
+        path: format!(
+            "/agreements/{}{}{page}",
+            super::segment(&one.id),
+            if page.is_empty() { "" } else { "/" }
+        ),
+        text,
+        is_here: page == here || (page.starts_with("versions/") && here == "versions"),
+    };
+    all.into_iter().filter(|(.., shown)| *shown).map(tab).collect()
+}
+
+/// An agreement that is managed here.
+async fn managed(console: &Console, signed: &Signed, id: &str) -> Result<Managed, Fault> {
+    if signed.person.is_citizen() {
+        return Err(Fault::forbidden());
+    }
+    console.ask(signed, Ask::get(format!("/v1/agreements/{}", super::segment(id)))).await
+}
+
+/// The frame of a page of one agreement.
+fn frame(signed: &Signed, one: &Managed, title: &str) -> Frame {
+    Frame::of(signed, format!("{title}: {}", one.id), "/agreements").back_to("/agreements", "Agreements")
+}
+
+/// The terms of a version, without the name and number that its course adds.
+async fn terms_of(console: &Console, signed: &Signed, id: &str, version: u32) -> Result<Value, Fault> {
+    let path = format!("/v1/agreements/{}/versions/{version}", super::segment(id));
+    let mut terms: Value = console.ask(signed, Ask::get(path)).await?;
+    if let Some(members) = terms.as_object_mut() {
+        members.remove("id");
+        members.remove("version");
+    }
+    Ok(terms)
+}
+
+/// What a step or a form is to be corrected by; anything else is a page of its own. A member that is no field of the form is said
+/// of the form as a whole.
+fn correction(fault: Fault, fields: &[&str]) -> Result<Correction, Fault> {
+    match fault {
+        Fault::Refused { status, code, detail, .. }
+            if [400, 403, 409].contains(&status.as_u16())
+                && !["not-registered-for-this", "not-granted"].contains(&code.as_str()) =>
+        {
+            let said = Correction::of(&detail);
+            if fields.contains(&said.field.as_str()) {
+                return Ok(said);
+            }
+            let text =
+                if said.field.is_empty() { said.text } else { format!("{}: {}", said.field, said.text) };
+            Ok(Correction { field: String::new(), text })
+        }
+        other => Err(other),
+    }
+}
+
+type Options = Vec<(String, String)>;
+
+fn options(of: &[(&str, &str)]) -> Options {
+    of.iter().map(|(code, said)| ((*code).to_owned(), (*said).to_owned())).collect()
+}
+
+/// Why other terms are wanted, as the API has the codes.
+const WHY: [(&str, &str); 9] = [
+    ("not-necessary", "The purpose can be met without it"),
+    ("less-would-do", "Less data would do"),
+    ("not-enough", "The purpose cannot be met with so little"),
+    ("no-lawful-basis", "The law does not carry it"),
+    ("retention-too-long", "It is kept too long"),
+    ("risk-to-people", "It could harm somebody"),
+    ("not-practicable", "It cannot be done"),
+    ("unclear", "It can be misunderstood"),
+    ("other", "Another reason"),
+];
 
 #[derive(Deserialize)]
 struct Differences {
@@ -117,30 +251,16 @@ struct ListPage {
     frame: Frame,
     managed: Vec<Line>,
     files: Vec<Line>,
-}
-
-struct Flow {
-    name: String,
-    facts: Vec<(&'static str, String)>,
-    items: Vec<(String, String, String)>,
-}
-
-#[derive(Template)]
-#[template(path = "agreement.html")]
-struct FilePage {
-    frame: Frame,
-    id: String,
-    state: String,
-    facts: Vec<(&'static str, String)>,
-    parties: Vec<(String, String, String)>,
-    flows: Vec<Flow>,
+    register: Option<String>,
 }
 
 #[derive(Template)]
 #[template(path = "managed.html")]
 struct ManagedPage<'a> {
     frame: Frame,
+    tabs: Vec<Tab>,
     one: Managed,
+    register: Option<String>,
     steps: Vec<Step>,
     may_act: bool,
     possible: Vec<(String, String)>,
@@ -160,7 +280,7 @@ const REASONS: [(&str, &str); 6] = [
     ("security", "A system is not safe to be used"),
 ];
 
-/// Steps that need no more than a few words. Terms are written, and signatures made, with programs: docs/agreements.md.
+/// Steps that need no more than a few words. Terms, signatures and advice have pages of their own.
 const STEPS: [(&str, &str, bool); 12] = [
     ("review", "We are looking at it", false),
     ("accept", "We agree in principle", false),
@@ -180,7 +300,30 @@ const STEPS: [(&str, &str, bool); 12] = [
 #[template(path = "diff.html")]
 struct DiffPage {
     frame: Frame,
-    differences: Vec<(Difference, String, String)>,
+    differences: Vec<Changed>,
+}
+
+/// A difference in words.
+struct Changed {
+    place: String,
+    direction: String,
+    from: String,
+    to: String,
+}
+
+fn changed(found: Vec<Difference>) -> Vec<Changed> {
+    let said = |value: Option<Value>| match value {
+        None => "nothing".to_owned(),
+        Some(Value::String(text)) => text,
+        Some(other) => other.to_string(),
+    };
+    let changed = |one: Difference| Changed {
+        place: one.place,
+        direction: one.direction,
+        from: said(one.from),
+        to: said(one.to),
+    };
+    found.into_iter().map(changed).collect()
 }
 
 fn sees_agreements(person: &Person) -> bool {
@@ -229,6 +372,7 @@ pub(crate) async fn list(State(console): State<Arc<Console>>, signed: Signed) ->
     let today = london_day(console.gateway.now());
     let files = set
         .agreements()
+        .filter(|one| one.terms_sha256.is_none())
         .map(|one| Line {
             id: one.id.get_ref().to_string(),
             title: one.title.clone(),
@@ -243,7 +387,8 @@ pub(crate) async fn list(State(console): State<Arc<Console>>, signed: Signed) ->
             is_late: one.review_on.day() < today,
         })
         .collect();
-    Ok(render(&ListPage { frame: Frame::of(&signed, "Agreements", "/agreements"), managed, files }))
+    let register = console.settings.register_url.clone();
+    Ok(render(&ListPage { frame: Frame::of(&signed, "Agreements", "/agreements"), managed, files, register }))
 }
 
 /// One agreement: managed here, or in a file.
@@ -257,9 +402,17 @@ pub(crate) async fn show(
     }
     let back = |title: String| Frame::of(&signed, title, "/agreements").back_to("/agreements", "Agreements");
     let set = console.gateway.policies();
-    let managed = set.agreements().find(|one| one.id.get_ref().as_str() == id);
-    if let Some(one) = managed.filter(|one| one.terms_sha256.is_none()) {
-        return Ok(render(&file_page(&console, one, back(one.title.clone()))));
+    let in_force = set.agreements().find(|one| one.id.get_ref().as_str() == id);
+    if let Some(one) = in_force.filter(|one| one.terms_sha256.is_none()) {
+        let mut page = document::file_page(&console, one, back(one.title.clone()));
+        if sees_agreements(&signed.person) {
+            page.tabs = vec![
+                Tab { path: format!("/agreements/{id}"), text: "Terms", is_here: true },
+                Tab { path: format!("/agreements/{id}/use"), text: "Use", is_here: false },
+            ];
+        }
+        page.register.clone_from(&console.settings.register_url);
+        return Ok(render(&page));
     }
     managed_page(&console, &signed, &id, None, ("", "")).await
 }
@@ -272,7 +425,7 @@ async fn managed_page(
     (step, text): (&str, &str),
 ) -> Result<Response, Fault> {
     let path = format!("/v1/agreements/{}", super::segment(id));
-    let one: Managed = console.ask(signed, Ask::get(&path)).await?;
+    let one = managed(console, signed, id).await?;
     let steps: Steps = console.ask(signed, Ask::get(format!("{path}/steps"))).await?;
     let status = if correction.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
     let acts = [Right::Draft, Right::Approve, Right::Mediate];
@@ -284,6 +437,8 @@ async fn managed_page(
         possible: STEPS.into_iter().map(|(code, said, _)| (code.to_owned(), said.to_owned())).collect(),
         reasons: REASONS.into_iter().map(|(code, said)| (code.to_owned(), said.to_owned())).collect(),
         reason: "",
+        tabs: tabs(&one, ""),
+        register: console.settings.register_url.clone().filter(|_| one.in_force.is_some()),
         steps: steps.steps,
         one,
         step,
@@ -299,7 +454,7 @@ pub(crate) async fn act(
     form: Form,
 ) -> Result<Response, Fault> {
     let page = format!("/agreements/{}", super::segment(&id));
-    if let Some(response) = super::step_up(&console, &form.signed, &page) {
+    if let Some(response) = super::step_up_form(&console, &form.signed, &page) {
         return Ok(response);
     }
     let (step, text) = (form.field("step"), form.field("text"));
@@ -330,72 +485,6 @@ pub(crate) async fn act(
     }
 }
 
-fn file_page(console: &Console, one: &Agreement, frame: Frame) -> FilePage {
-    let set = console.gateway.policies();
-    let facts = vec![
-        ("Version", one.version.to_string()),
-        ("Framework", one.framework.clone()),
-        ("In effect from", one.effective_on.to_string()),
-        ("Ends", one.ends_on.to_string()),
-        ("Reviewed by", one.review_on.to_string()),
-        ("Owner", one.owner.clone()),
-        ("In a breach, tell", one.breach_contact.clone()),
-    ];
-    let parties = one
-        .parties
-        .iter()
-        .map(|party| {
-            let id = party.organisation.get_ref();
-            let signatures = party
-                .signatures
-                .iter()
-                .map(|signature| format!("{}, {}", signature.role.as_str(), signature.signed_on));
-            (organisation(console, id.as_str()), id.to_string(), signatures.collect::<Vec<_>>().join("; "))
-        })
-        .collect();
-    let flows = one
-        .flows
-        .iter()
-        .map(|flow| {
-            let provider = set.provider(flow.provider.get_ref());
-            let title = |item: &sharing::identifier::ItemId| {
-                provider
-                    .and_then(|provider| provider.item(item))
-                    .map_or_else(|| item.to_string(), |item| item.title.clone())
-            };
-            let ceiling =
-                flow.releases_per_day_max.map_or_else(|| "none".to_owned(), |most| format!("{most} a day"));
-            Flow {
-                name: flow.id.get_ref().to_string(),
-                facts: vec![
-                    ("From", flow.provider.get_ref().to_string()),
-                    ("To", organisation(console, flow.recipient.get_ref().as_str())),
-                    ("Purpose", sentence(flow.purpose.as_str())),
-                    ("Roles", flow.roles.iter().map(words).collect::<Vec<_>>().join(", ")),
-                    ("Deleted after", format!("{} days", flow.obligations.retain_days)),
-                    ("Ceiling", ceiling),
-                    ("State", if flow.suspended { "switched off" } else { "on" }.to_owned()),
-                ],
-                items: flow
-                    .items
-                    .iter()
-                    .map(|item| {
-                        (title(item.item.get_ref()), words(item.form.to_string()), item.justification.clone())
-                    })
-                    .collect(),
-            }
-        })
-        .collect();
-    FilePage {
-        frame,
-        id: one.id.get_ref().to_string(),
-        state: one.status.get_ref().as_str().to_owned(),
-        facts,
-        parties,
-        flows,
-    }
-}
-
 /// Two versions.
 #[derive(Deserialize)]
 pub(crate) struct Between {
@@ -415,20 +504,7 @@ pub(crate) async fn differences(
     };
     let path = format!("/v1/agreements/{}/diff?from={from}&to={to}", super::segment(&id));
     let found: Differences = console.ask(&signed, Ask::get(path)).await?;
-    let said = |value: &Option<Value>| match value {
-        None => "nothing".to_owned(),
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
-    };
-    let differences = found
-        .differences
-        .into_iter()
-        .map(|one| {
-            let (from, to) = (said(&one.from), said(&one.to));
-            (one, from, to)
-        })
-        .collect();
     let frame = Frame::of(&signed, format!("{id}: version {from} and version {to}"), "/agreements")
         .back_to(format!("/agreements/{}", super::segment(&id)), "The agreement");
-    Ok(render(&DiffPage { frame, differences }))
+    Ok(render(&DiffPage { frame, differences: changed(found.differences) }))
 }

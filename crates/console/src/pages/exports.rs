@@ -114,7 +114,7 @@ async fn page(
 
 /// Asks for one.
 pub(crate) async fn request(State(console): State<Arc<Console>>, form: Form) -> Result<Response, Fault> {
-    if let Some(response) = super::step_up(&console, &form.signed, "/exports") {
+    if let Some(response) = super::step_up_form(&console, &form.signed, "/exports") {
         return Ok(response);
     }
     let text = |name: &str| form.field(name).to_owned();
@@ -168,7 +168,7 @@ pub(crate) async fn show(
 
 async fn decide(console: &Console, form: &Form, id: &str, what: &str) -> Result<Response, Fault> {
     let page = format!("/exports/{}", super::segment(id));
-    if let Some(response) = super::step_up(console, &form.signed, &page) {
+    if let Some(response) = super::step_up_form(console, &form.signed, &page) {
         return Ok(response);
     }
     let path = format!("/v1/exports/{}/{what}", super::segment(id));

@@ -189,7 +189,7 @@ fn page(console: &Console, signed: &Signed) -> PersonPage {
 pub(crate) async fn show(State(console): State<Arc<Console>>, form: Form) -> Result<Response, Fault> {
     let signed = &form.signed;
     may(signed)?;
-    if let Some(response) = super::step_up(&console, signed, "/person") {
+    if let Some(response) = super::step_up_form(&console, signed, "/person") {
         return Ok(response);
     }
     let (scheme, value) = (form.field("scheme"), form.field("value"));

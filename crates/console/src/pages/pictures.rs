@@ -27,7 +27,7 @@ use crate::{
 /// Most pages of the trail that one picture reads.
 const PAGES_MAX: usize = 5;
 /// Up to this many is too few to show.
-const FEW_MAX: u64 = 7;
+pub(super) const FEW_MAX: u64 = 7;
 /// The picture of flows, in its own units.
 const HEIGHT: f64 = 380.0;
 const GAP: f64 = 14.0;
@@ -127,7 +127,7 @@ pub(crate) async fn show(State(console): State<Arc<Console>>, signed: Signed) ->
 }
 
 /// Decisions of a kind since a day, and whether there are more than are read.
-async fn all(
+pub(super) async fn all(
     console: &Console,
     signed: &Signed,
     kind: &str,

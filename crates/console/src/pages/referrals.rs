@@ -266,7 +266,7 @@ pub(crate) async fn decide(
     form: Form,
 ) -> Result<Response, Fault> {
     if let Some(response) =
-        super::step_up(&console, &form.signed, &format!("/referrals/{}", super::segment(&id)))
+        super::step_up_form(&console, &form.signed, &format!("/referrals/{}", super::segment(&id)))
     {
         return Ok(response);
     }

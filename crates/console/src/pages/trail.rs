@@ -12,6 +12,7 @@ use ledger::entry::{Actor, Body, Entry};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::RawValue};
 
+use super::saved;
 use crate::{
     Console,
     desk::Ask,
@@ -25,19 +26,19 @@ use crate::{
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Filter {
-    kind: String,
-    organisation: String,
-    provider: String,
-    purpose: String,
-    agreement: String,
-    practitioner: String,
-    item: String,
-    reason: String,
-    reference: String,
-    case_reference: String,
-    from: String,
-    until: String,
-    cursor: String,
+    pub(super) kind: String,
+    pub(super) organisation: String,
+    pub(super) provider: String,
+    pub(super) purpose: String,
+    pub(super) agreement: String,
+    pub(super) practitioner: String,
+    pub(super) item: String,
+    pub(super) reason: String,
+    pub(super) reference: String,
+    pub(super) case_reference: String,
+    pub(super) from: String,
+    pub(super) until: String,
+    pub(super) cursor: String,
 }
 
 /// An answer of the API.
@@ -94,6 +95,10 @@ struct TrailPage {
     answer: Option<Answer>,
     rows: Vec<Row>,
     next: Option<String>,
+    /// Searches that the person keeps, and where each leads.
+    saved: Vec<(String, String)>,
+    /// The name of a search that was not kept.
+    name: String,
 }
 
 const KINDS: [&str; 23] = [
@@ -143,27 +148,35 @@ pub(crate) async fn search(
             },
         }
     };
-    Ok(page(&console, &signed, filter, answer, correction))
+    page(&console, &signed, filter, answer, (String::new(), correction)).await
 }
 
-fn page(
-    console: &Console,
-    signed: &Signed,
-    filter: Filter,
-    answer: Option<Answer>,
-    correction: Option<Correction>,
-) -> Response {
-    let rows = answer.as_ref().map(|answer| rows(&answer.entries)).unwrap_or_default();
-    let next = answer.as_ref().and_then(|answer| answer.next.clone()).map(|cursor| {
-        let pairs = serde_json::to_value(Filter { cursor, ..clone(&filter) }).unwrap_or_default();
-        let mut query = form_urlencoded::Serializer::new("/trail?".to_owned());
+impl Filter {
+    /// Where a search leads.
+    pub(super) fn address(&self) -> String {
+        let pairs = serde_json::to_value(self).unwrap_or_default();
+        let mut query = form_urlencoded::Serializer::for_suffix("/trail?".to_owned(), "/trail?".len());
         for (name, value) in pairs.as_object().into_iter().flatten() {
             if let Some(value) = value.as_str().filter(|value| !value.is_empty()) {
                 query.append_pair(name, value);
             }
         }
         query.finish()
-    });
+    }
+}
+
+pub(super) async fn page(
+    console: &Console,
+    signed: &Signed,
+    filter: Filter,
+    answer: Option<Answer>,
+    (name, correction): (String, Option<Correction>),
+) -> Result<Response, Fault> {
+    let rows = answer.as_ref().map(|answer| rows(&answer.entries)).unwrap_or_default();
+    let next = answer
+        .as_ref()
+        .and_then(|answer| answer.next.clone())
+        .map(|cursor| Filter { cursor, ..clone(&filter) }.address());
     let set = console.gateway.policies();
     let any = || (String::new(), "Any".to_owned());
     let organisations = set.organisations().map(|one| (one.id.get_ref().to_string(), one.name.clone()));
@@ -184,8 +197,10 @@ fn page(
         answer,
         rows,
         next,
+        saved: saved::all(console, signed).await?,
+        name,
     };
-    (status, render(&page)).into_response()
+    Ok((status, render(&page)).into_response())
 }
 
 fn clone(filter: &Filter) -> Filter {

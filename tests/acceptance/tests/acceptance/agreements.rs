@@ -18,12 +18,12 @@ mod talks;
 const NUMBER: &str = "9732110317";
 const PURPOSE: &str = "safeguarding-adult";
 
-type Person = fn(&mut Value);
+pub(crate) type Person = fn(&mut Value);
 type Tampering = fn(&mut Bundle);
 
 macro_rules! people {
     ($($name:ident),+) => {
-        $(fn $name(claims: &mut Value) {
+        $(pub(crate) fn $name(claims: &mut Value) {
             claims["sub"] = json!(stringify!($name));
             claims["requesting_practitioner"]["id"] = json!(stringify!($name));
         })+
@@ -56,12 +56,12 @@ pub(crate) fn terms() -> Value {
     })
 }
 
-fn by(mut request: Request, person: Person) -> Request {
+pub(crate) fn by(mut request: Request, person: Person) -> Request {
     request.spoil_context = Some(person);
     request
 }
 
-fn begin(world: &World, body: &Value) -> Request {
+pub(crate) fn begin(world: &World, body: &Value) -> Request {
     by(world.act("nhs", "/v1/agreements", PURPOSE, body.clone()), author)
 }
 
@@ -81,7 +81,7 @@ async fn take(world: &World, partner: &'static str, person: Person, body: Value)
     world.send(request).await
 }
 
-async fn taken(world: &World, partner: &'static str, person: Person, body: Value) -> String {
+pub(crate) async fn taken(world: &World, partner: &'static str, person: Person, body: Value) -> String {
     let answer = take(world, partner, person, body.clone()).await;
     assert_eq!(answer.status, StatusCode::OK, "{body}: {answer:?}");
     answer.body["state"].as_str().unwrap().to_owned()
@@ -92,7 +92,7 @@ fn key(world: &World, partner: &str) -> String {
 }
 
 /// Puts somebody in office, with two hands.
-async fn office(world: &World, partner: &'static str, person: &str, role: &str) -> String {
+pub(crate) async fn office(world: &World, partner: &'static str, person: &str, role: &str) -> String {
     let mut body = json!({ "person": person, "name": format!("{person} of {partner}"), "role": role });
     if role != "dpo" {
         body["key"] = signature::public_key(&key(world, partner)).unwrap();
@@ -112,7 +112,7 @@ fn organisation(partner: &str) -> &'static str {
     if partner == "nhs" { "nhs-england" } else { "gmca" }
 }
 
-async fn signature_over(
+pub(crate) async fn signature_over(
     world: &World,
     partner: &'static str,
     person: &str,

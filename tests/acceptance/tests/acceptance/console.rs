@@ -10,9 +10,11 @@ use std::{
 
 use ::console::{ConsoleSettings, person::Role};
 use acceptance::{World, unused_port};
-use gateway::clock::Clock as _;
+use gateway::{agreements::usage, clock::Clock as _};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+
+mod negotiating;
 
 const REFERRED: (&str, &str) = ("local:trafford-council", "SWR-2041");
 const SCRIPT: &str =
@@ -100,6 +102,7 @@ fn provider(folder: &Path) -> (Program, ConsoleSettings) {
         idle_timeout_s: 900,
         absolute_timeout_s: 28_800,
         step_up_s: 300,
+        register_url: Some("https://register.example.org/register".to_owned()),
         demonstration: false,
     };
     (provider, settings)
@@ -172,8 +175,8 @@ async fn grow(world: &World, entries: usize) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn people_use_the_console() {
+/// A deployment with a console, and the provider at which people sign in to it.
+async fn deployment() -> (World, Program) {
     let mut started = None;
     let world = World::with_settings(|settings| {
         let folder = settings.tls.certificate.parent().unwrap();
@@ -182,12 +185,15 @@ async fn people_use_the_console() {
         started = Some(program);
     })
     .await;
-    let mut provider = started.unwrap();
-    let facts = fill(&world).await.to_string();
+    (world, started.unwrap())
+}
+
+/// Runs a script of journeys, and lets time pass when it says so.
+async fn run(world: &World, mut provider: Program, script: &str, facts: &Value) {
     let base = world.settings.console.as_ref().unwrap().public_url.clone();
     let pictures = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/console");
     let pictures = pictures.display().to_string();
-    let mut browser = Program::start("journeys.mjs", &[&modules("browser"), &base, &pictures, &facts]);
+    let mut browser = Program::start(script, &[&modules("browser"), &base, &pictures, &facts.to_string()]);
     let mut failed = Vec::new();
     let mut passed = 0;
     let mut within = false;
@@ -195,13 +201,14 @@ async fn people_use_the_console() {
     while let Some(line) = browser.line() {
         if let Some(seconds) = line.strip_prefix("advance ") {
             world.clock.advance_s(seconds.parse().unwrap());
+            usage::catch_up(&world.app).await.unwrap();
             provider.tell(&line);
             provider.hear("changed");
             browser.tell("advanced");
             continue;
         }
         if let Some(entries) = line.strip_prefix("grow ") {
-            grow(&world, entries.parse().unwrap()).await;
+            grow(world, entries.parse().unwrap()).await;
             browser.tell("grown");
             continue;
         }
@@ -214,7 +221,15 @@ async fn people_use_the_console() {
         }
     }
     assert!(failed.is_empty(), "{passed} passed\n{}", failed.join("\n"));
-    println!("{passed} journeys, {}", done.expect("it ended by itself"));
+    assert!(done.is_some_and(|said| said.ends_with("0 journeys failed")), "it ended by itself");
+    assert!(passed > 0, "no journey was made");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_use_the_console() {
+    let (world, started) = deployment().await;
+    let facts = fill(&world).await;
+    run(&world, started, "journeys.mjs", &facts).await;
     // What was read and done there is in the ledger, under the names of whoever did it.
     let entries = world.entries().await;
     let by = |kind: &str, person: &str| {

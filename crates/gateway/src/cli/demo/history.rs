@@ -15,7 +15,10 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::super::token::{Partner, RequestOf, headers_at};
+use super::{
+    super::token::{Partner, RequestOf, headers_at},
+    negotiation::{self, Parties},
+};
 use crate::{
     clock::{Clock, SystemClock, SystemEntropy},
     config::{self, Settings},
@@ -51,7 +54,7 @@ impl Dice {
 }
 
 /// Somebody who asks.
-struct Asker<'a> {
+pub(super) struct Asker<'a> {
     name: &'static str,
     partner: Partner,
     client: reqwest::Client,
@@ -80,19 +83,55 @@ impl<'a> Asker<'a> {
     ) -> anyhow::Result<Value> {
         let practitioner = &self.partner.practitioner;
         let request = RequestOf { method: "POST", path, purpose, case, record, list: None, practitioner };
+        let (_, answer) = self.asked(&request, (Some(body), None)).await?;
+        Ok(answer)
+    }
+
+    /// Something that somebody does with an agreement. It has to be possible.
+    pub(super) async fn act(
+        &self,
+        person: &str,
+        (path, revision): (&str, Option<i64>),
+        body: Value,
+    ) -> anyhow::Result<Value> {
+        let body = (!body.is_null()).then_some(body);
+        let request = self.of_agreements("POST", path, person);
+        let (done, answer) = self.asked(&request, (body, revision)).await?;
+        anyhow::ensure!(done, "the story goes wrong at {path}: {answer}");
+        Ok(answer)
+    }
+
+    /// What somebody reads of an agreement.
+    pub(super) async fn read(&self, person: &str, path: &str) -> anyhow::Result<Value> {
+        let (done, answer) = self.asked(&self.of_agreements("GET", path, person), (None, None)).await?;
+        anyhow::ensure!(done, "the story goes wrong at {path}: {answer}");
+        Ok(answer)
+    }
+
+    fn of_agreements<'b>(&'b self, method: &'b str, path: &'b str, practitioner: &'b str) -> RequestOf<'b> {
+        let purpose = self.partner.purposes.first().map_or("service-improvement", String::as_str);
+        RequestOf { method, path, purpose, case: "ISA-7", record: None, list: None, practitioner }
+    }
+
+    async fn asked(
+        &self,
+        request: &RequestOf<'_>,
+        (body, revision): (Option<Value>, Option<i64>),
+    ) -> anyhow::Result<(bool, Value)> {
         let now = self.clock.now().as_second();
-        let (access, context) = headers_at(now, &self.partner, self.state, &request, None)?;
-        let sent = self
-            .client
-            .post(format!("{}{path}", self.partner.public_url))
-            .header("Authorization", format!("Bearer {access}"))
-            .header("Sharing-Context", context)
-            .header("Content-Type", "application/json")
-            .body(body.to_string())
-            .send()
-            .await
-            .with_context(|| format!("the story's question of `{}`", self.name))?;
-        Ok(serde_json::from_str(&sent.text().await?).unwrap_or_default())
+        let (access, context) = headers_at(now, &self.partner, self.state, request, None)?;
+        let url = format!("{}{}", self.partner.public_url, request.path);
+        let mut sent = self.client.request(request.method.parse()?, url);
+        sent = sent.header("Authorization", format!("Bearer {access}")).header("Sharing-Context", context);
+        if let Some(body) = body {
+            sent = sent.header("Content-Type", "application/json").body(body.to_string());
+        }
+        if let Some(revision) = revision {
+            sent = sent.header("If-Match", format!("\"{revision}\""));
+        }
+        let answer = sent.send().await.with_context(|| format!("the story's question of `{}`", self.name))?;
+        let done = answer.status().is_success();
+        Ok((done, serde_json::from_str(&answer.text().await?).unwrap_or_default()))
     }
 
     /// A question about somebody. Whatever the answer is belongs to the story.
@@ -165,6 +204,8 @@ async fn tell(state: &Path, clock: &Arc<StoryClock>, begin: Timestamp) -> anyhow
             clock.0.store(now.as_microsecond(), Ordering::SeqCst);
             one(&mut dice, (&fire, &council, &nhs)).await?;
         }
+        let parties = Parties { fire: &fire, council: &council, nhs: &nhs };
+        negotiation::day(parties, day, state).await?;
         if matches!(day, 20 | 55 | 81) {
             emergency(&fire).await?;
         }

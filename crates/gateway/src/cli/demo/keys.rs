@@ -170,6 +170,14 @@ pub fn add_console(state: &Path, config: &Path, console: u16, provider: u16) -> 
     MintingKey::from_pem(&fs::read_to_string(&key)?, "console-issuer-1")
 }
 
+/// Makes a key for somebody who signs agreements.
+///
+/// # Errors
+/// When the folder cannot be written.
+pub(super) fn officer_key(path: &Path) -> anyhow::Result<()> {
+    secret(path, &ed25519_pem())
+}
+
 fn make_certificates(state: &Path) -> anyhow::Result<()> {
     let mut parameters = CertificateParams::new(Vec::<String>::new())?;
     parameters

@@ -44,13 +44,18 @@ const fn staff(id: &'static str, name: &'static str, organisation: &'static str,
     Persona { id, name, organisation, role, nhs_number: "" }
 }
 
-const PERSONAS: [Persona; 12] = [
+const PERSONAS: [Persona; 17] = [
     staff("TRF-IG-1", "Ines Gale", "trafford-council", Role::IgOfficer),
     staff("TRF-PO-2", "Priya Oduya", "trafford-council", Role::PrivacyOfficer),
     staff("TRF-CG-1", "Callum Grant", "trafford-council", Role::CaldicottGuardian),
+    staff("TRF-SIRO-1", "Sunita Rao", "trafford-council", Role::Signatory),
     staff("GMFRS-IG-1", "Farah Iqbal", "gmca", Role::IgOfficer),
     staff("GMFRS-REV-1", "Rob Evans", "gmca", Role::PractitionerReviewer),
+    staff("GMFRS-DPO-1", "Dara Owens", "gmca", Role::DataProtectionOfficer),
+    staff("GMFRS-SIRO-1", "Simon Hart", "gmca", Role::Signatory),
     staff("NHS-IG-1", "Nadia Iles", "nhs-england", Role::IgOfficer),
+    staff("NHS-CG-1", "Chris Grey", "nhs-england", Role::CaldicottGuardian),
+    staff("NHS-PO-1", "Paula Orr", "nhs-england", Role::PrivacyOfficer),
     staff("NHS-MED-1", "Mina Edwards", "nhs-england", Role::Mediator),
     staff("TRF-AUD-3", "Amir Dean", "trafford-council", Role::Auditor),
     staff("TRF-AUD-4", "Ada Moss", "trafford-council", Role::Auditor),

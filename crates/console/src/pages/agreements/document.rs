@@ -1,0 +1,150 @@
+//! The terms of an agreement as people read them: of a file, or of a version that is managed here; and the bytes of those, which
+//! are what is signed.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::{
+    extract::{Path, State},
+    http::{HeaderValue, header},
+    response::Response,
+};
+use serde_json::Value;
+use sharing::agreement::{Agreement, terms::Terms};
+
+use super::{Tab, managed, tabs};
+use crate::{
+    Console,
+    desk::Ask,
+    fault::Fault,
+    page::{Frame, organisation, render, sentence, words},
+    person::Right,
+    session::Signed,
+};
+
+struct Flow {
+    name: String,
+    facts: Vec<(&'static str, String)>,
+    items: Vec<(String, String, String)>,
+}
+
+/// An agreement, flow by flow.
+#[derive(Template)]
+#[template(path = "agreement.html")]
+pub(super) struct FilePage {
+    frame: Frame,
+    id: String,
+    state: String,
+    pub(super) tabs: Vec<Tab>,
+    facts: Vec<(&'static str, String)>,
+    parties: Vec<(String, String, String)>,
+    flows: Vec<Flow>,
+    pub(super) register: Option<String>,
+    may_write: bool,
+}
+
+/// The page of an agreement.
+pub(super) fn file_page(console: &Console, one: &Agreement, frame: Frame) -> FilePage {
+    let set = console.gateway.policies();
+    let facts = vec![
+        ("Version", one.version.to_string()),
+        ("Framework", one.framework.clone()),
+        ("In effect from", one.effective_on.to_string()),
+        ("Ends", one.ends_on.to_string()),
+        ("Reviewed by", one.review_on.to_string()),
+        ("Owner", one.owner.clone()),
+        ("In a breach, tell", one.breach_contact.clone()),
+    ];
+    let parties = one
+        .parties
+        .iter()
+        .map(|party| {
+            let id = party.organisation.get_ref();
+            let signatures = party
+                .signatures
+                .iter()
+                .map(|signature| format!("{}, {}", signature.role.as_str(), signature.signed_on));
+            (organisation(console, id.as_str()), id.to_string(), signatures.collect::<Vec<_>>().join("; "))
+        })
+        .collect();
+    let flows = one
+        .flows
+        .iter()
+        .map(|flow| {
+            let provider = set.provider(flow.provider.get_ref());
+            let title = |item: &sharing::identifier::ItemId| {
+                provider
+                    .and_then(|provider| provider.item(item))
+                    .map_or_else(|| item.to_string(), |item| item.title.clone())
+            };
+            let ceiling =
+                flow.releases_per_day_max.map_or_else(|| "none".to_owned(), |most| format!("{most} a day"));
+            Flow {
+                name: flow.id.get_ref().to_string(),
+                facts: vec![
+                    ("From", flow.provider.get_ref().to_string()),
+                    ("To", organisation(console, flow.recipient.get_ref().as_str())),
+                    ("Purpose", sentence(flow.purpose.as_str())),
+                    ("Roles", flow.roles.iter().map(words).collect::<Vec<_>>().join(", ")),
+                    ("Deleted after", format!("{} days", flow.obligations.retain_days)),
+                    ("Ceiling", ceiling),
+                    ("State", if flow.suspended { "switched off" } else { "on" }.to_owned()),
+                ],
+                items: flow
+                    .items
+                    .iter()
+                    .map(|item| {
+                        (title(item.item.get_ref()), words(item.form.to_string()), item.justification.clone())
+                    })
+                    .collect(),
+            }
+        })
+        .collect();
+    FilePage {
+        frame,
+        id: one.id.get_ref().to_string(),
+        state: one.status.get_ref().as_str().to_owned(),
+        tabs: Vec::new(),
+        facts,
+        parties,
+        flows,
+        register: None,
+        may_write: false,
+    }
+}
+
+/// The terms of a version of an agreement that is managed here, as people read them.
+pub(crate) async fn version(
+    State(console): State<Arc<Console>>,
+    signed: Signed,
+    Path((id, number)): Path<(String, u32)>,
+) -> Result<Response, Fault> {
+    let one = managed(&console, &signed, &id).await?;
+    let path = format!("/v1/agreements/{}/versions/{number}", crate::pages::segment(&id));
+    let kept: Value = console.ask(&signed, Ask::get(path)).await?;
+    let kept = Terms::kept(&kept.to_string()).and_then(|terms| terms.agreement());
+    let agreement = kept.map_err(|error| Fault::broken(&error))?;
+    let title = format!("{}, version {number}", agreement.title);
+    let frame = Frame::of(&signed, title, "/agreements").back_to("/agreements", "Agreements");
+    let newest = one.newest().filter(|version| version.number == number);
+    let fate = one.versions.iter().find(|line| line.number == i64::from(number));
+    let state = newest.map(|version| version.state.clone());
+    let state = state.or_else(|| fate.and_then(|line| line.fate.clone())).unwrap_or_default();
+    let may_write = signed.person.may(Right::Draft) && newest.is_some();
+    let page = file_page(&console, &agreement, frame);
+    Ok(render(&FilePage { tabs: tabs(&one, "versions"), state, may_write, ..page }))
+}
+
+/// The bytes that are signed, as a file.
+pub(crate) async fn signed_bytes(
+    State(console): State<Arc<Console>>,
+    signed: Signed,
+    Path((id, number)): Path<(String, u32)>,
+) -> Result<Response, Fault> {
+    let path = format!("/v1/agreements/{}/versions/{number}", crate::pages::segment(&id));
+    let mut response = console.answer(&signed, Ask::get(path)).await?;
+    let name = format!("attachment; filename=\"{}-{number}.json\"", crate::pages::segment(&id));
+    let name = HeaderValue::from_str(&name).map_err(|error| Fault::broken(&error))?;
+    response.headers_mut().insert(header::CONTENT_DISPOSITION, name);
+    Ok(response)
+}

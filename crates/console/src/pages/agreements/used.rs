@@ -1,0 +1,263 @@
+//! What is looked at when an agreement is reviewed: how it was used, what people recorded of it, and what a proposed version would
+//! have answered. Counts come from the API as they may be shown.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use askama::Template;
+use axum::{
+    extract::{Path, Query, State},
+    http::StatusCode,
+    response::{IntoResponse as _, Redirect, Response},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Options, Tab, correction, frame, managed, options, sees_agreements, tabs};
+use crate::{
+    Console,
+    desk::Ask,
+    fault::{Correction, Fault},
+    form::Form,
+    page::{Frame, render},
+    person::Right,
+    session::Signed,
+};
+
+/// A count as the API shows it: a number, or a star.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Count {
+    About(u64),
+    Unsaid(String),
+}
+
+impl std::fmt::Display for Count {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::About(count) => write!(formatter, "{count}"),
+            Self::Unsaid(star) => formatter.write_str(star),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Impact {
+    from: String,
+    until: String,
+    truncated: bool,
+    in_force: BTreeMap<String, Count>,
+    proposed: BTreeMap<String, Count>,
+    items: Vec<ItemImpact>,
+}
+
+#[derive(Deserialize)]
+struct ItemImpact {
+    item: String,
+    in_force: Count,
+    proposed: Count,
+}
+
+#[derive(Template)]
+#[template(path = "impact.html")]
+struct ImpactPage {
+    frame: Frame,
+    tabs: Vec<Tab>,
+    id: String,
+    version: u32,
+    versions: Vec<i64>,
+    found: Impact,
+    decisions: Vec<(&'static str, String, String)>,
+}
+
+/// Which version.
+#[derive(Deserialize)]
+pub(crate) struct Which {
+    version: Option<u32>,
+}
+
+/// What a version would have answered.
+pub(crate) async fn impact(
+    State(console): State<Arc<Console>>,
+    signed: Signed,
+    Path(id): Path<String>,
+    Query(which): Query<Which>,
+) -> Result<Response, Fault> {
+    let one = managed(&console, &signed, &id).await?;
+    let version = which.version.unwrap_or_else(|| one.latest());
+    let path = format!("/v1/agreements/{}/versions/{version}/impact", crate::pages::segment(&id));
+    let found: Impact = console.ask(&signed, Ask::get(path)).await?;
+    let rows = [("permit", "Permitted"), ("deny", "Refused"), ("refer", "Left to a person")];
+    let said = |counts: &BTreeMap<String, Count>, code: &str| {
+        counts.get(code).map_or_else(|| "0".to_owned(), ToString::to_string)
+    };
+    let decisions =
+        rows.map(|(code, words)| (words, said(&found.in_force, code), said(&found.proposed, code)));
+    let page = ImpactPage {
+        frame: frame(&signed, &one, "Impact"),
+        tabs: tabs(&one, "impact"),
+        versions: one.versions.iter().map(|line| line.number).collect(),
+        id: one.id,
+        version,
+        decisions: decisions.into(),
+        found,
+    };
+    Ok(render(&page))
+}
+
+#[derive(Deserialize)]
+struct Usage {
+    agreement: String,
+    version: u32,
+    flows: Vec<FlowUse>,
+    benefits: Vec<Record>,
+    harm: Vec<Record>,
+    evaluations: Vec<Record>,
+}
+
+impl Usage {
+    /// What people recorded, by what it is.
+    fn records(&self) -> [(&'static str, &[Record]); 3] {
+        [
+            ("Good that it did", &self.benefits),
+            ("Harm, because something was not shared", &self.harm),
+            ("What evaluations found", &self.evaluations),
+        ]
+    }
+}
+
+#[derive(Deserialize)]
+struct FlowUse {
+    flow: String,
+    quarters: Vec<Quarter>,
+    reasons: BTreeMap<String, Count>,
+    never_released: Vec<String>,
+    ceiling_per_day: Option<u32>,
+    busiest_day: Count,
+}
+
+#[derive(Deserialize)]
+struct Quarter {
+    #[serde(rename = "quarter")]
+    name: String,
+    questions: Count,
+    permits: Count,
+    refusals: Count,
+    referrals: Count,
+    releases: Count,
+}
+
+#[derive(Deserialize)]
+struct Record {
+    version: i64,
+    flow: Option<String>,
+    said: Vec<super::talks::Said>,
+}
+
+const HARM: [(&str, &str); 5] = [
+    ("not-asked", "Nobody asked, or knew that they might"),
+    ("refused", "It was refused"),
+    ("too-late", "It came too late"),
+    ("too-little", "It was too little"),
+    ("wrong", "It was wrong or out of date"),
+];
+const KINDS: [(&str, &str); 3] = [
+    ("benefit", "Good that the data did"),
+    ("harm", "Harm, because something was not shared, too little or too late"),
+    ("evaluation", "What a pilot’s evaluation found"),
+];
+
+#[derive(Template)]
+#[template(path = "use.html")]
+struct UsePage {
+    frame: Frame,
+    tabs: Vec<Tab>,
+    found: Usage,
+    may_note: bool,
+    kinds: Options,
+    flows: Options,
+    reasons: Options,
+    said: Filled,
+}
+
+#[derive(Default)]
+struct Filled {
+    kind: String,
+    flow: String,
+    reason: String,
+    text: String,
+}
+
+/// How it was used.
+pub(crate) async fn show(
+    State(console): State<Arc<Console>>,
+    signed: Signed,
+    Path(id): Path<String>,
+) -> Result<Response, Fault> {
+    page(&console, &signed, &id, (Filled::default(), None)).await
+}
+
+async fn page(
+    console: &Console,
+    signed: &Signed,
+    id: &str,
+    (said, correction): (Filled, Option<Correction>),
+) -> Result<Response, Fault> {
+    if !sees_agreements(&signed.person) {
+        return Err(Fault::forbidden());
+    }
+    let segment = crate::pages::segment(id);
+    let found: Usage = console.ask(signed, Ask::get(format!("/v1/agreements/{segment}/usage"))).await?;
+    let set = console.gateway.policies();
+    let is_file = set.agreements().any(|one| one.id().as_str() == id && one.terms_sha256.is_none());
+    let tabs = if is_file {
+        vec![
+            Tab { path: format!("/agreements/{segment}"), text: "Terms", is_here: false },
+            Tab { path: format!("/agreements/{segment}/use"), text: "Use", is_here: true },
+        ]
+    } else {
+        tabs(&managed(console, signed, id).await?, "use")
+    };
+    let status = if correction.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+    let person = &signed.person;
+    let all = std::iter::once((String::new(), "All of them".to_owned()));
+    let page = UsePage {
+        frame: Frame::of(signed, format!("Use: {id}"), "/agreements")
+            .back_to("/agreements", "Agreements")
+            .correcting(correction),
+        tabs,
+        may_note: person.may(Right::Draft) || person.may(Right::Approve),
+        kinds: options(&KINDS),
+        flows: all.chain(found.flows.iter().map(|flow| (flow.flow.clone(), flow.flow.clone()))).collect(),
+        reasons: std::iter::once((String::new(), "It is no harm".to_owned())).chain(options(&HARM)).collect(),
+        found,
+        said,
+    };
+    Ok((status, render(&page)).into_response())
+}
+
+/// Records good that it did, or harm.
+pub(crate) async fn note(
+    State(console): State<Arc<Console>>,
+    Path(id): Path<String>,
+    form: Form,
+) -> Result<Response, Fault> {
+    let text = |name: &str| form.field(name).to_owned();
+    let said = Filled { kind: text("kind"), flow: text("flow"), reason: text("reason"), text: text("text") };
+    let mut body = json!({ "kind": said.kind, "text": said.text });
+    if let Some(members) = body.as_object_mut() {
+        for (name, value) in [("flow", &said.flow), ("reason", &said.reason)] {
+            if !value.is_empty() {
+                members.insert(name.to_owned(), value.clone().into());
+            }
+        }
+    }
+    let segment = crate::pages::segment(&id);
+    let path = format!("/v1/agreements/{segment}/records");
+    match console.ask::<Value>(&form.signed, Ask::post(path, &body)).await {
+        Ok(_) => Ok(Redirect::to(&format!("/agreements/{segment}/use")).into_response()),
+        Err(fault) => {
+            let wrong = correction(fault, &["kind", "flow", "reason", "text"])?;
+            page(&console, &form.signed, &id, (said, Some(wrong))).await
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! What is unusual: at what hours of which days there are questions, and who asks more than in other weeks. Pictures with tables;
+//! numbers that few people are behind are neither drawn nor said, as in the other pictures.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use askama::Template;
+use axum::{extract::State, response::Response};
+use jiff::{Timestamp, ToSpan as _, civil::Date, tz::TimeZone};
+use ledger::entry::Decided;
+
+use super::pictures::{self, FEW_MAX, shown};
+use crate::{
+    Console,
+    fault::Fault,
+    page::{Frame, organisation, render, sentence},
+    person::Right,
+    session::Signed,
+};
+
+/// Hours that are counted together, and how many times that is in a day.
+const BAND_HOURS: u8 = 3;
+const BANDS: usize = 8;
+/// Weeks before the newest, which say what is usual.
+const WEEKS: u64 = 12;
+const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+
+/// A day of the week: how many questions there were in each part of it.
+struct DayRow {
+    day: &'static str,
+    counts: Vec<String>,
+}
+
+/// A part of a day in the picture.
+struct Cell {
+    x: f64,
+    y: f64,
+    /// From 1, few, to 4, most.
+    class: u64,
+    title: String,
+}
+
+/// Somebody who asks, for something.
+struct Asker {
+    name: String,
+    newest: u64,
+    usual: u64,
+    y: f64,
+    newest_width: f64,
+    usual_width: f64,
+}
+
+impl Asker {
+    fn newest(&self) -> String {
+        shown(self.newest)
+    }
+
+    fn usual(&self) -> String {
+        shown(self.usual)
+    }
+
+    /// More than twice what is usual, and no handful.
+    fn is_unusual(&self) -> bool {
+        self.newest > FEW_MAX && self.newest > self.usual.saturating_mul(2)
+    }
+}
+
+#[derive(Template)]
+#[template(path = "unusual.html")]
+struct UnusualPage {
+    frame: Frame,
+    bands: Vec<(f64, String)>,
+    rows: Vec<DayRow>,
+    cells: Vec<Cell>,
+    askers: Vec<Asker>,
+    height: f64,
+    is_cut: bool,
+    since: String,
+}
+
+/// The page.
+pub(crate) async fn show(State(console): State<Arc<Console>>, signed: Signed) -> Result<Response, Fault> {
+    if !signed.person.may(Right::Review) && !signed.person.may(Right::Audit) {
+        return Err(Fault::forbidden());
+    }
+    let today = sharing::agreement::london_day(console.gateway.now());
+    let days = i32::try_from(7 * (WEEKS + 1) - 1).unwrap_or(90);
+    let first = today.checked_sub(days.days()).unwrap_or(today);
+    let (mut asked, cut_allowed) = pictures::all(&console, &signed, "intent", first).await?;
+    let (refused, cut_refused) = pictures::all(&console, &signed, "refusal", first).await?;
+    asked.extend(refused);
+    let counts = by_hour(&asked);
+    let (rows, cells) = hours(&counts);
+    let askers = askers(&console, &asked, today);
+    let page = UnusualPage {
+        frame: Frame::of(&signed, "What is unusual", "/flows").back_to("/flows", "Pictures"),
+        bands: (0..BANDS).map(|band| (130.0 + 80.0 * part(band), band_name(band))).collect(),
+        rows,
+        cells,
+        height: 20.0 + 50.0 * f64::from(u32::try_from(askers.len()).unwrap_or_default()),
+        askers,
+        is_cut: cut_allowed || cut_refused,
+        since: first.strftime("%-d %B %Y").to_string(),
+    };
+    Ok(render(&page))
+}
+
+fn part(of: usize) -> f64 {
+    f64::from(u32::try_from(of).unwrap_or_default())
+}
+
+fn band_name(band: usize) -> String {
+    let from = band * usize::from(BAND_HOURS);
+    format!("{from:02}:00–{:02}:00", from + usize::from(BAND_HOURS))
+}
+
+/// Questions by day of the week and part of the day, in London.
+fn by_hour(asked: &[(Timestamp, Decided)]) -> [[u64; BANDS]; 7] {
+    let zone = TimeZone::get("Europe/London").unwrap_or(TimeZone::UTC);
+    let mut counts = [[0; BANDS]; 7];
+    for (at, _) in asked {
+        let local = at.to_zoned(zone.clone());
+        let day = usize::try_from(local.weekday().to_monday_zero_offset()).unwrap_or_default();
+        let band = usize::from(local.hour().unsigned_abs() / BAND_HOURS);
+        if let Some(count) = counts.get_mut(day).and_then(|day: &mut [u64; BANDS]| day.get_mut(band)) {
+            *count += 1;
+        }
+    }
+    counts
+}
+
+fn hours(counts: &[[u64; BANDS]; 7]) -> (Vec<DayRow>, Vec<Cell>) {
+    let most = counts.iter().flatten().copied().max().unwrap_or(1).max(1);
+    let mut cells = Vec::new();
+    for (row, (day, bands)) in DAYS.iter().zip(counts).enumerate() {
+        for (band, count) in bands.iter().enumerate().filter(|(_, count)| **count > FEW_MAX) {
+            cells.push(Cell {
+                x: 130.0 + 80.0 * part(band),
+                y: 30.0 + 32.0 * part(row),
+                class: (count * 4).div_ceil(most).clamp(1, 4),
+                title: format!("{day}, {}: {}", band_name(band), shown(*count)),
+            });
+        }
+    }
+    let row = |(day, bands): (&&'static str, &[u64; BANDS])| DayRow {
+        day,
+        counts: bands.iter().map(|count| shown(*count)).collect(),
+    };
+    (DAYS.iter().zip(counts).map(row).collect(), cells)
+}
+
+/// The newest seven days beside the usual week before them, by who asks for what. Whoever never asks more than a few is left out:
+/// that they ask at all could be about one person.
+fn askers(console: &Console, questions: &[(Timestamp, Decided)], today: Date) -> Vec<Asker> {
+    let newest_from = today.checked_sub(6.days()).unwrap_or(today);
+    let mut counts = BTreeMap::<(String, String), (u64, u64)>::new();
+    for (at, decided) in questions {
+        let key = (organisation(console, &decided.recipient), sentence(&decided.purpose));
+        let (newest, before) = counts.entry(key).or_default();
+        if sharing::agreement::london_day(*at) >= newest_from { *newest += 1 } else { *before += 1 }
+    }
+    let mut found: Vec<_> = counts
+        .into_iter()
+        .map(|((who, what), (newest, before))| (format!("{who}: {what}"), newest, before / WEEKS))
+        .filter(|(_, newest, usual)| *newest.max(usual) > FEW_MAX)
+        .collect();
+    found.sort_by_key(|(_, newest, usual)| std::cmp::Reverse((*newest > usual * 2, *newest)));
+    let most = found.iter().map(|(_, newest, usual)| *newest.max(usual)).max().unwrap_or(1);
+    let width = |count: u64| {
+        let units = |count: u64| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+        if count > FEW_MAX { units(count) / units(most) * 700.0 } else { 0.0 }
+    };
+    let asker = |(place, (name, newest, usual)): (usize, (String, u64, u64))| Asker {
+        name,
+        newest,
+        usual,
+        y: 10.0 + 50.0 * part(place),
+        newest_width: width(newest),
+        usual_width: width(usual),
+    };
+    found.into_iter().enumerate().map(asker).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_are_neither_drawn_nor_said() {
+        let mut counts = [[0; BANDS]; 7];
+        counts[0][3] = 7;
+        counts[6][0] = 8;
+        let (rows, cells) = hours(&counts);
+        assert_eq!(rows[0].counts[3], "*");
+        assert_eq!(cells.len(), 1);
+        assert_eq!(cells[0].title, "Sunday, 00:00–03:00: 10");
+    }
+
+    #[test]
+    fn more_than_twice_is_unusual_unless_it_is_a_handful() {
+        let asker = |newest, usual| Asker {
+            name: String::new(),
+            newest,
+            usual,
+            y: 0.0,
+            newest_width: 0.0,
+            usual_width: 0.0,
+        };
+        assert!(asker(21, 10).is_unusual());
+        assert!(!asker(20, 10).is_unusual());
+        assert!(!asker(7, 0).is_unusual());
+    }
+}

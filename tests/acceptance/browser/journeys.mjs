@@ -590,7 +590,7 @@ const journeys = {
     is((await page.request.get(`${base}/`, { headers: { host: 'evil.example' } })).status(), 404, 'another host');
   },
   'a ledger that takes longer is verified with its progress shown': async () => {
-    await ask('grow 150000');
+    await ask('grow 300000');
     const page = await person();
     await signIn(page, 'auditor.trafford-council.TRF-AUD-3');
     await go(page, '/ledger');

@@ -11,6 +11,8 @@ use crate::{
     page::{Frame, Plain},
 };
 
+type Options = Vec<(String, String)>;
+
 /// The examples of a component.
 fn examples(component: &str) -> Vec<Value> {
     let path = format!(
@@ -53,7 +55,7 @@ fn tag_of(tag: &str) -> String {
     let (name, mut rest) = tag.split_once(char::is_whitespace).unwrap_or((tag, ""));
     let mut attributes = Vec::new();
     while let Some(start) = rest.find(|letter: char| !letter.is_whitespace()) {
-        rest = &rest[start..];
+        rest = rest.split_at(start).1;
         let end = rest.find(|letter: char| letter.is_whitespace() || letter == '=').unwrap_or(rest.len());
         let (key, tail) = rest.split_at(end);
         let (value, tail) = match tail.strip_prefix("=\"") {
@@ -102,7 +104,7 @@ fn frame(id: &str, options: &Value) -> Frame {
 }
 
 /// Items with a text and a value each, and the one that is chosen.
-fn items(options: &Value) -> Option<(Vec<(String, String)>, Vec<String>)> {
+fn items(options: &Value) -> Option<(Options, Vec<String>)> {
     let mut chosen = Vec::new();
     let mut found = Vec::new();
     for item in options.get("items")?.as_array()? {
@@ -157,7 +159,7 @@ struct Choice<'a> {
     id: &'a str,
     label: &'a str,
     hint: &'a str,
-    options: Vec<(String, String)>,
+    options: Options,
     value: String,
     values: Vec<String>,
 }

@@ -370,28 +370,20 @@ async fn person(console: &Console, claims: &Value) -> Result<Person, Fault> {
 /// The page from which the provider's session is ended, too.
 #[derive(Template)]
 #[template(path = "signing_out.html")]
-struct SigningOut<'a> {
+struct SigningOut {
     frame: Frame,
-    ending: &'a Ending,
-    client_id: &'a str,
-    back: String,
+    action: String,
+    inputs: Vec<(String, String)>,
 }
 
 /// Ends the session, here and in the database; and at the provider, where it says how (OpenID Connect RP-Initiated Logout 1.0 §2).
-/// That is a form that the browser sends, and never an address: the ID token in it may hold a resident's number.
+/// A resident's ID token holds their number, and that is in no address: the provider asks them instead.
 pub(crate) async fn sign_out(State(console): State<Arc<Console>>, form: Form) -> Result<Response, Fault> {
     let ended = console.gateway.store().end_session(&form.signed.name).await;
     ended.map_err(|error| Fault::broken(&error))?;
-    let mut response = match form.signed.ending.as_ref().and_then(|ending| Some((ending, policy(ending)?))) {
-        Some((ending, policy)) => {
-            let page = SigningOut {
-                frame: Frame::bare("You have signed out here"),
-                ending,
-                client_id: &console.settings.client_id,
-                back: format!("{}/signed-out", console.settings.public_url),
-            };
-            ([(header::CONTENT_SECURITY_POLICY, policy)], render(&page)).into_response()
-        }
+    let onward = form.signed.ending.as_ref().and_then(|ending| onward(&console, &form, ending));
+    let mut response = match onward {
+        Some((page, policy)) => ([(header::CONTENT_SECURITY_POLICY, policy)], render(&page)).into_response(),
         None => (StatusCode::SEE_OTHER, [(header::LOCATION, "/signed-out")]).into_response(),
     };
     // What the browser has kept of pages is forgotten, too.
@@ -402,11 +394,28 @@ pub(crate) async fn sign_out(State(console): State<Arc<Console>>, form: Form) ->
     Ok(response)
 }
 
-/// The page may send its form to the provider, which sends the browser back here; nothing else is let through.
-fn policy(ending: &Ending) -> Option<HeaderValue> {
-    let origin = EndSessionUrl::new(ending.endpoint.clone()).ok()?.url().origin().ascii_serialization();
+/// The page that goes on to the provider, and the policy that lets its form go there and nothing else through.
+fn onward(console: &Console, form: &Form, ending: &Ending) -> Option<(SigningOut, HeaderValue)> {
+    let endpoint = EndSessionUrl::new(ending.endpoint.clone()).ok()?;
+    let place = endpoint.url();
     let own = "form-action 'self'";
-    HeaderValue::from_str(&CONTENT_SECURITY_POLICY.replace(own, &format!("{own} {origin}"))).ok()
+    let policy =
+        CONTENT_SECURITY_POLICY.replace(own, &format!("{own} {}", place.origin().ascii_serialization()));
+    // A form leaves out what its address asks.
+    let mut inputs: Vec<_> = place.query_pairs().into_owned().collect();
+    let back = format!("{}/signed-out", console.settings.public_url);
+    let said = [
+        ("client_id", console.settings.client_id.as_str()),
+        ("post_logout_redirect_uri", &back),
+        ("state", EVERYWHERE),
+    ];
+    inputs.extend(said.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    if !form.signed.person.is_citizen() {
+        inputs.push(("id_token_hint".to_owned(), ending.id_token.clone()));
+    }
+    let action = ending.endpoint.split('?').next().unwrap_or_default().to_owned();
+    let page = SigningOut { frame: Frame::bare("You have signed out here"), action, inputs };
+    Some((page, HeaderValue::from_str(&policy).ok()?))
 }
 
 /// Back from the provider, perhaps.

@@ -94,10 +94,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
-    pub async fn rights_requests(
-        &self,
-        organisation: &OrganisationId,
-    ) -> Result<Vec<RightsRow>, StoreError> {
+    pub async fn rights_requests(&self, organisation: &OrganisationId) -> Result<Vec<RightsRow>, StoreError> {
         let rows = sqlx::query_as(
             "SELECT * FROM rights_request WHERE organisation = $1
              ORDER BY CASE WHEN state = 'answered' THEN 1 ELSE 0 END, answered_us DESC,

@@ -220,7 +220,9 @@ async fn look(app: &App, row: &ErasureRow, name: &Pseudonym) -> Result<ErasureBo
             &forgettable.exceptions,
         ),
     ];
-    let answered = super::rights_requests::rows_of(app, &mine.parse().map_err(|_| internal(&"no organisation"))?, name).await?;
+    let answered =
+        super::rights_requests::rows_of(app, &mine.parse().map_err(|_| internal(&"no organisation"))?, name)
+            .await?;
     let own = answered.iter().filter(|row| row.organisation == mine).count();
     let requests = ("complaints and corrections", own, &forgettable.rights);
     let counts = counts.into_iter().chain([requests]).collect::<Vec<_>>();

@@ -290,7 +290,10 @@ impl Order {
             return broken("forgotten-in-force", "it forgets an objection that is in force");
         }
         if records.iter().any(|record| self.unanswered.contains(record)) {
-            return broken("forgotten-in-force", "it forgets a complaint or a correction that nobody has answered");
+            return broken(
+                "forgotten-in-force",
+                "it forgets a complaint or a correction that nobody has answered",
+            );
         }
         let same = |one: &str, other: &str| self.person(one) == self.person(other);
         let protected =

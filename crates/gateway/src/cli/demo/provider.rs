@@ -140,7 +140,7 @@ pub async fn serve(
         .route("/jwks", get(keys))
         .route("/authorize", get(choose))
         .route("/token", post(token))
-        .route("/logout", post(logout))
+        .route("/logout", get(logout))
         .with_state(Arc::new(provider));
     let certificate = crate::config::read(&console.certificate)?;
     let tls = tls::console_config(&certificate, &crate::config::read(&console.key)?)?;
@@ -208,12 +208,14 @@ async fn choose(
 }
 
 /// It keeps no session: whoever comes is asked who they are. So nothing is to be ended but the visit.
-async fn logout(State(provider): State<Arc<Provider>>, body: String) -> Response {
-    let form: HashMap<_, _> = form_urlencoded::parse(body.as_bytes()).into_owned().collect();
-    if form.get("post_logout_redirect_uri") != Some(&provider.signed_out) {
+async fn logout(
+    State(provider): State<Arc<Provider>>,
+    Query(asked): Query<HashMap<String, String>>,
+) -> Response {
+    if asked.get("post_logout_redirect_uri") != Some(&provider.signed_out) {
         return (StatusCode::BAD_REQUEST, "it is not the demonstration's console that asks").into_response();
     }
-    let state = form.get("state").map(String::as_str).unwrap_or_default();
+    let state = asked.get("state").map(String::as_str).unwrap_or_default();
     let back = form_urlencoded::Serializer::new(format!("{}?", provider.signed_out))
         .append_pair("state", state)
         .finish();

@@ -11,8 +11,8 @@ use store::{MatterRow, MatterStepRow, StoreError};
 use super::{
     AgreementId, App, Arc, Deserialize, Hand, IntoResponse, Json, ManagedRow, Path, Problem, Receipt,
     Received, Refusal, Refused, Request, Response, Serialize, State, StatusCode, StepError, TEXT_MAX, Terms,
-    ToSchema, Value, agreements, found, hand, internal, kept, named, receive, record_read,
-    request_id, respond, settle, shape, step::CounterReason, time,
+    ToSchema, Value, agreements, found, hand, internal, kept, named, receive, record_read, request_id,
+    respond, settle, shape, step::CounterReason, time,
 };
 use crate::agreements::matters::{self, Said};
 

@@ -28,7 +28,8 @@ pub(super) async fn may_move(tx: &mut Tx, step: &RightsMove) -> Result<Result<()
 
 pub(super) async fn open(tx: &mut Tx, keys: &WrappingKeys, row: &RightsRow) -> Result<(), StoreError> {
     let details = keys.seal(tx, &row.subject, &row.details).await?;
-    let insert = "INSERT INTO rights_request (id, subject, about_right, decision_id, organisation, recorded_by, state,
+    let insert =
+        "INSERT INTO rights_request (id, subject, about_right, decision_id, organisation, recorded_by, state,
             received_us, acknowledge_due_us, answer_due_us, details, request_system, request_key)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
     let insert = sqlx::query(insert).bind(&row.id).bind(&row.subject).bind(&row.about_right);

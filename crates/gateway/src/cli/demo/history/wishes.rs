@@ -14,10 +14,17 @@ pub(super) async fn on(day: i64, council: &Asker<'_>, nhs: &Asker<'_>) -> anyhow
     match day {
         12 => consent(council).await,
         30 => answered(nhs).await,
-        45 => complain(council, REFERRED, "The letter about the visit named my daughter, who does not live with me.").await.map(drop),
+        45 => complain(
+            council,
+            REFERRED,
+            "The letter about the visit named my daughter, who does not live with me.",
+        )
+        .await
+        .map(drop),
         58 => object(nhs).await,
         70 => {
-            let made = complain(nhs, FIRST, "I was not told that the fire service would ask about me.").await?;
+            let made =
+                complain(nhs, FIRST, "I was not told that the fire service would ask about me.").await?;
             step(nhs, &made, "acknowledge", json!({})).await
         }
         79 => correct(nhs).await,
@@ -26,7 +33,9 @@ pub(super) async fn on(day: i64, council: &Asker<'_>, nhs: &Asker<'_>) -> anyhow
 }
 
 async fn say(by: &Asker<'_>, path: &str, person: (&str, &str), mut body: Value) -> anyhow::Result<Value> {
-    body["subject"] = json!({ "scheme": person.0, "value": person.1 });
+    if let Some(members) = body.as_object_mut() {
+        members.insert("subject".to_owned(), json!({ "scheme": person.0, "value": person.1 }));
+    }
     by.send((path, "direct-care", "WISH-3"), Some(person), body).await
 }
 

@@ -78,6 +78,7 @@ pub fn lint(policies: &PolicySet, usage: Option<&Usage>, at: Timestamp) -> Vec<F
     {
         whole(agreement, at, &mut findings);
         circle(policies, agreement, &mut findings);
+        assurances(policies, agreement, at, &mut findings);
         for flow in &agreement.flows {
             let place = place(agreement, flow);
             bases(policies, flow, &place, &mut findings);
@@ -161,6 +162,27 @@ fn whole(agreement: &Agreement, at: Timestamp, findings: &mut Vec<Finding>) {
             dpia.reference, dpia.current_until
         );
         add(findings, severity, "dpia-ends", place, message);
+    }
+}
+
+/// Assurances of the parties' security that have run out, or will. They stop nothing: whether the work goes on is for the parties.
+fn assurances(policies: &PolicySet, agreement: &Agreement, at: Timestamp, findings: &mut Vec<Finding>) {
+    let parties = agreement.parties.iter().map(|party| party.organisation.get_ref());
+    for organisation in parties.filter_map(|party| policies.organisation(party)) {
+        for assurance in &organisation.assurances {
+            let said = match ends(assurance.expires_on, at) {
+                Some(Severity::Refuses) => "has run out",
+                Some(_) => "runs out soon",
+                None => continue,
+            };
+            let message = format!(
+                "the {} of {} {said} ({}); have the next one published, and recorded in its organisation's file",
+                assurance.scheme.as_str(),
+                organisation.id.get_ref(),
+                assurance.expires_on
+            );
+            add(findings, Severity::Ask, "assurance-ends", agreement.id().as_str(), message);
+        }
     }
 }
 
@@ -411,6 +433,36 @@ mod tests {
         let file = files.iter_mut().find(|file| file.path == care).unwrap();
         file.text = file.text.replace("onward_sharing = false", "onward_sharing = true");
         assert_eq!(codes(&files), 1);
+    }
+
+    #[test]
+    fn an_assurance_that_runs_out_is_found_for_each_agreement_of_its_party() {
+        let found = |day: &str| {
+            let mut files = policy_files();
+            let file = files.iter_mut().find(|file| file.path == "organisations/gmca.toml").unwrap();
+            file.text.push_str(&format!(
+                "\nassurances = [{{ scheme = \"dspt\", link = \"https://dspt.example.org/gmca\", expires_on = \"{day}\" }}]\n"
+            ));
+            let set = PolicySet::load(&files).unwrap();
+            let at: Timestamp = crate::cases::MATRIX_AT.parse().unwrap();
+            let findings =
+                lint(&set, None, at).into_iter().filter(|finding| finding.code == "assurance-ends");
+            findings
+                .map(|finding| (finding.place, finding.message.contains("has run out")))
+                .collect::<Vec<_>>()
+        };
+        assert!(found("2031-06-30").is_empty());
+        let at: Timestamp = crate::cases::MATRIX_AT.parse().unwrap();
+        let ahead =
+            crate::agreement::london_day(at.checked_add(SignedDuration::from_hours(24 * 60)).unwrap());
+        let soon = found(&ahead.to_string());
+        assert!(soon.len() == 3 && soon.iter().all(|(_, over)| !over), "{soon:?}");
+        let over = found("2020-06-30");
+        assert!(over.len() == 3 && over.iter().all(|(_, over)| *over), "{over:?}");
+        assert!(
+            !over.iter().any(|(place, _)| place == "trafford-asc-nhs-direct-care"),
+            "it is no party to that"
+        );
     }
 
     #[test]

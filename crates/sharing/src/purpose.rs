@@ -21,6 +21,8 @@ pub enum PurposeClass {
     FireReturnReferral,
     /// Prevention and detection of fraud and crime.
     FraudCrime,
+    /// A public authority refers somebody who may be homeless to the council that they choose (Housing Act 1996, s213B).
+    HomelessnessReferral,
     /// Official statistics: anonymous output only.
     OfficialStatistics,
     /// Open data: anonymous output only.
@@ -112,11 +114,12 @@ pub enum ConsentNeed {
 
 impl PurposeClass {
     /// Every purpose, in alphabetical order of its code.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::DirectCare,
         Self::FirePreventionTargeting,
         Self::FireReturnReferral,
         Self::FraudCrime,
+        Self::HomelessnessReferral,
         Self::OfficialStatistics,
         Self::OpenData,
         Self::PlanningCommissioning,
@@ -138,6 +141,7 @@ impl PurposeClass {
             Self::FirePreventionTargeting => "fire-prevention-targeting",
             Self::FireReturnReferral => "fire-return-referral",
             Self::FraudCrime => "fraud-crime",
+            Self::HomelessnessReferral => "homelessness-referral",
             Self::OfficialStatistics => "official-statistics",
             Self::OpenData => "open-data",
             Self::PlanningCommissioning => "planning-commissioning",
@@ -214,6 +218,21 @@ impl PurposeClass {
                     Nine::ExplicitConsent,
                     Nine::HealthOrSocialCare,
                 ],
+                confidentiality: &[ExplicitConsent],
+                ..PLAIN
+            },
+            Self::HomelessnessReferral => &PurposeRules {
+                // The authority refers where the person agrees, and to the council that they name (s213B(2) and (3)).
+                objection_blocks: true,
+                explicit_consent: ConsentNeed::Always,
+                contacts_person: true,
+                article_6: &[LegalObligation, PublicTask],
+                article_9: &[
+                    Nine::SubstantialPublicInterest,
+                    Nine::HealthOrSocialCare,
+                    Nine::ExplicitConsent,
+                ],
+                schedule_1_part_2: &[6],
                 confidentiality: &[ExplicitConsent],
                 ..PLAIN
             },

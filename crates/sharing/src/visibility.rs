@@ -30,6 +30,7 @@ impl Visibility {
             P::DirectCare
             | P::FirePreventionTargeting
             | P::FireReturnReferral
+            | P::HomelessnessReferral
             | P::OfficialStatistics
             | P::OpenData
             | P::PlanningCommissioning

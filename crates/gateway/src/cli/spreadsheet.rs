@@ -42,7 +42,7 @@ pub const COLUMNS: [&str; 27] = [
     "notice",
 ];
 
-/// Most rows of a file.
+/// Most rows of a file, below the one that names the columns.
 const ROWS_MAX: usize = 5_000;
 
 /// An agreement out of a file.
@@ -82,16 +82,33 @@ pub fn read(file: &Path) -> anyhow::Result<(Vec<Imported>, Vec<RowFault>)> {
             reader.records().map(|record| Ok(record?.iter().map(|cell| cell.trim().to_owned()).collect()));
         rows.collect::<Result<Vec<Vec<String>>, csv::Error>>().with_context(|| file.display().to_string())?
     };
-    anyhow::ensure!(rows.len() <= ROWS_MAX, "{}: more than {ROWS_MAX} rows; split it", file.display());
+    anyhow::ensure!(rows.len() <= ROWS_MAX + 1, "{}: more than {ROWS_MAX} rows; split it", file.display());
     agreements(&rows)
 }
 
-/// The first sheet of a workbook. Values are taken as they are shown; formulas as what they came to.
+/// The first sheet of a workbook. Values are taken as they are shown, and formulas as what they came to when it was saved; what is
+/// in merged cells stands in each of them.
 fn sheet(file: &Path) -> anyhow::Result<Vec<Vec<String>>> {
     let mut workbook: calamine::Xlsx<_> =
         calamine::open_workbook(file).with_context(|| format!("{}: not a workbook", file.display()))?;
-    let range = workbook.worksheet_range_at(0).context("the workbook has no sheet")??;
-    Ok(range.rows().map(|row| row.iter().map(cell).collect()).collect())
+    let name = workbook.sheet_names().first().cloned().context("the workbook has no sheet")?;
+    let range = workbook.worksheet_range(&name)?;
+    let formulas = workbook.worksheet_formula(&name)?;
+    let merged = workbook.merge_cells_by_sheet_name(&name)?;
+    let (top, left) = range.start().unwrap_or_default();
+    let (rows, columns) = range.get_size();
+    anyhow::ensure!(rows <= ROWS_MAX + 1, "{}: more than {ROWS_MAX} rows; split it", file.display());
+    let at = |row: usize, column: usize| {
+        let place =
+            (top + u32::try_from(row).unwrap_or(u32::MAX), left + u32::try_from(column).unwrap_or(u32::MAX));
+        let inside = merged.iter().find(|area| area.contains(place.0, place.1));
+        let place = inside.map_or(place, |area| area.start);
+        let text = range.get_value(place).map(cell).unwrap_or_default();
+        let formula = formulas.get_value(place).filter(|formula| !formula.is_empty() && text.is_empty());
+        // A formula that has never been worked out is no value, and no empty cell.
+        formula.map_or(text, |formula| format!("={formula}"))
+    };
+    Ok((0..rows).map(|row| (0..columns).map(|column| at(row, column)).collect()).collect())
 }
 
 fn cell(data: &Data) -> String {
@@ -101,6 +118,7 @@ fn cell(data: &Data) -> String {
             format!("{year:04}-{month:02}-{day:02}")
         }
         Data::DateTimeIso(text) => text.chars().take(10).collect(),
+        Data::Error(error) => format!("={error}"),
         other => other.to_string().trim().to_owned(),
     }
 }
@@ -150,6 +168,11 @@ fn taken(
         if text(name).is_empty() {
             return Err(format!("{name}: it is empty"));
         }
+    }
+    if let Some((name, _)) = row.iter().find(|(_, text)| text.starts_with('=')) {
+        return Err(format!(
+            "{name}: a formula without a value; write the value, or open the workbook in a spreadsheet program and save it"
+        ));
     }
     let (flow, top, parties) = (flow(row)?, top(row), parties(row));
     match all.get_mut(text("id")) {
@@ -337,6 +360,8 @@ mod tests {
         );
         let (all, _) = rows(|all| all[2][2] = "Another".to_owned());
         assert!(all[0].is_broken, "an agreement without one of its flows is another");
+        let (_, faults) = rows(|all| all[1][7] = "=B2".to_owned());
+        assert!(faults[0].said.starts_with("owner: a formula without a value"), "{faults:?}");
         let (_, faults) = rows(|all| all[1][7].clear());
         assert_eq!(faults[0].said, "owner: it is empty");
         assert!(agreements(&[vec!["id".to_owned(), "surprise".to_owned()]]).is_err());

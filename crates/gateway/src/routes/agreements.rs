@@ -22,7 +22,7 @@ use sharing::{
         terms::Terms,
     },
 };
-use store::{ManagedRow, OfficerRow, StepRow};
+use store::{ManagedRow, MatterRow, OfficerRow, StepRow};
 use utoipa::ToSchema;
 
 use super::{
@@ -215,18 +215,18 @@ impl From<store::StoreError> for Refused {
 }
 
 /// A request is carried out, or was before.
-enum Asked {
+enum Asked<E = Response> {
     New(Option<(String, String, String)>),
-    Earlier(Response),
+    Earlier(E),
 }
 
-/// The request's key with the digest of what it asks for; or the answer, when it was carried out before.
-async fn identified(
+/// The request's key with the digest of what it asks for; or what it led to, when it was carried out before.
+async fn identified_as(
     app: &App,
     received: &Received,
     key: Option<HeaderValue>,
     (path, value): (&str, &Value),
-) -> Result<Asked, Refused> {
+) -> Result<Asked<String>, Refused> {
     let named = request_key::of(key.as_ref(), (path, received.caller.named.id()), value);
     let Some(RequestKey { key, digest }) = named.map_err(Refused::Problem)? else {
         return Ok(Asked::New(None));
@@ -236,20 +236,48 @@ async fn identified(
         None => Ok(Asked::New(Some((system, key, digest)))),
         Some(earlier) if earlier.body_sha256 != digest => Err(Refused::Problem(Problem::RequestKeyReused)),
         Some(earlier) => {
-            let id: AgreementId = earlier
-                .agreement
-                .parse()
-                .map_err(|_| StepError::Kept("an agreement without a name".to_owned()))?;
-            record_read(app, received, id.as_str())
-                .await
-                .map_err(|refusal| Refused::Problem(refusal.problem))?;
-            let row = app.store.managed(&id).await?.ok_or(StepError::Changed)?;
-            let shown = body(app, &row, None).await.map_err(|refusal| Refused::Problem(refusal.problem))?;
-            let mut answer = tagged(StatusCode::OK, row.revision, &shown);
-            answer.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
-            Ok(Asked::Earlier(answer))
+            let read = record_read(app, received, &earlier.agreement).await;
+            read.map_err(|refusal| Refused::Problem(refusal.problem))?;
+            Ok(Asked::Earlier(earlier.agreement))
         }
     }
+}
+
+/// As [`identified_as`], for a step of an agreement: the answer has the agreement as it is now.
+async fn identified(
+    app: &App,
+    received: &Received,
+    key: Option<HeaderValue>,
+    of: (&str, &Value),
+) -> Result<Asked, Refused> {
+    let earlier = match identified_as(app, received, key, of).await? {
+        Asked::New(request) => return Ok(Asked::New(request)),
+        Asked::Earlier(earlier) => earlier,
+    };
+    let id: AgreementId =
+        earlier.parse().map_err(|_| StepError::Kept("an agreement without a name".to_owned()))?;
+    let row = app.store.managed(&id).await?.ok_or(StepError::Changed)?;
+    let shown = body(app, &row, None).await.map_err(|refusal| Refused::Problem(refusal.problem))?;
+    Ok(Asked::Earlier(replayed(tagged(StatusCode::OK, row.revision, &shown))))
+}
+
+/// As [`identified_as`], for something beside an agreement's course, as it is now.
+async fn identified_matter(
+    app: &App,
+    received: &Received,
+    key: Option<HeaderValue>,
+    of: (&str, &Value),
+) -> Result<Asked<MatterRow>, Refused> {
+    Ok(match identified_as(app, received, key, of).await? {
+        Asked::New(request) => Asked::New(request),
+        Asked::Earlier(id) => Asked::Earlier(app.store.matter(&id).await?.ok_or(StepError::Changed)?),
+    })
+}
+
+/// An answer to a request that was carried out before.
+fn replayed(mut answer: Response) -> Response {
+    answer.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
+    answer
 }
 
 fn wanted<'a>(received: &Received, hand: &'a Hand) -> Wanted<'a> {
@@ -375,7 +403,7 @@ async fn body(app: &App, row: &ManagedRow, receipt: Option<Receipt>) -> Result<M
     Ok(ManagedBody::of(row, &managed, (&terms, open), receipt))
 }
 
-fn tagged(status: StatusCode, revision: i64, body: &ManagedBody) -> Response {
+fn tagged(status: StatusCode, revision: i64, body: &impl Serialize) -> Response {
     let mut response = (status, Json(body)).into_response();
     if let Ok(tag) = HeaderValue::from_str(&format!("\"{revision}\"")) {
         response.headers_mut().insert(header::ETAG, tag);

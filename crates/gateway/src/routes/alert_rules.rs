@@ -12,7 +12,7 @@ use jiff::SignedDuration;
 use ledger::entry::Body;
 use serde::Serialize;
 use sharing::alerting::{Rule, Tell};
-use store::{AlertCount, Change};
+use store::{AlertCount, Change, DeliveryRow};
 use utoipa::ToSchema;
 
 use super::{
@@ -82,6 +82,13 @@ pub struct DeliveryBody {
     event: String,
     /// `webhook` or `email`.
     channel: String,
+    #[serde(flatten)]
+    standing: DeliveryStanding,
+}
+
+/// Where a message stands.
+#[derive(Serialize, ToSchema)]
+pub struct DeliveryStanding {
     /// `waiting`, or `dead`: given up.
     state: String,
     /// How often it was tried.
@@ -92,6 +99,17 @@ pub struct DeliveryBody {
     /// What went wrong last.
     #[serde(skip_serializing_if = "Option::is_none")]
     fault: Option<String>,
+}
+
+impl DeliveryStanding {
+    pub(super) fn of(row: &DeliveryRow) -> Self {
+        Self {
+            state: row.state.clone(),
+            attempts: row.attempts,
+            next_at: (row.state == "waiting").then(|| time(row.next_us)),
+            fault: row.fault.clone(),
+        }
+    }
 }
 
 /// Messages.
@@ -208,15 +226,11 @@ async fn answer(
         // A message about an alert that the caller may not know of is none of theirs either.
         let alert = app.store.alert(&row.subject).await.map_err(|error| Refusal::from(internal(&error)))?;
         if alert.is_some_and(|alert| crate::alerts::may_know(app, &alert, caller)) {
-            let next_at = (row.state == "waiting").then(|| time(row.next_us));
             deliveries.push(DeliveryBody {
+                standing: DeliveryStanding::of(&row),
                 alert: row.subject,
                 event: row.event,
                 channel: row.channel,
-                state: row.state,
-                attempts: row.attempts,
-                next_at,
-                fault: row.fault,
             });
         }
     }

@@ -161,8 +161,20 @@ pub struct Resolved {
     outcome: Outcome,
     /// The hand that ended it.
     ended: Act,
+    /// What is to be published of the outcome, once somebody neutral has read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    confirmed: Option<Confirmed>,
     /// The organisations that agree to publish it as a precedent.
     publishing: BTreeSet<OrganisationId>,
+}
+
+/// A text in which somebody neutral has found nobody named.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confirmed {
+    /// The text.
+    pub text: String,
+    /// Who has read it.
+    pub by: Act,
 }
 
 /// A step of a dispute.
@@ -184,6 +196,8 @@ pub enum Command {
     AcceptOutcome,
     /// Take it back.
     Withdraw,
+    /// Confirm the text that is to be published: somebody neutral, who has taken out what names anybody.
+    ConfirmText(String),
     /// Agree to publish the outcome as a precedent without names.
     Publish,
 }
@@ -313,19 +327,42 @@ impl Case {
 impl Resolved {
     fn of(mut case: Case, outcome: Outcome, ended: Act) -> Self {
         case.due = None;
-        Self { case, outcome, ended, publishing: BTreeSet::new() }
+        Self { case, outcome, ended, confirmed: None, publishing: BTreeSet::new() }
     }
 
     /// Agrees to publish it as a precedent. Whether all have agreed is [`Self::is_published`].
     ///
     /// # Errors
-    /// [`Refusal`] for whoever does not decide for one of its organisations.
+    /// [`Refusal`] for whoever does not decide for one of its organisations, or before the text was confirmed.
     pub fn publish(mut self, hand: &Hand) -> Result<Self, Refusal> {
         self.case.decides(hand)?;
+        if self.confirmed.is_none() {
+            return Err(Refusal::TextNotConfirmed);
+        }
         if !self.publishing.insert(hand.person.organisation.clone()) {
             return Err(Refusal::NotInThisState);
         }
         Ok(self)
+    }
+
+    /// Confirms the text that is to be published. Whoever agreed to another agrees anew.
+    ///
+    /// # Errors
+    /// [`Refusal`] for whoever does not mediate, is of a party, or comes when it is published.
+    pub fn confirm_text(self, text: String, hand: &Hand, act: Act) -> Result<Self, Refusal> {
+        hand.needs(Authority::Mediate)?;
+        if self.case.parties.contains(&hand.person.organisation) {
+            return Err(Refusal::MediatorIsAParty);
+        }
+        if self.is_published() {
+            return Err(Refusal::NotInThisState);
+        }
+        Ok(Self { confirmed: Some(Confirmed { text, by: act }), publishing: BTreeSet::new(), ..self })
+    }
+
+    /// The text that somebody neutral has read.
+    pub fn confirmed(&self) -> Option<&Confirmed> {
+        self.confirmed.as_ref()
     }
 
     /// How it ended.
@@ -364,7 +401,6 @@ impl Dispute {
     ///
     /// # Errors
     /// [`Refusal`] when it is not possible now, or not for this person.
-    #[expect(clippy::needless_pass_by_value, reason = "a step is taken once")]
     pub fn apply(
         self,
         command: Command,
@@ -374,10 +410,13 @@ impl Dispute {
         let act = Act { by: hand.person.clone(), at };
         let stage = match self {
             Self::Resolved(stage) => {
-                if command != Command::Publish {
-                    return Err(Refusal::NotInThisState);
-                }
-                let stage = stage.publish(hand)?;
+                let stage = match command {
+                    Command::ConfirmText(text) => {
+                        return Ok((Self::Resolved(stage.confirm_text(text, hand, act)?), "text-confirmed"));
+                    }
+                    Command::Publish => stage.publish(hand)?,
+                    _ => return Err(Refusal::NotInThisState),
+                };
                 let name = if stage.is_published() { "published" } else { "publication-agreed" };
                 return Ok((Self::Resolved(stage), name));
             }
@@ -385,7 +424,9 @@ impl Dispute {
         };
         let case = stage.case().clone();
         match command {
-            Command::Settle(Outcome::Withdrawn) | Command::Publish => Err(Refusal::NotInThisState),
+            Command::Settle(Outcome::Withdrawn) | Command::Publish | Command::ConfirmText(_) => {
+                Err(Refusal::NotInThisState)
+            }
             Command::Comment => case.speaks(hand).map(|()| (stage, "commented")),
             Command::ProposeTerms => {
                 case.speaks(hand)?;

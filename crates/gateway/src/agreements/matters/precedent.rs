@@ -1,4 +1,8 @@
 //! What is published of a dispute: how it ended, without a name in it. Organisations are named by their kind.
+//!
+//! Names that are registered are known. Of others a program knows only what looks like one: numbers, addresses, postcodes, names
+//! behind a title. So a mediator of no party reads the text before anything is published, and what is known is taken out of
+//! what they confirm, too.
 
 use serde_json::{Value, json};
 use sharing::{
@@ -17,7 +21,7 @@ fn about(clause: &Clause) -> String {
 pub fn precedent(
     dispute: &Dispute,
     agreement: &Agreement,
-    set: &PolicySet,
+    (set, people): (&PolicySet, &[String]),
     (outcome, reason, text): (&str, Option<&str>, &str),
 ) -> Value {
     let case = dispute.case();
@@ -36,12 +40,17 @@ pub fn precedent(
         "level": case.level.as_str(),
         "mediated": case.mediator.is_some(),
         "outcome": outcome,
-        "text": without_names(text, dispute, agreement, set),
+        "text": without_details(&without_names(text, dispute, agreement, (set, people))),
     })
 }
 
 /// A text in which organisations, people and the agreement are called what they are rather than by name.
-fn without_names(text: &str, dispute: &Dispute, agreement: &Agreement, set: &PolicySet) -> String {
+fn without_names(
+    text: &str,
+    dispute: &Dispute,
+    agreement: &Agreement,
+    (set, officers): (&PolicySet, &[String]),
+) -> String {
     let mut names: Vec<(String, String)> = Vec::new();
     for organisation in set.organisations() {
         let said = format!("[{}]", organisation.kind.as_str());
@@ -53,6 +62,7 @@ fn without_names(text: &str, dispute: &Dispute, agreement: &Agreement, set: &Pol
     }
     let case = dispute.case();
     let people = case.mediator.iter().chain([&case.opened.by]).map(|person| person.id.clone());
+    let people = people.chain(officers.iter().cloned());
     names.extend(people.map(|person| (person, "[a person]".to_owned())));
     names.push((agreement.title.clone(), "[the agreement]".to_owned()));
     names.push((agreement.id.get_ref().to_string(), "[the agreement]".to_owned()));
@@ -60,6 +70,95 @@ fn without_names(text: &str, dispute: &Dispute, agreement: &Agreement, set: &Pol
     // The longest first: a name may begin with another.
     names.sort_unstable_by_key(|(name, _)| std::cmp::Reverse(name.chars().count()));
     names.iter().fold(text.to_owned(), |text, (name, said)| replaced(&text, name, said))
+}
+
+/// What looks as if it led to somebody: numbers of three digits and more, addresses, postcodes, names behind a title.
+fn without_details(text: &str) -> String {
+    let words: Vec<&str> = text.split(' ').collect();
+    let mut said = Vec::with_capacity(words.len());
+    let mut place = 0;
+    while let Some(word) = words.get(place).copied() {
+        let next = words.get(place + 1).copied().unwrap_or_default();
+        let (taken, what) = detail(word, next, words.get(place + 1..).unwrap_or_default());
+        match what {
+            Some(what) => {
+                let last = words.get(place + taken - 1).copied().unwrap_or_default();
+                said.push(format!("{what}{}", behind(last)));
+            }
+            None => said.push(word.to_owned()),
+        }
+        place += taken.max(1);
+    }
+    said.join(" ")
+}
+
+/// How many words from here on are a detail, and what is said in their place.
+fn detail(word: &str, next: &str, rest: &[&str]) -> (usize, Option<&'static str>) {
+    const TITLES: [&str; 11] =
+        ["Mr", "Mrs", "Ms", "Miss", "Mx", "Dr", "Prof", "Professor", "Cllr", "Councillor", "Nurse"];
+    const STREETS: [&str; 16] = [
+        "Street", "St", "Road", "Rd", "Avenue", "Ave", "Lane", "Close", "Drive", "Court", "Way", "Crescent",
+        "Place", "Terrace", "Gardens", "Grove",
+    ];
+    let bare = |word: &str| word.trim_matches(|c: char| !c.is_alphanumeric()).to_owned();
+    let is_name = |word: &str| bare(word).chars().next().is_some_and(char::is_uppercase);
+    let plain = bare(word);
+    if word.contains('@') {
+        return (1, Some("[an address]"));
+    }
+    if word.contains("://") || plain.starts_with("www.") {
+        return (1, Some("[a link]"));
+    }
+    if TITLES.contains(&plain.as_str()) {
+        let names = rest.iter().take(3).take_while(|word| is_name(word)).count();
+        return if names == 0 { (1, None) } else { (names + 1, Some("[a person]")) };
+    }
+    let is_house = plain.chars().next().is_some_and(|first| first.is_ascii_digit());
+    let street = rest.iter().take(4).position(|word| STREETS.contains(&bare(word).as_str()));
+    if let (true, Some(street)) = (is_house, street)
+        && rest.iter().take(street).all(|word| is_name(word))
+    {
+        return (street + 2, Some("[an address]"));
+    }
+    if is_outward(&plain) && is_inward(&bare(next)) {
+        return (2, Some("[a postcode]"));
+    }
+    if plain.len() >= 5 && plain.len() <= 7 && plain.is_ascii() {
+        let (outward, inward) = plain.split_at(plain.len() - 3);
+        if is_outward(outward) && is_inward(inward) {
+            return (1, Some("[a postcode]"));
+        }
+    }
+    let digits = |word: &str| word.chars().filter(char::is_ascii_digit).count();
+    if digits(word) >= 3 {
+        // A number is often written in groups.
+        let groups = rest.iter().take_while(|word| digits(word) >= 2).count();
+        return (groups + 1, Some("[a number]"));
+    }
+    (1, None)
+}
+
+/// The first half of a postcode, as `M33` or `SW1A`.
+fn is_outward(word: &str) -> bool {
+    let letters = word.chars().take_while(char::is_ascii_uppercase).count();
+    let mut rest = word.chars().skip(letters);
+    (1..=2).contains(&letters)
+        && (letters + 1..=letters + 2).contains(&word.chars().count())
+        && rest.next().is_some_and(|digit| digit.is_ascii_digit())
+        && rest.all(|last| last.is_ascii_digit() || last.is_ascii_uppercase())
+}
+
+/// The second half, as `7AB`.
+fn is_inward(word: &str) -> bool {
+    let parts: Vec<char> = word.chars().collect();
+    matches!(parts.as_slice(), [digit, one, two]
+        if digit.is_ascii_digit() && one.is_ascii_uppercase() && two.is_ascii_uppercase())
+}
+
+/// The punctuation behind a word.
+fn behind(word: &str) -> &str {
+    let end = word.trim_end_matches(|c: char| !c.is_alphanumeric()).len();
+    word.get(end..).unwrap_or_default()
 }
 
 /// Every occurrence of a name, however its letters are written.
@@ -108,6 +207,29 @@ mod tests {
         assert_eq!(replaced("nothing", "gmca", "[fire]"), "nothing");
         assert_eq!(replaced("ends with gmca", "GMCA", "[fire]"), "ends with [fire]");
         assert_eq!(replaced("Straße", "STRASSE", "x"), "Straße");
+    }
+
+    #[test]
+    fn what_looks_as_if_it_led_to_somebody_is_taken_out() {
+        for (text, said) in [
+            ("Mrs Joan Tomika of Sale rang.", "[a person] of Sale rang."),
+            ("Dr. Ali agreed,", "[a person] agreed,"),
+            (
+                "She lives at 12 Acacia Avenue, Sale, M33 7AB.",
+                "She lives at [an address], Sale, [a postcode].",
+            ),
+            ("at M337AB", "at [a postcode]"),
+            ("Ring 0161 496 0123 or 999 000 0204.", "Ring [a number] or [a number]."),
+            (
+                "Write to joan@example.org, or see https://example.org/x",
+                "Write to [an address], or see [a link]",
+            ),
+            ("Case SWR-2041; kept for 14 days, in 2 parts", "Case [a number]; kept for 14 days, in 2 parts"),
+            ("The Mr role is not a name", "The Mr role is not a name"),
+            ("nothing here", "nothing here"),
+        ] {
+            assert_eq!(without_details(text), said, "{text}");
+        }
     }
 
     #[test]

@@ -9,10 +9,12 @@ use sharing::agreement::{
 use store::{MatterRow, MatterStepRow, StoreError};
 
 use super::{
-    AgreementId, App, Arc, Deserialize, Hand, IntoResponse, Json, ManagedRow, Path, Problem, Receipt,
+    AgreementId, App, Arc, Asked, Deserialize, Hand, IntoResponse, Json, ManagedRow, Path, Problem, Receipt,
     Received, Refusal, Refused, Request, Response, Serialize, State, StatusCode, StepError, TEXT_MAX, Terms,
-    ToSchema, Value, agreements, found, hand, internal, kept, named, receive, record_read, request_id,
-    respond, settle, shape, step::CounterReason, time,
+    ToSchema, Value, agreements, found, hand, header, identified_matter, internal, kept, named, receive,
+    record_read, replayed, request_id, request_key, respond, settle, shape,
+    step::{CounterReason, revision},
+    tagged, time,
 };
 use crate::agreements::matters::{self, Said};
 
@@ -87,7 +89,7 @@ pub(super) type Told<C> = (C, Option<String>, Map<String, Value>);
 pub struct CommentBody {
     /// Its name.
     id: String,
-    /// How many steps it has taken.
+    /// How many steps it has taken; the `ETag` of the answers that have it alone.
     revision: i64,
     /// The version that it is about.
     version: u32,
@@ -185,29 +187,42 @@ pub(super) fn words(said: &[(&str, Option<&str>)]) -> Result<Map<String, Value>,
 #[utoipa::path(post, path = "/v1/agreements/{id}/comments", tag = "agreements", params(("id" = String, Path, description = "The agreement")), request_body = CommentRequest,
     responses((status = 201, description = "The comment", body = CommentBody), (status = 400, description = "The request cannot be read, or there is no such clause"),
         (status = 401, description = "The caller was not accepted"), (status = 403, description = "Your organisation takes no part"),
-        (status = 404, description = "There is none, or it is not yours to see"), (status = 409, description = "It is not possible in this state")))]
+        (status = 404, description = "There is none, or it is not yours to see"), (status = 409, description = "It is not possible in this state"),
+        (status = 422, description = "The idempotency key was used for another request")))]
 pub async fn make(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request) -> Response {
     respond(request_id(request.headers()), async {
         let route = "/v1/agreements/{id}/comments";
+        let key = request_key::header(request.headers());
         let mut received = receive(&app, request).await?;
         let row = found(&app, &received, &id, route).await?;
-        let asked = received.json::<CommentRequest>(app.limits.body_bytes_max).await;
+        let asked = received.json::<Value>(app.limits.body_bytes_max).await;
         let work = async {
-            let asked = asked.map_err(Refused::Problem)?;
-            let made = said(&app, &received, &row, asked).await?;
+            let value = asked.map_err(Refused::Problem)?;
+            let path = format!("/v1/agreements/{}/comments", row.id);
+            let request = match identified_matter(&app, &received, key, (&path, &value)).await? {
+                Asked::New(request) => request,
+                Asked::Earlier(made) => return again(&app, &made).await,
+            };
+            let asked: CommentRequest = shape(&value).map_err(Refused::Problem)?;
+            let made = said(&app, &received, (&row, request), asked).await?;
             let receipt = Receipt::of(&made.row.id, &made.committed);
             let shown = body(&app, &made.row, Some(receipt)).await?;
-            Ok((StatusCode::CREATED, Json(shown)).into_response())
+            Ok(tagged(StatusCode::CREATED, made.row.revision, &shown))
         };
         settle(&app, &received, route, work.await).await
     })
     .await
 }
 
+/// The comment as it is now, for a request that was carried out before.
+async fn again(app: &App, made: &MatterRow) -> Result<Response, Refused> {
+    Ok(replayed(tagged(StatusCode::OK, made.revision, &body(app, made, None).await?)))
+}
+
 async fn said(
     app: &App,
     received: &Received,
-    row: &ManagedRow,
+    (row, request): (&ManagedRow, Option<(String, String, String)>),
     asked: CommentRequest,
 ) -> Result<matters::Moved<Comment>, Refused> {
     let invalid = |what: String| Refused::Problem(Problem::InvalidRequest(what));
@@ -242,7 +257,7 @@ async fn said(
     };
     let comment = Comment::make(remark, &hand, &managed.at_the_table()).map_err(StepError::from)?;
     let reason = asked.reason.map(|reason| reason.as_str().to_owned());
-    let said = Said { reason, written, ..by(received, &hand) };
+    let said = Said { reason, written, request, ..by(received, &hand) };
     Ok(matters::begin(app, (&row.id, asked.version), comment, "made", said).await?)
 }
 
@@ -295,7 +310,8 @@ pub async fn list(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
     params(("id" = String, Path, description = "The agreement"), ("comment" = String, Path, description = "The comment")), request_body = CommentStep,
     responses((status = 200, description = "The comment after it", body = CommentBody), (status = 400, description = "The request cannot be read"),
         (status = 401, description = "The caller was not accepted"), (status = 403, description = "Somebody else has to do it"),
-        (status = 404, description = "There is none, or it is not yours to see"), (status = 409, description = "It is not possible in this state")))]
+        (status = 404, description = "There is none, or it is not yours to see"), (status = 409, description = "It is not possible in this state"),
+        (status = 422, description = "The idempotency key was used for another request")))]
 pub async fn take(
     State(app): State<Arc<App>>,
     Path((id, comment)): Path<(String, String)>,
@@ -303,12 +319,21 @@ pub async fn take(
 ) -> Response {
     respond(request_id(request.headers()), async {
         let route = "/v1/agreements/{id}/comments/{comment}/steps";
+        let headers = request.headers().clone();
         let mut received = receive(&app, request).await?;
         let row = found(&app, &received, &id, route).await?;
         let matter = found_matter(&app, &received, (&row, &comment, "comment"), route).await?;
         let asked = received.json::<Value>(app.limits.body_bytes_max).await;
         let work = async {
-            let asked: CommentStep = shape(&asked.map_err(Refused::Problem)?).map_err(Refused::Problem)?;
+            let value = asked.map_err(Refused::Problem)?;
+            let path = format!("/v1/agreements/{}/comments/{}/steps", row.id, matter.id);
+            let request =
+                match identified_matter(&app, &received, request_key::header(&headers), (&path, &value)).await? {
+                    Asked::New(request) => request,
+                    Asked::Earlier(made) => return again(&app, &made).await,
+                };
+            let asked: CommentStep = shape(&value).map_err(Refused::Problem)?;
+            let read_at = revision(headers.get(header::IF_MATCH), true).map_err(Refused::Problem)?;
             let (command, reason, written) = asked.read()?;
             let hand = hand(&app, &received).await?;
             let parties = agreements::read(&row)?.at_the_table();
@@ -317,11 +342,13 @@ pub async fn take(
                 Ok((comment.apply(command, &hand, act, &parties)?, command.as_str()))
             };
             let said = |_: &Comment| {
-                Ok(Said { reason: reason.clone(), written: written.clone(), ..by(&received, &hand) })
+                let (reason, written, request) = (reason.clone(), written.clone(), request.clone());
+                Ok(Said { reason, written, request, ..by(&received, &hand) })
             };
-            let moved = matters::take(&app, &matter.id, None, decide, said).await?;
+            let moved = matters::take(&app, &matter.id, read_at, decide, said).await?;
             let receipt = Receipt::of(&format!("{}/{}", moved.row.id, moved.row.revision), &moved.committed);
-            Ok(Json(body(&app, &moved.row, Some(receipt)).await?).into_response())
+            let shown = body(&app, &moved.row, Some(receipt)).await?;
+            Ok(tagged(StatusCode::OK, moved.row.revision, &shown))
         };
         settle(&app, &received, route, work.await).await
     })

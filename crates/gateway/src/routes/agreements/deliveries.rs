@@ -4,8 +4,9 @@ use store::{Change, DeliveryRow, Messages};
 
 use super::{
     App, Arc, Body, IntoResponse, Json, Received, Refusal, Request, Response, Serialize, State, ToSchema,
-    commit, internal, receive, request_id, respond, time,
+    commit, internal, receive, request_id, respond,
 };
+use crate::routes::alert_rules::DeliveryStanding;
 
 /// Messages.
 #[derive(Serialize, ToSchema)]
@@ -14,23 +15,21 @@ pub struct StepDeliveriesBody {
     deliveries: Vec<StepDeliveryBody>,
 }
 
-/// A message about a step.
+/// A message about a step of an agreement, or of something beside its course.
 #[derive(Serialize, ToSchema)]
 pub struct StepDeliveryBody {
-    /// The agreement.
-    agreement: String,
+    /// The agreement, where it is about a step of one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agreement: Option<String>,
+    /// The comment, dispute or negotiation, where it is about a step of that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    matter: Option<String>,
     /// The step's number.
     revision: String,
-    /// `waiting` or `dead`.
-    state: String,
-    /// How often it was tried.
-    attempts: i64,
-    /// When it is tried next.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_at: Option<String>,
-    /// What went wrong last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fault: Option<String>,
+    /// `webhook`, or `dataspace` for a message to your connector.
+    channel: String,
+    #[serde(flatten)]
+    standing: DeliveryStanding,
 }
 
 /// See the messages to your webhook about agreements that wait or were given up.
@@ -69,13 +68,15 @@ async fn answer(
     commit(app, received, entry, changes).await?;
     let rows = app.store.agreement_deliveries(&caller.organisation).await;
     let rows = rows.map_err(|error| Refusal::from(internal(&error)))?;
-    let deliveries = rows.into_iter().map(|row: DeliveryRow| StepDeliveryBody {
-        next_at: (row.state == "waiting").then(|| time(row.next_us)),
-        agreement: row.subject,
-        revision: row.event,
-        state: row.state,
-        attempts: row.attempts,
-        fault: row.fault,
+    let deliveries = rows.into_iter().map(|row: DeliveryRow| {
+        let is_step = row.about == "agreement";
+        StepDeliveryBody {
+            standing: DeliveryStanding::of(&row),
+            agreement: is_step.then(|| row.subject.clone()),
+            matter: (!is_step).then_some(row.subject),
+            revision: row.event,
+            channel: row.channel,
+        }
     });
     Ok(Json(StepDeliveriesBody { deliveries: deliveries.collect() }).into_response())
 }

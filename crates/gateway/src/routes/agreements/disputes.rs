@@ -15,10 +15,11 @@ use sharing::{
 use store::MatterRow;
 
 use super::{
-    App, Arc, Deserialize, IntoResponse, Json, ManagedRow, Path, Problem, Receipt, Received, Refusal,
+    App, Arc, Asked, Deserialize, IntoResponse, Json, ManagedRow, Path, Problem, Receipt, Received, Refusal,
     Refused, Request, Response, Serialize, State, StatusCode, StepError, Terms, ToSchema, Value, agreements,
     comments::{self, SaidBody, Told},
-    found, hand, internal, named, receive, record_read, request_id, respond, settle, shape,
+    found, hand, identified_matter, internal, named, receive, record_read, replayed, request_id, request_key,
+    respond, settle, shape,
     step::{self, CounterReason},
     time,
 };
@@ -94,7 +95,12 @@ pub enum DisputeStep {
         /// Why, in words.
         text: String,
     },
-    /// Agree to publish the outcome as a precedent, as `precedent` says it. When each party has, it is.
+    /// Confirm the text that is to be published: a mediator of no party, who has read `precedent` and taken out what names anybody.
+    ConfirmText {
+        /// The text. Names that are registered are taken out of it again.
+        text: String,
+    },
+    /// Agree to publish the outcome as a precedent, as `precedent` says it once its text is confirmed. When each party has, it is.
     Publish {},
 }
 
@@ -126,6 +132,9 @@ pub struct DisputeBody {
     outcome: Option<&'static str>,
     /// The organisations that have agreed to it.
     agreed: Vec<String>,
+    /// The organisation of the mediator who has read the text that is to be published.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text_confirmed_by: Option<String>,
     /// What would be, or is, published of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
@@ -156,16 +165,23 @@ pub struct PrecedentsBody {
 #[utoipa::path(post, path = "/v1/agreements/{id}/disputes", tag = "agreements", params(("id" = String, Path, description = "The agreement")), request_body = DisputeRequest,
     responses((status = 201, description = "The dispute", body = DisputeBody), (status = 400, description = "The request cannot be read, or there is no such clause"),
         (status = 401, description = "The caller was not accepted"), (status = 403, description = "Your organisation is not a party"),
-        (status = 404, description = "There is none, or it is not yours to see")))]
+        (status = 404, description = "There is none, or it is not yours to see"), (status = 422, description = "The idempotency key was used for another request")))]
 pub async fn open(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request) -> Response {
     respond(request_id(request.headers()), async {
         let route = "/v1/agreements/{id}/disputes";
+        let key = request_key::header(request.headers());
         let mut received = receive(&app, request).await?;
         let row = found(&app, &received, &id, route).await?;
-        let asked = received.json::<DisputeRequest>(app.limits.body_bytes_max).await;
+        let asked = received.json::<Value>(app.limits.body_bytes_max).await;
         let work = async {
-            let asked = asked.map_err(Refused::Problem)?;
-            let made = begun(&app, &received, &row, asked).await?;
+            let value = asked.map_err(Refused::Problem)?;
+            let path = format!("/v1/agreements/{}/disputes", row.id);
+            let request = match identified_matter(&app, &received, key, (&path, &value)).await? {
+                Asked::New(request) => request,
+                Asked::Earlier(made) => return again(&app, &made).await,
+            };
+            let asked: DisputeRequest = shape(&value).map_err(Refused::Problem)?;
+            let made = begun(&app, &received, (&row, request), asked).await?;
             let receipt = Receipt::of(&made.row.id, &made.committed);
             Ok(tagged(StatusCode::CREATED, &body(&app, &made.row, Some(receipt)).await?))
         };
@@ -177,7 +193,7 @@ pub async fn open(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
 async fn begun(
     app: &App,
     received: &Received,
-    row: &ManagedRow,
+    (row, request): (&ManagedRow, Option<(String, String, String)>),
     asked: DisputeRequest,
 ) -> Result<matters::Moved<Dispute>, Refused> {
     let hand = hand(app, received).await?;
@@ -194,7 +210,7 @@ async fn begun(
     let about = (asked.version, clause);
     let open = Open::begin(about, asked.with, &parties, &hand, app.clock.now()).map_err(StepError::from)?;
     let reason = Some(asked.reason.as_str().to_owned());
-    let said = Said { reason, written, ..comments::by(received, &hand) };
+    let said = Said { reason, written, request, ..comments::by(received, &hand) };
     Ok(matters::begin(app, (&row.id, asked.version), Dispute::Open(open), "opened", said).await?)
 }
 
@@ -245,7 +261,8 @@ pub async fn show(
     responses((status = 200, description = "The dispute after it; `ETag` is its revision", body = DisputeBody), (status = 400, description = "The request cannot be read"),
         (status = 401, description = "The caller was not accepted"), (status = 403, description = "Somebody else has to do it"),
         (status = 404, description = "There is none, or it is not yours to see"), (status = 409, description = "It is not possible in this state"),
-        (status = 412, description = "It has changed since it was read"), (status = 428, description = "If-Match is missing")))]
+        (status = 412, description = "It has changed since it was read"), (status = 422, description = "The idempotency key was used for another request"),
+        (status = 428, description = "If-Match is missing")))]
 pub async fn take(
     State(app): State<Arc<App>>,
     Path((id, dispute)): Path<(String, String)>,
@@ -259,7 +276,14 @@ pub async fn take(
         let matter = comments::found_matter(&app, &received, (&row, &dispute, "dispute"), route).await?;
         let asked = received.json::<Value>(app.limits.body_bytes_max).await;
         let work = async {
-            let asked: DisputeStep = shape(&asked.map_err(Refused::Problem)?).map_err(Refused::Problem)?;
+            let value = asked.map_err(Refused::Problem)?;
+            let path = format!("/v1/agreements/{}/disputes/{}/steps", row.id, matter.id);
+            let request =
+                match identified_matter(&app, &received, request_key::header(&headers), (&path, &value)).await? {
+                    Asked::New(request) => request,
+                    Asked::Earlier(made) => return again(&app, &made).await,
+                };
+            let asked: DisputeStep = shape(&value).map_err(Refused::Problem)?;
             let free = matches!(asked, DisputeStep::Comment { .. });
             let read_at = step::revision(headers.get(header::IF_MATCH), free).map_err(Refused::Problem)?;
             let (command, reason, written) = asked.read(&app, &row)?;
@@ -271,7 +295,8 @@ pub async fn take(
                 let is_published = matches!(dispute, Dispute::Resolved(ended) if ended.is_published());
                 let published = precedent.clone().filter(|_| is_published);
                 let said = comments::by(&received, &hand);
-                Ok(Said { reason: reason.clone(), written: written.clone(), published, ..said })
+                let (reason, written, request) = (reason.clone(), written.clone(), request.clone());
+                Ok(Said { reason, written, published, request, ..said })
             };
             let moved = matters::take(&app, &matter.id, read_at, decide, said).await?;
             let receipt = Receipt::of(&format!("{}/{}", moved.row.id, moved.row.revision), &moved.committed);
@@ -313,6 +338,10 @@ impl DisputeStep {
             }
             Self::AcceptOutcome {} => (Command::AcceptOutcome, None, Map::new()),
             Self::Withdraw { text } => (Command::Withdraw, None, words(&[("text", Some(&text))])?),
+            Self::ConfirmText { text } => {
+                let written = words(&[("text", Some(&text))])?;
+                (Command::ConfirmText(text), None, written)
+            }
             Self::Publish {} => (Command::Publish, None, Map::new()),
         })
     }
@@ -343,14 +372,18 @@ async fn preview(app: &App, row: &MatterRow) -> Result<Option<Value>, StepError>
     let steps = app.store.matter_steps(&row.id).await?;
     let reason = steps.first().and_then(|step| step.reason.as_deref());
     let text = steps.iter().rev().find(|step| step.action == "outcome-offered");
-    let Some(text) = text.map(|step| SaidBody::of(step).text.unwrap_or_default()) else { return Ok(None) };
+    let text = text.map(|step| SaidBody::of(step).text.unwrap_or_default());
+    let confirmed = ended.confirmed().map(|confirmed| confirmed.text.clone());
+    let Some(text) = confirmed.or(text) else { return Ok(None) };
+    let officers = app.store.officers(None).await?;
+    let people: Vec<_> = officers.into_iter().flat_map(|officer| [officer.name, officer.person]).collect();
     let id = row.agreement.parse().map_err(|_| StepError::Kept("an agreement without a name".to_owned()))?;
     let kept = app.store.terms(&id, dispute.case().version).await?;
     let kept = kept.ok_or_else(|| StepError::Kept("the terms of a dispute are not kept".to_owned()))?;
     let agreement = Terms::kept(&kept.terms).and_then(|terms| terms.agreement());
     let agreement = agreement.map_err(|error| StepError::Kept(error.to_string()))?;
     let said = (ended.outcome().as_str(), reason, text.as_str());
-    Ok(Some(precedent(&dispute, &agreement, &app.policies().set, said)))
+    Ok(Some(precedent(&dispute, &agreement, (&app.policies().set, &people), said)))
 }
 
 async fn body(app: &App, row: &MatterRow, receipt: Option<Receipt>) -> Result<DisputeBody, StepError> {
@@ -361,6 +394,10 @@ async fn body(app: &App, row: &MatterRow, receipt: Option<Receipt>) -> Result<Di
     let outcome = match &dispute {
         Dispute::Resolved(ended) => Some(ended.outcome()),
         _ => offered,
+    };
+    let text_confirmed_by = match &dispute {
+        Dispute::Resolved(ended) => ended.confirmed().map(|text| text.by.by.organisation.to_string()),
+        _ => None,
     };
     let agreed = case.offered.iter().flat_map(|(_, _, agreed)| agreed.iter().map(ToString::to_string));
     Ok(DisputeBody {
@@ -375,10 +412,16 @@ async fn body(app: &App, row: &MatterRow, receipt: Option<Receipt>) -> Result<Di
         mediator: case.mediator.as_ref().map(|person| person.organisation.to_string()),
         outcome: outcome.map(Outcome::as_str),
         agreed: agreed.collect(),
+        text_confirmed_by,
         precedent: preview(app, row).await?,
         thread: steps.iter().map(SaidBody::of).collect(),
         receipt,
     })
+}
+
+/// The dispute as it is now, for a request that was carried out before.
+async fn again(app: &App, made: &MatterRow) -> Result<Response, Refused> {
+    Ok(replayed(tagged(StatusCode::OK, &body(app, made, None).await?)))
 }
 
 fn tagged(status: StatusCode, body: &DisputeBody) -> Response {

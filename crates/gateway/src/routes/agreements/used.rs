@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Action, App, Arc, Capability, Deserialize, IntoResponse, Json, Path, Problem, Receipt, Received, Refusal,
-    Refused, Request, Response, Serialize, State, StatusCode, StepError, Terms, ToSchema, agreements,
+    Action, App, Arc, Asked, Capability, Deserialize, IntoResponse, Json, Path, Problem, Receipt, Received,
+    Refusal, Refused, Request, Response, Serialize, State, StatusCode, StepError, Terms, ToSchema, Value,
+    agreements,
     comments::{self, SaidBody},
-    documents, hand, internal, receive, receive_any, record_read, request_id, respond, settle,
+    documents, hand, identified_matter, internal, receive, receive_any, record_read, replayed, request_id,
+    request_key, respond, settle, shape, tagged,
 };
 use crate::{
     agreements::{
@@ -154,7 +156,7 @@ pub struct ItemImpact {
 #[utoipa::path(post, path = "/v1/agreements/{id}/records", tag = "agreements", params(("id" = String, Path, description = "The agreement")), request_body = RecordRequest,
     responses((status = 201, description = "The record", body = RecordBody), (status = 400, description = "The request cannot be read"),
         (status = 401, description = "The caller was not accepted"), (status = 403, description = "Your organisation is not a party"),
-        (status = 404, description = "There is none, or it is not yours to see")))]
+        (status = 404, description = "There is none, or it is not yours to see"), (status = 422, description = "The idempotency key was used for another request")))]
 pub async fn note(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request) -> Response {
     respond(request_id(request.headers()), async {
         let route = "/v1/agreements/{id}/records";
@@ -163,14 +165,24 @@ pub async fn note(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
             (Capability::Approve, Action::Agree),
             (Capability::Ask, Action::Read),
         ];
+        let key = request_key::header(request.headers());
         let mut received = receive_any(&app, request, &either).await?;
         let agreed = used(&app, &received, &id, route).await?;
-        let asked = received.json::<RecordRequest>(app.limits.body_bytes_max).await;
+        let asked = received.json::<Value>(app.limits.body_bytes_max).await;
         let work = async {
-            let asked = asked.map_err(Refused::Problem)?;
-            let made = noted(&app, &received, &agreed, asked).await?;
+            let value = asked.map_err(Refused::Problem)?;
+            let path = format!("/v1/agreements/{}/records", agreed.id());
+            let request = match identified_matter(&app, &received, key, (&path, &value)).await? {
+                Asked::New(request) => request,
+                Asked::Earlier(made) => {
+                    let shown = body(&app, &made, None).await?;
+                    return Ok(replayed(tagged(StatusCode::OK, made.revision, &shown)));
+                }
+            };
+            let asked: RecordRequest = shape(&value).map_err(Refused::Problem)?;
+            let made = noted(&app, &received, (&agreed, request), asked).await?;
             let receipt = Receipt::of(&made.row.id, &made.committed);
-            Ok((StatusCode::CREATED, Json(body(&app, &made.row, Some(receipt)).await?)).into_response())
+            Ok(tagged(StatusCode::CREATED, made.row.revision, &body(&app, &made.row, Some(receipt)).await?))
         };
         settle(&app, &received, route, work.await).await
     })
@@ -180,7 +192,7 @@ pub async fn note(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
 async fn noted(
     app: &App,
     received: &Received,
-    agreement: &Agreement,
+    (agreement, request): (&Agreement, Option<(String, String, String)>),
     asked: RecordRequest,
 ) -> Result<matters::Moved<Record>, Refused> {
     let invalid = |what: &str| Refused::Problem(Problem::InvalidRequest(what.to_owned()));
@@ -197,7 +209,7 @@ async fn noted(
     let act = Act { by: hand.person.clone(), at: app.clock.now() };
     let record = Record::make((asked.kind, asked.flow), &hand, act, &parties).map_err(StepError::from)?;
     let reason = asked.reason.map(|reason| reason.as_str().to_owned());
-    let said = Said { reason, written, ..comments::by(received, &hand) };
+    let said = Said { reason, written, request, ..comments::by(received, &hand) };
     let of = (agreement.id().as_str(), agreement.version);
     Ok(matters::begin(app, of, record, "noted", said).await?)
 }

@@ -215,16 +215,13 @@ impl Policy {
     pub fn read(offer: &Value) -> Result<Self, Fault> {
         let limits = Limits::of(one_rule(offer, "permission", "use")?, &OF_A_PERMISSION)?;
         let duty = Limits::of(one_rule(offer, "obligation", "delete")?, &[DELAY])?;
-        let onward_sharing = match offer.get("prohibition") {
-            None => true,
-            Some(_) => {
-                let rule = one_rule(offer, "prohibition", "distribute")?;
-                if rule.get("constraint").and_then(Value::as_array).is_some_and(|limits| !limits.is_empty()) {
-                    return Err(Fault::NotUnderstood("prohibition"));
-                }
-                false
+        let onward_sharing = offer.get("prohibition").is_none();
+        if !onward_sharing {
+            let rule = one_rule(offer, "prohibition", "distribute")?;
+            if rule.get("constraint").and_then(Value::as_array).is_some_and(|limits| !limits.is_empty()) {
+                return Err(Fault::NotUnderstood("prohibition"));
             }
-        };
+        }
         let days = duty.word(DELAY)?;
         let days = days.strip_prefix('P').and_then(|rest| rest.strip_suffix('D')?.parse().ok());
         let items = limits.words(ITEM)?.into_iter().map(|one| {

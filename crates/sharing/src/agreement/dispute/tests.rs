@@ -58,10 +58,22 @@ fn it_ends_when_each_organisation_agrees_and_no_other_way() {
     for command in [Command::Comment, Command::Escalate, settle.0, Command::Mediate, Command::Withdraw] {
         assert_eq!(after(ended.clone(), &[(command, nhs())]).unwrap_err(), Refusal::NotInThisState);
     }
+    // Somebody neutral has read what is published, and whoever agreed to another text agrees anew.
+    assert_eq!(after(ended.clone(), &[(Command::Publish, fire())]).unwrap_err(), Refusal::TextNotConfirmed);
+    let confirm = || Command::ConfirmText("It is kept for a fortnight.".to_owned());
+    assert_eq!(after(ended.clone(), &[(confirm(), fire())]).unwrap_err(), Refusal::NoAuthority);
+    let of_a_party = hand("police", "mediator", &[Authority::Mediate]);
+    assert_eq!(after(ended.clone(), &[(confirm(), of_a_party)]).unwrap_err(), Refusal::MediatorIsAParty);
+    let (ended, name) = after(ended, &[(confirm(), council())]).unwrap();
+    assert_eq!(name, "text-confirmed");
+    let again = [(Command::Publish, fire()), (confirm(), council()), (Command::Publish, nhs())];
+    assert_eq!(after(ended.clone(), &again).unwrap().1, "publication-agreed");
     let (one, name) = after(ended, &[(Command::Publish, fire())]).unwrap();
     assert_eq!(name, "publication-agreed");
     assert_eq!(after(one.clone(), &[(Command::Publish, fire())]).unwrap_err(), Refusal::NotInThisState);
-    assert_eq!(after(one, &[(Command::Publish, nhs())]).unwrap().1, "published");
+    let (published, name) = after(one, &[(Command::Publish, nhs())]).unwrap();
+    assert_eq!(name, "published");
+    assert_eq!(after(published, &[(confirm(), council())]).unwrap_err(), Refusal::NotInThisState);
 }
 
 #[test]

@@ -39,6 +39,7 @@ pub enum Refusal {
     NotTheMediator,
     NothingOffered,
     TopLevel,
+    TextNotConfirmed,
 }
 
 /// What kind of refusal it is.
@@ -88,6 +89,7 @@ impl Refusal {
             Self::NotTheMediator => "not-the-mediator",
             Self::NothingOffered => "nothing-offered",
             Self::TopLevel => "top-level",
+            Self::TextNotConfirmed => "text-not-confirmed",
         }
     }
 
@@ -169,6 +171,9 @@ impl Refusal {
             Self::NotTheMediator => "only the mediator of this dispute does this",
             Self::NothingOffered => "no outcome is on the table; one is offered with `settle`",
             Self::TopLevel => "it is with the boards already; there is no further level",
+            Self::TextNotConfirmed => {
+                "somebody neutral has to read the text first, so that it names nobody: `confirm-text`, by a mediator of no party"
+            }
         }
     }
 }

@@ -177,6 +177,172 @@ async fn a_step_is_told_to_the_parties_webhooks() {
     let said: Value = serde_json::from_str(told["body"].as_str().unwrap()).unwrap();
     assert_eq!((&said["type"], &said["data"]["state"]), (&json!("agreement.moved"), &json!("proposed")));
     assert!(!told["body"].as_str().unwrap().contains("CANARY"), "{told}");
+    // Comments and disputes are told of, too, with no word of what was said.
+    let comment = json!({ "version": 1, "clause": "/title", "text": "CANARY too long." });
+    let path = |what: &str| format!("/v1/agreements/pilot/{what}");
+    let made = world.send(by(world.act("nhs", &path("comments"), PURPOSE, comment), lead)).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+    let dispute = json!({
+        "version": 1, "clause": "/title", "with": ["gmca"], "reason": "unclear", "text": "CANARY what is meant?",
+    });
+    let opened = world.send(by(world.act("nhs", &path("disputes"), PURPOSE, dispute), lead)).await;
+    assert_eq!(opened.status, StatusCode::CREATED, "{opened:?}");
+    let before = receivers.received("webhooks").len();
+    gateway::alerts::deliver::deliver_due(&world.app).await.unwrap();
+    let told = receivers.received("webhooks");
+    let bodies: Vec<Value> = told[before..]
+        .iter()
+        .map(|one| serde_json::from_str(one["body"].as_str().unwrap()).unwrap())
+        .collect();
+    let said: Vec<_> = bodies.iter().map(|said| (&said["type"], &said["data"]["action"])).collect();
+    assert_eq!(said.len(), 2, "{bodies:?}");
+    assert!(said.contains(&(&json!("agreement.comment.moved"), &json!("made"))), "{said:?}");
+    assert!(said.contains(&(&json!("agreement.dispute.moved"), &json!("opened"))), "{said:?}");
+    assert!(
+        told.iter().all(|one| one["verified"] == true && !one["body"].as_str().unwrap().contains("CANARY"))
+    );
+    let ids: std::collections::BTreeSet<_> =
+        told.iter().map(|one| one["headers"]["webhook-id"].to_string()).collect();
+    assert!(ids.len() >= 3, "a message has a name of its own: {ids:?}");
+    // Given up at once, listed, and forgotten when nobody has asked for it in ninety days.
+    receivers.answer("gone");
+    let reply = json!({ "step": "reply", "text": "What is?" });
+    let steps = path(&format!("comments/{}/steps", made.body["id"].as_str().unwrap()));
+    assert_eq!(world.send(by(world.act("fire", &steps, PURPOSE, reply), lead)).await.status, StatusCode::OK);
+    gateway::alerts::deliver::deliver_due(&world.app).await.unwrap();
+    let deliveries = "/v1/agreements/deliveries";
+    let dead = read(&world, "fire", deliveries).await;
+    assert_eq!(
+        (&dead.body["deliveries"][0]["matter"], &dead.body["deliveries"][0]["state"]),
+        (&made.body["id"], &json!("dead"))
+    );
+    world.clock.advance_s(89 * 86_400);
+    gateway::retention::apply(&world.app).await.unwrap();
+    assert_eq!(read(&world, "fire", deliveries).await.body["deliveries"].as_array().unwrap().len(), 1);
+    world.clock.advance_s(2 * 86_400);
+    gateway::retention::apply(&world.app).await.unwrap();
+    assert_eq!(read(&world, "fire", deliveries).await.body["deliveries"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workbook_of_another_program_comes_in_row_by_row() {
+    let world = World::new().await;
+    world.clock.be_like(&gateway::clock::SystemClock);
+    let make = |kind: &str| {
+        let base = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let file = world.folder.path().join(format!("{kind}.xlsx")).display().to_string();
+        let made = std::process::Command::new(base.join("../../target/third-party/bin/python"))
+            .arg(base.join("workbooks/make.py"))
+            .args([kind, &file])
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{made:?}");
+        file
+    };
+    let (mixed, many, more) = (make("mixed"), make("many"), make("more"));
+    // The program's own clock goes on while it works.
+    world.clock.be_like(&gateway::clock::SystemClock);
+    world.clock.advance_s(60);
+    let (ran, said) = run(&world, "nhs", "author", &["import", &mixed]);
+    assert!(!ran && said.contains("row 4: owner: a formula without a value"), "{said}");
+    assert!(said.contains("row 5: care-three:") && said.contains("2 rows are wrong"), "{said}");
+    let (ran, said) = run(&world, "nhs", "author", &["import", "--partial", &mixed]);
+    assert!(ran && said.contains("care-one: a draft") && !said.contains("care-two: a draft"), "{said}");
+    let kept =
+        world.send(by(world.bare("nhs", "GET", "/v1/agreements/care-one/versions/1", PURPOSE), author)).await;
+    assert_eq!(
+        (&kept.body["effective_on"], &kept.body["ends_on"], &kept.body["owner"]),
+        (&json!("2027-01-01"), &json!("2029-01-01"), &json!("Head of Care")),
+        "{kept:?}"
+    );
+    let flows: Vec<_> =
+        kept.body["flows"].as_array().unwrap().iter().map(|flow| flow["id"].clone()).collect();
+    assert_eq!(flows, ["there", "again"], "merged cells are those of each row");
+    assert_eq!(kept.body["flows"][1]["obligations"]["retain_days"], 365);
+    // Five thousand rows, and the last is wrong: it is named, and nothing is begun.
+    let (ran, said) = run(&world, "nhs", "author", &["import", &many]);
+    assert!(!ran && said.contains("row 5001: retain_days"), "{said}");
+    assert!(said.contains("nothing was begun: 1 rows are wrong"), "{said}");
+    let (ran, said) = run(&world, "nhs", "author", &["import", &more]);
+    assert!(!ran && said.contains("more than 5000 rows"), "{said}");
+}
+
+#[tokio::test]
+async fn an_organisation_that_takes_anothers_place_asks_in_it_and_the_other_no_more() {
+    let world = deployment().await;
+    offices(&world).await;
+    let mut wider = terms();
+    for flow in wider["flows"].as_array_mut().unwrap() {
+        flow["roles"] = json!(["prevention-officer", "social-worker"]);
+    }
+    wider["flows"].as_array_mut().unwrap().truncate(1);
+    proposed(&world, &wider).await;
+    agreed(&world).await;
+    all_sign(&world, 1).await;
+    put_in_force(&world).await;
+    let ask = |partner| world.question(partner, "nhs-pds", PURPOSE, ("nhs-number", NUMBER));
+    assert_eq!(world.send(ask("fire")).await.status, StatusCode::OK);
+    assert_eq!(world.send(ask("council")).await.code(), "referred-to-a-person", "it is no party");
+    let succeed =
+        json!({ "step": "succeed", "of": "gmca", "by": "trafford-council", "text": "Prevention has moved." });
+    assert_eq!(take(&world, "nhs", lead, succeed.clone()).await.code(), "step-not-yours");
+    taken(&world, "fire", lead, succeed).await;
+    assert_eq!(world.send(ask("council")).await.code(), "referred-to-a-person", "asked for is not confirmed");
+    let itself = take(&world, "council", lead, json!({ "step": "confirm" })).await;
+    assert_eq!(itself.status, StatusCode::FORBIDDEN, "nobody lets themselves in: {itself:?}");
+    taken(&world, "nhs", lead, json!({ "step": "confirm" })).await;
+    let released = world.send(ask("council")).await;
+    assert_eq!(released.status, StatusCode::OK, "{released:?}");
+    assert_ne!(world.send(ask("fire")).await.status, StatusCode::OK, "one place, one organisation");
+    world.verify().await;
+}
+
+#[tokio::test]
+async fn whoever_provides_is_the_controller_or_nothing_is_put_in_force() {
+    let world = deployment().await;
+    offices(&world).await;
+    let mut processed = terms();
+    processed["parties"][0]["controller"] = json!("processor");
+    proposed(&world, &processed).await;
+    agreed(&world).await;
+    all_sign(&world, 1).await;
+    let refused = take(&world, "nhs", lead, json!({ "step": "activate" })).await;
+    assert_eq!(refused.code(), "step-provider-not-controller", "{refused:?}");
+    assert_eq!(world.send(question(&world)).await.code(), "referred-to-a-person");
+}
+
+#[tokio::test]
+async fn checks_find_data_that_goes_in_a_circle_and_assurances_that_run_out() {
+    let assured = "kind = \"fire\"\nassurances = [{ scheme = \"dspt\", link = \"https://dspt.example.org/gmca\", expires_on = \"2026-12-31\" }]";
+    let world = World::with_policies(&[("organisations/gmca.toml", "kind = \"fire\"", assured)]).await;
+    let codes = async |world: &World, id: &str| {
+        let checks = read(world, "nhs", &format!("/v1/agreements/{id}/versions/1/checks")).await;
+        assert_eq!(checks.status, StatusCode::OK, "{checks:?}");
+        let findings = checks.body["findings"].as_array().unwrap().clone();
+        findings.into_iter().map(|finding| finding["code"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let mut round = terms();
+    let mut back = round["flows"][0].clone();
+    (back["id"], back["provider"], back["recipient"]) =
+        (json!("back"), json!("gmfrs-prevention"), json!("nhs-england"));
+    back["items"] =
+        json!([{ "item": "visit.history", "form": "as-is", "justification": "To see what came of it." }]);
+    (back["roles"], back["identifiers"]) = (json!(["clinician"]), json!(["local:trafford-council"]));
+    round["flows"] = json!([round["flows"][0], back]);
+    round["flows"][1]["confidentiality"] = json!({ "basis": "public-interest" });
+    for flow in round["flows"].as_array_mut().unwrap() {
+        flow["obligations"]["onward_sharing"] = json!(true);
+    }
+    let begun = world.send(begin(&world, &json!({ "id": "pilot", "terms": round }))).await;
+    assert_eq!(begun.status, StatusCode::CREATED, "{begun:?}");
+    let found = codes(&world, "pilot").await;
+    assert!(
+        found.iter().any(|code| code == "circular") && found.iter().any(|code| code == "assurance-ends"),
+        "{found:?}"
+    );
+    round["flows"][1]["obligations"]["onward_sharing"] = json!(false);
+    world.send(begin(&world, &json!({ "id": "one-way", "terms": round }))).await;
+    assert!(!codes(&world, "one-way").await.iter().any(|code| code == "circular"));
 }
 
 fn run(world: &World, partner: &str, person: &str, arguments: &[&str]) -> (bool, String) {

@@ -155,12 +155,26 @@ async fn a_mediator_helps_and_the_parties_end_it_and_publish_it_without_names() 
         preview["text"], "[fire service] keeps it for 14 days; [NHS body] sends it later.",
         "{ended:?}"
     );
-    // One party's agreement publishes nothing.
+    // Somebody neutral reads the text first, and takes out what no program knows.
     let publish = json!({ "step": "publish" });
+    assert_eq!(argue(&world, "fire", lead, (&id, publish.clone())).await.code(), "step-text-not-confirmed");
+    let text = "GMCA keeps it for 14 days; siro of fire, 0161 496 0123, sends it later.";
+    let confirm = json!({ "step": "confirm-text", "text": text });
+    assert_eq!(argue(&world, "nhs", lead, (&id, confirm.clone())).await.code(), "step-no-authority");
+    let read_by = argue(&world, "council", mediator, (&id, confirm)).await;
+    assert_eq!(read_by.body["text_confirmed_by"], "trafford-council", "{read_by:?}");
+    let preview = &read_by.body["precedent"];
+    assert_eq!(
+        preview["text"], "[fire service] keeps it for 14 days; [a person], [a number], sends it later.",
+        "what is known is taken out of that, too"
+    );
+    // One party's agreement publishes nothing.
     argue(&world, "fire", lead, (&id, publish.clone())).await;
     assert_eq!(read(&world, "council", "precedents").await.body["precedents"], json!([]));
     assert_eq!(argue(&world, "fire", lead, (&id, publish.clone())).await.code(), "step-not-in-this-state");
     argue(&world, "nhs", lead, (&id, publish)).await;
+    let late = json!({ "step": "confirm-text", "text": "Another." });
+    assert_eq!(argue(&world, "council", mediator, (&id, late)).await.code(), "step-not-in-this-state");
     let precedents = read(&world, "council", "precedents").await;
     assert_eq!(precedents.body["precedents"][0], *preview, "{precedents:?}");
     for name in ["gmca", "GMCA", "pilot", "nhs-england", "NHS England"] {
@@ -191,5 +205,64 @@ async fn a_dispute_that_waits_too_long_is_taken_further_and_people_are_told() {
         .into_iter()
         .filter(|entry| matches!(&entry.body, Body::AgreementMatterMoved { by: None, .. }));
     assert_eq!(hands.count(), 1);
+    world.verify().await;
+}
+
+#[tokio::test]
+async fn what_is_sent_again_is_done_once() {
+    let world = in_force().await;
+    let comment = json!({ "version": 1, "clause": "/title", "text": "Too long." });
+    let dispute = json!({
+        "version": 1, "clause": "/title", "with": ["nhs-england"], "reason": "unclear", "text": "What is meant?",
+    });
+    let record = json!({ "kind": "benefit", "text": "A fire was prevented." });
+    let sent = async |path: &str, body: &Value, key: &'static str| {
+        let mut request =
+            by(world.act("fire", &format!("/v1/agreements/pilot/{path}"), PURPOSE, body.clone()), lead);
+        request.request_key = Some(key);
+        world.send(request).await
+    };
+    for (path, body, key) in
+        [("comments", &comment, "key-1"), ("disputes", &dispute, "key-2"), ("records", &record, "key-3")]
+    {
+        let first = sent(path, body, key).await;
+        assert_eq!(
+            (first.status, first.headers["etag"].as_str()),
+            (StatusCode::CREATED, "\"1\""),
+            "{first:?}"
+        );
+        let again = sent(path, body, key).await;
+        assert_eq!((again.status, &again.body["id"]), (StatusCode::OK, &first.body["id"]), "{again:?}");
+        assert_eq!(again.headers["idempotency-replayed"], "true");
+        let mut other = body.clone();
+        other["text"] = json!("Something else.");
+        assert_eq!(sent(path, &other, key).await.code(), "request-key-reused", "{path}");
+        // The same key elsewhere is another request, and refused.
+        let elsewhere = if path == "comments" { ("disputes", &dispute) } else { ("comments", &comment) };
+        assert_eq!(sent(elsewhere.0, elsewhere.1, key).await.code(), "request-key-reused");
+        let unsaid = sent(path, body, "not a key").await;
+        assert_eq!(unsaid.code(), "invalid-request");
+    }
+    let comments = read(&world, "nhs", "pilot/comments").await;
+    let listed = comments.body["comments"].as_array().unwrap();
+    assert_eq!(listed.len(), 1, "{comments:?}");
+    // Steps, too; and one that was made to what has changed since is refused.
+    let steps = format!("comments/{}/steps", listed[0]["id"].as_str().unwrap());
+    let reply = json!({ "step": "reply", "text": "Shorter, then." });
+    assert_eq!(sent(&steps, &reply, "key-4").await.headers["etag"], "\"2\"");
+    let again = sent(&steps, &reply, "key-4").await;
+    assert_eq!(
+        (again.headers["etag"].as_str(), again.body["thread"].as_array().unwrap().len()),
+        ("\"2\"", 2)
+    );
+    let mut late =
+        by(world.act("fire", &format!("/v1/agreements/pilot/{steps}"), PURPOSE, reply.clone()), lead);
+    late.if_match = Some("\"1\"".to_owned());
+    assert_eq!(world.send(late).await.code(), "version-mismatch");
+    let disputes = read(&world, "nhs", "pilot/disputes").await;
+    let steps = format!("disputes/{}/steps", disputes.body["disputes"][0]["id"].as_str().unwrap());
+    let said = json!({ "step": "comment", "text": "As in the title." });
+    assert_eq!(sent(&steps, &said, "key-5").await.body["revision"], 2);
+    assert_eq!(sent(&steps, &said, "key-5").await.body["revision"], 2);
     world.verify().await;
 }

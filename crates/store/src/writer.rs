@@ -23,16 +23,15 @@ use ledger::{
     checkpoint::Checkpoint,
     entry::{Body, Entry},
     note::NoteSigner,
-    tree::{Frontier, Hash, StoredNode, leaf_hash},
+    tree::{Frontier, Hash, leaf_hash},
 };
 use sqlx::AnyPool;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
-    audit::{self, to_i64},
+    audit,
     change::{Change, Submission},
-    database::{ANSWERED_MAX, Database, Transaction, places},
-    durable,
+    database::{ANSWERED_MAX, Database, Transaction},
     error::{CommitError, StoreError},
     failpoint,
     figures::Figures,
@@ -41,11 +40,16 @@ use crate::{
     watch::Files,
 };
 
+mod copies;
 mod load;
 mod project;
+mod rows;
 mod together;
 
+use copies::Copies;
+pub(crate) use copies::synced_copy;
 pub(crate) use load::Portion;
+use rows::{Appended, insert, lock_head, move_head, portions};
 
 /// Most submissions in one transaction.
 const BATCH_MAX: usize = 256;
@@ -83,7 +87,6 @@ pub(crate) struct Writer {
     doubtful: BTreeSet<String>,
     frontier: Frontier,
     signers: Vec<NoteSigner>,
-    checkpoint_copy: PathBuf,
     health: watch::Sender<bool>,
     last_at_us: Arc<AtomicI64>,
     wrapping_keys: Arc<WrappingKeys>,
@@ -152,26 +155,6 @@ const ASKED_EVERY: Duration = Duration::from_secs(1);
 /// How often used contexts that have expired are forgotten, in microseconds.
 const FORGOTTEN_EVERY_US: i64 = 1_000_000;
 
-/// How the copies of the checkpoint go.
-#[derive(Default)]
-struct Copies {
-    synced: Option<Instant>,
-    failing_since: Option<Instant>,
-}
-
-/// The copy is forced to the disk at most so often: an older one than the last commit is as good against a database that
-/// is put back, but for this long.
-const COPY_SYNCED_EVERY: Duration = Duration::from_secs(1);
-/// For how long the copy may fail before the writer stops.
-const COPY_FAILING_MAX: Duration = Duration::from_mins(1);
-
-/// What one batch appends.
-#[derive(Default)]
-struct Appended {
-    entries: Vec<(Entry, Vec<u8>)>,
-    nodes: Vec<StoredNode>,
-}
-
 impl Writer {
     pub(crate) fn new(
         pool: AnyPool,
@@ -191,7 +174,7 @@ impl Writer {
             observed,
             figures,
         } = tools;
-        let (copies, doubtful) = (Copies::default(), BTreeSet::new());
+        let (copies, doubtful) = (Copies::at(checkpoint_copy), BTreeSet::new());
         let files = database.file().map(Files::of);
         Self {
             pool,
@@ -200,7 +183,6 @@ impl Writer {
             doubtful,
             frontier,
             signers,
-            checkpoint_copy,
             health,
             last_at_us,
             wrapping_keys,
@@ -354,7 +336,7 @@ impl Writer {
                 self.frontier = frontier;
                 let size = self.frontier.size();
                 let checkpoint: std::sync::Arc<str> = checkpoint.into();
-                let copying = self.copy_checkpoint(&checkpoint);
+                let copying = self.copies.copy(&checkpoint);
                 failpoint::at("copied");
                 for (reply, outcome) in replies {
                     let outcome =
@@ -646,43 +628,6 @@ impl Writer {
         }
         Ok(places)
     }
-
-    /// A copy that survives the database: written whole beside the old one and renamed over it. Without it a database
-    /// that is put back would not be noticed, so that one which cannot be written for long is an error.
-    fn copy_checkpoint(&mut self, checkpoint: &str) -> Result<(), StoreError> {
-        let is_synced = self.copies.synced.is_some_and(|last| last.elapsed() < COPY_SYNCED_EVERY);
-        let written = if is_synced {
-            let next = self.checkpoint_copy.with_extension("next");
-            let written = std::fs::write(&next, checkpoint);
-            failpoint::at("copy-written");
-            written.and_then(|()| std::fs::rename(&next, &self.checkpoint_copy))
-        } else {
-            // What is not synced may be torn when the power fails: the start then takes this one.
-            let synced = durable::write(&synced_copy(&self.checkpoint_copy), checkpoint.as_bytes());
-            synced.and_then(|()| durable::write(&self.checkpoint_copy, checkpoint.as_bytes()))
-        };
-        let Err(error) = written else {
-            self.copies.failing_since = None;
-            if !is_synced {
-                self.copies.synced = Some(Instant::now());
-            }
-            return Ok(());
-        };
-        let since = *self.copies.failing_since.get_or_insert_with(Instant::now);
-        let path = self.checkpoint_copy.display().to_string();
-        tracing::error!(%error, path, "the copy of the checkpoint could not be written");
-        if since.elapsed() < COPY_FAILING_MAX {
-            return Ok(());
-        }
-        Err(StoreError::Unsafe(format!("{path} could not be written for {} s", COPY_FAILING_MAX.as_secs())))
-    }
-}
-
-/// The copy of the checkpoint that is forced to the disk, up to [`COPY_SYNCED_EVERY`] older than the other.
-pub(crate) fn synced_copy(checkpoint_copy: &Path) -> PathBuf {
-    let mut synced = checkpoint_copy.as_os_str().to_owned();
-    synced.push(".synced");
-    PathBuf::from(synced)
 }
 
 type Replies = Vec<(Reply, Result<Vec<(u64, Hash)>, CommitError>)>;
@@ -692,44 +637,6 @@ fn answer(reply: Reply, outcome: Result<Committed, CommitError>) {
     if let Some(reply) = reply {
         let _ = reply.send(outcome);
     }
-}
-
-async fn insert(transaction: &mut Transaction, appended: &Appended) -> Result<(), StoreError> {
-    for entries in portions(&appended.entries) {
-        let places = places(entries.len(), 5);
-        let sql = format!("INSERT INTO ledger_entry (seq, at_us, kind, decision_id, leaf) VALUES {places}");
-        let mut insert = sqlx::query(sqlx::AssertSqlSafe(sql));
-        for (entry, bytes) in entries {
-            insert = insert.bind(to_i64(entry.seq)).bind(entry.at_us).bind(entry.body.kind());
-            insert = insert.bind(entry.body.decision_id()).bind(bytes.as_slice());
-        }
-        insert.execute(&mut **transaction).await?;
-    }
-    for nodes in portions(&appended.nodes) {
-        let places = places(nodes.len(), 3);
-        let sql = format!("INSERT INTO ledger_node (level, position, hash) VALUES {places}");
-        let mut insert = sqlx::query(sqlx::AssertSqlSafe(sql));
-        for node in nodes {
-            insert = insert.bind(i64::from(node.level)).bind(to_i64(node.index)).bind(node.hash.as_slice());
-        }
-        insert.execute(&mut **transaction).await?;
-    }
-    Ok(())
-}
-
-/// The head, which nobody else moves until this transaction ends, and what a server's clock shows; `None` while there is no
-/// head. A row that is written is locked.
-async fn lock_head(
-    transaction: &mut Transaction,
-    statement: &'static str,
-) -> Result<Option<(u64, Hash, Option<Timestamp>)>, StoreError> {
-    let head: Option<(i64, Vec<u8>, i64)> =
-        sqlx::query_as(statement).fetch_optional(&mut **transaction).await?;
-    let Some((size, root, now_us)) = head else { return Ok(None) };
-    let root =
-        root.try_into().map_err(|_| StoreError::CorruptRow { table: "ledger_head", row: "1".to_owned() })?;
-    let now = (now_us > 0).then(|| Timestamp::from_microsecond(now_us).ok()).flatten();
-    Ok(Some((audit::to_u64(size), root, now)))
 }
 
 /// Whether an error is of the connection, or of a server that is about to stop or not the one that writes, rather than of
@@ -748,39 +655,5 @@ fn is_away(error: &StoreError) -> bool {
         | sqlx::Error::Protocol(_)
         | sqlx::Error::WorkerCrashed => true,
         _ => false,
-    }
-}
-
-/// Rows in portions of a few sizes, so that there are a few statements, which stay prepared, and few round trips; and not
-/// of more rows, because SQLite looks for each place's name in a list of all of the statement's.
-fn portions<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
-    const SIZES: [usize; 7] = [64, 32, 16, 8, 4, 2, 1];
-    std::iter::from_fn(move || {
-        let size = SIZES.into_iter().find(|size| *size <= rows.len())?;
-        let (portion, rest) = rows.split_at(size);
-        rows = rest;
-        Some(portion)
-    })
-}
-
-/// Compare-and-swap: the head moves only from where this batch began.
-async fn move_head(
-    transaction: &mut Transaction,
-    size_before: u64,
-    head: &Checkpoint,
-    checkpoint: &str,
-) -> Result<(), StoreError> {
-    let statement = if size_before == 0 {
-        "INSERT INTO ledger_head (id, size, root, checkpoint) VALUES (1, $1, $2, $3)"
-    } else {
-        "UPDATE ledger_head SET size = $1, root = $2, checkpoint = $3 WHERE id = 1 AND size = $4"
-    };
-    let query = sqlx::query(statement).bind(to_i64(head.size)).bind(head.root.as_slice()).bind(checkpoint);
-    let query = if size_before == 0 { query } else { query.bind(to_i64(size_before)) };
-    let moved = query.execute(&mut **transaction).await?.rows_affected();
-    if moved == 1 {
-        Ok(())
-    } else {
-        Err(StoreError::Ledger("the ledger's head was moved by somebody else".to_owned()))
     }
 }

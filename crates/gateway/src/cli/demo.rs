@@ -20,6 +20,7 @@ use crate::{config, serve, telemetry};
 
 mod history;
 pub mod keys;
+mod negotiation;
 mod provider;
 mod tour;
 

@@ -113,7 +113,7 @@ impl Writer {
         failpoint::at("load-committed");
         self.frontier = frontier;
         (load.rows_done, load.people, load.consents) = (load.rows_done + count, people, consents);
-        checkpoint.map_or(Ok(()), |checkpoint| self.copy_checkpoint(&checkpoint))
+        checkpoint.map_or(Ok(()), |checkpoint| self.copies.copy(&checkpoint))
     }
 
     fn signed(&self, frontier: &Frontier) -> (Checkpoint, String) {

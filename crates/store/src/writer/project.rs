@@ -109,7 +109,6 @@ pub(super) async fn count_release(tx: &mut Tx, ceiling: &Ceiling) -> Result<(), 
     execute(tx, sqlx::query(count).bind(&ceiling.flow).bind(&ceiling.day)).await
 }
 
-#[expect(clippy::too_many_lines, reason = "a line a change")]
 async fn applicable(tx: &mut Tx, change: &Change) -> Result<Result<(), CommitError>, StoreError> {
     let wanted = match change {
         Change::KnowSubject(resolved) => {
@@ -209,9 +208,8 @@ async fn applicable(tx: &mut Tx, change: &Change) -> Result<Result<(), CommitErr
 
 /// Whether policies of this revision are the next.
 async fn may_activate(tx: &mut Tx, revision: i64) -> Result<Result<(), CommitError>, StoreError> {
-    let current: Option<i64> = sqlx::query_scalar("SELECT revision FROM policy_set WHERE id = 1")
-        .fetch_optional(&mut **tx)
-        .await?;
+    let current: Option<i64> =
+        sqlx::query_scalar("SELECT revision FROM policy_set WHERE id = 1").fetch_optional(&mut **tx).await?;
     let next = current.unwrap_or(0) + 1;
     Ok(if revision == next { Ok(()) } else { Err(CommitError::Changed) })
 }
@@ -249,7 +247,6 @@ pub(super) async fn forget_contexts(tx: &mut Tx, at_us: i64) -> Result<(), Store
 /// A minute longer than any leeway in checking expiry.
 const FORGET_AFTER_US: i64 = 60_000_000;
 
-#[expect(clippy::too_many_lines, reason = "a line a change")]
 pub(super) async fn apply(
     tx: &mut Tx,
     (keys, replica): (&WrappingKeys, &str),

@@ -328,7 +328,9 @@ pub async fn take(
             let value = asked.map_err(Refused::Problem)?;
             let path = format!("/v1/agreements/{}/comments/{}/steps", row.id, matter.id);
             let request =
-                match identified_matter(&app, &received, request_key::header(&headers), (&path, &value)).await? {
+                match identified_matter(&app, &received, request_key::header(&headers), (&path, &value))
+                    .await?
+                {
                     Asked::New(request) => request,
                     Asked::Earlier(made) => return again(&app, &made).await,
                 };

@@ -1,0 +1,93 @@
+//! The ledger's own rows: its head, its entries, its tree.
+
+use jiff::Timestamp;
+use ledger::{
+    checkpoint::Checkpoint,
+    entry::Entry,
+    tree::{Hash, StoredNode},
+};
+
+use crate::{
+    audit::{self, to_i64},
+    database::{Transaction, places},
+    error::StoreError,
+};
+
+/// What one batch appends.
+#[derive(Default)]
+pub(super) struct Appended {
+    pub(super) entries: Vec<(Entry, Vec<u8>)>,
+    pub(super) nodes: Vec<StoredNode>,
+}
+
+pub(super) async fn insert(transaction: &mut Transaction, appended: &Appended) -> Result<(), StoreError> {
+    for entries in portions(&appended.entries) {
+        let places = places(entries.len(), 5);
+        let sql = format!("INSERT INTO ledger_entry (seq, at_us, kind, decision_id, leaf) VALUES {places}");
+        let mut insert = sqlx::query(sqlx::AssertSqlSafe(sql));
+        for (entry, bytes) in entries {
+            insert = insert.bind(to_i64(entry.seq)).bind(entry.at_us).bind(entry.body.kind());
+            insert = insert.bind(entry.body.decision_id()).bind(bytes.as_slice());
+        }
+        insert.execute(&mut **transaction).await?;
+    }
+    for nodes in portions(&appended.nodes) {
+        let places = places(nodes.len(), 3);
+        let sql = format!("INSERT INTO ledger_node (level, position, hash) VALUES {places}");
+        let mut insert = sqlx::query(sqlx::AssertSqlSafe(sql));
+        for node in nodes {
+            insert = insert.bind(i64::from(node.level)).bind(to_i64(node.index)).bind(node.hash.as_slice());
+        }
+        insert.execute(&mut **transaction).await?;
+    }
+    Ok(())
+}
+
+/// The head, which nobody else moves until this transaction ends, and what a server's clock shows; `None` while there is no
+/// head. A row that is written is locked.
+pub(super) async fn lock_head(
+    transaction: &mut Transaction,
+    statement: &'static str,
+) -> Result<Option<(u64, Hash, Option<Timestamp>)>, StoreError> {
+    let head: Option<(i64, Vec<u8>, i64)> =
+        sqlx::query_as(statement).fetch_optional(&mut **transaction).await?;
+    let Some((size, root, now_us)) = head else { return Ok(None) };
+    let root =
+        root.try_into().map_err(|_| StoreError::CorruptRow { table: "ledger_head", row: "1".to_owned() })?;
+    let now = (now_us > 0).then(|| Timestamp::from_microsecond(now_us).ok()).flatten();
+    Ok(Some((audit::to_u64(size), root, now)))
+}
+
+/// Rows in portions of a few sizes, so that there are a few statements, which stay prepared, and few round trips; and not
+/// of more rows, because SQLite looks for each place's name in a list of all of the statement's.
+pub(super) fn portions<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
+    const SIZES: [usize; 7] = [64, 32, 16, 8, 4, 2, 1];
+    std::iter::from_fn(move || {
+        let size = SIZES.into_iter().find(|size| *size <= rows.len())?;
+        let (portion, rest) = rows.split_at(size);
+        rows = rest;
+        Some(portion)
+    })
+}
+
+/// Compare-and-swap: the head moves only from where this batch began.
+pub(super) async fn move_head(
+    transaction: &mut Transaction,
+    size_before: u64,
+    head: &Checkpoint,
+    checkpoint: &str,
+) -> Result<(), StoreError> {
+    let statement = if size_before == 0 {
+        "INSERT INTO ledger_head (id, size, root, checkpoint) VALUES (1, $1, $2, $3)"
+    } else {
+        "UPDATE ledger_head SET size = $1, root = $2, checkpoint = $3 WHERE id = 1 AND size = $4"
+    };
+    let query = sqlx::query(statement).bind(to_i64(head.size)).bind(head.root.as_slice()).bind(checkpoint);
+    let query = if size_before == 0 { query } else { query.bind(to_i64(size_before)) };
+    let moved = query.execute(&mut **transaction).await?.rows_affected();
+    if moved == 1 {
+        Ok(())
+    } else {
+        Err(StoreError::Ledger("the ledger's head was moved by somebody else".to_owned()))
+    }
+}

@@ -247,6 +247,7 @@ pub(super) async fn forget_contexts(tx: &mut Tx, at_us: i64) -> Result<(), Store
 /// A minute longer than any leeway in checking expiry.
 const FORGET_AFTER_US: i64 = 60_000_000;
 
+#[expect(clippy::too_many_lines, reason = "a line a change")]
 pub(super) async fn apply(
     tx: &mut Tx,
     (keys, replica): (&WrappingKeys, &str),

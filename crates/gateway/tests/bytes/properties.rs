@@ -23,14 +23,14 @@ const SIGNED: [&str; 2] = [
 /// and one that names a key in itself is not even opened.
 pub fn tokens(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let key = DecodingKey::from_ec_pem(KEY).expect("the key is one");
+    let key = DecodingKey::from_ec_pem(KEY).unwrap();
     let signed = |token: &str| token.rsplit_once('.').map(|(input, _)| input.to_owned());
     for kind in ["at+jwt", "sharing-context+jwt"] {
         let Ok(token) = Unverified::open(text, kind) else { continue };
         assert!(text.len() <= TOKEN_BYTES_MAX, "a token is bounded");
         let header =
-            text.split('.').next().and_then(|part| BASE64URL.decode(part).ok()).expect("it was opened");
-        let header: serde_json::Value = serde_json::from_slice(&header).expect("what is opened is JSON");
+            text.split('.').next().and_then(|part| BASE64URL.decode(part).ok()).unwrap();
+        let header: serde_json::Value = serde_json::from_slice(&header).unwrap();
         for name in ["jku", "x5u", "jwk", "x5c", "crit"] {
             assert!(header.get(name).is_none(), "a token does not say where its key is");
         }
@@ -87,9 +87,9 @@ pub fn bodies(bytes: &[u8]) {
         return;
     }
     assert!(bytes.len() <= 16 * 1024, "a body is bounded");
-    let value: serde_json::Value = serde_json::from_slice(bytes).expect("what is taken is JSON");
+    let value: serde_json::Value = serde_json::from_slice(bytes).unwrap();
     let known = ["subject", "provider", "purpose", "case_reference", "items", "break_glass"];
-    let names: BTreeSet<_> = value.as_object().expect("an object").keys().map(String::as_str).collect();
+    let names: BTreeSet<_> = value.as_object().unwrap().keys().map(String::as_str).collect();
     assert!(names.iter().all(|name| known.contains(name)), "what is not known is refused");
     // A name that is written twice would be read as one thing here and as another elsewhere: compact, the text is as long as it was.
     let length = |text: &[u8]| {
@@ -104,7 +104,7 @@ pub fn bodies(bytes: &[u8]) {
         };
         text.iter().filter(counts).count()
     };
-    let again = serde_json::to_vec(&value).expect("a value is written");
+    let again = serde_json::to_vec(&value).unwrap();
     assert!(length(&again) == length(bytes), "nothing that was said is left out");
 }
 

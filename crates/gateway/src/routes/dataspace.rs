@@ -47,7 +47,6 @@ const BASE: &str = "/dsp";
 /// Which versions of the Dataspace Protocol are spoken, and where. It needs no token.
 #[utoipa::path(get, path = "/.well-known/dspace-version", tag = "dataspace",
     responses((status = 200, description = "The versions", body = Object), (status = 404, description = "This gateway takes no part in a dataspace")))]
-#[expect(clippy::unused_async, reason = "a handler is asynchronous")]
 pub async fn version(State(app): State<Arc<App>>) -> Response {
     if app.dataspace.is_none() {
         return Refusal::from(Problem::NoSuchRoute).into_response(crate::problem::Face::Problem, None);
@@ -81,7 +80,8 @@ pub async fn catalogue(State(app): State<Arc<App>>, request: Request) -> Respons
             return Err(received.refuse(&app, problem, route).await);
         }
         record_read(&app, &received).await?;
-        let datasets = dataspace::datasets(&app, &received.caller.organisation).await.map_err(failed)?;
+        let datasets =
+            dataspace::datasets(&app, &received.caller.organisation).await.map_err(|error| failed(&error))?;
         let datasets: Vec<_> = datasets.into_iter().filter(|dataset| granted(&received, dataset)).collect();
         Ok(Json(catalogue_of(&app, dataspace, &datasets)).into_response())
     };
@@ -111,7 +111,7 @@ pub async fn dataset(State(app): State<Arc<App>>, Path(id): Path<String>, reques
     let work = async {
         let route = "/dsp/catalog/datasets/{id}";
         let (received, _) = receive(&app, request, route).await?;
-        let Some(found) = on_offer(&app, &received, &id).await.map_err(failed)? else {
+        let Some(found) = on_offer(&app, &received, &id).await.map_err(|error| failed(&error))? else {
             return Err(received.refuse(&app, Problem::NoSuchEntry, route).await);
         };
         record_read(&app, &received).await?;
@@ -386,7 +386,7 @@ async fn found(
     };
     let row = row.filter(|row| row.about == "negotiation" && dataspace::provider_pid(&row.id) == pid);
     if let Some(row) = row {
-        let exchange: Exchange = matters::read(&row).map_err(failed)?;
+        let exchange: Exchange = matters::read(&row).map_err(|error| failed(&error))?;
         if exchange.consumer == received.caller.organisation {
             return Ok((row, exchange));
         }
@@ -417,8 +417,8 @@ fn invalid(what: &str) -> Problem {
     Problem::InvalidRequest(what.to_owned())
 }
 
-fn failed(error: StepError) -> Refusal {
-    internal(&error).into()
+fn failed(error: &StepError) -> Refusal {
+    internal(error).into()
 }
 
 fn problem_of(error: StepError) -> Problem {

@@ -42,10 +42,10 @@ async fn nothing_in_the_document_works_without_authentication() {
             let url = format!("{}{concrete}", world.settings.public_url);
             let sent = client.request(method.to_uppercase().parse().unwrap(), url).send().await.unwrap();
             let expected = match path.as_str() {
-                // Open as the others, and nobody is asked to witness here.
-                "/.well-known/audit/checkpoint/witnessed" => StatusCode::NOT_FOUND,
-                // Open too, where the gateway takes part in a dataspace.
-                "/.well-known/dspace-version" => StatusCode::NOT_FOUND,
+                // Open as the others; nobody is asked to witness here, and this is no part of a dataspace.
+                "/.well-known/audit/checkpoint/witnessed" | "/.well-known/dspace-version" => {
+                    StatusCode::NOT_FOUND
+                }
                 // It says who it is in its body, and there is none.
                 "/oauth2/token" => StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 path if open.contains(&path) => StatusCode::OK,

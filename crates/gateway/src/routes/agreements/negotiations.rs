@@ -157,7 +157,7 @@ pub async fn take(
             let (row, receipt) = match asked {
                 NegotiationStep::SendAgain {} => (whose.send_again(&matter).await?, None),
                 asked => {
-                    let moved = whose.step(asked, (&row, &matter)).await?;
+                    let moved = Box::pin(whose.step(asked, (&row, &matter))).await?;
                     let name = format!("{}/{}", moved.row.id, moved.row.revision);
                     let receipt = Receipt::of(&name, &moved.committed);
                     (moved.row, Some(receipt))
@@ -266,7 +266,8 @@ impl Whose<'_> {
         let mut row = row
             .filter(|row| row.state == "dead")
             .ok_or(Refused::Problem(Problem::WrongState("no message of this negotiation was given up")))?;
-        ("waiting".clone_into(&mut row.state), row.attempts = 0);
+        "waiting".clone_into(&mut row.state);
+        row.attempts = 0;
         row.next_us = self.app.clock.now().as_microsecond();
         let entry = ledger::entry::Body::DecisionRead {
             of: matter.id.clone(),

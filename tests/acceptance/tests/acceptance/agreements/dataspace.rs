@@ -86,7 +86,8 @@ impl Peer {
             let folder = settings.ledger.beside().parent().unwrap().to_owned();
             base = format!("https://localhost:{}/dsp", listen(&folder, state.clone()));
             std::fs::write(folder.join("peer.token"), "Bearer of-theirs\n").unwrap();
-            let (trusted, token) = (folder.join("ca.pem"), folder.join("peer.token"));
+            let file = |name: &str| folder.join(name).display().to_string();
+            let (trusted, token) = (file("ca.pem"), file("peer.token"));
             let text = format!(
                 "participant = \"nhs-england\"\nparticipant_id = \"did:web:nhs.example\"\n\
                  [peers.gmca]\ncallback = {base:?}\ntrusted = {trusted:?}\nauthorization = {token:?}\nowner = \"GMFRS-INT-1\"\n\
@@ -143,7 +144,7 @@ impl Peer {
     async fn hears(&self, negotiation: &Negotiation, kind: &str, place: &str) -> Value {
         self.settle().await;
         let came = self.came.lock().unwrap();
-        let (path, authorization, body) = came.last().expect("a message").clone();
+        let (path, authorization, body) = came.last().unwrap().clone();
         assert_eq!(path, format!("/dsp/callback/negotiations/{}/{place}", negotiation.consumer));
         assert_eq!(authorization, "Bearer of-theirs");
         assert_eq!((&body["@type"], &body["providerPid"]), (&json!(kind), &json!(negotiation.provider)));

@@ -30,16 +30,16 @@ const take = async (page, name, height = 760) => {
   console.log(`${name}: ${picture.length} bytes`);
 };
 
-const officer = await person('NHS-IG-1');
-await take(officer, 'home', 700);
+const officer = await person('TRF-IG-1');
+await take(officer, 'home', 960);
 const auditor = await person('TRF-AUD-3');
-await auditor.goto(`${base}/trail?kind=release`);
+await auditor.goto(`${base}/trail?kind=release&purpose=fire-prevention-targeting`);
 await auditor.getByRole('link', { name: /^The decision/ }).first().click();
-await take(auditor, 'decision', 1000);
+await take(auditor, 'decision', 1700);
 await officer.goto(`${base}/agreements`);
 await officer.locator('main table a').first().click();
-await take(officer, 'agreement', 900);
+await take(officer, 'agreement', 1400);
 const resident = await person('resident-1', 'dark');
 await resident.goto(`${base}/my-data`);
-await take(resident, 'resident', 800);
+await take(resident, 'resident', 1000);
 await browser.close();

@@ -200,14 +200,21 @@ impl Signed {
 impl FromRequestParts<Arc<Console>> for Signed {
     type Rejection = Response;
 
-    /// Whoever is not signed in is sent to sign in, and back where they wanted to go.
+    /// Whoever is not signed in is sent to sign in, and back where they wanted to go. Whoever sends a form is told: browsers follow no
+    /// redirect from a form to another site, which the provider is (`form-action`).
     async fn from_request_parts(parts: &mut Parts, console: &Arc<Console>) -> Result<Self, Response> {
         match find(console, &parts.headers).await {
             Ok(Some(signed)) => Ok(signed),
             Ok(None) => {
                 let to = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-                let reading = parts.method == http::Method::GET;
-                let place = sign_in::address(if reading { to } else { "/" }, false);
+                if parts.method != http::Method::GET && parts.method != http::Method::HEAD {
+                    let (title, detail) = (
+                        "You are signed out",
+                        "nothing was sent; go to the home page to sign in again, and then do it once more",
+                    );
+                    return Err(Fault::refused(http::StatusCode::UNAUTHORIZED, title, detail).into_response());
+                }
+                let place = sign_in::address(to, false);
                 Err((StatusCode::SEE_OTHER, [(header::LOCATION, place)]).into_response())
             }
             Err(fault) => Err(fault.into_response()),

@@ -564,6 +564,20 @@ const journeys = {
     await page.goto(`${base}/alerts`);
     if (new URL(page.url()).origin === base) throw new Error('the old cookie still works');
   },
+  'a form that is sent after the session has ended says so, and nothing is sent': async () => {
+    const page = await person();
+    await signIn(page, officer);
+    await go(page, '/person');
+    await page.context().clearCookies({ name: '__Host-concordat' });
+    await page.fill('#value', '973 211 0317');
+    await page.selectOption('#purpose', 'direct-care');
+    await page.fill('#case_reference', 'IG-2026-115');
+    await press(page, 'Look');
+    await says(page, 'Nothing was sent');
+    page.wrong.length = 0;
+    await page.getByRole('link', { name: 'Go to the home page' }).click();
+    await page.waitForSelector('input[name=login]');
+  },
   'every answer says what browsers may do': async () => {
     const page = await person();
     const answer = await page.goto(`${base}/`);

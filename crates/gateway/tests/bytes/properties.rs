@@ -28,8 +28,7 @@ pub fn tokens(bytes: &[u8]) {
     for kind in ["at+jwt", "sharing-context+jwt"] {
         let Ok(token) = Unverified::open(text, kind) else { continue };
         assert!(text.len() <= TOKEN_BYTES_MAX, "a token is bounded");
-        let header =
-            text.split('.').next().and_then(|part| BASE64URL.decode(part).ok()).unwrap();
+        let header = text.split('.').next().and_then(|part| BASE64URL.decode(part).ok()).unwrap();
         let header: serde_json::Value = serde_json::from_slice(&header).unwrap();
         for name in ["jku", "x5u", "jwk", "x5c", "crit"] {
             assert!(header.get(name).is_none(), "a token does not say where its key is");

@@ -15,7 +15,22 @@ pub(super) async fn may_move(tx: &mut Tx, step: &MatterMove) -> Result<Result<()
     if revision.unwrap_or(0) + 1 != step.row.revision {
         return Ok(Err(CommitError::Changed));
     }
+    if step.row.about == "negotiation" && revision.is_none() && negotiates(tx, &step.row.agreement).await? {
+        return Ok(Err(CommitError::Changed));
+    }
     super::agreements::is_new(tx, step.request.as_ref()).await
+}
+
+/// Whether an agreement is negotiated with a peer's connector already: one at a time.
+async fn negotiates(tx: &mut Tx, agreement: &str) -> Result<bool, StoreError> {
+    let open: Option<i64> = sqlx::query_scalar(
+        "SELECT 1 FROM agreement_matter WHERE agreement = $1 AND about = 'negotiation'
+            AND state IN ('REQUESTED', 'OFFERED', 'ACCEPTED', 'AGREED', 'VERIFIED') LIMIT 1",
+    )
+    .bind(agreement)
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(open.is_some())
 }
 
 /// Whether nothing that signing has to wait for came up since it was decided to ask for signatures.

@@ -561,6 +561,20 @@ async fn a_connector_is_called_back_where_it_is_registered_and_nowhere_else() {
 }
 
 #[tokio::test]
+async fn a_flow_is_negotiated_once_at_a_time_whoever_comes_at_once() {
+    let peer = Peer::with_offer().await;
+    let ask = async |number: u32| {
+        let body = request(&format!("urn:example:race-{number}"), bare_offer(), &peer.callback());
+        peer.post("/dsp/negotiations/request", body).await.status
+    };
+    let (one, two, three) = tokio::join!(ask(1), ask(2), ask(3));
+    let began = [one, two, three].iter().filter(|status| **status == StatusCode::CREATED).count();
+    assert_eq!(began, 1, "{one} {two} {three}");
+    let open = peer.world.app.store.open_negotiations(None).await.unwrap();
+    assert_eq!(open.len(), 1);
+}
+
+#[tokio::test]
 async fn what_is_not_asked_for_properly_begins_nothing_and_others_negotiations_are_not_there() {
     let peer = Peer::with_offer().await;
     let edits: [(Person, &str); 9] = [

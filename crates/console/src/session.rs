@@ -49,8 +49,8 @@ pub(crate) struct Signed {
 pub(crate) struct Ending {
     /// Where the provider is told.
     pub(crate) endpoint: String,
-    /// The ID token by which it knows which session it is.
-    pub(crate) id_token: String,
+    /// The ID token by which it knows which session it is, where that may be in an address.
+    pub(crate) hint: Option<String>,
 }
 
 /// What the browser keeps.

@@ -309,7 +309,10 @@ async fn who(
     let all = serde_json::to_value(claims).unwrap_or_default();
     let person = person(console, &all).await?;
     let ends = ends.filter(|place| place.url().scheme() == "https");
-    let ending = ends.map(|place| Ending { endpoint: place.to_string(), id_token: token.to_string() });
+    // A token that holds a number is in no address: the provider asks instead.
+    let has_number = all.get(&console.settings.claims.nhs_number).is_some_and(|number| !number.is_null());
+    let hint = (!has_number).then(|| token.to_string());
+    let ending = ends.map(|place| Ending { endpoint: place.to_string(), hint });
     Ok((person, authenticated.unwrap_or_default(), ending))
 }
 
@@ -381,7 +384,7 @@ struct SigningOut {
 pub(crate) async fn sign_out(State(console): State<Arc<Console>>, form: Form) -> Result<Response, Fault> {
     let ended = console.gateway.store().end_session(&form.signed.name).await;
     ended.map_err(|error| Fault::broken(&error))?;
-    let onward = form.signed.ending.as_ref().and_then(|ending| onward(&console, &form, ending));
+    let onward = form.signed.ending.as_ref().and_then(|ending| onward(&console, ending));
     let mut response = match onward {
         Some((page, policy)) => ([(header::CONTENT_SECURITY_POLICY, policy)], render(&page)).into_response(),
         None => (StatusCode::SEE_OTHER, [(header::LOCATION, "/signed-out")]).into_response(),
@@ -395,7 +398,7 @@ pub(crate) async fn sign_out(State(console): State<Arc<Console>>, form: Form) ->
 }
 
 /// The page that goes on to the provider, and the policy that lets its form go there and nothing else through.
-fn onward(console: &Console, form: &Form, ending: &Ending) -> Option<(SigningOut, HeaderValue)> {
+fn onward(console: &Console, ending: &Ending) -> Option<(SigningOut, HeaderValue)> {
     let endpoint = EndSessionUrl::new(ending.endpoint.clone()).ok()?;
     let place = endpoint.url();
     let own = "form-action 'self'";
@@ -410,9 +413,7 @@ fn onward(console: &Console, form: &Form, ending: &Ending) -> Option<(SigningOut
         ("state", EVERYWHERE),
     ];
     inputs.extend(said.map(|(name, value)| (name.to_owned(), value.to_owned())));
-    if !form.signed.person.is_citizen() {
-        inputs.push(("id_token_hint".to_owned(), ending.id_token.clone()));
-    }
+    inputs.extend(ending.hint.clone().map(|token| ("id_token_hint".to_owned(), token)));
     let action = ending.endpoint.split('?').next().unwrap_or_default().to_owned();
     let page = SigningOut { frame: Frame::bare("You have signed out here"), action, inputs };
     Some((page, HeaderValue::from_str(&policy).ok()?))

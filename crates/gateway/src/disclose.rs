@@ -898,6 +898,9 @@ pub fn commit_problem(error: CommitError) -> Problem {
         CommitError::CeilingReached => Problem::CeilingReached,
         CommitError::BudgetReached => Problem::BudgetReached,
         CommitError::Throttled => Problem::Throttled,
+        CommitError::TooLarge => Problem::InvalidRequest(
+            "what this says is more than one entry may hold; send it in parts".to_owned(),
+        ),
         CommitError::Unavailable => Problem::LedgerUnavailable,
     }
 }

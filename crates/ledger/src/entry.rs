@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::canonical::{CanonicalError, to_canonical_json};
 
+mod size;
+
 /// The version of the schema that this program writes.
 pub const SCHEMA_VERSION: u8 = 1;
 

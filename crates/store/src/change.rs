@@ -49,6 +49,11 @@ impl Submission {
         Self { at, replay: None, recheck: None, using: None, changes: Vec::new(), entries }
     }
 
+    /// Whether each of its entries is small enough for the ledger.
+    pub(crate) fn fits(&self) -> bool {
+        self.entries.iter().all(Body::fits)
+    }
+
     /// The end of a question of which nobody knows how it went, if it is still open.
     pub(crate) fn closing(at: Timestamp, decision_id: &str, reason: &str) -> Self {
         let closure = Body::Closure {

@@ -65,6 +65,9 @@ pub enum CommitError {
     /// Too many of the caller's questions led to no record, or went through identifiers in a row.
     #[error("the caller goes through identifiers")]
     Throttled,
+    /// What it says is more than an entry may hold.
+    #[error("it is more than an entry of the ledger may hold")]
+    TooLarge,
     /// The ledger cannot be written. Nothing may be asked or released.
     #[error("the ledger cannot be written")]
     Unavailable,

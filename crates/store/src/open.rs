@@ -197,7 +197,7 @@ impl Store {
         let empty = ready.writer.is_empty();
         let opened = ready.writer.opening(origin);
         tokio::spawn(ready.writer.run(queue));
-        let looking = ready.database.connect(Access::LookUp, reader::lanes(&ready.database)).await?;
+        let looking = ready.database.connect(Access::LookUp, 2 * reader::lanes(&ready.database)).await?;
         let reader = Reader {
             pool: looking.clone(),
             database: ready.database.clone(),
@@ -244,6 +244,10 @@ impl Store {
     /// # Errors
     /// [`CommitError`]; nothing of the submission was written.
     pub async fn commit(&self, submission: Submission) -> Result<Committed, CommitError> {
+        // By itself: in a batch it would stop everybody's.
+        if !submission.fits() {
+            return Err(CommitError::TooLarge);
+        }
         let (reply, answer) = tokio::sync::oneshot::channel();
         let command = Command { submission, reply: Some(reply), since: Instant::now() };
         self.commands.try_send(command).map_err(|_| CommitError::Unavailable)?;
@@ -254,7 +258,7 @@ impl Store {
     /// more. `false` when the writer could not take it.
     pub fn commit_unattended(&self, submission: Submission) -> bool {
         let command = Command { submission, reply: None, since: Instant::now() };
-        self.commands.try_send(command).is_ok()
+        command.submission.fits() && self.commands.try_send(command).is_ok()
     }
 
     /// How its batches go.

@@ -244,6 +244,27 @@ async fn many_at_once_share_one_order() {
 }
 
 #[tokio::test]
+async fn what_is_too_large_for_an_entry_stops_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    let name = a_person(&store).await;
+    let large = Body::AuditRead {
+        what: "x".repeat(ledger::entry::LEAF_BYTES_MAX),
+        by_operator: "nobody".to_owned(),
+        from: 0,
+        until: 1,
+    };
+    let (first, refused, last) = tokio::join!(
+        store.commit(submission(read_of(&name), Vec::new())),
+        store.commit(submission(large.clone(), Vec::new())),
+        store.commit(submission(read_of(&name), Vec::new())),
+    );
+    assert!(first.is_ok() && last.is_ok());
+    assert_eq!(refused, Err(CommitError::TooLarge));
+    assert!(!store.commit_unattended(submission(large, Vec::new())));
+}
+
+#[tokio::test]
 async fn no_identifier_is_in_the_database() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path()).await;

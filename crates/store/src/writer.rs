@@ -109,6 +109,8 @@ struct Taken {
     /// Questions that it opens, and that it ends.
     opened: Vec<String>,
     ended: Vec<String>,
+    /// Questions whose end was not taken.
+    refused: Vec<String>,
 }
 
 impl Taken {
@@ -332,7 +334,7 @@ impl Writer {
                     replies.drain(..).for_each(|(reply, _)| answer(reply, Err(CommitError::Unavailable)));
                     return Err(Stop::Poisoned(harm));
                 }
-                self.doubtful.clear();
+                self.doubtful = std::mem::take(&mut self.taken.refused).into_iter().collect();
                 self.frontier = frontier;
                 let size = self.frontier.size();
                 let checkpoint: std::sync::Arc<str> = checkpoint.into();
@@ -346,7 +348,7 @@ impl Writer {
                 copying.map_err(Stop::Poisoned)
             }
             Ok(None) => {
-                self.doubtful.clear();
+                self.doubtful = std::mem::take(&mut self.taken.refused).into_iter().collect();
                 for (reply, outcome) in replies {
                     answer(reply, outcome.and(Err(CommitError::Unavailable)));
                 }
@@ -508,7 +510,7 @@ impl Writer {
                     tracing::error!(%at, %now, "this machine's clock is far from the database's: nothing is recorded by it");
                     let mut refused = Taken::default();
                     refused.add(std::slice::from_ref(&command));
-                    self.doubtful.extend(refused.ended);
+                    self.taken.refused.extend(refused.ended);
                     replies.push((command.reply, Err(CommitError::Unavailable)));
                     continue;
                 }

@@ -575,8 +575,9 @@ const journeys = {
     await press(page, 'Look');
     await says(page, 'Nothing was sent');
     page.wrong.length = 0;
+    // The provider still knows them.
     await page.getByRole('link', { name: 'Go to the home page' }).click();
-    await page.waitForSelector('input[name=login]');
+    await page.getByRole('button', { name: 'Sign out', exact: true }).waitFor();
   },
   'every answer says what browsers may do': async () => {
     const page = await person();

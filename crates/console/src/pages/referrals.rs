@@ -252,7 +252,7 @@ pub(crate) async fn revoke(
     form: Form,
 ) -> Result<Response, Fault> {
     let here = format!("/referrals/{}", super::segment(&id));
-    if let Some(response) = super::step_up(&console, &form.signed, &here) {
+    if let Some(response) = super::step_up_form(&console, &form.signed, &here) {
         return Ok(response);
     }
     let body = json!({ "text": form.field("text") });

@@ -244,7 +244,7 @@ pub(crate) async fn answer(
 ) -> Result<Response, Fault> {
     may(&form.signed)?;
     let here = format!("/rights-requests/{}", super::segment(&id));
-    if let Some(response) = super::step_up(&console, &form.signed, &here) {
+    if let Some(response) = super::step_up_form(&console, &form.signed, &here) {
         return Ok(response);
     }
     let (outcome, answer, told) = (form.field("outcome"), form.field("answer"), form.all("told_of_remedies"));
@@ -263,7 +263,7 @@ pub(crate) async fn answer(
 /// The form for somebody who does not use these pages.
 pub(crate) async fn form(State(console): State<Arc<Console>>, form: Form) -> Result<Response, Fault> {
     wishes::may(&form.signed)?;
-    if let Some(response) = super::step_up(&console, &form.signed, "/person") {
+    if let Some(response) = super::step_up_form(&console, &form.signed, "/person") {
         return Ok(response);
     }
     Chosen::of(&form)?;
@@ -296,7 +296,7 @@ fn form_page(console: &Console, form: &Form, said: Said, correction: Option<Corr
 /// Records it.
 pub(crate) async fn record(State(console): State<Arc<Console>>, form: Form) -> Result<Response, Fault> {
     wishes::may(&form.signed)?;
-    if let Some(response) = super::step_up(&console, &form.signed, "/person") {
+    if let Some(response) = super::step_up_form(&console, &form.signed, "/person") {
         return Ok(response);
     }
     let chosen = Chosen::of(&form)?;

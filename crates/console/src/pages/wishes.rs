@@ -141,7 +141,7 @@ fn day(field: &str, text: &str) -> Result<Option<String>, Correction> {
 pub(crate) async fn consent_form(State(console): State<Arc<Console>>, form: Form) -> Result<Response, Fault> {
     let signed = &form.signed;
     may(signed)?;
-    if let Some(response) = super::step_up(&console, signed, "/person") {
+    if let Some(response) = super::step_up_form(&console, signed, "/person") {
         return Ok(response);
     }
     Chosen::of(&form)?;
@@ -182,7 +182,7 @@ pub(crate) async fn record_consent(
     form: Form,
 ) -> Result<Response, Fault> {
     may(&form.signed)?;
-    if let Some(response) = super::step_up(&console, &form.signed, "/person") {
+    if let Some(response) = super::step_up_form(&console, &form.signed, "/person") {
         return Ok(response);
     }
     let chosen = Chosen::of(&form)?;
@@ -311,7 +311,7 @@ pub(crate) async fn withdraw_consent(
 ) -> Result<Response, Fault> {
     may(&form.signed)?;
     let here = format!("/consents/{}", super::segment(&id));
-    if let Some(response) = super::step_up(&console, &form.signed, &here) {
+    if let Some(response) = super::step_up_form(&console, &form.signed, &here) {
         return Ok(response);
     }
     let said = Said::of(&form);
@@ -335,7 +335,7 @@ pub(crate) async fn change_consent(
 ) -> Result<Response, Fault> {
     may(&form.signed)?;
     let here = format!("/consents/{}", super::segment(&id));
-    if let Some(response) = super::step_up(&console, &form.signed, &here) {
+    if let Some(response) = super::step_up_form(&console, &form.signed, &here) {
         return Ok(response);
     }
     let filled = [form.field("status"), form.field("reason"), form.field("expires_at")];

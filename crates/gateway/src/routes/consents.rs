@@ -519,10 +519,10 @@ fn check_said(asked: &ConsentRequest) -> Result<(), Problem> {
         ));
     }
     if let GivenBy::Proxy { capacity_statement, .. } = &asked.given_by
-        && capacity_statement.trim().chars().count() < 10
+        && !(10..=2_000).contains(&capacity_statement.trim().chars().count())
     {
         return Err(invalid(
-            "given_by.capacity_statement: say in 10 characters or more why the person could not decide",
+            "given_by.capacity_statement: say in 10 to 2,000 characters why the person could not decide",
         ));
     }
     let too_long = |text: &str| text.trim().is_empty() || text.chars().count() > 500;

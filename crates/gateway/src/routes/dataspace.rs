@@ -167,12 +167,8 @@ async fn begun(
         invalid("callbackAddress: an https address at or below the one that is registered for your connector")
     })?;
     let open = app.store.open_negotiations(Some(&found.agreement)).await.map_err(|error| internal(&error))?;
-    for row in &open {
-        let exchange: Exchange = matters::read(row).map_err(|error| internal(&error))?;
-        // Sent again, because no answer came: it is the same negotiation.
-        if exchange.consumer == caller.organisation && exchange.consumer_pid == consumer_pid {
-            return Ok((StatusCode::CREATED, Json(dataspace::state_of(row, &exchange))).into_response());
-        }
+    if let Some(same) = sent_again(&open, (&caller.organisation, consumer_pid))? {
+        return Ok(same);
     }
     if !open.is_empty() {
         return Err(Problem::WrongState(
@@ -191,9 +187,32 @@ async fn begun(
         asked,
     };
     let about = (found.agreement.as_str(), found.version);
-    let made = matters::begin(app, about, exchange, Message::Request.as_str(), by(received)).await;
-    let made = made.map_err(problem_of)?;
+    let made = match matters::begin(app, about, exchange, Message::Request.as_str(), by(received)).await {
+        Ok(made) => made,
+        Err(error) => {
+            // Another was quicker; perhaps the same one, sent twice.
+            let open = app.store.open_negotiations(Some(&found.agreement)).await;
+            let open = open.map_err(|error| internal(&error))?;
+            let same = sent_again(&open, (&caller.organisation, consumer_pid))?;
+            return same.ok_or_else(|| problem_of(error));
+        }
+    };
     Ok((StatusCode::CREATED, Json(dataspace::state_of(&made.row, &made.course))).into_response())
+}
+
+/// The negotiation of this consumer that goes by this name: sent again, because no answer came, it is the same one.
+fn sent_again(
+    open: &[MatterRow],
+    (consumer, consumer_pid): (&sharing::OrganisationId, &str),
+) -> Result<Option<Response>, Problem> {
+    for row in open {
+        let exchange: Exchange = matters::read(row).map_err(|error| internal(&error))?;
+        if exchange.consumer == *consumer && exchange.consumer_pid == consumer_pid {
+            let state = dataspace::state_of(row, &exchange);
+            return Ok(Some((StatusCode::CREATED, Json(state)).into_response()));
+        }
+    }
+    Ok(None)
 }
 
 /// What the consumer asks for in the place of what is on offer. Its rules have to be such as terms can say, and to fit.

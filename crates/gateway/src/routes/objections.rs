@@ -241,12 +241,12 @@ pub async fn answer(State(app): State<Arc<App>>, Path(id): Path<String>, request
         let status = asked.and_then(|asked| match asked {
             AnswerRequest::Upheld => Ok((ObjectionStatus::Upheld, None)),
             AnswerRequest::Refused { grounds, told_of_remedies }
-                if grounds.trim().chars().count() >= 20 && told_of_remedies =>
+                if (20..=4_000).contains(&grounds.trim().chars().count()) && told_of_remedies =>
             {
                 Ok((ObjectionStatus::Refused, Some(grounds)))
             }
             AnswerRequest::Refused { .. } => Err(Problem::InvalidRequest(
-                "grounds, told_of_remedies: a refusal needs its grounds in 20 characters or more, and the person told of their remedies".to_owned(),
+                "grounds, told_of_remedies: a refusal needs its grounds in 20 to 4,000 characters, and the person told of their remedies".to_owned(),
             )),
         });
         let (status, grounds) = match status {
@@ -325,12 +325,23 @@ fn parse(
             "purposes: an objection does not stop {purpose}; tell the person so, and leave it out"
         )));
     }
+    let (recipients, purposes) = (each_once(recipients), each_once(purposes));
     let id = ObjectionId::from_random(app.entropy.bits());
     Ok((
         identifier,
         Objection { id, purposes, recipients, kind: asked.kind, status: ObjectionStatus::Received },
         controller,
     ))
+}
+
+/// In their order.
+pub(super) fn each_once<T: PartialEq>(values: Vec<T>) -> Vec<T> {
+    values.into_iter().fold(Vec::new(), |mut kept, value| {
+        if !kept.contains(&value) {
+            kept.push(value);
+        }
+        kept
+    })
 }
 
 /// Source: UK GDPR Art 12(3): without undue delay and in any event within one month.

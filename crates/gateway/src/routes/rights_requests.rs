@@ -147,7 +147,10 @@ pub async fn record(State(app): State<Arc<App>>, request: Request) -> Response {
         }
         let subject = resolve(&app, &identifier).await?;
         let waiting = rows_of(&app, &received.caller.organisation, &subject.pseudonym).await?;
-        if waiting.iter().filter(|row| row.state != "answered").count() >= WAITING_MAX {
+        let recorded_here = |row: &&RightsRow| {
+            row.state != "answered" && row.recorded_by == received.caller.organisation.as_str()
+        };
+        if waiting.iter().filter(recorded_here).count() >= WAITING_MAX {
             let problem = Problem::WrongState(
                 "twenty of this person's wait for an answer already; it can be said there",
             );
@@ -291,7 +294,13 @@ pub(super) async fn of_person(
 ) -> Result<Vec<RightsBody>, Refusal> {
     let rows = rows_of(app, &received.caller.organisation, name).await?;
     let now = app.clock.now();
-    Ok(rows.iter().map(|row| body(row, None, now)).collect())
+    let mut shown = Vec::with_capacity(rows.len());
+    for row in &rows {
+        // What is written of whoever asks is not for them.
+        let is_own = is_about_own(app, received, row).await?;
+        shown.push(if is_own { summary(row, now) } else { body(row, None, now) });
+    }
+    Ok(shown)
 }
 
 /// Those of a person that an organisation recorded or answers.

@@ -269,6 +269,8 @@ pub(crate) async fn act(
         text: text("text"),
     };
     let place = format!("/agreements/{}/signatures", crate::pages::segment(&id));
+    // Nothing is kept for somebody who does not see the agreement.
+    managed(&console, &form.signed, &id).await?;
     if let Some(response) = crate::pages::step_up_form(&console, &form.signed, &place) {
         kept::keep(&console, &form.signed, ("words", &id), &filled).await?;
         return Ok(response);

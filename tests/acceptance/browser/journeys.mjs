@@ -575,8 +575,9 @@ const journeys = {
     await press(page, 'Look');
     await says(page, 'Nothing was sent');
     page.wrong.length = 0;
-    // The provider still knows them.
     await page.getByRole('link', { name: 'Go to the home page' }).click();
+    // The provider still knows them, and asks nothing.
+    await page.getByRole('button', { name: /^Sign in/ }).click();
     await page.getByRole('button', { name: 'Sign out', exact: true }).waitFor();
   },
   'every answer says what browsers may do': async () => {

@@ -12,7 +12,12 @@ use serde_json::Value;
 use sharing::{CaseReference, PurposeClass, SubjectIdentifier};
 use tower::ServiceExt as _;
 
-use crate::{Console, fault::Fault, person::Vouched, session::Signed};
+use crate::{
+    Console,
+    fault::{Correction, Fault},
+    person::Vouched,
+    session::Signed,
+};
 
 /// Largest answer.
 const BYTES_MAX: usize = 16 << 20;
@@ -86,6 +91,18 @@ impl Console {
     pub(crate) async fn ask<T: DeserializeOwned>(&self, signed: &Signed, ask: Ask<'_>) -> Result<T, Fault> {
         let bytes = read(self.answer(signed, ask).await?).await?;
         serde_json::from_slice(&bytes).map_err(|error| Fault::broken(&error))
+    }
+
+    /// As [`Self::ask`], for what somebody filled in: what they can correct is told apart from what stands in the way.
+    pub(crate) async fn attempt<T: DeserializeOwned>(
+        &self,
+        signed: &Signed,
+        ask: Ask<'_>,
+    ) -> Result<Result<T, Correction>, Fault> {
+        match self.ask(signed, ask).await {
+            Ok(done) => Ok(Ok(done)),
+            Err(fault) => fault.correction().map(Err).ok_or(fault),
+        }
     }
 
     /// Asks, and hands the answer on: a file.

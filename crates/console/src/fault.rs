@@ -105,6 +105,11 @@ impl Correction {
     }
 }
 
+/// The status of a form's page: whether something is to be corrected.
+pub(crate) fn status_of(correction: Option<&Correction>) -> StatusCode {
+    if correction.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK }
+}
+
 impl IntoResponse for Fault {
     fn into_response(self) -> Response {
         let (status, title, detail) = match self {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use askama::Template;
 use axum::{
     extract::{Path, Query, State},
-    http::StatusCode,
     response::{IntoResponse as _, Redirect, Response},
 };
 use jiff::ToSpan as _;
@@ -17,7 +16,7 @@ use sharing::agreement::{Status, london_day};
 use crate::{
     Console,
     desk::Ask,
-    fault::{Correction, Fault},
+    fault::{Correction, Fault, status_of},
     form::Form,
     page::{Frame, render},
     person::{Person, Right},
@@ -427,7 +426,7 @@ async fn managed_page(
     let path = format!("/v1/agreements/{}", super::segment(id));
     let one = managed(console, signed, id).await?;
     let steps: Steps = console.ask(signed, Ask::get(format!("{path}/steps"))).await?;
-    let status = if correction.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+    let status = status_of(correction.as_ref());
     let acts = [Right::Draft, Right::Approve, Right::Mediate];
     let page = ManagedPage {
         frame: Frame::of(signed, one.id.clone(), "/agreements")

@@ -142,12 +142,9 @@ pub(crate) async fn acknowledge(
     form: Form,
 ) -> Result<Response, Fault> {
     let path = format!("/v1/alerts/{}/acknowledge", super::segment(&id));
-    match console.ask::<Value>(&form.signed, Ask::post(path, &json!({}))).await {
+    match console.attempt::<Value>(&form.signed, Ask::post(path, &json!({}))).await? {
         Ok(_) => Ok(Redirect::to(&format!("/alerts/{id}")).into_response()),
-        Err(fault) => match fault.correction() {
-            Some(correction) => page(&console, &form.signed, &id, Some(correction), ("", "")).await,
-            None => Err(fault),
-        },
+        Err(correction) => page(&console, &form.signed, &id, Some(correction), ("", "")).await,
     }
 }
 
@@ -164,11 +161,8 @@ pub(crate) async fn review(
     }
     let path = format!("/v1/alerts/{}/review", super::segment(&id));
     let asked = Ask::post(path, &json!({ "outcome": outcome, "note": note }));
-    match console.ask::<Value>(&form.signed, asked).await {
+    match console.attempt::<Value>(&form.signed, asked).await? {
         Ok(_) => Ok(Redirect::to(&format!("/alerts/{id}")).into_response()),
-        Err(fault) => match fault.correction() {
-            Some(correction) => page(&console, &form.signed, &id, Some(correction), (outcome, note)).await,
-            None => Err(fault),
-        },
+        Err(correction) => page(&console, &form.signed, &id, Some(correction), (outcome, note)).await,
     }
 }

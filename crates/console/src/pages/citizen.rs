@@ -237,12 +237,9 @@ pub(crate) async fn object(State(console): State<Arc<Console>>, form: Form) -> R
         "grounds": Some(grounds).filter(|grounds| !grounds.is_empty()),
     });
     let ask = Ask::post("/v1/objections", &body).about(own, PurposeClass::SubjectAccess, "own-request");
-    match console.ask::<Value>(&form.signed, ask).await {
+    match console.attempt::<Value>(&form.signed, ask).await? {
         Ok(_) => Ok(Redirect::to("/my-choices").into_response()),
-        Err(fault) => match fault.correction() {
-            Some(correction) => choices_page(&console, &form.signed, filled, Some(correction)).await,
-            None => Err(fault),
-        },
+        Err(correction) => choices_page(&console, &form.signed, filled, Some(correction)).await,
     }
 }
 
@@ -321,11 +318,11 @@ pub(crate) async fn request(State(console): State<Arc<Console>>, form: Form) -> 
         });
         let ask = Ask::post("/v1/rights-requests", &body).once(key);
         match console
-            .ask::<Value>(&form.signed, ask.about(own, PurposeClass::SubjectAccess, "own-request"))
-            .await
+            .attempt::<Value>(&form.signed, ask.about(own, PurposeClass::SubjectAccess, "own-request"))
+            .await?
         {
             Ok(_) => return Ok(Redirect::to("/my-requests").into_response()),
-            Err(fault) => fault.correction().ok_or(fault)?,
+            Err(correction) => correction,
         }
     } else {
         Correction::of("right: choose what you want")
@@ -343,14 +340,11 @@ pub(crate) async fn take_back(State(console): State<Arc<Console>>, form: Form) -
     }
     let path = format!("/v1/objections/{}/withdraw", super::segment(wanted));
     let ask = Ask::post(path, &json!({})).about(own, PurposeClass::SubjectAccess, "own-request");
-    match console.ask::<Value>(&form.signed, ask).await {
+    match console.attempt::<Value>(&form.signed, ask).await? {
         Ok(_) => Ok(Redirect::to("/my-choices").into_response()),
-        Err(fault) => match fault.correction() {
-            Some(correction) => {
-                choices_page(&console, &form.signed, ("objection", &[], ""), Some(correction)).await
-            }
-            None => Err(fault),
-        },
+        Err(correction) => {
+            choices_page(&console, &form.signed, ("objection", &[], ""), Some(correction)).await
+        }
     }
 }
 

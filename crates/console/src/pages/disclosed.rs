@@ -9,7 +9,7 @@ use std::{
 use askama::Template;
 use axum::{
     extract::State,
-    http::{StatusCode, header},
+    http::header,
     response::{IntoResponse as _, Response},
 };
 use jiff::{ToSpan as _, civil::Date};
@@ -20,7 +20,7 @@ use sharing::agreement::{london_day, london_midnight};
 use crate::{
     Console,
     desk::Ask,
-    fault::{Correction, Fault},
+    fault::{Correction, Fault, status_of},
     form::Form,
     page::{Frame, organisation, render},
     person::Right,
@@ -113,7 +113,7 @@ fn page(
     let first = |text: &str| std::iter::once((String::new(), text.to_owned()));
     let organisations = set.organisations().map(|one| (one.id.get_ref().to_string(), one.name.clone()));
     let agreements = set.agreements().map(|one| (one.id().to_string(), one.id().to_string()));
-    let status = if correction.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+    let status = status_of(correction.as_ref());
     let mut page = DisclosedPage {
         frame: Frame::of(signed, "Whose data an organisation received", "/trail")
             .back_to("/trail", "Audit trail")

@@ -143,12 +143,9 @@ pub(crate) async fn request(State(console): State<Arc<Console>>, form: Form) -> 
     }
     body.retain(|_, value| value.as_str() != Some(""));
     let ask = Ask::post("/v1/exports", &body).in_case(&said.case_reference);
-    match console.ask::<Export>(&form.signed, ask).await {
+    match console.attempt::<Export>(&form.signed, ask).await? {
         Ok(made) => Ok(Redirect::to(&format!("/exports/{}", made.id)).into_response()),
-        Err(fault) => match fault.correction() {
-            Some(correction) => page(&console, &form.signed, said, Some(correction)).await,
-            None => Err(fault),
-        },
+        Err(correction) => page(&console, &form.signed, said, Some(correction)).await,
     }
 }
 

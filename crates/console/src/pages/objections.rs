@@ -13,12 +13,12 @@ use serde_json::{Value, json};
 use super::{
     person::Chosen,
     said::{Said, WasSaid, options},
-    wishes::{Named, may, organisations, purposes, status_of},
+    wishes::{Named, may, organisations, purposes},
 };
 use crate::{
     Console,
     desk::Ask,
-    fault::{Correction, Fault},
+    fault::{Correction, Fault, status_of},
     form::Form,
     page::{self, Frame, render, sentence, when, words},
     session::Signed,
@@ -93,7 +93,7 @@ pub(crate) async fn form(State(console): State<Arc<Console>>, form: Form) -> Res
         return Ok(response);
     }
     Chosen::of(&form)?;
-    Ok(form_page(&console, &form, Said { who: "person".to_owned(), ..Said::default() }, None))
+    Ok(form_page(&console, &form, Said::by_person(), None))
 }
 
 fn form_page(console: &Console, form: &Form, said: Said, correction: Option<Correction>) -> Response {
@@ -146,11 +146,11 @@ pub(crate) async fn record(State(console): State<Arc<Console>>, form: Form) -> R
             "controller": form.field("controller"),
             "said": said.to_json(),
         });
-        match console.ask::<Named>(&form.signed, chosen.asking("/v1/objections", &body)?).await {
+        match console.attempt::<Named>(&form.signed, chosen.asking("/v1/objections", &body)?).await? {
             Ok(made) => {
                 return Ok(Redirect::to(&format!("/objections/{}", super::segment(&made.id))).into_response());
             }
-            Err(fault) => fault.correction().ok_or(fault)?,
+            Err(correction) => correction,
         }
     };
     Ok(form_page(&console, &form, said, Some(correction)))
@@ -163,7 +163,7 @@ pub(crate) async fn show(
     Path(id): Path<String>,
 ) -> Result<Response, Fault> {
     may(&signed)?;
-    let said = Said { who: "person".to_owned(), ..Said::default() };
+    let said = Said::by_person();
     shown(&console, &signed, &id, (said, ["", ""], &[]), None).await
 }
 
@@ -243,9 +243,9 @@ pub(crate) async fn withdraw(
         correction
     } else {
         let asking = Ask::post(format!("/v1{here}/withdraw"), &json!({ "said": said.to_json() }));
-        match console.ask::<Value>(&form.signed, asking).await {
+        match console.attempt::<Value>(&form.signed, asking).await? {
             Ok(_) => return Ok(Redirect::to(&here).into_response()),
-            Err(fault) => fault.correction().ok_or(fault)?,
+            Err(correction) => correction,
         }
     };
     shown(&console, &form.signed, &id, (said, ["", ""], &[]), Some(correction)).await
@@ -274,12 +274,15 @@ pub(crate) async fn answer(
     let correction = match body {
         None => Correction::of("outcome: say what the answer is"),
         Some(body) => {
-            match console.ask::<Value>(&form.signed, Ask::post(format!("/v1{here}/answer"), &body)).await {
+            match console
+                .attempt::<Value>(&form.signed, Ask::post(format!("/v1{here}/answer"), &body))
+                .await?
+            {
                 Ok(_) => return Ok(Redirect::to(&here).into_response()),
-                Err(fault) => fault.correction().ok_or(fault)?,
+                Err(correction) => correction,
             }
         }
     };
-    let said = Said { who: "person".to_owned(), ..Said::default() };
+    let said = Said::by_person();
     shown(&console, &form.signed, &id, (said, [outcome, grounds], told), Some(correction)).await
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use askama::Template;
 use axum::{
     extract::{Path, State},
-    http::StatusCode,
     response::{IntoResponse as _, Redirect, Response},
 };
 use serde::Deserialize;
@@ -14,7 +13,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     Console,
     desk::Ask,
-    fault::{Correction, Fault},
+    fault::{Correction, Fault, status_of},
     form::Form,
     page::{Frame, render, sentence, words},
     session::Signed,
@@ -148,7 +147,7 @@ async fn page(
     }
     let frame =
         Frame::of(signed, sentence(&one.purpose), "/referrals").back_to("/referrals", "Requests to decide");
-    let status = if correction.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+    let status = status_of(correction.as_ref());
     let page = ReferralPage {
         frame: frame.correcting(correction),
         form: members(&one.form),
@@ -201,12 +200,9 @@ async fn act(
     said: Filled,
 ) -> Result<Response, Fault> {
     let path = format!("/v1/referrals/{}/{what}", super::segment(id));
-    match console.ask::<Value>(&form.signed, Ask::post(path, &body)).await {
+    match console.attempt::<Value>(&form.signed, Ask::post(path, &body)).await? {
         Ok(_) => Ok(Redirect::to(&format!("/referrals/{id}")).into_response()),
-        Err(fault) => match fault.correction() {
-            Some(correction) => page(console, &form.signed, id, said, Some(at_field(correction))).await,
-            None => Err(fault),
-        },
+        Err(correction) => page(console, &form.signed, id, said, Some(at_field(correction))).await,
     }
 }
 

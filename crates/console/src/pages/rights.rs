@@ -6,7 +6,6 @@ use std::sync::Arc;
 use askama::Template;
 use axum::{
     extract::{Path, State},
-    http::StatusCode,
     response::{IntoResponse as _, Redirect, Response},
 };
 use serde::Deserialize;
@@ -20,7 +19,7 @@ use super::{
 use crate::{
     Console,
     desk::Ask,
-    fault::{Correction, Fault},
+    fault::{Correction, Fault, status_of},
     form::Form,
     page::{self, Frame, render, sentence, when},
     person::Right,
@@ -198,7 +197,7 @@ async fn shown(
             ("refused", "It is refused"),
         ]
     };
-    let status = if correction.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+    let status = status_of(correction.as_ref());
     let page = OnePage {
         frame: Frame::of(signed, format!("{} to answer", sentence(&one.right)), "/rights-requests")
             .back_to("/rights-requests", "Complaints and corrections")
@@ -227,12 +226,9 @@ pub(crate) async fn acknowledge(
     may(&form.signed)?;
     let here = format!("/rights-requests/{}", super::segment(&id));
     let asking = Ask::post(format!("/v1{here}/acknowledge"), &json!({}));
-    match console.ask::<Value>(&form.signed, asking).await {
+    match console.attempt::<Value>(&form.signed, asking).await? {
         Ok(_) => Ok(Redirect::to(&here).into_response()),
-        Err(fault) => {
-            let correction = fault.correction().ok_or(fault)?;
-            shown(&console, &form.signed, &id, ("", "", &[]), Some(correction)).await
-        }
+        Err(correction) => shown(&console, &form.signed, &id, ("", "", &[]), Some(correction)).await,
     }
 }
 
@@ -252,9 +248,9 @@ pub(crate) async fn answer(
         Correction::of("outcome: say what you found")
     } else {
         let body = json!({ "outcome": outcome, "answer": answer, "told_of_remedies": !told.is_empty() });
-        match console.ask::<Value>(&form.signed, Ask::post(format!("/v1{here}/answer"), &body)).await {
+        match console.attempt::<Value>(&form.signed, Ask::post(format!("/v1{here}/answer"), &body)).await? {
             Ok(_) => return Ok(Redirect::to(&here).into_response()),
-            Err(fault) => fault.correction().ok_or(fault)?,
+            Err(correction) => correction,
         }
     };
     shown(&console, &form.signed, &id, (outcome, answer, told), Some(correction)).await
@@ -267,11 +263,11 @@ pub(crate) async fn form(State(console): State<Arc<Console>>, form: Form) -> Res
         return Ok(response);
     }
     Chosen::of(&form)?;
-    Ok(form_page(&console, &form, Said { who: "person".to_owned(), ..Said::default() }, None))
+    Ok(form_page(&console, &form, Said::by_person(), None))
 }
 
 fn form_page(console: &Console, form: &Form, said: Said, correction: Option<Correction>) -> Response {
-    let status = if correction.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+    let status = status_of(correction.as_ref());
     let frame = Frame::of(&form.signed, "Record a complaint or a correction", "/person");
     let set = console.gateway.policies();
     let controllers = set.organisations().map(|one| (one.id.get_ref().to_string(), one.name.clone()));
@@ -321,12 +317,12 @@ pub(crate) async fn record(State(console): State<Arc<Console>>, form: Form) -> R
             "said": said.to_json(),
         });
         let asking = chosen.asking("/v1/rights-requests", &body)?.once(form.field("key"));
-        match console.ask::<Named>(&form.signed, asking).await {
+        match console.attempt::<Named>(&form.signed, asking).await? {
             Ok(made) => {
                 let place = format!("/rights-requests/{}", super::segment(&made.id));
                 return Ok(Redirect::to(&place).into_response());
             }
-            Err(fault) => fault.correction().ok_or(fault)?,
+            Err(correction) => correction,
         }
     };
     Ok(form_page(&console, &form, said, Some(correction)))

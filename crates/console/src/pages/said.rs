@@ -38,6 +38,11 @@ pub(super) struct Said {
 }
 
 impl Said {
+    /// Where nobody has filled it in yet: most people speak for themselves.
+    pub(super) fn by_person() -> Self {
+        Self { who: "person".to_owned(), ..Self::default() }
+    }
+
     pub(super) fn of(form: &Form) -> Self {
         let field = |name: &str| form.field(name).to_owned();
         Self {

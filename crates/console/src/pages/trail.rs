@@ -140,12 +140,9 @@ pub(crate) async fn search(
     let (answer, correction) = if asked.is_empty() {
         (None, None)
     } else {
-        match console.ask::<Answer>(&signed, Ask::post("/v1/trail/search", &asked)).await {
+        match console.attempt::<Answer>(&signed, Ask::post("/v1/trail/search", &asked)).await? {
             Ok(answer) => (Some(answer), None),
-            Err(fault) => match fault.correction() {
-                Some(correction) => (None, Some(correction)),
-                None => return Err(fault),
-            },
+            Err(correction) => (None, Some(correction)),
         }
     };
     page(&console, &signed, filter, answer, (String::new(), correction)).await

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use askama::Template;
 use axum::{
     extract::{Path, State},
-    http::StatusCode,
     response::{IntoResponse as _, Redirect, Response},
 };
 use serde::Deserialize;
@@ -21,7 +20,7 @@ use super::{
 use crate::{
     Console,
     desk::Ask,
-    fault::{Correction, Fault},
+    fault::{Correction, Fault, status_of},
     form::Form,
     page::{self, Frame, render, sentence, when, words},
     person::Right,
@@ -123,10 +122,6 @@ pub(super) fn purposes(which: impl Fn(PurposeClass) -> bool) -> Options {
     all.map(|purpose| (purpose.to_string(), sentence(purpose.as_str()))).collect()
 }
 
-pub(super) fn status_of(correction: Option<&Correction>) -> StatusCode {
-    if correction.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK }
-}
-
 /// A day as the API takes it: its beginning in London. It may be left out.
 fn day(field: &str, text: &str) -> Result<Option<String>, Correction> {
     if text.is_empty() {
@@ -151,7 +146,7 @@ pub(crate) async fn consent_form(State(console): State<Arc<Console>>, form: Form
         controller: signed.person.organisation.to_string(),
         ..Filled::default()
     };
-    let said = Said { who: "person".to_owned(), ..Said::default() };
+    let said = Said::by_person();
     Ok(consent_page(&console, &form, (filled, said), None))
 }
 
@@ -223,12 +218,9 @@ pub(crate) async fn record_consent(
         "expires_at": expires_at,
         "evidence_reference": said.evidence(),
     });
-    match console.ask::<Named>(&form.signed, chosen.asking("/v1/consents", &body)?).await {
+    match console.attempt::<Named>(&form.signed, chosen.asking("/v1/consents", &body)?).await? {
         Ok(made) => Ok(Redirect::to(&format!("/consents/{}", super::segment(&made.id))).into_response()),
-        Err(fault) => match fault.correction() {
-            Some(correction) => Ok(consent_page(&console, &form, (filled, said), Some(correction))),
-            None => Err(fault),
-        },
+        Err(correction) => Ok(consent_page(&console, &form, (filled, said), Some(correction))),
     }
 }
 
@@ -245,7 +237,7 @@ pub(crate) async fn consent(
     Path(id): Path<String>,
 ) -> Result<Response, Fault> {
     may(&signed)?;
-    let said = Said { who: "person".to_owned(), ..Said::default() };
+    let said = Said::by_person();
     shown_consent(&console, &signed, &id, (said, ["", "", ""]), None).await
 }
 
@@ -319,9 +311,9 @@ pub(crate) async fn withdraw_consent(
         correction
     } else {
         let asking = Ask::post(format!("/v1{here}/withdraw"), &json!({ "said": said.to_json() }));
-        match console.ask::<Value>(&form.signed, asking).await {
+        match console.attempt::<Value>(&form.signed, asking).await? {
             Ok(_) => return Ok(Redirect::to(&here).into_response()),
-            Err(fault) => fault.correction().ok_or(fault)?,
+            Err(correction) => correction,
         }
     };
     shown_consent(&console, &form.signed, &id, (said, ["", "", ""]), Some(correction)).await
@@ -345,12 +337,15 @@ pub(crate) async fn change_consent(
         (_, Err(correction)) => correction,
         (_, Ok(expires_at)) => {
             let body = json!({ "status": status, "reason": reason, "expires_at": expires_at });
-            match console.ask::<Value>(&form.signed, Ask::post(format!("/v1{here}/status"), &body)).await {
+            match console
+                .attempt::<Value>(&form.signed, Ask::post(format!("/v1{here}/status"), &body))
+                .await?
+            {
                 Ok(_) => return Ok(Redirect::to(&here).into_response()),
-                Err(fault) => fault.correction().ok_or(fault)?,
+                Err(correction) => correction,
             }
         }
     };
-    let said = Said { who: "person".to_owned(), ..Said::default() };
+    let said = Said::by_person();
     shown_consent(&console, &form.signed, &id, (said, filled), Some(correction)).await
 }

@@ -335,7 +335,7 @@ fn parse(
 }
 
 /// In their order.
-pub(super) fn each_once<T: PartialEq>(values: Vec<T>) -> Vec<T> {
+fn each_once<T: PartialEq>(values: Vec<T>) -> Vec<T> {
     values.into_iter().fold(Vec::new(), |mut kept, value| {
         if !kept.contains(&value) {
             kept.push(value);

@@ -253,10 +253,10 @@ pub(crate) async fn act(
     }
     // Words are free; the rest is a step of somebody who has just said who they are.
     let place = path(&id, &dispute);
-    managed(&console, &form.signed, &id).await?;
     if said.step != "comment"
         && let Some(response) = crate::pages::step_up_form(&console, &form.signed, &place)
     {
+        managed(&console, &form.signed, &id).await?;
         kept::keep(&console, &form.signed, ("words", &format!("{id}/{dispute}")), &said).await?;
         return Ok(response);
     }

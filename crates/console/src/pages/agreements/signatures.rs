@@ -6,7 +6,6 @@ use std::sync::Arc;
 use askama::Template;
 use axum::{
     extract::{Path, State},
-    http::StatusCode,
     response::{IntoResponse as _, Redirect, Response},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
@@ -18,7 +17,7 @@ use super::{Managed, Step, Steps, Tab, Version, frame, kept, managed, tabs, talk
 use crate::{
     Console,
     desk::Ask,
-    fault::{Correction, Fault},
+    fault::{Correction, Fault, status_of},
     form::Form,
     page::{Frame, in_london, organisation, render, sentence},
     person::{Person, Right, Role},
@@ -185,7 +184,7 @@ async fn page(
         });
         commands.extend(own.map(|officer| command(id, version, officer)));
     }
-    let status = if correction.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+    let status = status_of(correction.as_ref());
     let page = SignaturesPage {
         frame: frame(signed, &one, "Signatures").correcting(correction),
         tabs: tabs(&one, "signatures"),
@@ -269,9 +268,9 @@ pub(crate) async fn act(
         text: text("text"),
     };
     let place = format!("/agreements/{}/signatures", crate::pages::segment(&id));
-    // Nothing is kept for somebody who does not see the agreement.
-    managed(&console, &form.signed, &id).await?;
     if let Some(response) = crate::pages::step_up_form(&console, &form.signed, &place) {
+        // Nothing is kept for somebody who does not see the agreement.
+        managed(&console, &form.signed, &id).await?;
         kept::keep(&console, &form.signed, ("words", &id), &filled).await?;
         return Ok(response);
     }

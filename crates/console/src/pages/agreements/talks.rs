@@ -5,7 +5,6 @@ use std::sync::Arc;
 use askama::Template;
 use axum::{
     extract::{Path, State},
-    http::StatusCode,
     response::{IntoResponse as _, Redirect, Response},
 };
 use serde::Deserialize;
@@ -17,7 +16,7 @@ use super::{
 use crate::{
     Console,
     desk::Ask,
-    fault::{Correction, Fault},
+    fault::{Correction, Fault, status_of},
     form::Form,
     page::{Frame, organisation, render},
     person::{Person, Right, Role},
@@ -255,7 +254,7 @@ pub(super) async fn page(
     let parties = one.newest().into_iter().flat_map(|version| &version.parties);
     let parties =
         parties.map(|party| (party.organisation.clone(), organisation(console, &party.organisation)));
-    let status = if correction.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+    let status = status_of(correction.as_ref());
     let is_offered = one.negotiated.as_ref().is_none_or(|version| version.state != "draft");
     let person = &signed.person;
     let page = TalksPage {

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     Console,
     desk::Ask,
-    fault::{Correction, Fault},
+    fault::{Correction, Fault, status_of},
     form::Form,
     page::{Frame, render},
     person::Right,
@@ -212,7 +212,7 @@ impl Place<'_> {
         correction: Option<Correction>,
     ) -> Result<Response, Fault> {
         let step = possible(&self.one, self.signed, &writing.dispute)?;
-        let status = if correction.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+        let status = status_of(correction.as_ref());
         let set = self.console.gateway.policies();
         let (groups, all) = match (&writing.terms, writing.as_text) {
             // What is no JSON is shown as it was written.

@@ -6,7 +6,6 @@ use std::{collections::BTreeMap, sync::Arc};
 use askama::Template;
 use axum::{
     extract::{Path, Query, State},
-    http::StatusCode,
     response::{IntoResponse as _, Redirect, Response},
 };
 use serde::Deserialize;
@@ -16,7 +15,7 @@ use super::{Options, Tab, correction, frame, managed, options, sees_agreements, 
 use crate::{
     Console,
     desk::Ask,
-    fault::{Correction, Fault},
+    fault::{Correction, Fault, status_of},
     form::Form,
     page::{Frame, render},
     person::Right,
@@ -217,7 +216,7 @@ async fn page(
     } else {
         tabs(&managed(console, signed, id).await?, "use")
     };
-    let status = if correction.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+    let status = status_of(correction.as_ref());
     let person = &signed.person;
     let all = std::iter::once((String::new(), "All of them".to_owned()));
     let page = UsePage {

@@ -58,8 +58,8 @@ pub enum StepError {
     /// The signed context was used before.
     #[error("the signed context was used before")]
     Replayed,
-    /// Nothing can be recorded now.
-    #[error("the ledger cannot be written")]
+    /// Nothing can be read or recorded now.
+    #[error("the database cannot be reached")]
     Unavailable,
     /// What is kept cannot be read.
     #[error("{0}")]
@@ -68,7 +68,7 @@ pub enum StepError {
 
 impl From<StoreError> for StepError {
     fn from(error: StoreError) -> Self {
-        Self::Kept(error.to_string())
+        if error.is_outage() { Self::Unavailable } else { Self::Kept(error.to_string()) }
     }
 }
 

@@ -140,7 +140,7 @@ async fn walk(app: &App, ask: Ask) -> Result<Answer, Refusal> {
         let Person { known, state, familiar } =
             timed(&app.metrics, Stage::LookUp, walk.look_up(asked, fresh, at)).await?;
         let Some(subject) = known.into_iter().next() else {
-            return Err(internal(&"a person was looked up and is not there").into());
+            return Err(inconsistent(&"a person was looked up and is not there").into());
         };
         let decision =
             timed_now(&app.metrics, Stage::Decide, || decide(&ask.question, &walk.policies.set, &state, at));
@@ -460,7 +460,7 @@ impl Walk<'_> {
         open: Option<OpenIntent<'_>>,
     ) -> Result<Answer, Refusal> {
         let Some(provider) = self.policies.set.provider(permit.provider()) else {
-            return Err(internal(&"a permit names a record holder that is not in the catalogue").into());
+            return Err(inconsistent(&"a permit names a record holder that is not in the catalogue").into());
         };
         let request_id = clock::uuid(self.app.entropy.as_ref());
         failpoint::at("intent-recorded");
@@ -508,9 +508,10 @@ impl Walk<'_> {
         let set = &self.policies.set;
         let Some(check) = permit.restriction_check(provider, set, &examined) else { return Ok(examined) };
         let Some(by) = set.provider(check.by()) else {
-            return Err(
-                internal(&"a restriction check names a record holder that is not in the catalogue").into()
-            );
+            return Err(inconsistent(
+                &"a restriction check names a record holder that is not in the catalogue",
+            )
+            .into());
         };
         let request_id = clock::uuid(self.app.entropy.as_ref());
         let connectors = self.app.connectors.load_full();
@@ -905,8 +906,18 @@ pub fn commit_problem(error: CommitError) -> Problem {
     }
 }
 
-/// Logs a fault of ours once, and says nothing of it to the caller.
-pub fn internal(error: &dyn std::fmt::Display) -> Problem {
-    tracing::error!(%error, "a request could not be worked on");
+/// Logs a fault of ours once, and says nothing of it to the caller but whether it is worth asking again.
+pub fn internal(error: &(dyn std::error::Error + 'static)) -> Problem {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    if causes.any(|error| error.downcast_ref().is_some_and(store::StoreError::is_outage)) {
+        tracing::error!(%error, "the database does not answer a request");
+        return Problem::StoreUnavailable;
+    }
+    inconsistent(&error)
+}
+
+/// Logs once that something is not as this program left it, and says nothing of it to the caller.
+pub fn inconsistent(what: &dyn std::fmt::Display) -> Problem {
+    tracing::error!(error = %what, "a request could not be worked on");
     Problem::Internal
 }

@@ -87,6 +87,8 @@ pub enum Problem {
     ProviderAnswerRefused,
     /// The ledger cannot be written, so nothing is asked or released.
     LedgerUnavailable,
+    /// What is kept cannot be read now. Something that the request was to record may have been recorded.
+    StoreUnavailable,
     /// Too few witnesses have seen the ledger lately, and the operator wants nothing released then.
     LedgerUnwitnessed,
     /// The machine's clock was set while the process ran.
@@ -359,6 +361,12 @@ impl Problem {
                 "The audit ledger cannot be written",
                 "nothing was asked and nothing was released; try again in a minute",
             ),
+            Self::StoreUnavailable => say(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "store-unavailable",
+                "What is kept cannot be read now",
+                "nothing was released; try again in a minute; if this was to record something, it may have been: read it before you send it again",
+            ),
             Self::LedgerUnwitnessed => say(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "ledger-unwitnessed",
@@ -423,7 +431,10 @@ impl Problem {
 
     fn retry_after_s(&self) -> Option<u16> {
         match self {
-            Self::LedgerUnavailable | Self::LedgerUnwitnessed | Self::ClockNotSteady => Some(60),
+            Self::LedgerUnavailable
+            | Self::StoreUnavailable
+            | Self::LedgerUnwitnessed
+            | Self::ClockNotSteady => Some(60),
             Self::Overloaded | Self::Unsettled | Self::Draining => Some(5),
             Self::TooManyAtOnce => Some(1),
             Self::BudgetReached | Self::Throttled => Some(3_600),

@@ -35,6 +35,38 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// Whether the database cannot be reached or used now, rather than that something is wrong with what was asked or
+    /// with what is kept: it is worth asking again.
+    pub fn is_outage(&self) -> bool {
+        // SQLite's primary result codes: busy, locked, failing to read or write, full, cannot be opened.
+        let is_of_file =
+            |code: &str| code.parse().is_ok_and(|code: u32| matches!(code & 0xff, 5 | 6 | 10 | 13 | 14));
+        self.is_away()
+            || matches!(self, Self::Database(sqlx::Error::Database(error)) if error.code().is_some_and(|code| code.len() < 5 && is_of_file(&code)))
+    }
+
+    /// Whether an error is of the connection, or of a server that is about to stop or not the one that writes. A file that
+    /// cannot be written is not away: what became of it is not known.
+    pub(crate) fn is_away(&self) -> bool {
+        let Self::Database(error) = self else { return false };
+        match error {
+            // Classes of SQLSTATE: 08 connection, 25 a server that only reads, 53 resources, 57 an operator's stop, 58 the
+            // system. SQLite's codes are shorter.
+            sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+                code.len() == 5 && ["08", "25", "53", "57", "58"].iter().any(|class| code.starts_with(class))
+            }),
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::WorkerCrashed => true,
+            _ => false,
+        }
+    }
+}
+
 impl From<ledger::entry::EntryError> for StoreError {
     fn from(error: ledger::entry::EntryError) -> Self {
         Self::Ledger(format!("an entry could not be encoded: {error}"))

@@ -363,7 +363,7 @@ impl Writer {
                     // Nothing was asked to be committed. What others committed meanwhile is seen with the next lock.
                     return match error {
                         StoreError::Unsafe(_) => Err(Stop::Poisoned(error)),
-                        error if is_away(&error) => Err(Stop::Away(error)),
+                        error if error.is_away() => Err(Stop::Away(error)),
                         _ => Ok(()),
                     };
                 }
@@ -638,24 +638,5 @@ type Replies = Vec<(Reply, Result<Vec<(u64, Hash)>, CommitError>)>;
 fn answer(reply: Reply, outcome: Result<Committed, CommitError>) {
     if let Some(reply) = reply {
         let _ = reply.send(outcome);
-    }
-}
-
-/// Whether an error is of the connection, or of a server that is about to stop or not the one that writes, rather than of
-/// what was asked.
-fn is_away(error: &StoreError) -> bool {
-    let StoreError::Database(error) = error else { return false };
-    match error {
-        // Class 08 connection, 25 a server that only reads, 53 resources, 57 an operator's stop, 58 the system.
-        sqlx::Error::Database(error) => error
-            .code()
-            .is_some_and(|code| ["08", "25", "53", "57", "58"].iter().any(|class| code.starts_with(class))),
-        sqlx::Error::Io(_)
-        | sqlx::Error::Tls(_)
-        | sqlx::Error::PoolTimedOut
-        | sqlx::Error::PoolClosed
-        | sqlx::Error::Protocol(_)
-        | sqlx::Error::WorkerCrashed => true,
-        _ => false,
     }
 }

@@ -34,7 +34,7 @@ use crate::{
     agreements::{self, StepError, Taken, Wanted, signature},
     app::App,
     caller::{Action, Capability, Named},
-    disclose::internal,
+    disclose::{inconsistent, internal},
     edge::{Received, receive_any, request_id, shape},
     kept,
     problem::{Problem, Refusal},
@@ -317,7 +317,7 @@ async fn settle(
         Err(Refused::Step(StepError::Terms(said))) => Problem::InvalidRequest(said),
         Err(Refused::Step(StepError::Replayed)) => Problem::ContextReplayed,
         Err(Refused::Step(StepError::Unavailable)) => Problem::LedgerUnavailable,
-        Err(Refused::Step(StepError::Kept(said))) => internal(&said),
+        Err(Refused::Step(StepError::Kept(said))) => inconsistent(&said),
     };
     Err(received.refuse(app, problem, route).await)
 }

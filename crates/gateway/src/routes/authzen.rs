@@ -616,6 +616,7 @@ fn is_about_the_caller(problem: &Problem) -> bool {
             | Problem::CapabilityMissing
             | Problem::ContextReplayed
             | Problem::LedgerUnavailable
+            | Problem::StoreUnavailable
             | Problem::LedgerUnwitnessed
             | Problem::ClockNotSteady
     )

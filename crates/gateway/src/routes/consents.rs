@@ -245,17 +245,10 @@ pub async fn withdraw(State(app): State<Arc<App>>, Path(id): Path<String>, reque
             subject: row.subject.to_string(),
             by: received.caller.actor(),
         };
-        let change = Change::ChangeConsent {
-            id: row.record.id.clone(),
-            status: ConsentStatus::Withdrawn,
-            ended_at: Some(app.clock.now()),
-            expires_at: None,
-            reason: said.map(|said| format!("withdrawn {}", said.in_words())),
-        };
-        let committed = commit(&app, &received, entry, vec![change]).await?;
-        let stored =
-            app.store.consent(&row.record.id).await.map_err(|error| Refusal::from(internal(&error)))?;
-        Ok(Json(body(&stored.unwrap_or(row), Some(Receipt::of(&id, &committed)))).into_response())
+        let end = (ConsentStatus::Withdrawn, Some(app.clock.now()), None);
+        let reason = said.map(|said| format!("withdrawn {}", said.in_words()));
+        let (row, receipt) = record_change(&app, &received, row, entry, end, reason).await?;
+        Ok(Json(body(&row, Some(receipt))).into_response())
     })
     .await
 }
@@ -336,12 +329,29 @@ pub(super) async fn change_status(
             by: received.caller.actor(),
         }
     };
+    let end = (status, ends.then_some(now), expires_at);
+    record_change(app, received, row.clone(), entry, end, reason).await.map(Ok)
+}
+
+/// Records a change of a consent's status, and says how the consent is then. It is not read again: what was recorded is
+/// acknowledged, whatever becomes of the database afterwards.
+async fn record_change(
+    app: &App,
+    received: &Received,
+    mut row: ConsentRow,
+    entry: Body,
+    (status, ended_at, expires_at): (ConsentStatus, Option<Timestamp>, Option<Timestamp>),
+    reason: Option<String>,
+) -> Result<(ConsentRow, Receipt), Refusal> {
     let id = row.record.id.clone();
-    let change = Change::ChangeConsent { id, status, ended_at: ends.then_some(now), expires_at, reason };
+    let change = Change::ChangeConsent { id, status, ended_at, expires_at, reason: reason.clone() };
     let committed = commit(app, received, entry, vec![change]).await?;
-    let stored = app.store.consent(&row.record.id).await.map_err(|error| Refusal::from(internal(&error)))?;
+    row.record.status = status;
+    row.record.ended_at = ended_at;
+    row.record.expires_at = expires_at.or(row.record.expires_at);
+    row.status_reason = reason;
     let receipt = Receipt::of(row.record.id.as_str(), &committed);
-    Ok(Ok((stored.unwrap_or_else(|| row.clone()), receipt)))
+    Ok((row, receipt))
 }
 
 /// Look up what is held about a person. Looking is recorded.

@@ -29,7 +29,7 @@ use crate::{
     app::App,
     caller::Action,
     dataspace::{self, Dataset, Dataspace},
-    disclose::internal,
+    disclose::{inconsistent, internal},
     edge::message::{ReceivedMessage, receive_message},
     problem::{
         Problem, Refusal,
@@ -448,6 +448,6 @@ fn problem_of(error: StepError) -> Problem {
         StepError::Refused(refusal) => Problem::Step(refusal),
         StepError::Terms(said) => Problem::InvalidRequest(said),
         StepError::Replayed | StepError::Unavailable => Problem::LedgerUnavailable,
-        StepError::Kept(said) => internal(&said),
+        StepError::Kept(said) => inconsistent(&said),
     }
 }

@@ -30,7 +30,7 @@ use super::{
 use crate::{
     app::App,
     caller::{Action, Capability},
-    disclose::{commit_problem, internal},
+    disclose::{commit_problem, inconsistent, internal},
     edge::{receive, request_id},
     problem::{Problem, Refusal},
     retention,
@@ -149,7 +149,7 @@ pub async fn carry_out(State(app): State<Arc<App>>, Path(id): Path<String>, requ
         if let Some(problem) = problem {
             return Err(received.refuse(&app, problem, route).await);
         }
-        let name: Pseudonym = row.subject.parse().map_err(|_| internal(&"an erasure names nobody"))?;
+        let name: Pseudonym = row.subject.parse().map_err(|_| inconsistent(&"an erasure names nobody"))?;
         let before = look(&app, &row, &name).await?;
         let (cutoffs, scope) = (cutoffs(&app), scope(&app, &row, &name).await?);
         let end = Change::EndErasure { id: row.id.clone(), by: who };
@@ -220,9 +220,12 @@ async fn look(app: &App, row: &ErasureRow, name: &Pseudonym) -> Result<ErasureBo
             &forgettable.exceptions,
         ),
     ];
-    let answered =
-        super::rights_requests::rows_of(app, &mine.parse().map_err(|_| internal(&"no organisation"))?, name)
-            .await?;
+    let answered = super::rights_requests::rows_of(
+        app,
+        &mine.parse().map_err(|_| inconsistent(&"no organisation"))?,
+        name,
+    )
+    .await?;
     let own = answered.iter().filter(|row| row.organisation == mine).count();
     let requests = ("complaints and corrections", own, &forgettable.rights);
     let counts = counts.into_iter().chain([requests]).collect::<Vec<_>>();

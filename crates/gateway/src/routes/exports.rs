@@ -29,7 +29,7 @@ use super::{
 use crate::{
     app::App,
     caller::{Action, Capability, Named},
-    disclose::internal,
+    disclose::{inconsistent, internal},
     edge::{Received, receive_any, request_id},
     exporting::{self, Filter, asked},
     problem::{Problem, Refusal},
@@ -264,7 +264,7 @@ pub async fn file(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
         let served = ServeFile::new(&path).try_call(part).await;
         let mut answer = served.map_err(|error| Refusal::from(internal(&error)))?.map(axum::body::Body::new);
         if answer.status() == StatusCode::NOT_FOUND {
-            return Err(Refusal::from(internal(&"an export's file is gone")));
+            return Err(Refusal::from(inconsistent(&"an export's file is gone")));
         }
         let ending = row.format.replace("fhir-audit-event", "fhir.ndjson").replace("ocsf", "ocsf.ndjson");
         let disposition = format!("attachment; filename=\"{}.{ending}\"", row.id);

@@ -31,7 +31,7 @@ use super::{
 use crate::{
     app::App,
     caller::{Action, Capability},
-    disclose::internal,
+    disclose::{inconsistent, internal},
     edge::{Received, receive_any, request_id},
     problem::{Problem, Refusal},
     receipt::Receipt,
@@ -185,7 +185,7 @@ pub async fn search(State(app): State<Arc<App>>, request: Request) -> Response {
         let found = walk(&app, &received, query, limit).await?;
         let entries =
             found.entries.into_iter().map(|(entry, leaf, _)| written(&entry, &leaf)).collect::<Option<_>>();
-        let entries = entries.ok_or_else(|| Refusal::from(internal(&"a leaf is not json")))?;
+        let entries = entries.ok_or_else(|| Refusal::from(inconsistent(&"a leaf is not json")))?;
         Ok(Json(TrailAnswer { entries, next: found.next, ledger_size: found.size, receipt }).into_response())
     })
     .await

@@ -92,7 +92,7 @@ pub async fn check(
     respond(request_id(request.headers()), async {
         let route = "/v1/agreements/{id}/versions/{version}/checks";
         let (row, _) = documents::seen(&app, request, (&id, &version), route).await?;
-        let failed = |error: &dyn std::fmt::Display| internal(error);
+        let failed = |error: &(dyn std::error::Error + 'static)| internal(error);
         let terms = Terms::kept(&row.terms).map_err(|error| failed(&error))?;
         let agreement = terms.agreement().map_err(|error| failed(&error))?;
         let in_force = app.policies().set;

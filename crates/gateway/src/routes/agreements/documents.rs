@@ -4,7 +4,7 @@
 use super::{
     AgreementId, App, Arc, Deserialize, IntoResponse, Json, ManagedRow, Path, Problem, Received, Refusal,
     Refused, Request, Response, Serialize, State, StepError, Terms, ToSchema, Value, agreements, found,
-    header, internal, named, receive, record_read, request_id, respond, settle,
+    header, inconsistent, internal, named, receive, record_read, request_id, respond, settle,
 };
 use sharing::agreement::{diff, lifecycle::Negotiation};
 use store::TermsRow;
@@ -137,7 +137,8 @@ pub async fn bundled(
         let route = "/v1/agreements/{id}/versions/{version}/bundle";
         let (terms, row) = seen(&app, request, (&id, &version), route).await?;
         let (id, number) = (named(&row)?, u32::try_from(terms.version).unwrap_or_default());
-        let made = bundle::make(&app, &id, number).await.map_err(|error| Refusal::from(internal(&error)))?;
+        let made =
+            bundle::make(&app, &id, number).await.map_err(|error| Refusal::from(internal(error.as_ref())))?;
         Ok(Json(made).into_response())
     })
     .await
@@ -168,7 +169,7 @@ pub async fn differences(State(app): State<Arc<App>>, Path(id): Path<String>, re
             both.push(Terms::kept(&terms.terms).map_err(|error| Refusal::from(internal(&error)))?);
         }
         record_read(&app, &received, id.as_str()).await?;
-        let [from, to] = both.as_slice() else { return Err(Refusal::from(internal(&"two versions"))) };
+        let [from, to] = both.as_slice() else { return Err(Refusal::from(inconsistent(&"two versions"))) };
         let differences = diff::diff(from, to, &app.policies().set);
         let differences = differences.into_iter().map(DifferenceBody::of).collect();
         Ok(Json(DiffBody { from: between.from, to: between.to, differences }).into_response())

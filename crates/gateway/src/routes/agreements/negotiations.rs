@@ -92,7 +92,7 @@ pub async fn list(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
         let received = receive(&app, request).await?;
         let row = found(&app, &received, &id, "/v1/agreements/{id}/negotiations").await?;
         record_read(&app, &received, &row.id).await?;
-        let failed = |error: &dyn std::fmt::Display| Refusal::from(internal(error));
+        let failed = |error: &(dyn std::error::Error + 'static)| Refusal::from(internal(error));
         let mut negotiations = Vec::new();
         for row in app.store.matters(&named(&row)?, "negotiation").await.map_err(|error| failed(&error))? {
             negotiations.push(body(&app, &row, None).await.map_err(|error| failed(&error))?);

@@ -292,7 +292,7 @@ pub async fn impact(
     respond(request_id(request.headers()), async {
         let route = "/v1/agreements/{id}/versions/{version}/impact";
         let (row, _) = documents::seen(&app, request, (&id, &version), route).await?;
-        let failed = |error: &dyn std::fmt::Display| Refusal::from(internal(error));
+        let failed = |error: &(dyn std::error::Error + 'static)| Refusal::from(internal(error));
         let terms = Terms::kept(&row.terms).map_err(|error| failed(&error))?;
         let agreement = terms.agreement().map_err(|error| failed(&error))?;
         let proposed = agreements::with_terms(&app.policies().set, &terms).map_err(|error| failed(&error))?;
@@ -310,7 +310,7 @@ pub async fn impact(
         };
         let simulated =
             replay::simulate_some(&archive, &proposed, (from, until), (IMPACT_QUESTIONS_MAX, &between));
-        let (simulation, truncated) = simulated.await.map_err(|error| failed(&error))?;
+        let (simulation, truncated) = simulated.await.map_err(|error| failed(error.as_ref()))?;
         Ok(Json(impact_of(agreement.version, &simulation, truncated)).into_response())
     })
     .await

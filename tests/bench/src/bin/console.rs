@@ -68,8 +68,8 @@ fn main() -> anyhow::Result<()> {
             let state = folder.join(entries.to_string());
             make(&state, *entries).await?;
             all.push(measure(&state).await?);
+            print(&sizes, &all);
         }
-        print(&sizes, &all);
         Ok(())
     })
 }
@@ -305,7 +305,8 @@ async fn time(browser: &mut Browser, who: &'static str, request: &Request) -> an
 
 fn print(sizes: &[u64], all: &[(Pages, f64)]) {
     let Some((last, _)) = all.last() else { return };
-    let (few, most) = (sizes.first().unwrap_or(&0), sizes.last().unwrap_or(&0));
+    let most = sizes.get(all.len().saturating_sub(1)).unwrap_or(&0);
+    let few = sizes.first().unwrap_or(&0);
     println!(
         "| page | slowest for | bytes | p50, {few} entries | p95 | p50, {most} entries | p95 | max | p95, times |"
     );

@@ -6,6 +6,7 @@ use axum::{
     response::{Html, IntoResponse, Response},
 };
 use jiff::{Timestamp, tz::TimeZone};
+use sharing::explain;
 
 use crate::{
     fault::Fault,
@@ -43,6 +44,8 @@ pub(crate) struct Frame {
     pub(crate) csrf: String,
     /// What is to be corrected.
     pub(crate) correction: Option<crate::fault::Correction>,
+    /// Whether its form has what somebody wrote before they signed in again.
+    pub(crate) was_kept: bool,
     /// Where the back link leads.
     pub(crate) back: Option<(String, &'static str)>,
 }
@@ -68,6 +71,7 @@ impl Frame {
             places,
             csrf: signed.csrf.clone(),
             correction: None,
+            was_kept: false,
             back: None,
         }
     }
@@ -80,6 +84,7 @@ impl Frame {
             places: Vec::new(),
             csrf: String::new(),
             correction: None,
+            was_kept: false,
             back: None,
         }
     }
@@ -93,6 +98,12 @@ impl Frame {
     /// With what is to be corrected.
     pub(crate) fn correcting(mut self, correction: Option<crate::fault::Correction>) -> Self {
         self.correction = correction;
+        self
+    }
+
+    /// With what was kept in its form, or not.
+    pub(crate) fn keeping(mut self, was_kept: bool) -> Self {
+        self.was_kept = was_kept;
         self
     }
 
@@ -179,11 +190,18 @@ pub(crate) fn sentence(code: impl AsRef<str>) -> String {
 
 /// An organisation's name.
 pub(crate) fn organisation(console: &crate::Console, id: &str) -> String {
+    explain::organisation(&console.gateway.policies(), id)
+}
+
+/// A record holder's name.
+pub(crate) fn record_holder(console: &crate::Console, id: &str) -> String {
+    explain::record_holder(&console.gateway.policies(), id)
+}
+
+/// Items that were asked for, by their titles.
+pub(crate) fn items(console: &crate::Console, provider: &str, items: &[String]) -> String {
     let set = console.gateway.policies();
-    id.parse()
-        .ok()
-        .and_then(|id| set.organisation(&id))
-        .map_or_else(|| id.to_owned(), |found| found.name.clone())
+    items.iter().map(|item| explain::item(&set, provider, item)).collect::<Vec<_>>().join(", ")
 }
 
 /// The colour of a state's tag. The text says it too.

@@ -26,6 +26,7 @@ mod decision;
 mod disclosed;
 mod exports;
 mod home;
+mod kept;
 pub(crate) mod ledger;
 mod objections;
 mod person;
@@ -143,17 +144,20 @@ pub(crate) fn step_up(console: &Console, signed: &Signed, to: &str) -> Option<Re
 #[template(path = "prove.html")]
 struct Prove {
     frame: Frame,
+    /// Whether what was filled in is there when they are back.
+    is_kept: bool,
     address: String,
 }
 
 /// As [`step_up`], for a form. Browsers follow no redirect from a form to another site, which the provider is (`form-action`), so
 /// there is a link to follow.
 pub(crate) fn step_up_form(console: &Console, signed: &Signed, to: &str) -> Option<Response> {
-    if signed.is_fresh(console) {
-        return None;
-    }
+    (!signed.is_fresh(console)).then(|| prove(signed, to, false))
+}
+
+fn prove(signed: &Signed, to: &str, is_kept: bool) -> Response {
     let frame = Frame::of(signed, "Prove that it is you", "");
-    Some(render(&Prove { frame, address: sign_in::address(to, true) }))
+    render(&Prove { frame, is_kept, address: sign_in::address(to, true) })
 }
 
 /// A page that is there for whoever is signed in, and for whoever is not.

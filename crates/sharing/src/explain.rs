@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use crate::{
     decide::{Reason, Rule},
+    policy::PolicySet,
     purpose::PurposeClass,
 };
 
@@ -31,6 +32,8 @@ pub struct Recorded<'a> {
     pub reasons: &'a [String],
     /// How it ended.
     pub end: End<'a>,
+    /// Where names are; without it, codes stand for them.
+    pub names: Option<&'a PolicySet>,
 }
 
 /// How a decision ended.
@@ -134,17 +137,24 @@ impl Recorded<'_> {
     }
 
     fn told(&self, referred: bool, reader: Reader) -> Vec<String> {
-        let mut words = vec![format!(
-            "{} asked {} for a record, for {}.",
-            self.recipient,
-            self.provider,
-            purpose_in_words(self.purpose)
-        )];
+        let asker =
+            self.names.map_or_else(|| self.recipient.to_owned(), |set| organisation(set, self.recipient));
+        let holder =
+            self.names.map_or_else(|| self.provider.to_owned(), |set| record_holder(set, self.provider));
+        let mut words =
+            vec![format!("{asker} asked {holder} for a record, for {}.", purpose_in_words(self.purpose))];
         match self.result(referred) {
             Result::Permitted => {
                 words.push(self.authority_in_words(reader));
                 if let End::Released { items } = &self.end {
-                    words.push(format!("What was released: {}.", items.join(", ")));
+                    let items = self.names.map_or_else(
+                        || items.join(", "),
+                        |set| {
+                            let named = items.iter().map(|item| released_item(set, self.provider, item));
+                            named.collect::<Vec<_>>().join("; ")
+                        },
+                    );
+                    words.push(format!("What was released: {items}."));
                 }
             }
             Result::Refused => {
@@ -234,7 +244,10 @@ impl Recorded<'_> {
         };
         match (self.agreement, self.grant) {
             (Some((agreement, version)), _) => {
-                format!("It was allowed by agreement {agreement}, version {version}.{emergency}")
+                let title = self.names.and_then(|set| agreement_title(set, agreement));
+                let called =
+                    title.map_or_else(|| agreement.to_owned(), |title| format!("“{title}” ({agreement})"));
+                format!("It was allowed by agreement {called}, version {version}.{emergency}")
             }
             (None, Some(grant)) => {
                 format!("A named person of the record holder allowed this one disclosure ({grant}).")
@@ -242,6 +255,38 @@ impl Recorded<'_> {
             (None, None) => format!("No agreement covers it.{emergency}"),
         }
     }
+}
+
+/// An organisation's name; its code where nothing defines it any more.
+pub fn organisation(set: &PolicySet, id: &str) -> String {
+    let known = id.parse().ok().and_then(|id| set.organisation(&id));
+    known.map_or_else(|| id.to_owned(), |known| known.name.clone())
+}
+
+/// A record holder's name; its code where nothing defines it any more.
+pub fn record_holder(set: &PolicySet, id: &str) -> String {
+    let known = id.parse().ok().and_then(|id| set.provider(&id));
+    known.map_or_else(|| id.to_owned(), |known| known.provider.name.clone())
+}
+
+/// An item's title at a record holder, or at any that has it; its code where none has.
+pub fn item(set: &PolicySet, provider: &str, item: &str) -> String {
+    let Ok(id) = item.parse() else { return item.to_owned() };
+    let of_holder = provider.parse().ok().and_then(|holder| set.provider(&holder)?.item(&id));
+    let known = of_holder.or_else(|| set.providers().find_map(|holder| holder.item(&id)));
+    known.map_or_else(|| item.to_owned(), |known| known.title.clone())
+}
+
+/// An item with its form, as `item:form`, in words. What left may be less than the item's name says.
+pub fn released_item(set: &PolicySet, provider: &str, released: &str) -> String {
+    let (id, form) = released.split_once(':').unwrap_or((released, "as-is"));
+    let title = item(set, provider, id);
+    if form == "as-is" { title } else { format!("{title} (only as {})", form.replace('-', " ")) }
+}
+
+/// An agreement's title, where it is in the set.
+pub fn agreement_title(set: &PolicySet, id: &str) -> Option<String> {
+    set.agreements().find(|known| known.id().as_str() == id).map(|known| known.title.clone())
 }
 
 fn about_agreement(codes: &[String]) -> impl Iterator<Item = Reason> + '_ {
@@ -385,6 +430,7 @@ mod tests {
             trace: &[],
             reasons,
             end,
+            names: None,
         }
     }
 

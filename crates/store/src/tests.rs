@@ -305,3 +305,4 @@ async fn without_its_checkpoint_copy_a_database_does_not_open() {
 
 mod batches;
 mod kept;
+mod trail;

@@ -33,6 +33,9 @@ const COUNTED_MAX: i64 = 5_000;
 /// How many entries are read at a time.
 const PAGE: u32 = 1_000;
 
+/// At most so many entries that have one term are held against the others at a time.
+const SCANNED_MAX: i64 = 50_000;
+
 /// The index.
 pub struct TrailIndex {
     pool: SqlitePool,
@@ -50,6 +53,15 @@ pub struct TrailQuery {
     pub until_us: Option<i64>,
     /// Before this place.
     pub before: Option<u64>,
+}
+
+/// Where entries are that may be what is looked for.
+#[derive(Debug)]
+pub struct Places {
+    /// The newest first.
+    pub found: Vec<u64>,
+    /// Nothing before this place has been looked at.
+    pub stopped_at: Option<u64>,
 }
 
 impl std::fmt::Debug for TrailIndex {
@@ -131,6 +143,34 @@ impl TrailIndex {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub async fn find(&self, query: &TrailQuery, limit: u32) -> Result<Vec<u64>, StoreError> {
+        let mut query = query.clone();
+        let mut found = Vec::new();
+        loop {
+            let places =
+                self.look(&query, limit.saturating_sub(u32::try_from(found.len()).unwrap_or(limit))).await?;
+            found.extend(places.found);
+            match places.stopped_at {
+                Some(place) if found.len() < limit as usize => query.before = Some(place),
+                _ => return Ok(found),
+            }
+        }
+    }
+
+    /// As [`Self::find`], for so long as one search may take.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn look(&self, query: &TrailQuery, limit: u32) -> Result<Places, StoreError> {
+        self.look_at(query, limit, SCANNED_MAX).await
+    }
+
+    pub(crate) async fn look_at(
+        &self,
+        query: &TrailQuery,
+        limit: u32,
+        scanned_max: i64,
+    ) -> Result<Places, StoreError> {
+        let range = self.range(query).await?;
         let mut groups = Vec::new();
         for group in &query.all_of {
             let known = self.known_terms(group).await?;
@@ -140,19 +180,13 @@ impl TrailIndex {
         // What fewest entries have leads. A place is in the index in order, so that the newest are found first.
         groups.sort();
         let Some(((.., leading), others)) = groups.split_first() else {
-            return self.by_time(query, limit).await;
+            return self.by_time(range, limit).await;
         };
-        let mut places = BTreeSet::new();
+        let (mut places, mut stopped_at) = (BTreeSet::new(), None);
         for name in leading {
-            let mut sql: QueryBuilder<Sqlite> =
-                QueryBuilder::new("SELECT seq FROM posting AS led WHERE name = ");
-            sql.push_bind(*name);
-            sql.push(" AND seq < ").push_bind(query.before.map_or(i64::MAX, to_i64));
-            if query.from_us.is_some() || query.until_us.is_some() {
-                sql.push(" AND EXISTS (SELECT 1 FROM written WHERE written.seq = led.seq");
-                within(&mut sql, query);
-                sql.push(")");
-            }
+            let mut sql = led_by(*name, range, "SELECT led.seq FROM (");
+            sql.push(" LIMIT ").push_bind(if others.is_empty() { i64::from(limit) } else { scanned_max });
+            sql.push(") AS led WHERE true");
             for (.., names) in others {
                 sql.push(
                     " AND EXISTS (SELECT 1 FROM posting WHERE posting.seq = led.seq AND posting.name IN (",
@@ -163,19 +197,47 @@ impl TrailIndex {
                 }
                 sql.push("))");
             }
-            sql.push(" ORDER BY seq DESC LIMIT ").push_bind(i64::from(limit));
-            places.extend(sql.build_query_scalar::<i64>().fetch_all(&self.pool).await?);
+            sql.push(" ORDER BY led.seq DESC LIMIT ").push_bind(i64::from(limit));
+            let found = sql.build_query_scalar::<i64>().fetch_all(&self.pool).await?;
+            if !others.is_empty() && found.len() < limit as usize {
+                let mut last = led_by(*name, range, "");
+                last.push(" LIMIT 1 OFFSET ").push_bind(scanned_max - 1);
+                stopped_at =
+                    stopped_at.max(last.build_query_scalar::<i64>().fetch_optional(&self.pool).await?);
+            }
+            places.extend(found);
         }
-        Ok(places.into_iter().rev().take(limit as usize).filter_map(|seq| u64::try_from(seq).ok()).collect())
+        let found = places.into_iter().rev().filter(|place| stopped_at.is_none_or(|stop| *place >= stop));
+        let found: Vec<_> = found.take(limit as usize).filter_map(|seq| u64::try_from(seq).ok()).collect();
+        // Of as many as were wanted, the last says where to go on.
+        let stopped_at = stopped_at.filter(|_| found.len() < limit as usize);
+        Ok(Places { found, stopped_at: stopped_at.and_then(|seq| u64::try_from(seq).ok()) })
     }
 
-    async fn by_time(&self, query: &TrailQuery, limit: u32) -> Result<Vec<u64>, StoreError> {
-        let mut sql: QueryBuilder<Sqlite> = QueryBuilder::new("SELECT seq FROM written WHERE seq < ");
-        sql.push_bind(query.before.map_or(i64::MAX, to_i64));
-        within(&mut sql, query);
-        sql.push(" ORDER BY seq DESC LIMIT ").push_bind(i64::from(limit));
-        let found: Vec<i64> = sql.build_query_scalar().fetch_all(&self.pool).await?;
-        Ok(found.into_iter().filter_map(|seq| u64::try_from(seq).ok()).collect())
+    async fn by_time(&self, (from, until): (i64, i64), limit: u32) -> Result<Places, StoreError> {
+        let sql = "SELECT seq FROM written WHERE seq >= $1 AND seq < $2 ORDER BY seq DESC LIMIT $3";
+        let sql = sqlx::query_scalar(sql).bind(from).bind(until).bind(i64::from(limit));
+        let found: Vec<i64> = sql.fetch_all(&self.pool).await?;
+        let found = found.into_iter().filter_map(|seq| u64::try_from(seq).ok()).collect();
+        Ok(Places { found, stopped_at: None })
+    }
+
+    /// Times never go back in a ledger: a time is a range of places.
+    async fn range(&self, query: &TrailQuery) -> Result<(i64, i64), StoreError> {
+        let (mut from, mut until) = (0, query.before.map_or(i64::MAX, to_i64));
+        if let Some(at_us) = query.from_us {
+            from = self.first_since(at_us).await?;
+        }
+        if let Some(at_us) = query.until_us {
+            until = until.min(self.first_since(at_us).await?);
+        }
+        Ok((from, until))
+    }
+
+    async fn first_since(&self, at_us: i64) -> Result<i64, StoreError> {
+        let sql = "SELECT seq FROM written WHERE at_us >= $1 ORDER BY at_us, seq LIMIT 1";
+        let first = sqlx::query_scalar(sql).bind(at_us).fetch_optional(&self.pool).await?;
+        Ok(first.unwrap_or(i64::MAX))
     }
 
     /// Which of the terms there are, and how many entries have them, as far as that is counted.
@@ -222,13 +284,13 @@ async fn page(store: &Store, leaves: &[StoredLeaf]) -> Result<Page, StoreError> 
     })
 }
 
-fn within(sql: &mut QueryBuilder<Sqlite>, query: &TrailQuery) {
-    if let Some(from) = query.from_us {
-        sql.push(" AND at_us >= ").push_bind(from);
-    }
-    if let Some(until) = query.until_us {
-        sql.push(" AND at_us < ").push_bind(until);
-    }
+/// Entries that have a term, the newest first.
+fn led_by(name: i64, (from, until): (i64, i64), before: &str) -> QueryBuilder<Sqlite> {
+    let mut sql = QueryBuilder::new(before);
+    sql.push("SELECT seq FROM posting WHERE name = ").push_bind(name);
+    sql.push(" AND seq >= ").push_bind(from).push(" AND seq < ").push_bind(until);
+    sql.push(" ORDER BY seq DESC");
+    sql
 }
 
 /// How many entries a term of this field is likely to have, by rank.

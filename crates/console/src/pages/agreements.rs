@@ -9,16 +9,17 @@ use axum::{
     response::{IntoResponse as _, Redirect, Response},
 };
 use jiff::ToSpan as _;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sharing::agreement::{Status, london_day};
 
+use super::kept;
 use crate::{
     Console,
     desk::Ask,
     fault::{Correction, Fault, status_of},
     form::Form,
-    page::{Frame, render},
+    page::{Frame, organisation, render},
     person::{Person, Right},
     session::Signed,
 };
@@ -27,7 +28,6 @@ pub(crate) mod calendar;
 pub(crate) mod disputes;
 pub(crate) mod document;
 mod fields;
-mod kept;
 pub(crate) mod signatures;
 pub(crate) mod talks;
 pub(crate) mod terms;
@@ -107,6 +107,14 @@ impl Step {
     }
 }
 
+/// Steps with organisations' names in place of their codes.
+fn named(console: &Console, mut steps: Vec<Step>) -> Vec<Step> {
+    for by in steps.iter_mut().filter_map(|step| step.organisation.as_mut()) {
+        *by = organisation(console, by);
+    }
+    steps
+}
+
 /// Whose hand it was.
 fn by(person: Option<&str>, organisation: Option<&str>) -> String {
     match (person, organisation) {
@@ -120,6 +128,20 @@ impl Managed {
     /// What is negotiated, or else in force.
     fn newest(&self) -> Option<&Version> {
         self.negotiated.as_ref().or(self.in_force.as_ref())
+    }
+
+    /// With organisations' names in place of their codes.
+    fn named(mut self, console: &Console) -> Self {
+        self.convener = organisation(console, &self.convener);
+        for line in &mut self.versions {
+            line.organisation = organisation(console, &line.organisation);
+        }
+        for version in [&mut self.negotiated, &mut self.in_force].into_iter().flatten() {
+            for party in &mut version.parties {
+                party.organisation = organisation(console, &party.organisation);
+            }
+        }
+        self
     }
 
     /// The number of the newest version that there are terms of.
@@ -255,7 +277,7 @@ struct ListPage {
 
 #[derive(Template)]
 #[template(path = "managed.html")]
-struct ManagedPage<'a> {
+struct ManagedPage {
     frame: Frame,
     tabs: Vec<Tab>,
     one: Managed,
@@ -264,9 +286,20 @@ struct ManagedPage<'a> {
     may_act: bool,
     possible: Vec<(String, String)>,
     reasons: Vec<(String, String)>,
-    reason: &'static str,
-    step: &'a str,
-    text: &'a str,
+    said: Filled,
+}
+
+/// What somebody has filled in of a step.
+#[derive(Default, Serialize, Deserialize)]
+struct Filled {
+    step: String,
+    reason: String,
+    text: String,
+}
+
+/// The name under which a step is kept while somebody proves who they are.
+fn kept_step(id: &str) -> String {
+    format!("{id}/step")
 }
 
 /// Why an agreement is switched off.
@@ -358,7 +391,10 @@ pub(crate) async fn list(State(console): State<Arc<Console>>, signed: Signed) ->
             let version = one.in_force.as_ref().or(one.negotiated.as_ref());
             let parties = version.into_iter().flat_map(|version| &version.parties);
             Line {
-                parties: parties.map(|party| party.organisation.clone()).collect::<Vec<_>>().join(", "),
+                parties: parties
+                    .map(|party| organisation(&console, &party.organisation))
+                    .collect::<Vec<_>>()
+                    .join("; "),
                 review: version.map(|version| version.review_on.clone()).unwrap_or_default(),
                 is_late: one.state == "overdue",
                 title: one.id.clone(),
@@ -379,9 +415,9 @@ pub(crate) async fn list(State(console): State<Arc<Console>>, signed: Signed) ->
             parties: one
                 .parties
                 .iter()
-                .map(|party| party.organisation.get_ref().to_string())
+                .map(|party| organisation(&console, party.organisation.get_ref().as_str()))
                 .collect::<Vec<_>>()
-                .join(", "),
+                .join("; "),
             review: one.review_on.to_string(),
             is_late: one.review_on.day() < today,
         })
@@ -413,15 +449,16 @@ pub(crate) async fn show(
         page.register.clone_from(&console.settings.register_url);
         return Ok(render(&page));
     }
-    managed_page(&console, &signed, &id, None, ("", "")).await
+    let kept = kept::take(&console, &signed, ("words", &kept_step(&id))).await?;
+    managed_page(&console, &signed, &id, (kept.is_some(), kept.unwrap_or_default()), None).await
 }
 
 async fn managed_page(
     console: &Console,
     signed: &Signed,
     id: &str,
+    (was_kept, said): (bool, Filled),
     correction: Option<Correction>,
-    (step, text): (&str, &str),
 ) -> Result<Response, Fault> {
     let path = format!("/v1/agreements/{}", super::segment(id));
     let one = managed(console, signed, id).await?;
@@ -431,17 +468,16 @@ async fn managed_page(
     let page = ManagedPage {
         frame: Frame::of(signed, one.id.clone(), "/agreements")
             .back_to("/agreements", "Agreements")
-            .correcting(correction),
+            .correcting(correction)
+            .keeping(was_kept),
         may_act: acts.into_iter().any(|right| signed.person.may(right)),
         possible: STEPS.into_iter().map(|(code, said, _)| (code.to_owned(), said.to_owned())).collect(),
         reasons: REASONS.into_iter().map(|(code, said)| (code.to_owned(), said.to_owned())).collect(),
-        reason: "",
         tabs: tabs(&one, ""),
         register: console.settings.register_url.clone().filter(|_| one.in_force.is_some()),
-        steps: steps.steps,
-        one,
-        step,
-        text,
+        steps: named(console, steps.steps),
+        one: one.named(console),
+        said,
     };
     Ok((status, render(&page)).into_response())
 }
@@ -453,11 +489,19 @@ pub(crate) async fn act(
     form: Form,
 ) -> Result<Response, Fault> {
     let page = format!("/agreements/{}", super::segment(&id));
-    if let Some(response) = super::step_up_form(&console, &form.signed, &page) {
+    let field = |name: &str| form.field(name).to_owned();
+    let said = Filled { step: field("step"), reason: field("reason"), text: field("text") };
+    if !form.signed.is_fresh(&console) {
+        // Nothing is kept for somebody who does not see the agreement.
+        managed(&console, &form.signed, &id).await?;
+    }
+    if let Some(response) =
+        kept::step_up_form(&console, &form.signed, &page, (&kept_step(&id), &said)).await?
+    {
         return Ok(response);
     }
     let (step, text) = (form.field("step"), form.field("text"));
-    let again = |correction| managed_page(&console, &form.signed, &id, Some(correction), (step, text));
+    let again = |correction| managed_page(&console, &form.signed, &id, (false, said), Some(correction));
     let Some((_, _, needs_text)) = STEPS.into_iter().find(|(code, ..)| *code == step) else {
         return again(Correction::of("step: choose a step")).await;
     };

@@ -11,13 +11,14 @@ use axum::{
 use ledger::entry::{Body, Decided};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use sharing::explain;
 
 use super::trail::{Answer, Found};
 use crate::{
     Console,
     desk::Ask,
     fault::Fault,
-    page::{Frame, in_london, organisation, render, sentence, words},
+    page::{Frame, in_london, items, organisation, record_holder, render, sentence, words},
     session::Signed,
 };
 
@@ -60,6 +61,7 @@ struct Reason {
 
 struct Item {
     name: String,
+    code: String,
     form: String,
     is_released: bool,
 }
@@ -139,17 +141,14 @@ pub(crate) async fn show(
         .flatten()
         .collect();
     let permitted = explained.in_full.iter().flat_map(|full| &full.permitted);
-    let provider = decided.and_then(|decided| decided.provider.parse().ok());
+    let provider = decided.map_or("", |decided| decided.provider.as_str());
     let set = console.gateway.policies();
     let items = permitted
         .map(|text| {
-            let (item, form) = text.split_once(':').unwrap_or((text, "as-is"));
-            let title = provider.as_ref().and_then(|id| {
-                let known = set.provider(id)?.item(&item.parse().ok()?)?;
-                Some(known.title.clone())
-            });
+            let (code, form) = text.split_once(':').unwrap_or((text, "as-is"));
             Item {
-                name: title.unwrap_or_else(|| item.to_owned()),
+                name: explain::item(&set, provider, code),
+                code: code.to_owned(),
                 form: sentence(form),
                 is_released: released.contains(text),
             }
@@ -172,11 +171,11 @@ fn facts(console: &Console, explained: &Explained, decided: Option<&Decided>) ->
         let role = decided.by.role.as_deref().map(|role| format!(" ({})", words(role))).unwrap_or_default();
         facts.push(("Who asked", format!("{}{role}", person.unwrap_or("an automatic check"))));
         facts.push(("Organisation", organisation(console, &decided.recipient)));
-        facts.push(("Record holder", decided.provider.clone()));
+        facts.push(("Record holder", record_holder(console, &decided.provider)));
         facts.push(("Purpose", sentence(&decided.purpose)));
         facts.push(("Case", decided.case_reference.clone()));
         if !decided.asked.is_empty() {
-            facts.push(("Items asked for", decided.asked.join(", ")));
+            facts.push(("Items asked for", items(console, &decided.provider, &decided.asked)));
         }
     }
     let Some(full) = &explained.in_full else { return facts };
@@ -184,9 +183,11 @@ fn facts(console: &Console, explained: &Explained, decided: Option<&Decided>) ->
         let text = |name: &str| {
             agreement.get(name).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
         };
+        let id = text("agreement").unwrap_or_default();
+        let title = explain::agreement_title(&console.gateway.policies(), &id);
         let said = format!(
             "{}, version {}, flow {}",
-            text("agreement").unwrap_or_default(),
+            title.map_or_else(|| id.clone(), |title| format!("{title} ({id})")),
             text("version").unwrap_or_default(),
             text("flow").unwrap_or_default()
         );

@@ -15,7 +15,10 @@ use axum::{
 use jiff::{ToSpan as _, civil::Date};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use sharing::agreement::{london_day, london_midnight};
+use sharing::{
+    agreement::{london_day, london_midnight},
+    explain,
+};
 
 use crate::{
     Console,
@@ -66,8 +69,8 @@ struct Filled {
 struct Found {
     releases: Vec<Release>,
     people: usize,
-    /// How many people each item is of.
-    items: Vec<(String, usize)>,
+    /// How many people each item is of: in words, as its code, how many.
+    items: Vec<(String, String, usize)>,
     is_cut: bool,
     entries: Vec<u64>,
     recipient: String,
@@ -112,7 +115,8 @@ fn page(
     let set = console.gateway.policies();
     let first = |text: &str| std::iter::once((String::new(), text.to_owned()));
     let organisations = set.organisations().map(|one| (one.id.get_ref().to_string(), one.name.clone()));
-    let agreements = set.agreements().map(|one| (one.id().to_string(), one.id().to_string()));
+    let agreements =
+        set.agreements().map(|one| (one.id().to_string(), format!("{} ({})", one.title, one.id())));
     let status = status_of(correction.as_ref());
     let mut page = DisclosedPage {
         frame: Frame::of(signed, "Whose data an organisation received", "/trail")
@@ -221,9 +225,13 @@ async fn found(
             items.entry(item.clone()).or_default().extend(person(release));
         }
     }
+    let set = console.gateway.policies();
     Ok(Found {
         people: people.len(),
-        items: items.into_iter().map(|(item, people)| (item, people.len())).collect(),
+        items: items
+            .into_iter()
+            .map(|(item, people)| (explain::released_item(&set, "", &item), item, people.len()))
+            .collect(),
         is_cut: cursor.is_some(),
         entries,
         recipient: organisation(console, &said.recipient),
@@ -242,7 +250,7 @@ fn file(said: &Filled, found: &Found) -> Result<Response, Fault> {
         "recorded_at": found.entries,
         "complete": !found.is_cut,
         "people": found.people,
-        "people_by_item": found.items.iter().cloned().collect::<BTreeMap<_, _>>(),
+        "people_by_item": found.items.iter().map(|(_, item, people)| (item, people)).collect::<BTreeMap<_, _>>(),
         "releases": found.releases,
         "how_to_read": "`subjects` are the ledger's pseudonyms of a person; whoever holds the record finds the person by `decision_id`. `recorded_at` are the places of this question in the ledger.",
     });

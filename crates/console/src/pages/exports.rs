@@ -8,15 +8,16 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse as _, Redirect, Response},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::kept;
 use crate::{
     Console,
     desk::Ask,
     fault::{Correction, Fault},
     form::Form,
-    page::{Frame, render},
+    page::{Frame, organisation, render},
     session::Signed,
 };
 
@@ -49,7 +50,7 @@ struct Exports {
     exports: Vec<Export>,
 }
 
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 struct Filled {
     format: String,
     organisation: String,
@@ -60,6 +61,9 @@ struct Filled {
 }
 
 type Options = Vec<(String, String)>;
+
+/// The name under which its form is kept while somebody proves who they are.
+const KEPT: &str = "exports";
 
 #[derive(Template)]
 #[template(path = "exports.html")]
@@ -81,13 +85,14 @@ struct ExportPage {
 
 /// The list, and the form to ask with.
 pub(crate) async fn list(State(console): State<Arc<Console>>, signed: Signed) -> Result<Response, Fault> {
-    page(&console, &signed, Filled::default(), None).await
+    let kept = kept::take(&console, &signed, ("words", KEPT)).await?;
+    page(&console, &signed, (kept.is_some(), kept.unwrap_or_default()), None).await
 }
 
 async fn page(
     console: &Console,
     signed: &Signed,
-    said: Filled,
+    (was_kept, said): (bool, Filled),
     correction: Option<Correction>,
 ) -> Result<Response, Fault> {
     let all: Exports = console.ask(signed, Ask::get("/v1/exports")).await?;
@@ -103,8 +108,12 @@ async fn page(
     let organisations = set.organisations().map(|one| (one.id.get_ref().to_string(), one.name.clone()));
     let status = if correction.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
     let page = ListPage {
-        frame: Frame::of(signed, "Exports", "/exports").correcting(correction),
-        exports: all.exports,
+        frame: Frame::of(signed, "Exports", "/exports").correcting(correction).keeping(was_kept),
+        exports: all
+            .exports
+            .into_iter()
+            .map(|one| Export { organisation: organisation(console, &one.organisation), ..one })
+            .collect(),
         formats,
         organisations: std::iter::once(text("", "Any")).chain(organisations).collect(),
         said,
@@ -114,9 +123,6 @@ async fn page(
 
 /// Asks for one.
 pub(crate) async fn request(State(console): State<Arc<Console>>, form: Form) -> Result<Response, Fault> {
-    if let Some(response) = super::step_up_form(&console, &form.signed, "/exports") {
-        return Ok(response);
-    }
     let text = |name: &str| form.field(name).to_owned();
     let said = Filled {
         format: text("format"),
@@ -126,10 +132,13 @@ pub(crate) async fn request(State(console): State<Arc<Console>>, form: Form) -> 
         until: text("until"),
         case_reference: text("case_reference"),
     };
+    if let Some(response) = kept::step_up_form(&console, &form.signed, "/exports", (KEPT, &said)).await? {
+        return Ok(response);
+    }
     if said.case_reference.parse::<sharing::CaseReference>().is_err() {
         let wrong =
             "case_reference: name the piece of work: letters, digits and hyphens, and nobody's number";
-        return page(&console, &form.signed, said, Some(Correction::of(wrong))).await;
+        return page(&console, &form.signed, (false, said), Some(Correction::of(wrong))).await;
     }
     let mut body = Map::new();
     let members =
@@ -145,7 +154,7 @@ pub(crate) async fn request(State(console): State<Arc<Console>>, form: Form) -> 
     let ask = Ask::post("/v1/exports", &body).in_case(&said.case_reference);
     match console.attempt::<Export>(&form.signed, ask).await? {
         Ok(made) => Ok(Redirect::to(&format!("/exports/{}", made.id)).into_response()),
-        Err(correction) => page(&console, &form.signed, said, Some(correction)).await,
+        Err(correction) => page(&console, &form.signed, (false, said), Some(correction)).await,
     }
 }
 
@@ -160,6 +169,7 @@ pub(crate) async fn show(
     let frame = Frame::of(&signed, format!("Export {}", one.id), "/exports").back_to("/exports", "Exports");
     let is_mine =
         one.requested_by == signed.person.id && one.organisation == signed.person.organisation.as_str();
+    let one = Export { organisation: organisation(&console, &one.organisation), ..one };
     Ok(render(&ExportPage { frame, one, is_mine }))
 }
 

@@ -19,7 +19,7 @@ use crate::{
     desk::Ask,
     fault::{Correction, Fault},
     form::Form,
-    page::{Frame, render, sentence},
+    page::{Frame, organisation, render, sentence},
     person::Right,
     session::Signed,
 };
@@ -267,12 +267,15 @@ async fn history(
         (history.events, history.looks, history.more) = (found.asked, found.looks, found.more);
     } else {
         let found: Answer = console.ask(signed, ask("/v1/trail/search", &subject)).await?;
-        history.rows = rows(&found.entries);
+        history.rows = rows(&console.gateway.policies(), &found.entries);
         history.more = found.next.is_some();
     }
     if history.has_held {
         let held: Held = console.ask(signed, ask("/v1/consents/search", &subject)).await?;
         (history.consents, history.objections) = (held.consents, held.objections);
+        for recipient in history.consents.iter_mut().flat_map(|consent| &mut consent.recipients) {
+            *recipient = organisation(console, recipient);
+        }
         history.requests = held.rights_requests;
     }
     Ok(history)

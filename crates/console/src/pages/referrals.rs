@@ -7,15 +7,17 @@ use axum::{
     extract::{Path, State},
     response::{IntoResponse as _, Redirect, Response},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use sharing::explain;
 
+use super::kept;
 use crate::{
     Console,
     desk::Ask,
     fault::{Correction, Fault, status_of},
     form::Form,
-    page::{Frame, render, sentence, words},
+    page::{Frame, items, organisation, record_holder, render, sentence, words},
     session::Signed,
 };
 
@@ -36,6 +38,9 @@ struct Referral {
     form: Value,
     outcome: Option<Value>,
     messages: Vec<Message>,
+    /// The items that were asked for, in words.
+    #[serde(skip)]
+    items: String,
 }
 
 #[derive(Deserialize)]
@@ -47,16 +52,23 @@ struct Message {
 }
 
 impl Referral {
-    fn asker(&self) -> String {
-        format!("{} of {}", self.practitioner, self.recipient)
-    }
-
-    fn items(&self) -> String {
-        if self.asked.is_empty() {
+    /// With names in place of codes.
+    fn named(mut self, console: &Console) -> Self {
+        self.recipient = organisation(console, &self.recipient);
+        self.items = if self.asked.is_empty() {
             "everything that would be agreed".to_owned()
         } else {
-            self.asked.join(", ")
+            items(console, &self.provider, &self.asked)
+        };
+        self.provider = record_holder(console, &self.provider);
+        for message in &mut self.messages {
+            message.organisation = organisation(console, &message.organisation);
         }
+        self
+    }
+
+    fn asker(&self) -> String {
+        format!("{} of {}", self.practitioner, self.recipient)
     }
 }
 
@@ -73,7 +85,7 @@ struct ListPage {
 }
 
 /// What somebody has filled in.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 struct Filled {
     reason: String,
     items: Vec<String>,
@@ -83,6 +95,8 @@ struct Filled {
     confidentiality: String,
     minutes: String,
     retain_days: String,
+    /// Why a grant is taken back, or what the practitioner is asked.
+    text: String,
 }
 
 type Options = Vec<(String, String)>;
@@ -110,7 +124,8 @@ fn options(of: &[(&str, &str)]) -> Options {
 pub(crate) async fn list(State(console): State<Arc<Console>>, signed: Signed) -> Result<Response, Fault> {
     let all: Referrals = console.ask(&signed, Ask::get("/v1/referrals")).await?;
     let frame = Frame::of(&signed, "Requests to decide", "/referrals");
-    Ok(render(&ListPage { frame, referrals: all.referrals }))
+    let referrals = all.referrals.into_iter().map(|one| one.named(&console)).collect();
+    Ok(render(&ListPage { frame, referrals }))
 }
 
 /// One request.
@@ -119,15 +134,16 @@ pub(crate) async fn show(
     signed: Signed,
     Path(id): Path<String>,
 ) -> Result<Response, Fault> {
-    let said = Filled { minutes: "1440".to_owned(), retain_days: "28".to_owned(), ..Filled::default() };
-    page(&console, &signed, &id, said, None).await
+    let kept = kept::take(&console, &signed, ("words", &id)).await?;
+    let blank = || Filled { minutes: "1440".to_owned(), retain_days: "28".to_owned(), ..Filled::default() };
+    page(&console, &signed, &id, (kept.is_some(), kept.unwrap_or_else(blank)), None).await
 }
 
 async fn page(
     console: &Console,
     signed: &Signed,
     id: &str,
-    said: Filled,
+    (was_kept, said): (bool, Filled),
     correction: Option<Correction>,
 ) -> Result<Response, Fault> {
     let path = format!("/v1/referrals/{}", super::segment(id));
@@ -149,11 +165,11 @@ async fn page(
         Frame::of(signed, sentence(&one.purpose), "/referrals").back_to("/referrals", "Requests to decide");
     let status = status_of(correction.as_ref());
     let page = ReferralPage {
-        frame: frame.correcting(correction),
-        form: members(&one.form),
-        outcome: one.outcome.as_ref().map(members).unwrap_or_default(),
+        frame: frame.correcting(correction).keeping(was_kept),
+        form: members(console, &one.form),
+        outcome: one.outcome.as_ref().map(|outcome| members(console, outcome)).unwrap_or_default(),
         is_mine: one.taken_by.as_deref() == Some(signed.person.id.as_str()),
-        one,
+        one: one.named(console),
         choices,
         article_6: options(&[
             ("", "Choose one"),
@@ -182,10 +198,15 @@ async fn page(
 }
 
 /// What a form says, in words.
-fn members(value: &Value) -> Vec<(String, String)> {
+fn members(console: &Console, value: &Value) -> Vec<(String, String)> {
+    let set = console.gateway.policies();
     let said = |value: &Value| match value {
         Value::String(text) => text.clone(),
-        Value::Array(values) => values.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "),
+        Value::Array(values) => {
+            let named =
+                values.iter().filter_map(Value::as_str).map(|item| explain::released_item(&set, "", item));
+            named.collect::<Vec<_>>().join(", ")
+        }
         other => other.to_string(),
     };
     let all = value.as_object().into_iter().flatten();
@@ -202,7 +223,7 @@ async fn act(
     let path = format!("/v1/referrals/{}/{what}", super::segment(id));
     match console.attempt::<Value>(&form.signed, Ask::post(path, &body)).await? {
         Ok(_) => Ok(Redirect::to(&format!("/referrals/{id}")).into_response()),
-        Err(correction) => page(console, &form.signed, id, said, Some(at_field(correction))).await,
+        Err(correction) => page(console, &form.signed, id, (false, said), Some(at_field(correction))).await,
     }
 }
 
@@ -237,8 +258,8 @@ pub(crate) async fn ask(
     Path(id): Path<String>,
     form: Form,
 ) -> Result<Response, Fault> {
-    let body = json!({ "text": form.field("text") });
-    act(&console, &form, &id, ("ask", body), Filled::default()).await
+    let said = Filled { text: form.field("text").to_owned(), ..Filled::default() };
+    act(&console, &form, &id, ("ask", json!({ "text": said.text })), said).await
 }
 
 /// Takes a grant back, so that it cannot be used any more.
@@ -247,12 +268,21 @@ pub(crate) async fn revoke(
     Path(id): Path<String>,
     form: Form,
 ) -> Result<Response, Fault> {
-    let here = format!("/referrals/{}", super::segment(&id));
-    if let Some(response) = super::step_up_form(&console, &form.signed, &here) {
+    let said = Filled { text: form.field("text").to_owned(), ..Filled::default() };
+    if let Some(response) = proved(&console, &form, &id, &said).await? {
         return Ok(response);
     }
-    let body = json!({ "text": form.field("text") });
-    act(&console, &form, &id, ("revoke", body), Filled::default()).await
+    act(&console, &form, &id, ("revoke", json!({ "text": said.text })), said).await
+}
+
+/// Whether they have proved lately who they are. Nothing is kept for somebody who does not see the request.
+async fn proved(console: &Console, form: &Form, id: &str, said: &Filled) -> Result<Option<Response>, Fault> {
+    if form.signed.is_fresh(console) {
+        return Ok(None);
+    }
+    let path = format!("/referrals/{}", super::segment(id));
+    console.ask::<Value>(&form.signed, Ask::get(format!("/v1{path}"))).await?;
+    kept::step_up_form(console, &form.signed, &path, (id, said)).await
 }
 
 /// Decides it.
@@ -261,11 +291,6 @@ pub(crate) async fn decide(
     Path(id): Path<String>,
     form: Form,
 ) -> Result<Response, Fault> {
-    if let Some(response) =
-        super::step_up_form(&console, &form.signed, &format!("/referrals/{}", super::segment(&id)))
-    {
-        return Ok(response);
-    }
     let text = |name: &str| form.field(name).to_owned();
     let said = Filled {
         reason: text("reason"),
@@ -276,7 +301,11 @@ pub(crate) async fn decide(
         confidentiality: text("confidentiality"),
         minutes: text("minutes"),
         retain_days: text("retain_days"),
+        text: String::new(),
     };
+    if let Some(response) = proved(&console, &form, &id, &said).await? {
+        return Ok(response);
+    }
     if form.field("outcome") != "grant" {
         let body = json!({ "outcome": "refuse", "reason": said.reason });
         return act(&console, &form, &id, ("decide", body), said).await;
@@ -288,11 +317,11 @@ pub(crate) async fn decide(
         .and_then(|minutes| Ok((minutes, number(&said.retain_days, "retain_days")?)));
     let (minutes, days) = match numbers {
         Ok(numbers) => numbers,
-        Err(correction) => return page(&console, &form.signed, &id, said, Some(correction)).await,
+        Err(correction) => return page(&console, &form.signed, &id, (false, said), Some(correction)).await,
     };
     if said.article_6.is_empty() {
         let missing = Correction::of("article_6: choose the lawful basis");
-        return page(&console, &form.signed, &id, said, Some(missing)).await;
+        return page(&console, &form.signed, &id, (false, said), Some(missing)).await;
     }
     let mut basis = Map::new();
     for (name, value) in

@@ -11,6 +11,7 @@ use axum::{
 use ledger::entry::{Actor, Body, Entry};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::RawValue};
+use sharing::{PolicySet, explain};
 
 use super::saved;
 use crate::{
@@ -169,12 +170,12 @@ pub(super) async fn page(
     answer: Option<Answer>,
     (name, correction): (String, Option<Correction>),
 ) -> Result<Response, Fault> {
-    let rows = answer.as_ref().map(|answer| rows(&answer.entries)).unwrap_or_default();
+    let set = console.gateway.policies();
+    let rows = answer.as_ref().map(|answer| rows(&set, &answer.entries)).unwrap_or_default();
     let next = answer
         .as_ref()
         .and_then(|answer| answer.next.clone())
         .map(|cursor| Filter { cursor, ..clone(&filter) }.address());
-    let set = console.gateway.policies();
     let any = || (String::new(), "Any".to_owned());
     let organisations = set.organisations().map(|one| (one.id.get_ref().to_string(), one.name.clone()));
     let providers =
@@ -223,11 +224,11 @@ fn query(filter: &Filter) -> Map<String, Value> {
 }
 
 /// Entries as rows.
-pub(crate) fn rows(entries: &[Found]) -> Vec<Row> {
+pub(crate) fn rows(set: &PolicySet, entries: &[Found]) -> Vec<Row> {
     let row = |found: &Found| {
         let entry = found.entry()?;
         let at = jiff::Timestamp::from_microsecond(entry.at_us).unwrap_or_default();
-        let (said, decision) = in_words(&entry.body);
+        let (said, decision) = in_words(set, &entry.body);
         Some(Row {
             seq: found.seq,
             when: in_london(at),
@@ -239,19 +240,19 @@ pub(crate) fn rows(entries: &[Found]) -> Vec<Row> {
     entries.iter().filter_map(row).collect()
 }
 
-fn who(by: &Actor) -> String {
+fn who(set: &PolicySet, by: &Actor) -> String {
     let person = by.practitioner.as_deref().or(by.unattended_owner.as_deref()).unwrap_or("nobody named");
-    format!("{person} of {}", by.organisation)
+    format!("{person} of {}", explain::organisation(set, &by.organisation))
 }
 
 /// An entry in a sentence, and the decision that it is about.
-pub(crate) fn in_words(body: &Body) -> (String, Option<String>) {
+pub(crate) fn in_words(set: &PolicySet, body: &Body) -> (String, Option<String>) {
     match body {
         Body::Intent(decided) | Body::Refusal(decided) | Body::Referral(decided) => {
             let asked = format!(
                 "{} asked {} for {}, case {}",
-                who(&decided.by),
-                decided.provider,
+                who(set, &decided.by),
+                explain::record_holder(set, &decided.provider),
                 words(&decided.purpose),
                 decided.case_reference
             );
@@ -265,35 +266,37 @@ pub(crate) fn in_words(body: &Body) -> (String, Option<String>) {
         }
         Body::DecisionRead { of, what, by } => {
             let decision = of.starts_with("dec_").then(|| of.clone());
-            (format!("{} read: {what}", who(by)), decision)
+            (format!("{} read: {what}", who(set, by)), decision)
         }
         Body::SubjectRecordRead { what, by, .. } => {
-            (format!("{} read about a person: {what}", who(by)), None)
+            (format!("{} read about a person: {what}", who(set, by)), None)
         }
         Body::AlertHandled { alert_id, action, by, .. } => {
-            let by = by.as_ref().map_or_else(|| "Time".to_owned(), who);
+            let by = by.as_ref().map_or_else(|| "Time".to_owned(), |by| who(set, by));
             (format!("{by}: {} {alert_id}", words(action)), None)
         }
         Body::ReferralMoved { decision_id, action, by, .. } => {
-            (format!("{}: {}", who(by), words(action)), Some(decision_id.clone()))
+            (format!("{}: {}", who(set, by), words(action)), Some(decision_id.clone()))
         }
-        Body::BreakGlassDeclared { practitioner, organisation, reason, .. } => {
-            (format!("{practitioner} of {organisation}: {}", words(reason)), None)
-        }
+        Body::BreakGlassDeclared { practitioner, organisation, reason, .. } => (
+            format!("{practitioner} of {}: {}", explain::organisation(set, organisation), words(reason)),
+            None,
+        ),
         Body::RequestRefused { code, route, organisation, .. } => {
-            let of = organisation.as_deref().unwrap_or("somebody unknown");
+            let of = organisation.as_deref().map(|id| explain::organisation(set, id));
+            let of = of.unwrap_or_else(|| "somebody unknown".to_owned());
             (format!("{of} at {route}: {}", words(code)), None)
         }
-        other => (by_of(other), None),
+        other => (by_of(set, other), None),
     }
 }
 
 /// Whatever else an entry says of who did it.
-fn by_of(body: &Body) -> String {
+fn by_of(set: &PolicySet, body: &Body) -> String {
     let value = serde_json::to_value(body).unwrap_or_default();
     let find = |value: &Value| -> Option<Actor> {
         let by = value.get("by").or_else(|| value.as_object()?.values().find_map(|inner| inner.get("by")))?;
         serde_json::from_value(by.clone()).ok()
     };
-    find(&value).as_ref().map(who).unwrap_or_default()
+    find(&value).map(|by| who(set, &by)).unwrap_or_default()
 }

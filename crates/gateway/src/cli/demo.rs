@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::output;
 use crate::{config, serve, telemetry};
 
-mod history;
+pub mod history;
 pub mod keys;
 mod negotiation;
 mod provider;

@@ -102,7 +102,8 @@ pub async fn explanation(State(app): State<Arc<App>>, Path(id): Path<String>, re
             let route = "/v1/decisions/{id}/explanation";
             return Err(received.refuse(&app, Problem::NoSuchEntry, route).await);
         };
-        let recorded = recorded(decided, end.as_ref());
+        let set = app.policies().set;
+        let recorded = Recorded { names: Some(&set), ..recorded(decided, end.as_ref()) };
         let referred = matches!(first, Body::Referral(_));
         let body = ExplanationBody {
             decision_id: id.clone(),
@@ -187,6 +188,7 @@ pub fn recorded<'a>(decided: &'a Decided, end: Option<&'a Body>) -> Recorded<'a>
             Some(Body::Closure { outcome, reasons, .. }) => End::NotReleased { outcome, reasons },
             _ => End::None,
         },
+        names: None,
     }
 }
 

@@ -20,7 +20,7 @@ use ledger::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use store::trail::TrailQuery;
+use store::trail::{Places, TrailQuery};
 use utoipa::ToSchema;
 
 use super::{
@@ -359,9 +359,10 @@ async fn walk(app: &App, received: &Received, mut query: TrailQuery, limit: u32)
     let size = app.trail.catch_up(&app.store).await.map_err(failed)?;
     let (mut entries, mut looked_at) = (Vec::new(), 0);
     loop {
-        let places = app.trail.find(&query, limit.clamp(20, LIMIT_MAX)).await.map_err(failed)?;
+        let step = if looked_at == 0 { limit.clamp(20, LIMIT_MAX) } else { LIMIT_MAX };
+        let Places { found: places, stopped_at } = app.trail.look(&query, step).await.map_err(failed)?;
         if places.is_empty() {
-            return Ok(Found { entries, next: None, size });
+            return Ok(Found { entries, next: stopped_at.map(|place| place.to_string()), size });
         }
         let mut leaves = app.store.leaves_at(&places).await.map_err(failed)?;
         leaves.reverse(); // the newest first
@@ -378,6 +379,10 @@ async fn walk(app: &App, received: &Received, mut query: TrailQuery, limit: u32)
             if entries.len() >= limit as usize || looked_at >= LOOKED_AT_MAX {
                 return Ok(Found { entries, next: Some(leaf.seq.to_string()), size });
             }
+        }
+        // It has been long enough: whoever wants more goes on from here.
+        if let Some(place) = stopped_at {
+            return Ok(Found { entries, next: Some(place.to_string()), size });
         }
     }
 }

@@ -3,7 +3,7 @@
 use jiff::{Timestamp, tz::TimeZone};
 use ledger::entry::Actor;
 use serde::Serialize;
-use sharing::PolicySet;
+use sharing::{PolicySet, explain};
 use utoipa::ToSchema;
 
 use super::{Event, Outcome};
@@ -36,19 +36,10 @@ pub struct Told {
 /// The event in words.
 pub fn told(set: &PolicySet, event: &Event) -> Told {
     let decided = &event.decided;
-    let organisation = decided.recipient.parse().ok().and_then(|id| set.organisation(&id));
-    let organisation = organisation.map_or_else(|| decided.recipient.clone(), |found| found.name.clone());
-    let provider = decided.provider.parse().ok().and_then(|id| set.provider(&id));
-    let record_holder =
-        provider.map_or_else(|| decided.provider.clone(), |found| found.provider.name.clone());
-    let title = |released: &String| {
-        let (item, form) = released.split_once(':').unwrap_or((released, "as-is"));
-        let known = item.parse().ok().and_then(|id| provider?.item(&id));
-        let title = known.map_or_else(|| item.to_owned(), |item| item.title.clone());
-        // What left may be less than the item's name says.
-        if form == "as-is" { title } else { format!("{title} (only as {})", form.replace('-', " ")) }
-    };
-    let items: Vec<_> = event.items.iter().map(title).collect();
+    let organisation = explain::organisation(set, &decided.recipient);
+    let record_holder = explain::record_holder(set, &decided.provider);
+    let items = event.items.iter().map(|item| explain::released_item(set, &decided.provider, item));
+    let items: Vec<_> = items.collect();
     let role = role(&decided.by);
     let purpose = decided.purpose.replace('-', " ");
     let outcome = match event.outcome {

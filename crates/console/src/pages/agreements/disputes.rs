@@ -12,9 +12,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Managed, Options, Tab, frame, kept, managed, options, tabs,
+    Managed, Options, Tab, frame, managed, options, tabs,
     talks::{self, Filled, Said, at, may_speak},
 };
+use crate::pages::kept;
 use crate::{
     Console,
     desk::Ask,
@@ -155,18 +156,16 @@ pub(crate) async fn show(
 ) -> Result<Response, Fault> {
     // What they wrote before they proved again who they are.
     let name = format!("{id}/{dispute}");
-    let kept = kept::kept::<Acted>(&console, &signed, ("words", &name)).await?;
-    if kept.is_some() {
-        kept::forget(&console, &signed, ("words", &name)).await?;
-    }
-    page(&console, &signed, (&id, &dispute), (kept.unwrap_or_default(), None)).await
+    let kept = kept::take::<Acted>(&console, &signed, ("words", &name)).await?;
+    page(&console, &signed, (&id, &dispute), (kept.is_some(), kept.unwrap_or_default()), None).await
 }
 
 async fn page(
     console: &Console,
     signed: &Signed,
     (id, dispute): (&str, &str),
-    (said, correction): (Acted, Option<(StatusCode, Correction)>),
+    (was_kept, said): (bool, Acted),
+    correction: Option<(StatusCode, Correction)>,
 ) -> Result<Response, Fault> {
     let agreement = managed(console, signed, id).await?;
     let one: Dispute = console.ask(signed, Ask::get(format!("/v1{}", path(id, dispute)))).await?;
@@ -197,7 +196,7 @@ async fn page(
     let (status, correction) =
         correction.map_or((StatusCode::OK, None), |(status, wrong)| (status, Some(wrong)));
     let page = DisputePage {
-        frame: frame(signed, &agreement, "Dispute").correcting(correction),
+        frame: frame(signed, &agreement, "Dispute").correcting(correction).keeping(was_kept),
         tabs: tabs(&agreement, "talks"),
         precedent: precedent.collect(),
         may_speak: !one.is_over() && may_speak(person),
@@ -248,17 +247,17 @@ pub(crate) async fn act(
         (_, None) => {
             let wrong = Correction { field: "step".to_owned(), text: "Choose a step".to_owned() };
             let wrong = Some((StatusCode::BAD_REQUEST, wrong));
-            return page(&console, &form.signed, (&id, &dispute), (said, wrong)).await;
+            return page(&console, &form.signed, (&id, &dispute), (false, said), wrong).await;
         }
     }
     // Words are free; the rest is a step of somebody who has just said who they are.
     let place = path(&id, &dispute);
-    if said.step != "comment"
-        && let Some(response) = crate::pages::step_up_form(&console, &form.signed, &place)
-    {
+    if said.step != "comment" && !form.signed.is_fresh(&console) {
         managed(&console, &form.signed, &id).await?;
-        kept::keep(&console, &form.signed, ("words", &format!("{id}/{dispute}")), &said).await?;
-        return Ok(response);
+        let name = format!("{id}/{dispute}");
+        if let Some(response) = kept::step_up_form(&console, &form.signed, &place, (&name, &said)).await? {
+            return Ok(response);
+        }
     }
     let form_name = if said.step == "comment" { "comment" } else { "act" };
     let asked = Ask::post(format!("/v1{place}/steps"), &body).made_to(revision);
@@ -273,5 +272,5 @@ pub(crate) async fn act(
             (StatusCode::BAD_REQUEST, at(form_name, fault, &fields)?)
         }
     };
-    page(&console, &form.signed, (&id, &dispute), (said, Some(wrong))).await
+    page(&console, &form.signed, (&id, &dispute), (false, said), Some(wrong)).await
 }

@@ -13,7 +13,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Managed, Step, Steps, Tab, Version, frame, kept, managed, tabs, talks::at};
+use super::{Managed, Step, Steps, Tab, Version, frame, managed, tabs, talks::at};
+use crate::pages::kept;
 use crate::{
     Console,
     desk::Ask,
@@ -112,7 +113,6 @@ struct SignaturesPage {
     commands: Vec<String>,
     /// Which forms are theirs: `sign`, `advise`, `answer-advice`.
     forms: Vec<&'static str>,
-    was_kept: bool,
     filled: Filled,
 }
 
@@ -139,10 +139,7 @@ pub(crate) async fn show(
     signed: Signed,
     Path(id): Path<String>,
 ) -> Result<Response, Fault> {
-    let kept = kept::kept::<Filled>(&console, &signed, ("words", &id)).await?;
-    if kept.is_some() {
-        kept::forget(&console, &signed, ("words", &id)).await?;
-    }
+    let kept = kept::take::<Filled>(&console, &signed, ("words", &id)).await?;
     page(&console, &signed, &id, (kept.is_some(), kept.unwrap_or_default()), None).await
 }
 
@@ -186,7 +183,7 @@ async fn page(
     }
     let status = status_of(correction.as_ref());
     let page = SignaturesPage {
-        frame: frame(signed, &one, "Signatures").correcting(correction),
+        frame: frame(signed, &one, "Signatures").correcting(correction).keeping(was_kept),
         tabs: tabs(&one, "signatures"),
         is_open: version.as_ref().is_some_and(|version| {
             ["awaiting-signature", "active", "review-due", "overdue"].contains(&version.state.as_str())
@@ -197,7 +194,6 @@ async fn page(
         forms: forms(person),
         one,
         version,
-        was_kept,
         filled,
     };
     Ok((status, render(&page)).into_response())
@@ -268,10 +264,11 @@ pub(crate) async fn act(
         text: text("text"),
     };
     let place = format!("/agreements/{}/signatures", crate::pages::segment(&id));
-    if let Some(response) = crate::pages::step_up_form(&console, &form.signed, &place) {
+    if !form.signed.is_fresh(&console) {
         // Nothing is kept for somebody who does not see the agreement.
         managed(&console, &form.signed, &id).await?;
-        kept::keep(&console, &form.signed, ("words", &id), &filled).await?;
+    }
+    if let Some(response) = kept::step_up_form(&console, &form.signed, &place, (&id, &filled)).await? {
         return Ok(response);
     }
     let choice = |said: &str| match said {

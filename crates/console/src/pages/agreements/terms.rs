@@ -16,8 +16,9 @@ use serde_json::{Value, json};
 use super::{
     Changed, Differences, Managed, Options, Step, Steps, Tab, WHY, changed, correction,
     fields::{self, Group},
-    frame, kept, managed, options, tabs, terms_of,
+    frame, managed, options, tabs, terms_of,
 };
+use crate::pages::kept;
 use crate::{
     Console,
     desk::Ask,
@@ -378,8 +379,8 @@ pub(crate) async fn write(
     kept::keep(&console, signed, ("terms", &name), &writing).await?;
     match form.field("do") {
         "send" => {
-            if let Some(response) = crate::pages::step_up_form(&console, signed, &address(&id, dispute)) {
-                return Ok(response);
+            if !signed.is_fresh(&console) {
+                return Ok(crate::pages::prove(signed, &address(&id, dispute), true));
             }
             send(place, writing).await
         }

@@ -28,7 +28,7 @@ use crate::{
 mod wishes;
 
 /// How far back it goes.
-const DAYS: i64 = 84;
+pub const DAYS: i64 = 84;
 
 /// A clock that is put where the story is.
 struct StoryClock(AtomicI64);
@@ -170,8 +170,11 @@ fn number(dice: &mut Dice) -> String {
     }
 }
 
-/// Writes the story into a database that is new.
-pub(super) async fn write(listener: TcpListener, settings: &Settings, state: &Path) -> anyhow::Result<()> {
+/// Writes the story into a database to which nothing has been written since it begins.
+///
+/// # Errors
+/// When something does not go as it is told.
+pub async fn write(listener: TcpListener, settings: &Settings, state: &Path) -> anyhow::Result<()> {
     let end = SystemClock.now();
     let begin = end.checked_sub(SignedDuration::from_hours(DAYS * 24))?;
     let clock = Arc::new(StoryClock(AtomicI64::new(begin.as_microsecond())));

@@ -1,6 +1,7 @@
 //! What somebody has written and not sent yet: kept for them, so that nothing is lost while they prove again who they are, or when
 //! somebody else was first.
 
+use axum::response::Response;
 use jiff::SignedDuration;
 use serde::{Serialize, de::DeserializeOwned};
 use store::KeptRow;
@@ -49,6 +50,33 @@ pub(super) async fn kept<T: DeserializeOwned>(
     let rows = rows.map_err(|error| Fault::broken(&error))?;
     let row = rows.into_iter().find(|row| row.name == name);
     Ok(row.and_then(|row| serde_json::from_str(&row.content).ok()))
+}
+
+/// What is kept under a name, once: whoever is shown it has it in their form, and sends it or not.
+pub(super) async fn take<T: DeserializeOwned>(
+    console: &Console,
+    signed: &Signed,
+    (kind, name): (&str, &str),
+) -> Result<Option<T>, Fault> {
+    let found = kept(console, signed, (kind, name)).await?;
+    if found.is_some() {
+        forget(console, signed, (kind, name)).await?;
+    }
+    Ok(found)
+}
+
+/// As [`super::step_up_form`]: what was filled in is there when they are back, and was not sent.
+pub(super) async fn step_up_form(
+    console: &Console,
+    signed: &Signed,
+    to: &str,
+    (name, filled): (&str, &impl Serialize),
+) -> Result<Option<Response>, Fault> {
+    if signed.is_fresh(console) {
+        return Ok(None);
+    }
+    keep(console, signed, ("words", name), filled).await?;
+    Ok(Some(super::prove(signed, to, true)))
 }
 
 /// Forgets it.

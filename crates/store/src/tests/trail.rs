@@ -1,0 +1,88 @@
+//! The index for searching, held against the entries themselves.
+
+use std::collections::BTreeSet;
+
+use jiff::SignedDuration;
+use ledger::{
+    entry::{Body, Entry},
+    trail::{Field, Term, terms},
+};
+
+use super::{actor, now, open, submission};
+use crate::{
+    Store, Submission,
+    trail::{TrailIndex, TrailQuery},
+};
+
+/// Entries of two practitioners and three decisions, a second apart, two at a time.
+async fn written(store: &Store) -> Vec<Entry> {
+    for number in 0..30_i64 {
+        let read = |of: i64| {
+            let mut by = actor();
+            by.practitioner = Some(format!("P-{}", of % 2));
+            Body::DecisionRead { of: format!("dec_{}", of % 3), what: "explanation".to_owned(), by }
+        };
+        let at = now().checked_add(SignedDuration::from_secs(number)).unwrap();
+        let both = vec![read(2 * number), read(2 * number + 1)];
+        store.commit(Submission { at, entries: both, ..submission(read(0), Vec::new()) }).await.unwrap();
+    }
+    let leaves = store.leaves(0, 1_000).await.unwrap();
+    leaves.iter().map(|leaf| Entry::decode(&leaf.bytes).unwrap()).collect()
+}
+
+fn expected(entries: &[Entry], query: &TrailQuery) -> Vec<u64> {
+    let is_asked_for = |entry: &&Entry| {
+        let of_it = terms(entry, None);
+        query.all_of.iter().all(|group| group.iter().any(|term| of_it.contains(term)))
+            && query.from_us.is_none_or(|from| entry.at_us >= from)
+            && query.until_us.is_none_or(|until| entry.at_us < until)
+            && query.before.is_none_or(|before| entry.seq < before)
+    };
+    entries.iter().rev().filter(is_asked_for).map(|entry| entry.seq).collect()
+}
+
+#[tokio::test]
+async fn it_finds_what_there_is_however_little_it_looks_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    let entries = written(&store).await;
+    let index = TrailIndex::open(&folder.path().join("trail")).await.unwrap();
+    index.catch_up(&store).await.unwrap();
+    let term = |field, value: &str| vec![Term::new(field, value)];
+    let second = |number: i64| Some(now().as_microsecond() + number * 1_000_000);
+    let searches = [
+        vec![],
+        vec![term(Field::Kind, "decision_read")],
+        vec![term(Field::Kind, "decision_read"), term(Field::Practitioner, "P-1")],
+        vec![term(Field::Practitioner, "P-1"), term(Field::Reference, "dec_2")],
+        vec![
+            [term(Field::Reference, "dec_0"), term(Field::Reference, "dec_1")].concat(),
+            term(Field::Practitioner, "P-0"),
+        ],
+        vec![term(Field::Practitioner, "P-1"), term(Field::Practitioner, "P-0")],
+    ];
+    for all_of in searches {
+        for (from_us, until_us, before) in [
+            (None, None, None),
+            (second(10), None, None),
+            (None, second(10), Some(30)),
+            (second(5), second(20), None),
+            (second(100), None, None),
+        ] {
+            let query = TrailQuery { all_of: all_of.clone(), from_us, until_us, before };
+            let wanted = expected(&entries, &query);
+            assert_eq!(index.find(&query, 1_000).await.unwrap(), wanted, "{query:?}");
+            let (mut found, mut going_on) = (Vec::new(), query.clone());
+            for _ in 0..100 {
+                let places = index.look_at(&going_on, 4, 7).await.unwrap();
+                let last = places.found.last().copied();
+                found.extend(places.found.iter().copied());
+                let Some(next) = places.stopped_at.or(last) else { break };
+                going_on.before = Some(next);
+            }
+            assert_eq!(found, wanted, "a little at a time: {query:?}");
+            let once: BTreeSet<_> = found.iter().collect();
+            assert_eq!(once.len(), found.len(), "nothing twice");
+        }
+    }
+}

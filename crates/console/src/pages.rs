@@ -70,6 +70,7 @@ pub(crate) fn routes() -> Router<Arc<Console>> {
         .route("/agreements-year", get(agreements::calendar::show))
         .route("/agreements/{id}", get(agreements::show).post(agreements::act))
         .route("/agreements/{id}/versions/{version}", get(agreements::document::version))
+        .route("/agreements/{id}/versions/{version}/document.pdf", get(agreements::document::pdf))
         .route("/agreements/{id}/versions/{version}/signed-bytes", get(agreements::document::signed_bytes))
         .route("/agreements/{id}/terms", get(agreements::terms::show).post(agreements::terms::write))
         .route("/agreements/{id}/talks", get(agreements::talks::show))

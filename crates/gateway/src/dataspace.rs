@@ -12,7 +12,7 @@ use connectors::{notify::NotifyFault, peer::Peer};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sharing::{
-    AgreementId, OrganisationId, PolicySet,
+    AgreementId, OrganisationId, PolicySet, PurposeClass,
     agreement::{
         dataspace::{Exchange, Message, State, policy::Policy},
         lifecycle::{FlowOutline, InForce, Managed, Negotiation, Outline},
@@ -34,6 +34,10 @@ use crate::{
 
 /// What comes before the names of ours.
 const URN: &str = "urn:concordat:";
+
+/// Why a negotiation ends of itself: with its agreement, or with the version that it is about.
+const AGREEMENT_OVER: &str = "agreement-over";
+const VERSION_OVER: &str = "version-over";
 
 /// What our part of a dataspace is. `deploy/concordat.example.toml` describes each.
 #[derive(Debug, Clone, Deserialize)]
@@ -141,26 +145,15 @@ impl Dataset {
 
     /// The name of the offer of it.
     pub fn offer_id(&self) -> String {
-        format!("{URN}offer:{}:{}:{}", self.agreement, self.version, self.flow.id)
-    }
-
-    /// The offer, as messages have it. In a catalogue it has no target.
-    pub fn offer(&self, target: bool) -> Value {
-        let mut offer = Map::new();
-        offer.insert("@id".to_owned(), self.offer_id().into());
-        offer.insert("@type".to_owned(), "Offer".into());
-        if target {
-            offer.insert("target".to_owned(), self.id().into());
-        }
-        offer.extend(self.policy.rules());
-        Value::Object(offer)
+        offer_id(&self.agreement, self.version, &self.flow.id)
     }
 
     /// The dataset, as a catalogue has it. Records are asked for one by one: there is no transfer process.
     pub fn described(&self, public_url: &str) -> Value {
         let service = format!("{public_url}/v1/disclosures");
+        let offer = offer(&self.offer_id(), None, &self.policy);
         json!({
-            "@id": self.id(), "@type": "Dataset", "hasPolicy": [self.offer(false)],
+            "@id": self.id(), "@type": "Dataset", "hasPolicy": [offer],
             "distribution": [{
                 "@type": "Distribution", "format": "Concordat-Disclosure",
                 "accessService": { "@id": service, "@type": "DataService", "endpointURL": service },
@@ -171,6 +164,20 @@ impl Dataset {
 
 fn dataset_id(agreement: &AgreementId, flow: &FlowId) -> String {
     format!("{URN}dataset:{agreement}:{flow}")
+}
+
+fn offer_id(agreement: &AgreementId, version: u32, flow: &FlowId) -> String {
+    format!("{URN}offer:{agreement}:{version}:{flow}")
+}
+
+/// An offer, as messages have it. In a catalogue it has no target.
+fn offer(id: &str, target: Option<String>, policy: &Policy) -> Value {
+    let mut offer = Map::new();
+    offer.insert("@id".to_owned(), id.into());
+    offer.insert("@type".to_owned(), "Offer".into());
+    offer.extend(target.map(|target| ("target".to_owned(), target.into())));
+    offer.extend(policy.rules());
+    Value::Object(offer)
 }
 
 /// The agreement that a dataset is a flow of.
@@ -226,6 +233,33 @@ pub async fn dataset(
     let agreement = managed.id.clone();
     let (terms, policy) = policy_of(app, &agreement, outline.version).await?;
     Ok(Some(Dataset { agreement, version: outline.version, flow: flow.clone(), terms, policy }))
+}
+
+/// What is on offer of the flow that a negotiation is about.
+///
+/// # Errors
+/// [`StepError::Kept`] when something cannot be read.
+pub async fn offered_of(
+    app: &App,
+    row: &ManagedRow,
+    exchange: &Exchange,
+) -> Result<Option<Dataset>, StepError> {
+    let found = dataset(app, row, &exchange.consumer).await?;
+    Ok(found.filter(|found| found.flow.id == exchange.flow))
+}
+
+/// What the flow of a negotiation is for, in the version that is on its table.
+///
+/// # Errors
+/// [`StepError::Kept`] when something cannot be read.
+pub async fn purpose_of(app: &App, row: &MatterRow, exchange: &Exchange) -> Result<PurposeClass, StepError> {
+    let unread = |what: &dyn std::fmt::Display| StepError::Kept(what.to_string());
+    let id: AgreementId = row.agreement.parse().map_err(|error| unread(&error))?;
+    let (terms, _) = policy_of(app, &id, exchange.version).await?;
+    let agreement = terms.agreement().map_err(|error| unread(&error))?;
+    let flow = agreement.flows.iter().find(|flow| *flow.id.get_ref() == exchange.flow);
+    flow.map(|flow| flow.purpose)
+        .ok_or_else(|| unread(&"a negotiation about a flow that its version has not"))
 }
 
 async fn policy_of(app: &App, agreement: &AgreementId, version: u32) -> Result<(Terms, Policy), StepError> {
@@ -296,13 +330,10 @@ async fn outgoing(
     };
     Ok(match exchange.state {
         State::Offered => {
-            let managed = app.store.managed(&id).await?.ok_or(StepError::Changed)?;
-            let (terms, policy) = policy_of(app, &id, exchange.version).await?;
-            let outline = agreements::read(&managed)?;
-            let flow = outline.outline().and_then(|outline| outline.flows.first()).cloned();
-            let flow = flow.ok_or_else(|| unread(&"an agreement without a flow"))?;
-            let offered = Dataset { agreement: id, version: exchange.version, flow, terms, policy };
-            Some((&["offers"], message("ContractOfferMessage", json!({ "offer": offered.offer(true) }))))
+            let (_, policy) = policy_of(app, &id, exchange.version).await?;
+            let name = offer_id(&id, exchange.version, &exchange.flow);
+            let offer = offer(&name, Some(dataset_id(&id, &exchange.flow)), &policy);
+            Some((&["offers"], message("ContractOfferMessage", json!({ "offer": offer }))))
         }
         State::Agreed => {
             let (_, policy) = policy_of(app, &id, exchange.version).await?;
@@ -316,9 +347,15 @@ async fn outgoing(
         State::Terminated => {
             let step = app.store.matter_step(&row.id, row.revision).await?;
             let written = step.as_ref().and_then(|step| kept::member(step.written.as_deref()?, "text"));
-            let (code, why) = match written {
-                Some(text) => ("ended-by-provider", text),
-                None => ("agreement-over", "the agreement was withdrawn or has ended".to_owned()),
+            let reason = step.and_then(|step| step.reason);
+            let (code, why) = match (written, reason.as_deref()) {
+                (Some(text), _) => ("ended-by-provider", text),
+                (None, Some(VERSION_OVER)) => (
+                    VERSION_OVER,
+                    "the version that was negotiated will not be in force: another took its place, it has ended or was left"
+                        .to_owned(),
+                ),
+                (None, _) => (AGREEMENT_OVER, "the agreement was withdrawn or has ended".to_owned()),
             };
             let why = json!({ "code": code, "reason": [why] });
             Some((&["termination"], message("ContractNegotiationTerminationMessage", why)))
@@ -359,8 +396,8 @@ fn agreement(
 enum Standing {
     /// That version is in force, and its flow is not switched off.
     Runs,
-    /// It never will be.
-    Over,
+    /// It never will be, and nothing else is there to go on with. Why, as a code.
+    Over(&'static str),
     /// It may be.
     Waits,
 }
@@ -368,10 +405,16 @@ enum Standing {
 async fn standing(app: &App, row: &MatterRow, exchange: &Exchange) -> Result<Standing, StepError> {
     let id: AgreementId =
         row.agreement.parse().map_err(|_| StepError::Kept("an agreement without a name".to_owned()))?;
-    let managed = app.store.managed(&id).await?.ok_or(StepError::Changed)?;
-    let managed = agreements::read(&managed)?;
+    let kept = app.store.managed(&id).await?.ok_or(StepError::Changed)?;
+    let managed = agreements::read(&kept)?;
     if ["withdrawn", "expired", "terminated"].contains(&managed.state()) {
-        return Ok(Standing::Over);
+        return Ok(Standing::Over(AGREEMENT_OVER));
+    }
+    if !managed.may_run(exchange.version, [&exchange.provider, &exchange.consumer]) {
+        // Before it was accepted, another version can be offered or asked for, if one is on offer.
+        let is_open = matches!(exchange.state, State::Requested | State::Offered);
+        let goes_on = is_open && offered_of(app, &kept, exchange).await?.is_some();
+        return Ok(if goes_on { Standing::Waits } else { Standing::Over(VERSION_OVER) });
     }
     let running = managed.in_force.as_ref().filter(|in_force| in_force.is_running()).map(InForce::live);
     let is_version = running.is_some_and(|live| live.deal.outline.version == exchange.version);
@@ -388,10 +431,11 @@ async fn standing(app: &App, row: &MatterRow, exchange: &Exchange) -> Result<Sta
     Ok(if runs { Standing::Runs } else { Standing::Waits })
 }
 
-/// Takes every negotiation further that what people did to its agreement takes further. Returns how many were.
+/// Takes every negotiation further that what people did to its agreement takes further. Returns how many were. One that cannot be
+/// read or recorded is logged, and stops no other.
 ///
 /// # Errors
-/// [`StepError`] when one could not be recorded; it is looked at the next time again.
+/// [`StepError`] when they cannot be listed, or the policies not read.
 pub async fn pass(app: &App) -> Result<usize, StepError> {
     if app.dataspace.is_none() {
         return Ok(0);
@@ -402,22 +446,33 @@ pub async fn pass(app: &App) -> Result<usize, StepError> {
         policies::follow(app).await.map_err(|error| StepError::Kept(error.to_string()))?;
     }
     for row in open {
-        let exchange: Exchange = matters::read(&row)?;
-        let (message, reason) = match (exchange.state, standing(app, &row, &exchange).await?) {
-            (State::Requested, Standing::Runs) if exchange.asked.is_none() => (Message::Agree, None),
-            (State::Accepted, Standing::Runs) => (Message::Agree, None),
-            (State::Verified, Standing::Runs) => (Message::Finalize, None),
-            (_, Standing::Over) => (Message::Terminate, Some("agreement-over".to_owned())),
-            _ => continue,
-        };
-        let decide = |exchange: Exchange, _| Ok((exchange.follows(message)?, message.as_str()));
-        let said = |exchange: &Exchange| Ok(Said { reason: reason.clone(), ..self::message(exchange) });
-        match matters::take(app, &row.id, Some(row.revision), decide, said).await {
-            Ok(_) => taken += 1,
-            // Somebody took a step meanwhile: the next look sees what is left to do.
-            Err(StepError::Changed | StepError::Unavailable) => {}
-            Err(other) => return Err(other),
+        match further(app, &row).await {
+            Ok(true) => taken += 1,
+            Ok(false) => {}
+            // The others go on; this one is looked at the next time again.
+            Err(error) => {
+                tracing::error!(negotiation = row.id, %error, "a negotiation with a peer could not be worked on");
+            }
         }
     }
     Ok(taken)
+}
+
+async fn further(app: &App, row: &MatterRow) -> Result<bool, StepError> {
+    let exchange: Exchange = matters::read(row)?;
+    let (message, reason) = match (exchange.state, standing(app, row, &exchange).await?) {
+        (State::Requested, Standing::Runs) if exchange.asked.is_none() => (Message::Agree, None),
+        (State::Accepted, Standing::Runs) => (Message::Agree, None),
+        (State::Verified, Standing::Runs) => (Message::Finalize, None),
+        (_, Standing::Over(reason)) => (Message::Terminate, Some(reason.to_owned())),
+        _ => return Ok(false),
+    };
+    let decide = |exchange: Exchange, _| Ok((exchange.follows(message)?, message.as_str()));
+    let said = |exchange: &Exchange| Ok(Said { reason: reason.clone(), ..self::message(exchange) });
+    match matters::take(app, &row.id, Some(row.revision), decide, said).await {
+        Ok(_) => Ok(true),
+        // Somebody took a step meanwhile: the next look sees what is left to do.
+        Err(StepError::Changed | StepError::Unavailable) => Ok(false),
+        Err(other) => Err(other),
+    }
 }

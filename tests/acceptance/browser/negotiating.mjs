@@ -258,6 +258,8 @@ const journeys = {
     await check(page, 'signatures');
     const [file] = await Promise.all([page.waitForEvent('download'), page.getByRole('link', { name: 'Download the bytes' }).click()]);
     is(file.suggestedFilename(), 'pilot-2.json', 'the file');
+    const [printed] = await Promise.all([page.waitForEvent('download'), page.getByRole('link', { name: 'download them as a PDF' }).click()]);
+    is(printed.suggestedFilename(), 'pilot-2.pdf', 'the document');
     const refused = async (signature, words) => {
       await page.fill('#sign-signature', signature);
       await press(page, 'Hand it in');
@@ -323,7 +325,7 @@ const journeys = {
     for (const [login, status] of [['privacy-officer.nhs-england.NHS-PO-1', 403], ['ig-officer.trafford-council.TRF-IG-1', 404]]) {
       const stranger = await person();
       await signIn(stranger, login);
-      for (const page of ['signatures', 'talks', 'impact', 'versions/2', 'versions/2/signed-bytes']) await go(stranger, `/agreements/pilot/${page}`, status);
+      for (const page of ['signatures', 'talks', 'impact', 'versions/2', 'versions/2/signed-bytes', 'versions/2/document.pdf']) await go(stranger, `/agreements/pilot/${page}`, status);
     }
   },
   'what a proposal would do, and what an agreement did': async () => {

@@ -13,7 +13,7 @@ use axum::{
 use ledger::entry::Body;
 use serde_json::{Value, json};
 use sharing::{
-    AgreementId,
+    AgreementId, PurposeClass,
     agreement::{
         dataspace::{Exchange, Message, State as Negotiated, policy::Policy},
         lifecycle::Refusal as Not,
@@ -333,7 +333,7 @@ async fn moved(
             let found = on_offer(app, received, &target).await.map_err(|error| internal(&error))?;
             if found.is_none_or(|found| found.version != exchange.version) {
                 return Err(Problem::WrongState(
-                    "what was offered has been replaced or taken back; wait for the next offer, or end it",
+                    "what was offered has been replaced or taken back; ask for what is on offer now, or end it",
                 ));
             }
         }
@@ -383,16 +383,20 @@ async fn on_offer(app: &App, received: &ReceivedMessage, id: &str) -> Result<Opt
     Ok(found.filter(|found| found.id() == id && granted(received, found)))
 }
 
-/// Whether the caller's token is for this purpose, and this agreement.
 fn granted(received: &ReceivedMessage, dataset: &Dataset) -> bool {
-    match received.caller.granted(dataset.flow.purpose, Action::Agree) {
+    is_granted(received, dataset.flow.purpose, dataset.agreement.as_str())
+}
+
+/// Whether the caller's token is for this purpose, and this agreement.
+fn is_granted(received: &ReceivedMessage, purpose: PurposeClass, agreement: &str) -> bool {
+    match received.caller.granted(purpose, Action::Agree) {
         None => false,
         Some(None) => true,
-        Some(Some(agreements)) => agreements.contains(&dataset.agreement),
+        Some(Some(agreements)) => agreements.iter().any(|granted| granted.as_str() == agreement),
     }
 }
 
-/// A negotiation of the caller's organisation's. Of any other there is none.
+/// A negotiation of the caller's organisation's, that its token is for. Of any other there is none.
 async fn found(
     app: &App,
     received: &ReceivedMessage,
@@ -407,7 +411,11 @@ async fn found(
     if let Some(row) = row {
         let exchange: Exchange = matters::read(&row).map_err(|error| failed(&error))?;
         if exchange.consumer == received.caller.organisation {
-            return Ok((row, exchange));
+            let purpose =
+                dataspace::purpose_of(app, &row, &exchange).await.map_err(|error| failed(&error))?;
+            if is_granted(received, purpose, &row.agreement) {
+                return Ok((row, exchange));
+            }
         }
     }
     Err(received.refuse(app, Problem::NoSuchEntry, route).await)

@@ -195,6 +195,17 @@ impl Managed {
         deal.into_iter().flat_map(Deal::still_in).cloned().collect()
     }
 
+    /// Whether a version is in force, or may yet be, with these organisations in it.
+    pub fn may_run(&self, version: u32, between: [&OrganisationId; 2]) -> bool {
+        let offered = self.next.as_ref().filter(|next| !matches!(next, Negotiation::Draft(_)));
+        let running = self.in_force.as_ref().filter(|in_force| in_force.is_running());
+        let mut deals = offered.map(Negotiation::deal).into_iter().chain(running.map(|one| &one.live().deal));
+        deals.any(|deal| {
+            let is_in = |organisation| deal.still_in().any(|still_in| still_in == organisation);
+            deal.outline.version == version && between.into_iter().all(is_in)
+        })
+    }
+
     /// Every organisation that has to do with it and may see it.
     pub fn members(&self) -> std::collections::BTreeSet<OrganisationId> {
         let drafting = matches!(self.next, Some(Negotiation::Draft(_)));

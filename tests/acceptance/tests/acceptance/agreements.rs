@@ -11,8 +11,10 @@ use ledger::{entry::Body, note::NoteVerifier};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
+mod command_line;
 mod dataspace;
 mod living;
+mod readable;
 mod talks;
 
 const NUMBER: &str = "9732110317";

@@ -1,5 +1,5 @@
-//! The terms of an agreement as people read them: of a file, or of a version that is managed here; and the bytes of those, which
-//! are what is signed.
+//! The terms of an agreement as people read them: of a file, or of a version that is managed here; the same as a PDF, and
+//! the bytes, which are what is signed.
 
 use std::sync::Arc;
 
@@ -40,6 +40,8 @@ pub(super) struct FilePage {
     parties: Vec<(String, String, String)>,
     flows: Vec<Flow>,
     pub(super) register: Option<String>,
+    /// The version that there is a PDF of.
+    pdf: Option<u32>,
     may_write: bool,
 }
 
@@ -109,6 +111,7 @@ pub(super) fn file_page(console: &Console, one: &Agreement, frame: Frame) -> Fil
         parties,
         flows,
         register: None,
+        pdf: None,
         may_write: false,
     }
 }
@@ -132,7 +135,20 @@ pub(crate) async fn version(
     let state = state.or_else(|| fate.and_then(|line| line.fate.clone())).unwrap_or_default();
     let may_write = signed.person.may(Right::Draft) && newest.is_some();
     let page = file_page(&console, &agreement, frame);
-    Ok(render(&FilePage { tabs: tabs(&one, "versions"), state, may_write, ..page }))
+    Ok(render(&FilePage { tabs: tabs(&one, "versions"), state, pdf: Some(number), may_write, ..page }))
+}
+
+/// A version as a PDF.
+pub(crate) async fn pdf(
+    State(console): State<Arc<Console>>,
+    signed: Signed,
+    Path((id, number)): Path<(String, u32)>,
+) -> Result<Response, Fault> {
+    let path = format!("/v1/agreements/{}/versions/{number}/document.pdf", crate::pages::segment(&id));
+    handed_out(
+        console.answer(&signed, Ask::get(path)).await?,
+        &format!("{}-{number}.pdf", crate::pages::segment(&id)),
+    )
 }
 
 /// The bytes that are signed, as a file.
@@ -142,9 +158,15 @@ pub(crate) async fn signed_bytes(
     Path((id, number)): Path<(String, u32)>,
 ) -> Result<Response, Fault> {
     let path = format!("/v1/agreements/{}/versions/{number}", crate::pages::segment(&id));
-    let mut response = console.answer(&signed, Ask::get(path)).await?;
-    let name = format!("attachment; filename=\"{}-{number}.json\"", crate::pages::segment(&id));
-    let name = HeaderValue::from_str(&name).map_err(|error| Fault::broken(&error))?;
+    handed_out(
+        console.answer(&signed, Ask::get(path)).await?,
+        &format!("{}-{number}.json", crate::pages::segment(&id)),
+    )
+}
+
+fn handed_out(mut response: Response, name: &str) -> Result<Response, Fault> {
+    let name = HeaderValue::from_str(&format!("attachment; filename=\"{name}\""));
+    let name = name.map_err(|error| Fault::broken(&error))?;
     response.headers_mut().insert(header::CONTENT_DISPOSITION, name);
     Ok(response)
 }

@@ -1,5 +1,5 @@
-//! An agreement's versions: the terms that are signed, what differs between two of them, a page that people read, and a
-//! bundle that verifies offline.
+//! An agreement's versions: the terms that are signed, what differs between two of them, a document that people read, and
+//! a bundle that verifies offline.
 
 use super::{
     AgreementId, App, Arc, Deserialize, IntoResponse, Json, ManagedRow, Path, Problem, Received, Refusal,
@@ -9,7 +9,7 @@ use super::{
 use sharing::agreement::{diff, lifecycle::Negotiation};
 use store::TermsRow;
 
-use crate::agreements::{bundle, document};
+use crate::agreements::{bundle, document::Document};
 
 /// Terms that somebody thinks of offering.
 #[derive(Deserialize, ToSchema)]
@@ -104,23 +104,55 @@ pub async fn page(
 ) -> Response {
     respond(request_id(request.headers()), async {
         let route = "/v1/agreements/{id}/versions/{version}/document";
-        let (terms, row) = seen(&app, request, (&id, &version), route).await?;
-        let failed = |error: store::StoreError| Refusal::from(internal(&error));
-        let (id, number) = (named(&row)?, u32::try_from(terms.version).unwrap_or_default());
-        let mut signatures = Vec::new();
-        for signature in app.store.signatures(&id, number).await.map_err(failed)? {
-            let officer = app.store.officer(&signature.officer_id).await.map_err(failed)?;
-            let name = officer.map(|officer| officer.name).unwrap_or_default();
-            signatures.push((signature, name));
-        }
-        let page = document::page(&app.policies().set, &terms, &row.state, &signatures)
-            .map_err(|error| Refusal::from(internal(&error)))?;
+        let document = read(&app, request, (&id, &version), route).await?;
+        let page = document.html().map_err(|error| Refusal::from(internal(&error)))?;
         let policy = "default-src 'none'; style-src 'unsafe-inline'";
         let headers =
             [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CONTENT_SECURITY_POLICY, policy)];
         Ok((headers, page).into_response())
     })
     .await
+}
+
+/// The same as a PDF, tagged for screen readers (PDF/UA-1) and fit for an archive (PDF/A-2a), with that hash on every page.
+#[utoipa::path(get, path = "/v1/agreements/{id}/versions/{version}/document.pdf", tag = "agreements",
+    params(("id" = String, Path, description = "The agreement"), ("version" = u32, Path, description = "The version")),
+    responses((status = 200, description = "The document", content_type = "application/pdf"),
+        (status = 401, description = "The caller was not accepted"), (status = 404, description = "There is none, or it is not yours to see")))]
+pub async fn pdf(
+    State(app): State<Arc<App>>,
+    Path((id, version)): Path<(String, String)>,
+    request: Request,
+) -> Response {
+    respond(request_id(request.headers()), async {
+        let route = "/v1/agreements/{id}/versions/{version}/document.pdf";
+        let document = read(&app, request, (&id, &version), route).await?;
+        // Long agreements take a while: other requests do not wait for it.
+        let made = tokio::task::spawn_blocking(move || document.pdf()).await;
+        let made = made.map_err(|error| Refusal::from(internal(&error)))?;
+        let made = made.map_err(|error| Refusal::from(internal(&error)))?;
+        Ok(([(header::CONTENT_TYPE, "application/pdf")], made).into_response())
+    })
+    .await
+}
+
+async fn read(
+    app: &App,
+    request: Request,
+    (id, version): (&str, &str),
+    route: &'static str,
+) -> Result<Document, Refusal> {
+    let (terms, row) = seen(app, request, (id, version), route).await?;
+    let failed = |error: store::StoreError| Refusal::from(internal(&error));
+    let (id, number) = (named(&row)?, u32::try_from(terms.version).unwrap_or_default());
+    let mut signatures = Vec::new();
+    for signature in app.store.signatures(&id, number).await.map_err(failed)? {
+        let officer = app.store.officer(&signature.officer_id).await.map_err(failed)?;
+        let name = officer.map(|officer| officer.name).unwrap_or_default();
+        signatures.push((signature, name));
+    }
+    let document = Document::of(&app.policies().set, &terms, &row.state, &signatures);
+    document.map_err(|error| Refusal::from(internal(&error)))
 }
 
 /// A version with its signatures, their keys and the ledger's proofs: what `concordat agreement verify` checks offline.

@@ -186,10 +186,13 @@ impl Whose<'_> {
         let words = |text: &str| comments::words(&[("text", Some(text))]).map_err(Refused::Problem);
         match asked {
             NegotiationStep::Adopt { reason, text } => {
-                let version = self.adopt((row, matter), (reason, &text)).await?;
+                let (version, countered) = self.adopt((row, matter), (reason, &text)).await?;
                 let decide = |exchange: Exchange, _| Ok((exchange.adopt(version, self.hand)?, "adopted"));
-                // The signed context was used up by the counter-proposal.
-                let said = |_: &Exchange| Ok(Said { replay: None, ..self.said(Map::new()) });
+                let said = |_: &Exchange| {
+                    let said = self.said(Map::new());
+                    // A counter-proposal has used the signed context up.
+                    Ok(if countered { Said { replay: None, ..said } } else { said })
+                };
                 Ok(matters::take(self.app, &matter.id, Some(matter.revision), decide, said).await?)
             }
             NegotiationStep::Terminate { text } => {
@@ -204,10 +207,10 @@ impl Whose<'_> {
             }
             NegotiationStep::Offer {} | NegotiationStep::SendAgain {} => {
                 let exchange: Exchange = matters::read(matter)?;
-                let on_offer = dataspace::dataset(self.app, row, &exchange.consumer).await?;
+                let on_offer = dataspace::offered_of(self.app, row, &exchange).await?;
                 let version = on_offer.map(|found| found.version);
                 let version = version.ok_or(Refused::Problem(Problem::WrongState(
-                    "the agreement has nothing on offer to this consumer; propose it first, or end the negotiation",
+                    "nothing of this flow is on offer to this consumer; propose it first, or end the negotiation",
                 )))?;
                 let decide = |exchange: Exchange, _| {
                     Ok((exchange.offer(version, self.hand)?, Message::Offer.as_str()))
@@ -224,14 +227,16 @@ impl Whose<'_> {
         Said { written, ..comments::by(self.received, self.hand) }
     }
 
-    /// Counters with what the consumer asks for, unless that is on the table already. Returns the version that has it.
+    /// Counters with what the consumer asks for, unless that is on the table already. Returns the version that has it, and whether it
+    /// was countered with.
     async fn adopt(
         &self,
         (row, matter): (&ManagedRow, &MatterRow),
         (reason, text): (CounterReason, &str),
-    ) -> Result<u32, Refused> {
+    ) -> Result<(u32, bool), Refused> {
         let exchange: Exchange = matters::read(matter)?;
         exchange.may_adopt(self.hand).map_err(StepError::from)?;
+        comments::words(&[("text", Some(text))]).map_err(Refused::Problem)?;
         let managed = agreements::read(row)?;
         let (id, next) = (named(row).map_err(Refused::Problem)?, managed.latest + 1);
         let asked = asked(self.app, (&id, managed.latest), &exchange).await?;
@@ -242,9 +247,8 @@ impl Whose<'_> {
         let terms = Terms::offered(&id, next, asked).map_err(invalid)?;
         let same = agreements::canonical(&terms.as_version(managed.latest))?.1;
         if managed.outline().is_some_and(|outline| outline.terms_sha256 == same) {
-            return Ok(managed.latest);
+            return Ok((managed.latest, false));
         }
-        comments::words(&[("text", Some(text))]).map_err(Refused::Problem)?;
         let outline = agreements::outline(&self.app.policies().set, &terms)?;
         let counter = Wanted {
             command: Some(Command::Counter(outline)),
@@ -255,7 +259,7 @@ impl Whose<'_> {
             ..wanted(self.received, self.hand)
         };
         agreements::take(self.app, &id, &counter).await?;
-        Ok(next)
+        Ok((next, true))
     }
 
     /// Has a message tried again that was given up.

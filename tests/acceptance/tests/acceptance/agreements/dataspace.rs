@@ -15,6 +15,7 @@ const CONTEXT: &str = "https://w3id.org/dspace/2025/1/context.jsonld";
 const DATASET: &str = "urn:concordat:dataset:pilot:at-risk";
 const OFFER: &str = "urn:concordat:offer:pilot:1:at-risk";
 
+mod course;
 mod shape;
 
 use shape::has_shape;

@@ -1,0 +1,56 @@
+//! Characters that people would not see, or that change what they see: they stand as their number in Unicode.
+
+/// Text without what changes the order in which it is shown, and without control characters.
+///
+/// Source: Unicode Standard Annex 9, section 2; Unicode Technical Report 36, section 2.5.
+pub(super) fn unambiguous(text: &str) -> String {
+    shown(text, |char| char.is_control() || turns(char) || !is_character(char))
+}
+
+/// Text with the number of every character that is hidden in its place. Lines stay lines.
+pub(super) fn shown(text: &str, is_hidden: impl Fn(char) -> bool) -> String {
+    let mut said = String::with_capacity(text.len());
+    for char in text.replace("\r\n", "\n").chars() {
+        match char {
+            '\n' => said.push('\n'),
+            '\t' => said.push(' '),
+            hidden if is_hidden(hidden) => said.push_str(&format!("[U+{:04X}]", u32::from(hidden))),
+            char => said.push(char),
+        }
+    }
+    said
+}
+
+/// Whether a character has nothing to be seen by, whatever the font has for it: those that are ignorable by default, and those of
+/// private use.
+///
+/// Source: Unicode Standard, `Default_Ignorable_Code_Point`.
+pub(super) fn is_unseen(char: char) -> bool {
+    char.is_control()
+        || !is_character(char)
+        || matches!(char,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+            | '\u{e000}'..='\u{f8ff}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{10ffff}')
+}
+
+fn turns(char: char) -> bool {
+    matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+fn is_character(char: char) -> bool {
+    let code = u32::from(char);
+    !(matches!(code, 0xfdd0..=0xfdef) || code & 0xfffe == 0xfffe || matches!(code, 0xe0000..=0xe0fff))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_turns_text_round_stands_as_its_number() {
+        assert_eq!(unambiguous("a\u{202e}b\u{0}c\r\nd\te"), "a[U+202E]b[U+0000]c\nd e");
+        assert_eq!(unambiguous("Cyngor Sŵn, Λάρισα, שלום"), "Cyngor Sŵn, Λάρισα, שלום");
+    }
+}

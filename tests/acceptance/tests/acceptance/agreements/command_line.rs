@@ -96,11 +96,11 @@ async fn it_is_signed_with_and_without_a_network_exported_verified_and_switched_
     let path = "/v1/agreements/pilot/versions/1";
     let terms = world.send(by(world.bare("fire", "GET", path, PURPOSE), lead)).await;
     let digest = terms.headers["etag"].trim_matches('"').to_owned();
-    let file = world.folder.path().join("pilot-1.json");
+    let download = world.folder.path().join("pilot-1.json");
     let detached = async |text: &str, sha256: &str| {
-        std::fs::write(&file, text).unwrap();
+        std::fs::write(&download, text).unwrap();
         let who = ["--organisation", "gmca", "--person", "siro", "--role", "siro", "--key", &fire_key];
-        let arguments = ["sign-file", file.to_str().unwrap(), "--sha256", sha256];
+        let arguments = ["sign-file", download.to_str().unwrap(), "--sha256", sha256];
         ran(&world, &[arguments.as_slice(), who.as_slice()].concat()).await
     };
     for (text, sha256, why) in [

@@ -57,10 +57,9 @@ pub fn bodies(from: u64) -> impl Iterator<Item = Body> {
 fn body(number: u64) -> Body {
     let (round, place) = (number / 8, number % 8);
     match place {
-        0 | 2 => intent(round, place),
+        0 | 2 | 5 => intent(round, place),
         1 | 3 => release(round, place - 1),
         4 => refusal(round, place),
-        5 => intent(round, place),
         6 => Body::Closure {
             decision_id: decision(round, 5),
             outcome: "not_released".to_owned(),

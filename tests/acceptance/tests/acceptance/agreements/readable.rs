@@ -79,7 +79,8 @@ async fn a_version_is_a_pdf_that_others_read_with_its_hash_on_every_page() {
     for line in [
         "siro of fire",
         "Ştefan Łukasz, Λάρισα [U+1F600]",
-        "[U+05E9][U+05DC][U+05D5][U+05DD] <b>&amp;",
+        "[U+05E9][U+05DC][U+05D5][U+05DD]",
+        "<b>&amp;",
         "What moves",
     ] {
         assert!(text.contains(line), "{line}: {text}");

@@ -9,7 +9,8 @@ fn said_of(file: &std::path::Path, program: &str, arguments: &[&str]) -> String 
     let is_text = program == "pdftotext";
     let ran = command.args(arguments).arg(file).args(is_text.then_some("-")).output().unwrap();
     assert!(ran.status.success(), "{program}: {ran:?}");
-    String::from_utf8(ran.stdout).unwrap()
+    // pdfinfo writes some titles as they are in the file, in UTF-16.
+    String::from_utf8_lossy(&ran.stdout).into_owned()
 }
 
 async fn fetched(world: &World, partner: &'static str, rest: &str) -> (Answer, Vec<u8>) {
@@ -35,6 +36,7 @@ async fn fetched(world: &World, partner: &'static str, rest: &str) -> (Answer, V
 async fn a_version_is_a_pdf_that_others_read_with_its_hash_on_every_page() {
     let world = deployment().await;
     offices(&world).await;
+    let terms_of_draft = terms();
     let mut hostile = terms();
     hostile["title"] = json!("Oedolion mewn perygl: Sŵn \u{202e}gnp");
     hostile["owner"] = json!("Ştefan Łukasz, Λάρισα \u{1f600} שלום <b>&amp;");
@@ -93,10 +95,16 @@ async fn a_version_is_a_pdf_that_others_read_with_its_hash_on_every_page() {
         assert!(read.contains(piece), "{piece}: {read}");
     }
     assert!(!read.contains("Page 1 of"), "what is at the foot is not read out");
-    let hidden = world.send(by(
-        world.bare("council", "GET", "/v1/agreements/pilot/versions/1/document.pdf", PURPOSE),
-        lead,
-    ));
-    assert_eq!(hidden.await.code(), "no-such-entry");
+    let path = "/v1/agreements/pilot/versions/2/document.pdf";
+    let none = world.send(by(world.bare("fire", "GET", path, PURPOSE), lead)).await;
+    assert_eq!(none.code(), "no-such-entry");
+    // A draft is its authors'.
+    let draft = json!({ "id": "draft", "terms": terms_of_draft });
+    let begun = world.send(begin(&world, &draft)).await;
+    assert_eq!(begun.status, StatusCode::CREATED, "{begun:?}");
+    let path = "/v1/agreements/draft/versions/1/document.pdf";
+    let unseen = world.send(by(world.bare("fire", "GET", path, PURPOSE), lead)).await;
+    assert_eq!(unseen.code(), "no-such-entry");
+    assert_eq!(world.send(by(world.bare("nhs", "GET", path, PURPOSE), lead)).await.status, StatusCode::OK);
     world.verify().await;
 }

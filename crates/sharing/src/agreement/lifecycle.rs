@@ -67,6 +67,17 @@ pub enum Fate {
     Withdrawn,
 }
 
+impl Fate {
+    /// The state of such a version as text.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Countered => "countered",
+            Self::Varied => "varied",
+            Self::Withdrawn => "withdrawn",
+        }
+    }
+}
+
 /// What somebody wants to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
@@ -181,6 +192,18 @@ impl Managed {
         }
     }
 
+    /// The state of one version.
+    pub fn state_of(&self, version: u32) -> &'static str {
+        let negotiated = self.next.as_ref().filter(|next| next.deal().outline.version == version);
+        let in_force = self.in_force.as_ref().filter(|one| one.live().deal.outline.version == version);
+        let past = || self.past.iter().rev().find(|past| past.version == version);
+        match (negotiated, in_force) {
+            (Some(next), _) => next.state(),
+            (None, Some(in_force)) => in_force.state(),
+            (None, None) => past().map_or("withdrawn", |past| past.fate.as_str()),
+        }
+    }
+
     /// The outline that is negotiated, or else the one in force.
     pub fn outline(&self) -> Option<&Outline> {
         let negotiated = self.next.as_ref().map(|next| &next.deal().outline);
@@ -233,6 +256,9 @@ impl Managed {
             Command::Sign(signing) if self.signs_what_runs(&signing) => {
                 self.running(|in_force| in_force.sign_late(signing, hand))
             }
+            Command::Advise { .. } | Command::AnswerAdvice { .. } if self.joins_late(hand) => {
+                self.running(|in_force| in_force.advised_late(&command, hand, at))
+            }
             Command::Ask(pending @ (Pending::Termination { .. } | Pending::Succession { .. })) => {
                 self.running(|in_force| in_force.ask(pending.by(act), hand))
             }
@@ -274,6 +300,13 @@ impl Managed {
     fn signs_what_runs(&self, signing: &Signing) -> bool {
         let running = self.in_force.as_ref().filter(|in_force| in_force.is_running());
         running.is_some_and(|in_force| in_force.live().deal.outline.version == signing.version)
+    }
+
+    /// Whether nothing else is negotiated, and this hand's organisation has still to sign what runs.
+    fn joins_late(&self, hand: &Hand) -> bool {
+        let running = self.in_force.as_ref().filter(|in_force| in_force.is_running());
+        self.next.is_none()
+            && running.is_some_and(|in_force| in_force.live().deal.awaits(&hand.person.organisation))
     }
 
     fn makes_a_pilot_permanent(&self) -> bool {
@@ -319,14 +352,13 @@ impl Managed {
             return Err(Refusal::NotInThisState);
         };
         let at = act.at;
-        let live = stage.confirm(act, hand)?;
+        let mut live = stage.confirm(act, hand)?;
         if let Some(before) = self.in_force.take().filter(InForce::is_running) {
-            // A variation that left somebody's signature behind would cut their flows without a word.
-            let still_to_sign =
-                before.live().deal.signed().any(|organisation| live.deal.awaits(organisation));
-            if still_to_sign {
+            // A variation that left somebody's signature behind would cut their flows without a word: they sign it, or leave first.
+            if before.live().is_cut_by(&live.deal) {
                 return Err(Refusal::WouldCutAParty);
             }
+            live.keep_stops(before.live());
             let outline = before.live().deal.outline.clone();
             self.past(&outline, Fate::Varied, at);
         }

@@ -28,7 +28,9 @@ async fn a_practitioner_reads_why_and_learns_nothing_more() {
     let prevention = "fire-prevention-targeting";
     let why = world.send(explain(&permitted, "fire", prevention)).await;
     assert_eq!((why.status, &why.body["result"]), (StatusCode::OK, &json!("permitted")), "{why:?}");
-    assert!(why.body["in_words"][1].as_str().unwrap().contains("gm-fire-prevention-over-65s, version 2"));
+    let agreement =
+        "agreement “Over-65s fire prevention, Greater Manchester” (gm-fire-prevention-over-65s), version 2";
+    assert!(why.body["in_words"][1].as_str().unwrap().contains(agreement), "{why:?}");
     let one = world.send(explain(&restricted, "fire", prevention)).await;
     let other = world.send(explain(&unknown, "fire", prevention)).await;
     assert_eq!(one.body["result"], "no-record-available");

@@ -151,7 +151,8 @@ async fn read(
         let name = officer.map(|officer| officer.name).unwrap_or_default();
         signatures.push((signature, name));
     }
-    let document = Document::of(&app.policies().set, &terms, &row.state, &signatures);
+    let managed = agreements::read(&row).map_err(|error| Refusal::from(internal(&error)))?;
+    let document = Document::of(&app.policies().set, &terms, managed.state_of(number), &signatures);
     document.map_err(|error| Refusal::from(internal(&error)))
 }
 

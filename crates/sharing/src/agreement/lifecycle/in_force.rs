@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Span, Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
-use super::{Act, Authority, Deal, Hand, Party, Person, Refusal, Signing};
+use super::{Act, Authority, Command, Deal, Hand, Party, Person, Refusal, Signing};
 use crate::{
     agreement::{SignatoryRole, Status, london_day, london_midnight, terms::Standing},
     identifier::{FlowId, OrganisationId},
@@ -195,6 +195,39 @@ impl Live {
         }
     }
 
+    /// Keeps switched off what people have switched off in the version before: new terms are no word about that. What the new terms do
+    /// not have any more, and what was switched off by somebody who is no party any more, is left behind.
+    pub(super) fn keep_stops(&mut self, before: &Self) {
+        let now = |organisation: &OrganisationId| {
+            let is_party = |one: &&OrganisationId| self.deal.parties.contains_key(*one);
+            let successor = before.successors.get(organisation);
+            [Some(organisation), successor].into_iter().flatten().find(is_party).cloned()
+        };
+        let kept = before.stops.iter().filter_map(|stop| {
+            let mut act = stop.by.clone()?;
+            act.by.organisation = now(&act.by.organisation)?;
+            let scope = match &stop.scope {
+                Scope::Agreement => Scope::Agreement,
+                Scope::Party(organisation) => Scope::Party(now(organisation)?),
+                Scope::Flow(id) => {
+                    let is_there = self.deal.outline.flows.iter().any(|flow| flow.id == *id);
+                    is_there.then(|| stop.scope.clone())?
+                }
+            };
+            Some(Stop { scope, reason: stop.reason, by: Some(act) })
+        });
+        let kept: Vec<_> = kept.collect();
+        self.stops = kept;
+    }
+
+    /// Whether this is cut off by a version that takes its place: somebody's ends of flows whose signature that one lacks.
+    pub(super) fn is_cut_by(&self, new: &Deal) -> bool {
+        self.deal.signed().any(|organisation| {
+            let successor = self.successors.get(organisation);
+            !new.is_signed_by(organisation) && !successor.is_some_and(|successor| new.is_signed_by(successor))
+        })
+    }
+
     /// The organisation as it is called in the terms: a successor acts for whom it succeeded.
     fn named<'a>(&'a self, organisation: &'a OrganisationId) -> &'a OrganisationId {
         let old = self.successors.iter().find(|(_, new)| *new == organisation).map(|(old, _)| old);
@@ -252,7 +285,8 @@ impl Live {
 
 impl InForce {
     pub(super) fn begin(live: Live) -> Self {
-        Self::Active(live)
+        let wholly = live.stops.iter().any(|stop| stop.scope == Scope::Agreement);
+        if wholly { Self::Suspended(live) } else { Self::Active(live) }
     }
 
     /// The state as text.
@@ -455,9 +489,30 @@ impl InForce {
         Ok(self)
     }
 
-    /// A party that signs later than the others: its flows begin.
+    /// A party that signs later than the others: with its last signature its flows begin, so that by then everything has to be
+    /// there that the others had before.
     pub(super) fn sign_late(mut self, signing: Signing, hand: &Hand) -> Result<Self, Refusal> {
-        self.live_mut().deal.sign(signing, hand)?;
+        let deal = &mut self.live_mut().deal;
+        deal.sign(signing, hand)?;
+        if deal.is_signed_by(&hand.person.organisation) {
+            deal.ready_at(&hand.person.organisation)?;
+        }
+        Ok(self)
+    }
+
+    /// Advice to a party that has not signed yet, or what it does about it.
+    pub(super) fn advised_late(
+        mut self,
+        command: &Command,
+        hand: &Hand,
+        at: Timestamp,
+    ) -> Result<Self, Refusal> {
+        let deal = &mut self.live_mut().deal;
+        match command {
+            Command::Advise { favourable } => deal.advise(*favourable, hand, at)?,
+            Command::AnswerAdvice { followed } => deal.answer_advice(*followed, hand, at)?,
+            _ => return Err(Refusal::NotInThisState),
+        }
         Ok(self)
     }
 

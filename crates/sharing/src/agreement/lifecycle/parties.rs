@@ -171,6 +171,11 @@ impl Deal {
         self.parties.iter().filter(|(_, party)| party.is_in()).map(|(organisation, _)| organisation)
     }
 
+    /// Whether everybody has signed for this organisation who has to.
+    pub(super) fn is_signed_by(&self, organisation: &OrganisationId) -> bool {
+        matches!(self.parties.get(organisation), Some(Party::Signed { .. }))
+    }
+
     /// Whether this organisation is a party that has not signed whole yet, and has not left.
     pub(super) fn awaits(&self, organisation: &OrganisationId) -> bool {
         let party = self.parties.get(organisation);
@@ -304,17 +309,18 @@ impl Deal {
         if self.outline.flows.iter().any(|flow| !controls(&flow.provider)) {
             return Err(Refusal::ProviderNotController);
         }
-        for organisation in self.signed() {
-            let party = self.parties.get(organisation);
-            match party.and_then(Party::advice) {
-                None => return Err(Refusal::AdviceMissing),
-                Some(Advice { answered: None, .. }) => return Err(Refusal::AdviceUnanswered),
-                Some(_) => {}
-            }
-            if !self.outline.parties.get(organisation).is_some_and(|party| party.has_notice) {
-                return Err(Refusal::NoticeMissing);
-            }
+        let mut signed = self.signed();
+        signed.try_for_each(|organisation| self.ready_at(organisation))
+    }
+
+    /// What stands against the flows of this party: advice that was not given or not answered, and no privacy notice.
+    pub(super) fn ready_at(&self, organisation: &OrganisationId) -> Result<(), Refusal> {
+        match self.parties.get(organisation).and_then(Party::advice) {
+            None => return Err(Refusal::AdviceMissing),
+            Some(Advice { answered: None, .. }) => return Err(Refusal::AdviceUnanswered),
+            Some(_) => {}
         }
-        Ok(())
+        let has_notice = self.outline.parties.get(organisation).is_some_and(|party| party.has_notice);
+        if has_notice { Ok(()) } else { Err(Refusal::NoticeMissing) }
     }
 }

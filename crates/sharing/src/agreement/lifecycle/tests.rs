@@ -149,7 +149,101 @@ fn pairs_begin_as_their_signatures_arrive() {
 }
 
 fn signed_by_late(managed: Managed) -> Managed {
-    after(managed, vec![(Command::Sign(signing("council", 1)), hand("council", "siro"))])
+    signed_by(managed, 1, &["council"])
+}
+
+#[test]
+fn whoever_signs_late_has_to_have_what_the_others_had() {
+    let managed = active(&["nhs", "fire"]);
+    let sign = || Command::Sign(signing("council", 1));
+    let siro = hand("council", "siro");
+    assert_eq!(refused(&managed, sign(), &siro), Refusal::AdviceMissing);
+    let advised = after(managed, vec![(Command::Advise { favourable: false }, dpo("council"))]);
+    assert_eq!(refused(&advised, sign(), &siro), Refusal::AdviceUnanswered);
+    assert_eq!(refused(&advised, Command::Advise { favourable: true }, &dpo("nhs")), Refusal::NotInThisState);
+    let answered = after(advised, vec![(Command::AnswerAdvice { followed: false }, hand("council", "lead"))]);
+    assert_eq!(running(&answered), names(&["list"]));
+    assert_eq!(running(&after(answered, vec![(sign(), siro.clone())])), names(&["list", "care", "safe"]));
+    let mut without = outline(1);
+    without.parties.get_mut(&organisation("council")).unwrap().has_notice = false;
+    let begun = Managed::begin("pilot".parse().unwrap(), without, &hand("nhs", "author")).unwrap();
+    let managed = signed_by(assured(begun), 1, &["nhs", "fire"]);
+    let in_force = vec![
+        (Command::Ask(Pending::Activation), hand("nhs", "lead")),
+        (Command::Confirm, hand("fire", "lead")),
+        (Command::Advise { favourable: true }, dpo("council")),
+        (Command::AnswerAdvice { followed: true }, hand("council", "lead")),
+    ];
+    assert_eq!(refused(&after(managed, in_force), sign(), &siro), Refusal::NoticeMissing);
+}
+
+/// The second version, with these terms, signed by these and asked to be put in force.
+fn varied(managed: Managed, outline: Outline, signed: &[&str]) -> Managed {
+    let accepting: Vec<_> = outline.parties.keys().map(ToString::to_string).collect();
+    let mut steps =
+        vec![(Command::Vary(outline), hand("fire", "analyst")), (Command::Propose, hand("fire", "analyst"))];
+    steps.extend(accepting.iter().map(|party| (Command::Accept, hand(party, "lead"))));
+    steps.extend([
+        (Command::Assure, hand("fire", "quality")),
+        (Command::OpenSigning { blocked: false, evaluated: false }, hand("nhs", "lead")),
+    ]);
+    let two = signed_by(after(managed, steps), 2, signed);
+    after(two, vec![(Command::Ask(Pending::Activation), hand("nhs", "lead"))])
+}
+
+#[test]
+fn what_is_switched_off_stays_off_in_the_version_after_it() {
+    let all = ["nhs", "fire", "council"];
+    let confirm = || vec![(Command::Confirm, hand("fire", "lead"))];
+    let managed = signed_by_late(active(&["nhs", "fire"]));
+    let stop = |scope| Command::Suspend { scope, reason: StopReason::Breach };
+    let list = || Scope::Flow("list".parse().unwrap());
+    let off = after(managed.clone(), vec![(stop(list()), hand("fire", "lead"))]);
+    let new = after(varied(off, outline(2), &all), confirm());
+    assert_eq!((new.state(), running(&new)), ("active", names(&["care", "safe"])));
+    assert_eq!(refused(&new, Command::Resume(list()), &hand("nhs", "lead")), Refusal::StopIsTheirs);
+    let on = after(new, vec![(Command::Resume(list()), hand("fire", "other"))]);
+    assert_eq!(running(&on), names(&["list", "care", "safe"]));
+    // The whole of it, while its successor is negotiated.
+    let asked = varied(managed.clone(), outline(2), &all);
+    let off = after(asked, vec![(stop(Scope::Agreement), hand("council", "lead"))]);
+    let new = after(off, confirm());
+    assert_eq!((new.state(), running(&new)), ("suspended", names(&[])));
+    let on = after(new, vec![(Command::Resume(Scope::Agreement), hand("council", "other"))]);
+    assert_eq!((on.state(), running(&on)), ("active", names(&["list", "care", "safe"])));
+    // A flow that the new terms do not have cannot be switched on again.
+    let off = after(managed, vec![(stop(list()), hand("fire", "lead"))]);
+    let mut without = outline(2);
+    without.flows.retain(|flow| flow.id.as_str() != "list");
+    let new = after(varied(off, without, &all), confirm());
+    assert_eq!(refused(&new, Command::Resume(list()), &hand("fire", "other")), Refusal::NoSuchStop);
+}
+
+#[test]
+fn a_variation_without_a_party_waits_until_it_has_left() {
+    let managed = signed_by_late(active(&["nhs", "fire"]));
+    let mut without = outline(2);
+    without.parties.remove(&organisation("council"));
+    without.flows.retain(|flow| !flow.touches(&organisation("council")));
+    let asked = varied(managed.clone(), without, &["nhs", "fire"]);
+    assert_eq!(refused(&asked, Command::Confirm, &hand("fire", "lead")), Refusal::WouldCutAParty);
+    let left = after(asked, vec![(Command::Exit, hand("council", "lead"))]);
+    assert_eq!(running(&after(left, vec![(Command::Confirm, hand("fire", "lead"))])), names(&["list"]));
+    // Nor is a party cut off that wants to go on as it is.
+    let asked = varied(managed, outline(2), &["nhs", "fire"]);
+    let declined = after(asked, vec![(Command::Decline, hand("council", "lead"))]);
+    assert_eq!(refused(&declined, Command::Confirm, &hand("fire", "lead")), Refusal::WouldCutAParty);
+}
+
+#[test]
+fn each_version_has_a_state_of_its_own() {
+    let managed = signed_by_late(active(&["nhs", "fire"]));
+    let two = after(managed.clone(), vec![(Command::Vary(outline(2)), hand("fire", "analyst"))]);
+    assert_eq!((two.state_of(1), two.state_of(2), two.state()), ("active", "draft", "active"));
+    let asked = varied(managed, outline(2), &["nhs", "fire", "council"]);
+    assert_eq!((asked.state_of(1), asked.state_of(2)), ("active", "awaiting-signature"));
+    let new = after(asked, vec![(Command::Confirm, hand("fire", "lead"))]);
+    assert_eq!((new.state_of(1), new.state_of(2)), ("varied", "active"));
 }
 
 #[test]

@@ -100,13 +100,32 @@ pub struct Witnessing {
     /// Since when the newest checkpoint is to have been witnessed, in microseconds.
     since_us: AtomicU64,
     contradicted: AtomicBool,
+    /// One asks at a time: what is kept only ever gets newer.
+    asking: tokio::sync::Mutex<()>,
+}
+
+/// How often a round of asking begins again because the ledger grew while it went on.
+const ROUNDS_MAX: usize = 3;
+/// How often one witness is asked in a round: other replicas of this gateway ask it too.
+const ASKED_MAX: usize = 4;
+
+/// How a round of asking went.
+enum Round {
+    Witnessed,
+    /// Too few witnesses cosigned.
+    TooFew,
+    /// A witness has cosigned this many entries, more than the round began with.
+    Ahead(u64),
 }
 
 /// How a witness answered.
 enum Answer {
     /// The checkpoint with its cosignature.
     Cosigned(String),
-    /// It holds more entries of this ledger than there are, or others: this database is an older copy, or rewritten.
+    /// It has cosigned this many entries, more than it was asked about: another replica asked meanwhile, or this database
+    /// is an older copy.
+    Ahead(u64),
+    /// It holds other entries of this ledger: it was rewritten.
     Contradicts(String),
     /// It could not be reached, or its answer cannot be used.
     Failed(String),
@@ -172,6 +191,7 @@ impl Witnessing {
             kept: Mutex::new(None),
             since_us: AtomicU64::new(now.as_microsecond().unsigned_abs()),
             contradicted: AtomicBool::new(false),
+            asking: tokio::sync::Mutex::new(()),
             file,
         };
         this.read(store)?;
@@ -242,24 +262,48 @@ impl Witnessing {
     /// # Errors
     /// When the database cannot be read or the answer cannot be kept.
     pub async fn ask(&self, store: &Store, clock: &dyn Clock) -> anyhow::Result<bool> {
-        let head = store.head().await?;
+        let _asking = self.asking.lock().await;
+        let mut head = store.head().await?;
         let known = self.newest().and_then(|note| Checkpoint::open(&note, store.verifiers()).ok());
-        let is_new = known.is_none_or(|known| known.size != head.size || known.root != head.root);
-        if is_new && !self.collect(store, &head, clock.now()).await? {
-            return Ok(false);
+        if known.is_none_or(|known| known.size != head.size || known.root != head.root) {
+            let mut rounds = 0;
+            loop {
+                rounds += 1;
+                match self.collect(store, &head, clock.now()).await? {
+                    Round::Witnessed => break,
+                    Round::TooFew => return Ok(false),
+                    Round::Ahead(size) => {
+                        // What a witness cosigned was committed before: what is read now has it, or never had.
+                        head = store.head().await?;
+                        if size > head.size {
+                            self.contradicted.store(true, Ordering::Relaxed);
+                            tracing::error!(
+                                size,
+                                have = head.size,
+                                "a witness contradicts this ledger, it has cosigned more entries than there are: see the runbook, and do not restart"
+                            );
+                            return Ok(false);
+                        }
+                        if rounds == ROUNDS_MAX {
+                            return Ok(false);
+                        }
+                    }
+                }
+            }
         }
         self.since_us.store(clock.now().as_microsecond().unsigned_abs(), Ordering::Relaxed);
         self.contradicted.store(false, Ordering::Relaxed);
         Ok(true)
     }
 
-    async fn collect(&self, store: &Store, head: &Head, at: Timestamp) -> anyhow::Result<bool> {
+    async fn collect(&self, store: &Store, head: &Head, at: Timestamp) -> anyhow::Result<Round> {
         let mut note = head.checkpoint.clone();
-        let mut contradicted = false;
+        let (mut contradicted, mut ahead) = (false, None);
         for witness in &self.witnesses {
             let (name, organisation) = (witness.key.name(), &witness.organisation);
             match witness.cosign(store, head).await? {
                 Answer::Cosigned(line) => note.push_str(&line),
+                Answer::Ahead(size) => ahead = ahead.max(Some(size)),
                 Answer::Contradicts(why) => {
                     contradicted = true;
                     tracing::error!(witness = name, %organisation, why, "a witness contradicts this ledger: see the runbook, and do not restart");
@@ -271,16 +315,19 @@ impl Witnessing {
         }
         if contradicted {
             self.contradicted.store(true, Ordering::Relaxed);
-            return Ok(false);
+            return Ok(Round::TooFew);
+        }
+        if let Some(size) = ahead {
+            return Ok(Round::Ahead(size));
         }
         if self.organisations(&note, store)? < self.needed {
-            return Ok(false);
+            return Ok(Round::TooFew);
         }
         let kept = Kept { note, at };
         durable::write(&self.file, &serde_json::to_vec(&kept)?)
             .with_context(|| self.file.display().to_string())?;
         *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
-        Ok(true)
+        Ok(Round::Witnessed)
     }
 }
 
@@ -288,10 +335,9 @@ impl Witness {
     /// Asks with what it is known to have; then, if it says otherwise, with what it says.
     async fn cosign(&self, store: &Store, head: &Head) -> anyhow::Result<Answer> {
         let mut old = self.last.load(Ordering::Relaxed);
-        for _ in 0..2 {
+        for _ in 0..ASKED_MAX {
             if old > head.size {
-                let why = format!("it has cosigned {old} entries and there are {}", head.size);
-                return Ok(Answer::Contradicts(why));
+                return Ok(Answer::Ahead(old));
             }
             let proof = store.consistency_between(old, head.size).await?;
             let asked = AddCheckpoint { old, proof, checkpoint: head.checkpoint.clone() };

@@ -26,8 +26,8 @@ pub mod record;
 pub mod side_by_side;
 pub mod terms;
 
-pub use day::{LondonDay, london_day, london_midnight};
-pub(crate) use day::{london, london_hour, london_time};
+pub use day::{LondonDay, london_day, london_hour, london_midnight};
+pub(crate) use day::{london, london_time};
 
 /// One version of an agreement, as its file is written. Versions are immutable: a change is a new version.
 #[derive(Debug, Clone, Deserialize)]

@@ -16,22 +16,39 @@ use sqlx::{
 };
 use tokio::sync::Mutex;
 
+use self::tally::Tally;
 use crate::{StoreError, StoredLeaf, audit::to_i64, open::Store};
 
-// The first line is the form of an index before this one.
-const SCHEMA: &str = "
+/// The form of the index. One of an earlier form is made again.
+const FORM: i64 = 2;
+
+const EMPTIED: &str = "
     DROP TABLE IF EXISTS term; DROP TABLE IF EXISTS mark;
+    DROP TABLE IF EXISTS name; DROP TABLE IF EXISTS posting; DROP TABLE IF EXISTS written; DROP TABLE IF EXISTS known;
+    DROP TABLE IF EXISTS tally; DROP TABLE IF EXISTS tally_reason;";
+
+const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS name (id INTEGER PRIMARY KEY, term TEXT NOT NULL UNIQUE);
     CREATE TABLE IF NOT EXISTS posting (name BIGINT NOT NULL, seq BIGINT NOT NULL, PRIMARY KEY (name, seq)) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS written (seq BIGINT PRIMARY KEY, at_us BIGINT NOT NULL);
     CREATE INDEX IF NOT EXISTS written_by_time ON written (at_us);
-    CREATE TABLE IF NOT EXISTS known (id BIGINT PRIMARY KEY CHECK (id = 1), size BIGINT NOT NULL, last TEXT NOT NULL);";
+    CREATE TABLE IF NOT EXISTS known (id BIGINT PRIMARY KEY CHECK (id = 1), size BIGINT NOT NULL, last TEXT NOT NULL);
+    CREATE TABLE IF NOT EXISTS tally (day TEXT NOT NULL, hour BIGINT NOT NULL, outcome TEXT NOT NULL, provider TEXT NOT NULL,
+        purpose TEXT NOT NULL, recipient TEXT NOT NULL, decisions BIGINT NOT NULL,
+        PRIMARY KEY (day, hour, outcome, provider, purpose, recipient)) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS tally_reason (day TEXT NOT NULL, outcome TEXT NOT NULL, provider TEXT NOT NULL, purpose TEXT NOT NULL,
+        recipient TEXT NOT NULL, reason TEXT NOT NULL, decisions BIGINT NOT NULL,
+        PRIMARY KEY (day, outcome, provider, purpose, recipient, reason)) WITHOUT ROWID;";
+
+mod tally;
+
+pub use tally::{Counted, Dimension, TallyQuery};
 
 /// Beyond so many entries, terms count as equally common.
 const COUNTED_MAX: i64 = 5_000;
 
-/// How many entries are read at a time.
-const PAGE: u32 = 1_000;
+/// How many entries are read at a time: what they come to is in memory at once, several times over.
+const PAGE: u32 = 200;
 
 /// At most so many entries that have one term are held against the others at a time.
 const SCANNED_MAX: i64 = 50_000;
@@ -82,6 +99,13 @@ impl TrailIndex {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal); // what is lost is made again
         let pool = SqlitePoolOptions::new().max_connections(2).connect_with(options).await?;
+        let form: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&pool).await?;
+        if form != FORM {
+            sqlx::raw_sql(EMPTIED).execute(&pool).await?;
+            sqlx::raw_sql(sqlx::AssertSqlSafe(format!("PRAGMA user_version = {FORM}")))
+                .execute(&pool)
+                .await?;
+        }
         sqlx::raw_sql(SCHEMA).execute(&pool).await?;
         Ok(Self { pool, catching_up: Mutex::new(()) })
     }
@@ -98,7 +122,16 @@ impl TrailIndex {
             let leaves = store.leaves(next, PAGE).await?;
             let Some(last) = leaves.last() else { break };
             let page = page(store, &leaves).await?;
-            let mut tx = self.pool.begin().await?;
+            let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+            // The process before this one may still be at it while it drains. What is counted is counted once.
+            let taken: Option<i64> =
+                sqlx::query_scalar("SELECT size FROM known WHERE id = 1").fetch_optional(&mut *tx).await?;
+            let taken = taken.map_or(0, |size| u64::try_from(size).unwrap_or(0));
+            if taken != next {
+                tx.rollback().await?;
+                next = taken;
+                continue;
+            }
             for insert in [
                 "INSERT OR IGNORE INTO name (term) SELECT DISTINCT value ->> 0 FROM json_each($1)",
                 "INSERT OR IGNORE INTO posting (name, seq)
@@ -110,6 +143,7 @@ impl TrailIndex {
                 .bind(&page.times)
                 .execute(&mut *tx)
                 .await?;
+            page.tally.add(&mut tx).await?;
             next = last.seq + 1;
             sqlx::query("INSERT INTO known (id, size, last) VALUES (1, $1, $2) ON CONFLICT (id) DO UPDATE SET size = $1, last = $2")
                 .bind(to_i64(next))
@@ -132,9 +166,8 @@ impl TrailIndex {
             return Ok(size);
         }
         tracing::warn!("the trail's index is not of this ledger; it is made again");
-        sqlx::raw_sql("DELETE FROM name; DELETE FROM posting; DELETE FROM written; DELETE FROM known")
-            .execute(&self.pool)
-            .await?;
+        sqlx::raw_sql(EMPTIED).execute(&self.pool).await?;
+        sqlx::raw_sql(SCHEMA).execute(&self.pool).await?;
         Ok(0)
     }
 
@@ -266,21 +299,24 @@ struct KnownTerms {
 struct Page {
     terms: String,
     times: String,
+    tally: Tally,
 }
 
 async fn page(store: &Store, leaves: &[StoredLeaf]) -> Result<Page, StoreError> {
     let entries = leaves.iter().map(|leaf| decode(&leaf.bytes)).collect::<Result<Vec<_>, _>>()?;
     let deciding = store.deciding(&entries).await?;
-    let (mut terms, mut times) = (Vec::new(), Vec::with_capacity(leaves.len()));
+    let (mut terms, mut times, mut tally) = (Vec::new(), Vec::with_capacity(leaves.len()), Tally::default());
     for entry in &entries {
         let first = trail::follows(&entry.body).and_then(|decision| deciding.get(decision));
         terms.extend(trail::terms(entry, first).into_iter().map(|term| (term.to_string(), entry.seq)));
         times.push((entry.seq, entry.at_us));
+        tally.count(entry, first);
     }
     let list = |error: serde_json::Error| StoreError::Ledger(error.to_string());
     Ok(Page {
         terms: serde_json::to_string(&terms).map_err(list)?,
         times: serde_json::to_string(&times).map_err(list)?,
+        tally,
     })
 }
 

@@ -1,5 +1,5 @@
 //! Pictures of what was shared, each with a table beside it. They are made here, as SVG, of what the person may see of the
-//! trail. Numbers that few people are behind are not shown: 1 to 7 as a star, others to the nearest 5.
+//! trail, which the gateway counts. Numbers that few people are behind are not shown: 1 to 7 as a star, others to the nearest 5.
 //!
 //! Source of the rule: the usual one of NHS sub-national publications.
 
@@ -10,11 +10,10 @@ use std::{
 
 use askama::Template;
 use axum::{extract::State, response::Response};
-use jiff::{Timestamp, ToSpan as _, civil::Date};
-use ledger::entry::{Body, Decided};
+use jiff::{ToSpan as _, civil::Date};
+use serde::Deserialize;
 use serde_json::json;
 
-use super::trail::{Answer, Found};
 use crate::{
     Console,
     desk::Ask,
@@ -24,8 +23,6 @@ use crate::{
     session::Signed,
 };
 
-/// Most pages of the trail that one picture reads.
-const PAGES_MAX: usize = 5;
 /// Up to this many is too few to show.
 pub(super) const FEW_MAX: u64 = 7;
 /// The picture of flows, in its own units.
@@ -74,8 +71,8 @@ struct Bar {
 
 struct DayRow {
     day: String,
-    allowed: String,
-    refused: String,
+    released: String,
+    not_released: String,
 }
 
 #[derive(Template)]
@@ -88,7 +85,6 @@ struct PicturesPage {
     bars: Vec<Bar>,
     days: Vec<DayRow>,
     reasons: Vec<(String, String)>,
-    is_cut: bool,
     since: String,
 }
 
@@ -99,18 +95,14 @@ pub(crate) async fn show(State(console): State<Arc<Console>>, signed: Signed) ->
     }
     let today = sharing::agreement::london_day(console.gateway.now());
     let first = today.checked_sub(89.days()).unwrap_or(today);
-    let (allowed, cut_allowed) = all(&console, &signed, "intent", first).await?;
-    let (refused, cut_refused) = all(&console, &signed, "refusal", first).await?;
-    let flows = flows(&console, &allowed);
+    let of = ["provider", "purpose", "recipient"];
+    let flows = flows(&console, &counts(&console, &signed, &of, (first, today)).await?);
     let (nodes, bands) = sankey(&flows);
-    let (bars, days) = by_week(&allowed, &refused, first, today);
-    let mut counts = BTreeMap::<String, u64>::new();
-    for (_, decided) in &refused {
-        for reason in decided.reasons.iter().collect::<BTreeSet<_>>() {
-            *counts.entry(sentence(reason.split(':').next().unwrap_or(reason))).or_default() += 1;
-        }
-    }
-    let mut reasons: Vec<_> = counts.into_iter().collect();
+    let by_day = counts(&console, &signed, &["day"], (first, today)).await?;
+    let (bars, days) = by_week(&by_day, first, today);
+    let by_reason = counts(&console, &signed, &["reason"], (first, today)).await?;
+    let refused = by_reason.iter().filter(|count| count.outcome == "not_released");
+    let mut reasons: Vec<_> = refused.map(|count| (sentence(&count.reason), count.decisions)).collect();
     reasons.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     let page = PicturesPage {
         frame: Frame::of(&signed, "Pictures of what was shared", "/flows"),
@@ -120,61 +112,57 @@ pub(crate) async fn show(State(console): State<Arc<Console>>, signed: Signed) ->
         bars,
         days,
         reasons: reasons.into_iter().map(|(reason, count)| (reason, shown(count))).collect(),
-        is_cut: cut_allowed || cut_refused,
         since: first.strftime("%-d %B %Y").to_string(),
     };
     Ok(render(&page))
 }
 
-/// Decisions of a kind since a day, and whether there are more than are read.
-pub(super) async fn all(
-    console: &Console,
-    signed: &Signed,
-    kind: &str,
-    first: Date,
-) -> Result<(Vec<(Timestamp, Decided)>, bool), Fault> {
-    let from = sharing::agreement::london_midnight(first).to_string();
-    let mut cursor = None::<String>;
-    let mut found = Vec::new();
-    for _ in 0..PAGES_MAX {
-        let mut search = json!({ "kind": kind, "from": from, "limit": 200 });
-        if let (Some(cursor), Some(members)) = (&cursor, search.as_object_mut()) {
-            members.insert("cursor".to_owned(), cursor.clone().into());
-        }
-        let answer: Answer = console.ask(signed, Ask::post("/v1/trail/search", &search)).await?;
-        let decided = |found: &Found| {
-            let entry = found.entry()?;
-            let at = Timestamp::from_microsecond(entry.at_us).ok()?;
-            match entry.body {
-                Body::Intent(decided) | Body::Refusal(decided) => Some((at, *decided)),
-                _ => None,
-            }
-        };
-        found.extend(answer.entries.iter().filter_map(decided));
-        cursor = answer.next;
-        if cursor.is_none() {
-            return Ok((found, false));
-        }
-    }
-    Ok((found, true))
+/// How many decisions there were that are alike in what was asked about; what was not is empty.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Count {
+    pub(super) day: String,
+    pub(super) weekday: String,
+    pub(super) hour: String,
+    pub(super) outcome: String,
+    pub(super) provider: String,
+    pub(super) purpose: String,
+    pub(super) recipient: String,
+    pub(super) reason: String,
+    pub(super) decisions: u64,
 }
 
-fn flows(console: &Console, allowed: &[(Timestamp, Decided)]) -> Vec<Flow> {
+#[derive(Deserialize)]
+struct Counts {
+    counts: Vec<Count>,
+}
+
+/// Decisions of these days, the last one among them, as far as the person may see them.
+pub(super) async fn counts(
+    console: &Console,
+    signed: &Signed,
+    by: &[&str],
+    (first, last): (Date, Date),
+) -> Result<Vec<Count>, Fault> {
+    let until = last.tomorrow().unwrap_or(last);
+    let asked = json!({ "by": by, "from": first.to_string(), "until": until.to_string() });
+    let answer: Counts = console.ask(signed, Ask::post("/v1/trail/counts", &asked)).await?;
+    Ok(answer.counts)
+}
+
+fn flows(console: &Console, counts: &[Count]) -> Vec<Flow> {
     let set = console.gateway.policies();
     let holder = |id: &str| {
         let found = id.parse().ok().and_then(|id| set.provider(&id));
         found.map_or_else(|| id.to_owned(), |found| found.provider.name.clone())
     };
-    let mut counts = BTreeMap::<(String, String, String), u64>::new();
-    for (_, decided) in allowed {
-        let key = (
-            holder(&decided.provider),
-            sentence(&decided.purpose),
-            organisation(console, &decided.recipient),
-        );
-        *counts.entry(key).or_default() += 1;
+    let mut named = BTreeMap::<(String, String, String), u64>::new();
+    for count in counts.iter().filter(|count| count.outcome == "released") {
+        let key =
+            (holder(&count.provider), sentence(&count.purpose), organisation(console, &count.recipient));
+        *named.entry(key).or_default() += count.decisions;
     }
-    counts
+    named
         .into_iter()
         .map(|((from, purpose, to), count)| Flow { from, purpose, to, count, shown: shown(count) })
         .collect()
@@ -249,33 +237,30 @@ fn ribbon((from_x, to_x): (f64, f64), (from_y, to_y): (f64, f64), height: f64) -
     )
 }
 
-/// What was allowed and refused, week by week.
-fn by_week(
-    allowed: &[(Timestamp, Decided)],
-    refused: &[(Timestamp, Decided)],
-    first: Date,
-    today: Date,
-) -> (Vec<Bar>, Vec<DayRow>) {
+/// What was released and what was not, week by week.
+fn by_week(counts: &[Count], first: Date, today: Date) -> (Vec<Bar>, Vec<DayRow>) {
     let mut weeks = Vec::new();
     let mut begin = first;
     while begin <= today && weeks.len() < 20 {
         let end = begin.checked_add(7.days()).unwrap_or(today);
-        let within = |of: &[(Timestamp, Decided)]| {
-            let count = of.iter().filter(|(at, _)| {
-                let day = sharing::agreement::london_day(*at);
-                begin <= day && day < end
-            });
-            count.count() as u64
+        let within = |outcome: &str| {
+            let is_within = |count: &&Count| {
+                count.outcome == outcome
+                    && count.day.parse::<Date>().is_ok_and(|day| begin <= day && day < end)
+            };
+            counts.iter().filter(is_within).map(|count| count.decisions).sum::<u64>()
         };
-        weeks.push((begin, within(allowed), within(refused)));
+        weeks.push((begin, within("released"), within("not_released")));
         begin = end;
     }
-    let most = weeks.iter().map(|(_, allowed, refused)| *allowed.max(refused)).max().unwrap_or(1).max(1);
+    let most =
+        weeks.iter().map(|(_, released, not_released)| *released.max(not_released)).max().unwrap_or(1).max(1);
     let (mut bars, mut rows) = (Vec::new(), Vec::new());
     let mut x = 40.0;
-    for (day, allowed, refused) in weeks {
+    for (day, released, not_released) in weeks {
         let name = day.strftime("%-d %B").to_string();
-        for (count, is_refused, what) in [(allowed, false, "allowed"), (refused, true, "refused")] {
+        for (count, is_refused, what) in [(released, false, "released"), (not_released, true, "not released")]
+        {
             if count > FEW_MAX {
                 let height = units(count) / units(most) * 180.0;
                 let title = format!("Week of {name}: {} {what}", shown(count));
@@ -284,7 +269,7 @@ fn by_week(
             x += 24.0;
         }
         x += 10.0;
-        rows.push(DayRow { day: name, allowed: shown(allowed), refused: shown(refused) });
+        rows.push(DayRow { day: name, released: shown(released), not_released: shown(not_released) });
     }
     (bars, rows)
 }

@@ -5,10 +5,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use askama::Template;
 use axum::{extract::State, response::Response};
-use jiff::{Timestamp, ToSpan as _, civil::Date, tz::TimeZone};
-use ledger::entry::Decided;
+use jiff::{ToSpan as _, civil::Date};
 
-use super::pictures::{self, FEW_MAX, shown};
+use super::pictures::{self, Count, FEW_MAX, shown};
 use crate::{
     Console,
     fault::Fault,
@@ -73,7 +72,6 @@ struct UnusualPage {
     cells: Vec<Cell>,
     askers: Vec<Asker>,
     height: f64,
-    is_cut: bool,
     since: String,
 }
 
@@ -85,12 +83,11 @@ pub(crate) async fn show(State(console): State<Arc<Console>>, signed: Signed) ->
     let today = sharing::agreement::london_day(console.gateway.now());
     let days = i32::try_from(7 * (WEEKS + 1) - 1).unwrap_or(90);
     let first = today.checked_sub(days.days()).unwrap_or(today);
-    let (mut asked, cut_allowed) = pictures::all(&console, &signed, "intent", first).await?;
-    let (refused, cut_refused) = pictures::all(&console, &signed, "refusal", first).await?;
-    asked.extend(refused);
-    let counts = by_hour(&asked);
-    let (rows, cells) = hours(&counts);
-    let askers = askers(&console, &asked, today);
+    let of = ["weekday", "hour"];
+    let by_hour = by_hour(&pictures::counts(&console, &signed, &of, (first, today)).await?);
+    let (rows, cells) = hours(&by_hour);
+    let of = ["day", "purpose", "recipient"];
+    let askers = askers(&console, &pictures::counts(&console, &signed, &of, (first, today)).await?, today);
     let page = UnusualPage {
         frame: Frame::of(&signed, "What is unusual", "/flows").back_to("/flows", "Pictures"),
         bands: (0..BANDS).map(|band| (130.0 + 80.0 * part(band), band_name(band))).collect(),
@@ -98,7 +95,6 @@ pub(crate) async fn show(State(console): State<Arc<Console>>, signed: Signed) ->
         cells,
         height: 20.0 + 50.0 * f64::from(u32::try_from(askers.len()).unwrap_or_default()),
         askers,
-        is_cut: cut_allowed || cut_refused,
         since: first.strftime("%-d %B %Y").to_string(),
     };
     Ok(render(&page))
@@ -113,16 +109,20 @@ fn band_name(band: usize) -> String {
     format!("{from:02}:00–{:02}:00", from + usize::from(BAND_HOURS))
 }
 
+/// A question, whatever became of it.
+fn is_asked(count: &Count) -> bool {
+    ["allowed", "refused", "referred"].contains(&count.outcome.as_str())
+}
+
 /// Questions by day of the week and part of the day, in London.
-fn by_hour(asked: &[(Timestamp, Decided)]) -> [[u64; BANDS]; 7] {
-    let zone = TimeZone::get("Europe/London").unwrap_or(TimeZone::UTC);
+fn by_hour(asked: &[Count]) -> [[u64; BANDS]; 7] {
     let mut counts = [[0; BANDS]; 7];
-    for (at, _) in asked {
-        let local = at.to_zoned(zone.clone());
-        let day = usize::try_from(local.weekday().to_monday_zero_offset()).unwrap_or_default();
-        let band = usize::from(local.hour().unsigned_abs() / BAND_HOURS);
-        if let Some(count) = counts.get_mut(day).and_then(|day: &mut [u64; BANDS]| day.get_mut(band)) {
-            *count += 1;
+    for count in asked.iter().filter(|count| is_asked(count)) {
+        let place = count.weekday.parse::<usize>().ok().zip(count.hour.parse::<usize>().ok());
+        let Some((day, hour)) = place else { continue };
+        let of = counts.get_mut(day.wrapping_sub(1));
+        if let Some(of) = of.and_then(|of: &mut [u64; BANDS]| of.get_mut(hour / usize::from(BAND_HOURS))) {
+            *of += count.decisions;
         }
     }
     counts
@@ -150,13 +150,14 @@ fn hours(counts: &[[u64; BANDS]; 7]) -> (Vec<DayRow>, Vec<Cell>) {
 
 /// The newest seven days beside the usual week before them, by who asks for what. Whoever never asks more than a few is left out:
 /// that they ask at all could be about one person.
-fn askers(console: &Console, questions: &[(Timestamp, Decided)], today: Date) -> Vec<Asker> {
+fn askers(console: &Console, questions: &[Count], today: Date) -> Vec<Asker> {
     let newest_from = today.checked_sub(6.days()).unwrap_or(today);
     let mut counts = BTreeMap::<(String, String), (u64, u64)>::new();
-    for (at, decided) in questions {
-        let key = (organisation(console, &decided.recipient), sentence(&decided.purpose));
+    for count in questions.iter().filter(|count| is_asked(count)) {
+        let key = (organisation(console, &count.recipient), sentence(&count.purpose));
         let (newest, before) = counts.entry(key).or_default();
-        if sharing::agreement::london_day(*at) >= newest_from { *newest += 1 } else { *before += 1 }
+        let is_newest = count.day.parse::<Date>().is_ok_and(|day| day >= newest_from);
+        *(if is_newest { newest } else { before }) += count.decisions;
     }
     let mut found: Vec<_> = counts
         .into_iter()

@@ -38,6 +38,8 @@ use crate::{
     sight::sees,
 };
 
+pub mod counts;
+
 /// Most entries in one answer.
 const LIMIT_MAX: u32 = 200;
 

@@ -53,7 +53,7 @@ pub fn london_day(at: Timestamp) -> Date {
 }
 
 /// The hour of the day in Europe/London at this instant, 0 to 23.
-pub(crate) fn london_hour(at: Timestamp) -> u8 {
+pub fn london_hour(at: Timestamp) -> u8 {
     u8::try_from(LONDON.to_datetime(at).hour()).unwrap_or(0)
 }
 

@@ -209,15 +209,14 @@ impl Watch {
             let series = match (&rule.watches, seen.as_mut()) {
                 (Watches::RepeatLookUps { at_least, .. }, Some(seen)) => {
                     seen.see(at, &person, "");
-                    (seen.total(&person) >= *at_least).then(|| person.clone())
+                    (seen.total(&person, "") >= *at_least).then(|| person.clone())
                 }
                 (Watches::Volume { at_least, times_peers, peers_at_least, .. }, Some(seen)) => {
-                    let group = format!("{peers}{}", question.human.id);
-                    seen.see(at, &group, "");
-                    let own = seen.total(&group);
+                    let id = &question.human.id;
+                    seen.see(at, &peers, id);
+                    let own = seen.total(&peers, id);
                     let is_more = || {
-                        let others = seen.totals(&peers).filter(|(one, _)| *one != group);
-                        let others: Vec<u32> = others.map(|(_, total)| total).collect();
+                        let others: Vec<u32> = seen.totals_beside(&peers, id).collect();
                         others.len() >= *peers_at_least as usize
                             && u64::from(own) > u64::from(*times_peers) * u64::from(median(others))
                     };
@@ -233,8 +232,7 @@ impl Watch {
                 }
                 (Watches::PurposeShopping { .. }, Some(seen)) => {
                     seen.advance(at);
-                    let another = seen.members(&person).any(|denied| denied != question.purpose);
-                    another.then(|| person.clone())
+                    seen.has_other(&person, &question.purpose).then(|| person.clone())
                 }
                 _ => None,
             };
@@ -255,7 +253,7 @@ impl Watch {
             match &rule.watches {
                 Watches::Enumeration { at_least, .. } if answer == Answer::NoRecord => {
                     seen.see(at, &human, &subject);
-                    if seen.members(&human).count() >= *at_least as usize {
+                    if seen.members(&human) >= *at_least as usize {
                         said.push(candidate(rule, question, &human, at));
                     }
                 }
@@ -298,9 +296,9 @@ fn about(human: &Human, subject: &str) -> String {
     format!("{}\n{}\n{subject}", human.organisation, human.id)
 }
 
-/// What the groups of everybody with the same organisation and role begin with.
+/// Everybody with the same organisation and role.
 fn peers(human: &Human) -> String {
-    format!("{}\n{}\n", human.organisation, human.role)
+    format!("{}\n{}", human.organisation, human.role)
 }
 
 /// The middle one, the lower of two.

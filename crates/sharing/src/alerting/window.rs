@@ -1,35 +1,48 @@
-//! What was seen within a time, by group and member, in bounded memory.
+//! What was seen within a time, by group and member, in bounded memory: names are kept as hashes of 64 bits under a key of
+//! this process. That two of a million names are taken for one has a chance of one in forty million.
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    ops::Bound,
-    sync::Arc,
+    hash::{BuildHasher as _, RandomState},
 };
 
 use jiff::{SignedDuration, Timestamp};
 
-/// Most sightings that are kept by one rule. Beyond it the oldest are forgotten early: some hundred bytes each.
-pub(super) const SIGHTINGS_MAX: usize = 200_000;
+/// Most sightings that are kept by one rule, of 60 to 90 bytes each. Beyond it the oldest are forgotten early.
+pub(super) const SIGHTINGS_MAX: usize = 2_000_000;
+
+/// A name, hashed.
+type Name = u64;
 
 /// Sightings of the last `within`, half-open: one exactly that old is gone.
 #[derive(Debug)]
 pub(super) struct Sliding {
     within: SignedDuration,
     max: usize,
-    seen: VecDeque<(Timestamp, Arc<str>, Arc<str>)>,
-    groups: BTreeMap<Arc<str>, BTreeMap<Arc<str>, u32>>,
+    names: RandomState,
+    /// When, in microseconds; group and member.
+    seen: VecDeque<(i64, Name, Name)>,
+    counts: BTreeMap<(Name, Name), u32>,
     forgotten: u64,
 }
 
 impl Sliding {
     pub(super) fn new(within: SignedDuration, max: usize) -> Self {
-        Self { within, max, seen: VecDeque::new(), groups: BTreeMap::new(), forgotten: 0 }
+        Self {
+            within,
+            max,
+            names: RandomState::new(),
+            seen: VecDeque::new(),
+            counts: BTreeMap::new(),
+            forgotten: 0,
+        }
     }
 
     /// Forgets what is too old at this instant.
     pub(super) fn advance(&mut self, at: Timestamp) {
-        let within = self.within;
-        while self.seen.front().is_some_and(|(seen, ..)| at.duration_since(*seen) >= within) {
+        let within = i64::try_from(self.within.as_micros()).unwrap_or(i64::MAX);
+        let oldest = at.as_microsecond().saturating_sub(within);
+        while self.seen.front().is_some_and(|(seen, ..)| *seen <= oldest) {
             self.forget_oldest();
         }
     }
@@ -40,42 +53,49 @@ impl Sliding {
             self.forget_oldest();
             self.forgotten += 1;
         }
-        let known = self.groups.get_key_value(group).map(|(name, _)| name.clone());
-        let group: Arc<str> = known.unwrap_or_else(|| group.into());
-        let members = self.groups.entry(group.clone()).or_default();
-        let known = members.get_key_value(member).map(|(name, _)| name.clone());
-        let member: Arc<str> = known.unwrap_or_else(|| member.into());
-        *members.entry(member.clone()).or_default() += 1;
-        self.seen.push_back((at, group, member));
+        let (group, member) = (self.name(group), self.name(member));
+        *self.counts.entry((group, member)).or_default() += 1;
+        self.seen.push_back((at.as_microsecond(), group, member));
+    }
+
+    fn name(&self, of: &str) -> Name {
+        self.names.hash_one(of)
     }
 
     fn forget_oldest(&mut self) {
         let Some((_, group, member)) = self.seen.pop_front() else { return };
-        let Some(members) = self.groups.get_mut(&group) else { return };
-        match members.get_mut(&member) {
+        match self.counts.get_mut(&(group, member)) {
             Some(count) if *count > 1 => *count -= 1,
-            _ => drop(members.remove(&member)),
-        }
-        if members.is_empty() {
-            self.groups.remove(&group);
+            _ => drop(self.counts.remove(&(group, member))),
         }
     }
 
-    /// How many sightings of the group there are.
-    pub(super) fn total(&self, group: &str) -> u32 {
-        self.groups.get(group).map_or(0, |members| members.values().sum())
+    /// How many sightings of this member of the group there are.
+    pub(super) fn total(&self, group: &str, member: &str) -> u32 {
+        self.counts.get(&(self.name(group), self.name(member))).copied().unwrap_or(0)
     }
 
-    /// The group's members, each once.
-    pub(super) fn members(&self, group: &str) -> impl Iterator<Item = &str> {
-        self.groups.get(group).into_iter().flat_map(|members| members.keys().map(AsRef::as_ref))
+    /// How many different members of the group there are.
+    pub(super) fn members(&self, group: &str) -> usize {
+        self.of(group).count()
     }
 
-    /// The totals of every group whose name begins so.
-    pub(super) fn totals<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, u32)> {
-        let from = self.groups.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
-        let groups = from.take_while(move |(group, _)| group.starts_with(prefix));
-        groups.map(|(group, members)| (group.as_ref(), members.values().sum()))
+    /// Whether there is a member of the group other than this one.
+    pub(super) fn has_other(&self, group: &str, than: &str) -> bool {
+        let than = self.name(than);
+        self.of(group).any(|(member, _)| member != than)
+    }
+
+    /// The totals of every member of the group but this one.
+    pub(super) fn totals_beside(&self, group: &str, member: &str) -> impl Iterator<Item = u32> + use<'_> {
+        let own = self.name(member);
+        self.of(group).filter(move |(member, _)| *member != own).map(|(_, total)| total)
+    }
+
+    fn of(&self, group: &str) -> impl Iterator<Item = (Name, u32)> + use<'_> {
+        let group = self.name(group);
+        let members = self.counts.range((group, Name::MIN)..=(group, Name::MAX));
+        members.map(|((_, member), total)| (*member, *total))
     }
 
     /// How many sightings were forgotten before their time, for lack of room.

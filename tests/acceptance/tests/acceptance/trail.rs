@@ -298,6 +298,82 @@ async fn everyone_whose_data_went_somewhere_in_one_call() {
 }
 
 #[tokio::test]
+async fn decisions_are_counted_exactly_and_by_whoever_may_see_them() {
+    let world = World::new().await;
+    for number in [NUMBER, "9736363023", NUMBER] {
+        assert_eq!(world.send(world.prevention(number)).await.status, StatusCode::OK);
+    }
+    world.send(world.prevention("9000000025")).await; // restricted: permitted, and then not released
+    world.send(world.referral("SWR-2042")).await; // no consent
+    let day = |by: Value| json!({ "by": by, "from": "2026-11-23", "until": "2026-11-24" });
+    let count = |partner: &'static str, body: Value| {
+        let purpose = if partner == "auditor" { "service-improvement" } else { "direct-care" };
+        world.act(partner, "/v1/trail/counts", purpose, body)
+    };
+    let all = world.send(count("auditor", day(json!(["provider"])))).await;
+    assert_eq!(
+        all.body["counts"],
+        json!([
+            { "outcome": "allowed", "provider": "nhs-pds", "decisions": 4 },
+            { "outcome": "not_released", "provider": "nhs-pds", "decisions": 1 },
+            { "outcome": "not_released", "provider": "trafford-asc", "decisions": 1 },
+            { "outcome": "refused", "provider": "trafford-asc", "decisions": 1 },
+            { "outcome": "released", "provider": "nhs-pds", "decisions": 3 },
+        ]),
+        "{all:?}"
+    );
+    let reasons = world.send(count("auditor", day(json!(["reason", "weekday"])))).await;
+    let has = |outcome: &str, reason: &str| {
+        let wanted = json!({ "outcome": outcome, "reason": reason, "weekday": "1", "decisions": 1 });
+        reasons.body["counts"].as_array().unwrap().contains(&wanted)
+    };
+    assert!(has("not_released", "restricted"), "{reasons:?}");
+    assert!(has("not_released", "consent-absent") && has("refused", "consent-absent"), "{reasons:?}");
+    // Noon in London; another day has none.
+    let hours = world.send(count("auditor", day(json!(["day", "hour"])))).await;
+    assert_eq!(hours.body["counts"][0]["hour"], "12", "{hours:?}");
+    let before = json!({ "by": [], "from": "2026-11-20", "until": "2026-11-23" });
+    assert_eq!(world.send(count("auditor", before)).await.body["counts"], json!([]));
+    // A record holder's officers count what was asked of it; whoever asked does not learn why there was nothing.
+    let council = world.send(count("council", day(json!(["provider"])))).await;
+    let providers: Vec<_> =
+        council.body["counts"].as_array().unwrap().iter().map(|count| &count["provider"]).collect();
+    assert_eq!(providers, ["trafford-asc", "trafford-asc"], "{council:?}");
+    let mut asker = count("fire", day(json!(["reason"])));
+    PREVENTION.clone_into(&mut asker.purpose);
+    assert_eq!(world.send(asker).await.body["counts"], json!([]));
+    // It is in the ledger that somebody counted, and each thing is counted once when the index is made anew.
+    assert_eq!(world.last_kinds(1).await, ["decision_read"]);
+    for (bad, says) in [
+        (
+            json!({ "by": ["reason", "hour"], "from": "2026-11-23", "until": "2026-11-24" }),
+            "not counted together",
+        ),
+        (
+            json!({ "by": ["provider", "provider"], "from": "2026-11-23", "until": "2026-11-24" }),
+            "at most once",
+        ),
+        (json!({ "by": [], "from": "2026-11-23", "until": "2026-11-23" }), "a day after"),
+        (json!({ "by": [], "from": "yesterday", "until": "2026-11-23" }), "from: a day"),
+        (json!({ "by": ["person"], "from": "2026-11-23", "until": "2026-11-24" }), ""),
+    ] {
+        let refused = world.send(count("auditor", bad.clone())).await;
+        assert_eq!(refused.code(), "invalid-request", "{bad}");
+        assert!(refused.body["detail"].as_str().unwrap_or_default().contains(says), "{refused:?}");
+    }
+    let file = world.settings.ledger.beside().with_extension("db.trail");
+    let folder = world.stop().await;
+    for ending in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(format!("{}{ending}", file.display()));
+    }
+    let world = World::start(folder, 1_000_000).await;
+    let again = world
+        .send(world.act("auditor", "/v1/trail/counts", "service-improvement", day(json!(["provider"]))))
+        .await;
+    assert_eq!(again.body["counts"], all.body["counts"]);
+}
+
+#[tokio::test]
 async fn an_index_that_is_lost_or_wrong_changes_nothing() {
     let world = World::new().await;
     world.send(world.prevention(NUMBER)).await;

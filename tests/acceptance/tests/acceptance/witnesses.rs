@@ -249,6 +249,54 @@ async fn what_is_no_cosignature_of_this_checkpoint_counts_for_nothing() {
     }
 }
 
+/// A witness that has cosigned more than it is asked about, because another replica asked it meanwhile; then it cosigns.
+/// It says when it is asked first, and is told what it has cosigned.
+async fn ahead(
+    cosigner: Cosigner,
+    asked: tokio::sync::oneshot::Sender<()>,
+    sizes: tokio::sync::oneshot::Receiver<u64>,
+) -> u16 {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let first = Arc::new(tokio::sync::Mutex::new(Some((asked, sizes))));
+    let cosigner = Arc::new(cosigner);
+    let add = move |body: String| async move {
+        if let Some((asked, size)) = first.lock().await.take() {
+            asked.send(()).unwrap();
+            let size = size.await.unwrap();
+            return (Status::CONFLICT, format!("{size}\n")).into_response();
+        }
+        let note = ledger::witness::AddCheckpoint::parse(&body).unwrap().checkpoint;
+        let text = note.rsplit_once("\n\n").unwrap().0;
+        cosigner.cosign(&format!("{text}\n"), 1_795_000_000).into_response()
+    };
+    let routes = Router::new().route("/add-checkpoint", post(add));
+    tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
+    port
+}
+
+#[tokio::test]
+async fn a_witness_that_another_replica_asked_meanwhile_contradicts_nothing() {
+    let witness = Cosigner::from_seed("one.example/ledgers", &[1; 32]);
+    let key = witness.verifier_key();
+    let (asked, is_asked) = tokio::sync::oneshot::channel();
+    let (say, sizes) = tokio::sync::oneshot::channel();
+    let port = ahead(witness, asked, sizes).await;
+    let world = World::with_settings(|settings| {
+        settings.ledger.witnessing = Some(asked_seldom(1, vec![one("gmca", &key, port)]));
+    })
+    .await;
+    let (witnessed, ()) = tokio::join!(ask(&world), async {
+        is_asked.await.unwrap();
+        assert_eq!(world.send(world.prevention("9732110317")).await.status, StatusCode::OK);
+        say.send(world.app.store.head().await.unwrap().size).unwrap();
+    });
+    assert!(witnessed, "what was committed meanwhile is there");
+    assert_eq!(ready(&world).await, StatusCode::OK);
+    assert_eq!(world.send(world.prevention("9732110317")).await.status, StatusCode::OK);
+    world.verify().await;
+}
+
 #[tokio::test]
 async fn an_older_copy_that_is_put_back_with_its_checkpoint_is_noticed_by_the_witness_alone() {
     let folder = tempfile::tempdir().unwrap();

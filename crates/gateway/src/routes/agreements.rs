@@ -18,6 +18,7 @@ use serde_json::Value;
 use sharing::{
     AgreementId,
     agreement::{
+        dispute::Dispute,
         lifecycle::{Authority, Command, Hand, Managed, Pending, Person, Scope, Signing, StopReason},
         terms::Terms,
     },
@@ -31,7 +32,7 @@ use super::{
     request_key::{self, RequestKey},
 };
 use crate::{
-    agreements::{self, StepError, Taken, Wanted, signature},
+    agreements::{self, StepError, Taken, Wanted, matters, signature},
     app::App,
     caller::{Action, Capability, Named},
     disclose::{inconsistent, internal},
@@ -97,7 +98,7 @@ pub async fn begin(State(app): State<Arc<App>>, request: Request) -> Response {
                 .map_err(|error| Refused::Problem(Problem::InvalidRequest(format!("id: {error}"))))?;
             let terms = Terms::offered(&id, 1, asked.terms)
                 .map_err(|error| Refused::Problem(Problem::InvalidRequest(error.to_string())))?;
-            let hand = hand(&app, &received).await?;
+            let hand = hand(&app, &received, &id).await?;
             let wanted = Wanted { request, ..wanted(&received, &hand) };
             let taken = agreements::begin(&app, &id, terms, wanted).await?;
             answer(&app, StatusCode::CREATED, &taken).await
@@ -184,9 +185,9 @@ pub async fn take(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
             };
             let asked: StepRequest = shape(&value).map_err(Refused::Problem)?;
             let read_at = asked.read_at(if_match.as_ref()).map_err(Refused::Problem)?;
-            let hand = hand(&app, &received).await?;
-            let wanted = Wanted { read_at, request, ..wanted(&received, &hand) };
             let id = named(&row).map_err(Refused::Problem)?;
+            let hand = hand(&app, &received, &id).await?;
+            let wanted = Wanted { read_at, request, ..wanted(&received, &hand) };
             let wanted = asked.complete(&app, (&id, &row), wanted).await?;
             let taken = agreements::take(&app, &id, &wanted).await?;
             answer(&app, StatusCode::OK, &taken).await
@@ -340,8 +341,9 @@ pub(super) async fn receive(app: &App, request: Request) -> Result<Received, Ref
     }
 }
 
-/// Whose hand it is: what the system is registered for, and the offices that the person holds.
-async fn hand(app: &App, received: &Received) -> Result<Hand, Refused> {
+/// Whose hand it is in this agreement: what the system is registered for, the offices that the person holds, and whether they
+/// mediate in it.
+async fn hand(app: &App, received: &Received, agreement: &AgreementId) -> Result<Hand, Refused> {
     let caller = &received.caller;
     let all = [
         (Capability::Draft, Authority::Draft),
@@ -352,11 +354,14 @@ async fn hand(app: &App, received: &Received) -> Result<Hand, Refused> {
     let may =
         all.into_iter().filter(|(capability, _)| caller.may(*capability)).map(|(_, authority)| authority);
     let offices = app.store.offices(&caller.organisation, caller.named.id()).await?;
-    Ok(Hand {
-        person: Person { organisation: caller.organisation.clone(), id: caller.named.id().to_owned() },
-        may: may.collect(),
-        is_dpo: offices.iter().any(|office| office.role == "dpo"),
-    })
+    let person = Person { organisation: caller.organisation.clone(), id: caller.named.id().to_owned() };
+    let mut mediates = false;
+    for row in app.store.matters(agreement, "dispute").await? {
+        let dispute: Dispute = matters::read(&row)?;
+        mediates |= dispute.is_mediated_by(&person);
+    }
+    let is_dpo = offices.iter().any(|office| office.role == "dpo");
+    Ok(Hand { person, may: may.collect(), is_dpo, mediates })
 }
 
 fn sees_all(received: &Received) -> bool {

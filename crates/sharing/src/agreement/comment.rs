@@ -160,8 +160,11 @@ impl Comment {
     /// [`Refusal`] for whoever takes no part, or where whoever has to answer does not.
     pub fn make(remark: Remark, hand: &Hand, parties: &BTreeSet<OrganisationId>) -> Result<Self, Refusal> {
         speaks(hand, parties)?;
-        if remark.blocking && !parties.contains(&hand.person.organisation) {
-            return Err(Refusal::NotAParty);
+        if remark.blocking {
+            hand.is_of_a_side()?;
+            if !parties.contains(&hand.person.organisation) {
+                return Err(Refusal::NotAParty);
+            }
         }
         if remark.owner.as_ref().is_some_and(|owner| !parties.contains(&owner.organisation)) {
             return Err(Refusal::OwnerNotAParty);
@@ -222,7 +225,7 @@ mod tests {
 
     fn hand(organisation: &str, may: Authority) -> Hand {
         let person = Person { organisation: organisation.parse().unwrap(), id: "P-1".to_owned() };
-        Hand { person, may: vec![may], is_dpo: false }
+        Hand { person, may: vec![may], is_dpo: false, mediates: false }
     }
 
     fn act(hand: &Hand) -> Act {
@@ -276,6 +279,13 @@ mod tests {
             Comment::make(remark(&stranger, false), &stranger, &parties()).unwrap_err(),
             Refusal::NotAParty
         );
+        // Nor do they for their own organisation, whatever else they may.
+        let own = Hand {
+            may: vec![Authority::Mediate, Authority::Approve],
+            mediates: true,
+            ..hand("nhs", Authority::Approve)
+        };
+        assert_eq!(Comment::make(remark(&own, true), &own, &parties()).unwrap_err(), Refusal::MediatesHere);
         let mut asked = remark(&mediator, false);
         asked.owner = Some(Owner { organisation: "council".parse().unwrap(), person: None });
         assert_eq!(Comment::make(asked, &mediator, &parties()).unwrap_err(), Refusal::OwnerNotAParty);

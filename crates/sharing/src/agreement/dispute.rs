@@ -248,10 +248,10 @@ impl Case {
 
     /// Somebody who decides for one of the organisations that it is between.
     fn decides(&self, hand: &Hand) -> Result<(), Refusal> {
-        hand.needs(Authority::Approve)?;
         if self.is_mediator(hand) {
             return Err(Refusal::MediatorIsAParty);
         }
+        hand.needs(Authority::Approve)?;
         if self.between.contains(&hand.person.organisation) { Ok(()) } else { Err(Refusal::NotAParty) }
     }
 
@@ -385,6 +385,11 @@ impl Dispute {
             Self::Escalated(stage) => &stage.case,
             Self::Resolved(stage) => &stage.case,
         }
+    }
+
+    /// Whether this person mediates it now. Meanwhile they take no step of its agreement ([`Hand::mediates`]).
+    pub fn is_mediated_by(&self, person: &Person) -> bool {
+        !matches!(self, Self::Resolved(_)) && self.case().mediator.as_ref() == Some(person)
     }
 
     /// The state as text.

@@ -244,6 +244,7 @@ impl Managed {
     /// # Errors
     /// [`Refusal`] when it is not possible now, or not for this person.
     pub fn apply(mut self, command: Command, hand: &Hand, at: Timestamp) -> Result<Self, Refusal> {
+        hand.is_of_a_side()?;
         let act = Act { by: hand.person.clone(), at };
         match command {
             Command::Vary(outline) => self.vary(outline, hand),

@@ -226,7 +226,7 @@ async fn said(
     asked: CommentRequest,
 ) -> Result<matters::Moved<Comment>, Refused> {
     let invalid = |what: String| Refused::Problem(Problem::InvalidRequest(what));
-    let hand = hand(app, received).await?;
+    let hand = hand(app, received, &named(row).map_err(Refused::Problem)?).await?;
     let managed = agreements::read(row)?;
     let (terms, _) = offered(app, row, asked.version).await?;
     let clause = Clause::of(&asked.clause, &terms.open()).map_err(|fault| invalid(fault.to_string()))?;
@@ -337,7 +337,7 @@ pub async fn take(
             let asked: CommentStep = shape(&value).map_err(Refused::Problem)?;
             let read_at = revision(headers.get(header::IF_MATCH), true).map_err(Refused::Problem)?;
             let (command, reason, written) = asked.read()?;
-            let hand = hand(&app, &received).await?;
+            let hand = hand(&app, &received, &named(&row).map_err(Refused::Problem)?).await?;
             let parties = agreements::read(&row)?.at_the_table();
             let decide = |comment: Comment, at| {
                 let act = Act { by: hand.person.clone(), at };

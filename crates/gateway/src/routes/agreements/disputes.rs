@@ -196,7 +196,7 @@ async fn begun(
     (row, request): (&ManagedRow, Option<(String, String, String)>),
     asked: DisputeRequest,
 ) -> Result<matters::Moved<Dispute>, Refused> {
-    let hand = hand(app, received).await?;
+    let hand = hand(app, received, &named(row).map_err(Refused::Problem)?).await?;
     let parties = agreements::read(row)?.at_the_table();
     let (terms, _) = comments::offered(app, row, asked.version).await?;
     let clause = Clause::of(&asked.clause, &terms.open())
@@ -289,7 +289,7 @@ pub async fn take(
             let free = matches!(asked, DisputeStep::Comment { .. });
             let read_at = step::revision(headers.get(header::IF_MATCH), free).map_err(Refused::Problem)?;
             let (command, reason, written) = asked.read(&app, &row)?;
-            let hand = hand(&app, &received).await?;
+            let hand = hand(&app, &received, &named(&row).map_err(Refused::Problem)?).await?;
             let decide = |dispute: Dispute, at| Ok(dispute.apply(command.clone(), &hand, at)?);
             // What is published is made of what was there before: nothing of it changes any more.
             let precedent = preview(&app, &matter).await?.map(|precedent| precedent.to_string());

@@ -152,7 +152,7 @@ pub async fn take(
             if read_at != Some(matter.revision) {
                 return Err(Refused::Problem(Problem::VersionMismatch));
             }
-            let hand = hand(&app, &received).await?;
+            let hand = hand(&app, &received, &named(&row).map_err(Refused::Problem)?).await?;
             let whose = Whose { app: &app, received: &received, hand: &hand };
             let (row, receipt) = match asked {
                 NegotiationStep::SendAgain {} => (whose.send_again(&matter).await?, None),

@@ -204,7 +204,7 @@ async fn noted(
         return Err(invalid("reason: what went wrong, for harm and for nothing else"));
     }
     let written = comments::words(&[("text", Some(&asked.text))]).map_err(Refused::Problem)?;
-    let hand = hand(app, received).await?;
+    let hand = hand(app, received, agreement.id()).await?;
     let parties = agreement.parties.iter().map(|party| party.organisation.get_ref().clone()).collect();
     let act = Act { by: hand.person.clone(), at: app.clock.now() };
     let record = Record::make((asked.kind, asked.flow), &hand, act, &parties).map_err(StepError::from)?;

@@ -8,7 +8,7 @@ use super::{
 
 fn hand(organisation: &str, person: &str, may: &[Authority]) -> Hand {
     let person = Person { organisation: organisation.parse().unwrap(), id: person.to_owned() };
-    Hand { person, may: may.to_vec(), is_dpo: false }
+    Hand { person, may: may.to_vec(), is_dpo: false, mediates: false }
 }
 
 fn nhs() -> Hand {
@@ -93,6 +93,22 @@ fn a_mediator_speaks_and_decides_nothing() {
     let (one, _) = after(offered, &[(Command::AcceptOutcome, nhs())]).unwrap();
     assert_eq!(one.state(), "mediating", "a mediator's offer is nobody's yes");
     assert_eq!(after(one, &[(Command::AcceptOutcome, fire())]).unwrap().0.state(), "resolved");
+}
+
+#[test]
+fn whoever_mediates_does_so_until_it_is_resolved() {
+    let (mediated, _) = after(begun(), &[(Command::Mediate, council())]).unwrap();
+    assert!(!begun().is_mediated_by(&council().person) && !mediated.is_mediated_by(&nhs().person));
+    assert!(mediated.is_mediated_by(&council().person));
+    let (taken_further, _) = after(mediated.clone(), &[(Command::Escalate, nhs())]).unwrap();
+    assert!(taken_further.is_mediated_by(&council().person));
+    let (over, _) = after(mediated, &[(Command::Withdraw, nhs())]).unwrap();
+    assert!(!over.is_mediated_by(&council().person));
+    // Nor are they anybody's in another dispute of the same agreement.
+    let own = Hand { mediates: true, ..fire() };
+    for command in [Command::Comment, Command::Settle(Outcome::TermsStand), Command::Escalate] {
+        assert_eq!(after(begun(), &[(command, own.clone())]).unwrap_err(), Refusal::MediatesHere);
+    }
 }
 
 #[test]

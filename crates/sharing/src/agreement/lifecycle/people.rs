@@ -55,10 +55,15 @@ pub struct Hand {
     /// Whether they are their organisation's data protection officer, who advises and approves nothing
     /// (UK GDPR Arts 38 and 39).
     pub is_dpo: bool,
+    /// Whether they mediate an open dispute of this agreement: whoever does decides nothing in it.
+    pub mediates: bool,
 }
 
 impl Hand {
     pub(in crate::agreement) fn needs(&self, authority: Authority) -> Result<(), Refusal> {
+        if authority != Authority::Mediate {
+            self.is_of_a_side()?;
+        }
         if authority == Authority::Approve && self.is_dpo {
             return Err(Refusal::DpoApproves);
         }
@@ -67,6 +72,11 @@ impl Hand {
 
     pub(in crate::agreement) fn needs_either(&self, one: Authority, other: Authority) -> Result<(), Refusal> {
         self.needs(one).or_else(|_| self.needs(other))
+    }
+
+    /// Whoever helps the parties to agree takes no step for one of them meanwhile, whatever else they may.
+    pub(in crate::agreement) fn is_of_a_side(&self) -> Result<(), Refusal> {
+        if self.mediates { Err(Refusal::MediatesHere) } else { Ok(()) }
     }
 
     pub(in crate::agreement) fn is_of(&self, organisation: &OrganisationId) -> Result<(), Refusal> {

@@ -37,6 +37,7 @@ pub enum Refusal {
     OwnerNotAParty,
     MediatorIsAParty,
     NotTheMediator,
+    MediatesHere,
     NothingOffered,
     TopLevel,
     TextNotConfirmed,
@@ -87,6 +88,7 @@ impl Refusal {
             Self::OwnerNotAParty => "owner-not-a-party",
             Self::MediatorIsAParty => "mediator-is-a-party",
             Self::NotTheMediator => "not-the-mediator",
+            Self::MediatesHere => "mediates-here",
             Self::NothingOffered => "nothing-offered",
             Self::TopLevel => "top-level",
             Self::TextNotConfirmed => "text-not-confirmed",
@@ -105,6 +107,7 @@ impl Refusal {
             | Self::SamePerson
             | Self::MediatorIsAParty
             | Self::NotTheMediator
+            | Self::MediatesHere
             | Self::StopIsTheirs => Kind::Person,
             _ => Kind::State,
         }
@@ -169,6 +172,9 @@ impl Refusal {
             }
             Self::MediatorIsAParty => "a mediator decides nothing in a dispute; ask another person",
             Self::NotTheMediator => "only the mediator of this dispute does this",
+            Self::MediatesHere => {
+                "you mediate an open dispute of this agreement and take no other step in it; ask a colleague, or wait until the dispute is resolved"
+            }
             Self::NothingOffered => "no outcome is on the table; one is offered with `settle`",
             Self::TopLevel => "it is with the boards already; there is no further level",
             Self::TextNotConfirmed => {

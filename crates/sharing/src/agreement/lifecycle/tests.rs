@@ -8,6 +8,8 @@ use proptest::prelude::*;
 use super::{outline::PartyOutline, *};
 use crate::{agreement::SignatoryRole, agreement::Status, identifier::FlowId, purpose::PurposeClass};
 
+mod sides;
+
 fn organisation(name: &str) -> OrganisationId {
     name.parse().unwrap()
 }
@@ -25,6 +27,7 @@ fn hand(of: &str, id: &str) -> Hand {
         person: Person { organisation: organisation(of), id: id.to_owned() },
         may: vec![Authority::Draft, Authority::Approve, Authority::Sign],
         is_dpo: false,
+        mediates: false,
     }
 }
 

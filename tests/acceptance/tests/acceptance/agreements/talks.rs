@@ -137,19 +137,20 @@ async fn a_mediator_helps_and_the_parties_end_it_and_publish_it_without_names() 
         argue(&world, "council", mediator, (&id, accept.clone())).await.code(),
         "step-mediator-is-a-party"
     );
-    let by_mediator = take(
-        &world,
-        "council",
-        mediator,
-        json!({ "step": "suspend", "scope": "agreement", "reason": "other", "text": "-" }),
-    )
-    .await;
-    assert_eq!(by_mediator.code(), "step-not-a-party", "{by_mediator:?}");
+    let suspend = json!({ "step": "suspend", "scope": "agreement", "reason": "other", "text": "-" });
+    let by_mediator = take(&world, "council", mediator, suspend.clone()).await;
+    assert_eq!(
+        (by_mediator.status, by_mediator.code()),
+        (StatusCode::FORBIDDEN, "step-mediates-here"),
+        "{by_mediator:?}"
+    );
     // A dispute stops nothing.
     assert_eq!(world.send(question(&world)).await.status, StatusCode::OK);
     argue(&world, "nhs", lead, (&id, accept.clone())).await;
     let ended = argue(&world, "fire", lead, (&id, accept)).await;
     assert_eq!(ended.body["state"], "resolved", "{ended:?}");
+    let afterwards = take(&world, "council", mediator, suspend).await;
+    assert_eq!(afterwards.code(), "step-not-a-party", "whoever mediates no more is refused as anybody is");
     let preview = &ended.body["precedent"];
     assert_eq!(
         preview["text"], "[fire service] keeps it for 14 days; [NHS body] sends it later.",

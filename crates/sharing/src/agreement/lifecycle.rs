@@ -326,10 +326,7 @@ impl Managed {
             return Err(Refusal::AlreadyNegotiated);
         }
         match &self.in_force {
-            Some(in_force) if !in_force.live().deal.parties.contains_key(&hand.person.organisation) => {
-                return Err(Refusal::NotAParty);
-            }
-            Some(_) => {}
+            Some(in_force) => in_force.live().party(hand)?,
             // What was withdrawn before anything was in force is its convener's to begin anew.
             None => hand.is_of(&self.convener)?,
         }
@@ -342,7 +339,7 @@ impl Managed {
     fn withdraw(mut self, hand: &Hand, at: Timestamp) -> Result<Self, Refusal> {
         let next = self.next.take().ok_or(Refusal::NotInThisState)?;
         hand.needs_either(Authority::Draft, Authority::Approve)?;
-        hand.is_of(&self.convener)?;
+        next.deal().takes_back(&self.convener, hand)?;
         let outline = next.deal().outline.clone();
         self.past(&outline, Fate::Withdrawn, at);
         Ok(self)

@@ -243,7 +243,7 @@ impl Live {
         }
     }
 
-    fn party(&self, hand: &Hand) -> Result<(), Refusal> {
+    pub(super) fn party(&self, hand: &Hand) -> Result<(), Refusal> {
         let party = self.deal.parties.get(self.named(&hand.person.organisation)).ok_or(Refusal::NotAParty)?;
         if matches!(party, Party::Declined(_) | Party::Exited(_)) {
             Err(Refusal::LeftAlready)
@@ -485,7 +485,13 @@ impl InForce {
         self.live().party(hand)?;
         let own = self.live().named(&hand.person.organisation).clone();
         let act = Act { by: hand.person.clone(), at };
-        self.live_mut().deal.parties.insert(own, Party::Exited(act));
+        let live = self.live_mut();
+        // What it had asked for waits for nobody any more.
+        let asker = live.pending.as_ref().and_then(Pending::asker).map(|by| live.named(&by.organisation));
+        if asker == Some(&own) {
+            live.pending = None;
+        }
+        live.deal.parties.insert(own, Party::Exited(act));
         Ok(self)
     }
 
@@ -544,11 +550,18 @@ impl InForce {
         }
         match pending {
             Pending::Activation => Err(Refusal::NothingAsked),
-            Pending::Termination { .. } => Ok(Self::Terminated(self.into_live())),
+            // It ends for all: two people of one party are one party. Each leaves by itself with `exit`.
+            Pending::Termination { .. } => {
+                let live = self.live();
+                if live.named(&hand.person.organisation) == live.named(&asker.organisation) {
+                    return Err(Refusal::SameParty);
+                }
+                Ok(Self::Terminated(self.into_live()))
+            }
             Pending::Succession { of, by, .. } => {
                 // Another party confirms it: nobody lets themselves in.
                 if hand.person.organisation == asker.organisation {
-                    return Err(Refusal::SamePerson);
+                    return Err(Refusal::SameParty);
                 }
                 self.live_mut().successors.insert(of, by);
                 Ok(self)

@@ -163,7 +163,8 @@ impl AwaitingSignature {
     /// [`Refusal`] for whoever asked for it, and naming what is missing.
     pub fn confirm(self, act: Act, hand: &Hand) -> Result<Live, Refusal> {
         self.deal.approves(hand)?;
-        let asked = self.asked.ok_or(Refusal::NothingAsked)?;
+        let asked = self.asked.filter(|asked| self.deal.is_in(&asked.by.organisation));
+        let asked = asked.ok_or(Refusal::NothingAsked)?;
         if asked.by == act.by {
             return Err(Refusal::SamePerson);
         }

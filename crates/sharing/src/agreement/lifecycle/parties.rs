@@ -171,6 +171,23 @@ impl Deal {
         self.parties.iter().filter(|(_, party)| party.is_in()).map(|(organisation, _)| organisation)
     }
 
+    /// Takes the proposal back: its convener; any party that is still in, where the convener is not.
+    pub(super) fn takes_back(&self, convener: &OrganisationId, hand: &Hand) -> Result<(), Refusal> {
+        if self.is_in(convener) || self.still_in().next().is_none() {
+            return hand.is_of(convener);
+        }
+        match self.parties.get(&hand.person.organisation) {
+            Some(party) if party.is_in() => Ok(()),
+            Some(_) => Err(Refusal::LeftAlready),
+            None => Err(Refusal::NotAParty),
+        }
+    }
+
+    /// Whether this organisation is a party that has neither declined nor left.
+    pub(super) fn is_in(&self, organisation: &OrganisationId) -> bool {
+        self.parties.get(organisation).is_some_and(Party::is_in)
+    }
+
     /// Whether everybody has signed for this organisation who has to.
     pub(super) fn is_signed_by(&self, organisation: &OrganisationId) -> bool {
         matches!(self.parties.get(organisation), Some(Party::Signed { .. }))
@@ -187,11 +204,12 @@ impl Deal {
         if party.is_in() { Ok(party) } else { Err(Refusal::LeftAlready) }
     }
 
-    /// An approver of a party who has written none of it.
+    /// An approver of a party that has not left, who has written none of it.
     pub(super) fn approves(&self, hand: &Hand) -> Result<(), Refusal> {
         hand.needs(Authority::Approve)?;
-        if !self.parties.contains_key(&hand.person.organisation) {
-            return Err(Refusal::NotAParty);
+        let party = self.parties.get(&hand.person.organisation).ok_or(Refusal::NotAParty)?;
+        if !party.is_in() {
+            return Err(Refusal::LeftAlready);
         }
         if self.authors.contains(&hand.person) { Err(Refusal::AuthorApproves) } else { Ok(()) }
     }

@@ -14,6 +14,7 @@ pub enum Refusal {
     NotTheDpo,
     AuthorApproves,
     SamePerson,
+    SameParty,
     OtherVersion,
     AlreadySigned,
     LeftAlready,
@@ -65,6 +66,7 @@ impl Refusal {
             Self::NotTheDpo => "not-the-dpo",
             Self::AuthorApproves => "author-approves",
             Self::SamePerson => "same-person",
+            Self::SameParty => "same-party",
             Self::OtherVersion => "other-version",
             Self::AlreadySigned => "already-signed",
             Self::LeftAlready => "left-already",
@@ -105,6 +107,7 @@ impl Refusal {
             | Self::NotTheDpo
             | Self::AuthorApproves
             | Self::SamePerson
+            | Self::SameParty
             | Self::MediatorIsAParty
             | Self::NotTheMediator
             | Self::MediatesHere
@@ -129,11 +132,16 @@ impl Refusal {
             Self::NotTheDpo => "only a registered data protection officer of a party advises as one",
             Self::AuthorApproves => "whoever wrote the terms does not approve or sign them; ask a colleague",
             Self::SamePerson => "a second person has to confirm it",
+            Self::SameParty => {
+                "whoever asked is of the same party; an approver of another one confirms it, and a party leaves alone with `exit`"
+            }
             Self::OtherVersion => {
                 "these are not the terms that are offered now; read the newest version and sign that"
             }
             Self::AlreadySigned => "somebody has signed in this role for your organisation",
-            Self::LeftAlready => "your organisation has declined or left",
+            Self::LeftAlready => {
+                "your organisation has declined or left, and takes no further part; the others go on"
+            }
             Self::NobodyHasAgreed => "both ends of one flow at least have to have agreed",
             Self::NoPairSigned => {
                 "both ends of one flow at least have to have signed in every role that they need"

@@ -73,8 +73,11 @@ async fn pass_disputes(app: &App) -> Result<usize, StepError> {
         let dispute: Dispute = matters::read(row)?;
         let Some((after, step)) = dispute.pass(app.clock.now()) else { continue };
         let between: Vec<_> = after.case().between.iter().cloned().collect();
-        let changes = alerts(app, &row.id, between, &format!("dispute-{step}"));
-        let reason = Some(after.case().level.as_str().to_owned());
+        let level = after.case().level.as_str();
+        // The name says whose it is now: `agreement-dispute-escalated-siros`.
+        let told = if step == "escalated" { format!("{step}-{level}") } else { step.to_owned() };
+        let changes = alerts(app, &row.id, between, &format!("dispute-{told}"));
+        let reason = Some(level.to_owned());
         let said = Said { reason, changes, ..Said::default() };
         match matters::record(app, row, (&after, step), said).await? {
             Ok(_) => taken += 1,

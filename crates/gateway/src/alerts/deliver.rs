@@ -190,7 +190,7 @@ async fn send(app: &App, message: &Message, row: &DeliveryRow) -> Sent {
         }
         (Message::Alert(alert), "email", _, Some(mailer)) => {
             let mut to = channels.mail.clone();
-            if row.event == "escalated" {
+            if row.event == "escalated" || is_for_the_top(&alert.rule) {
                 to.extend(channels.escalation.iter().cloned());
             }
             if to.is_empty() {
@@ -202,6 +202,16 @@ async fn send(app: &App, message: &Message, row: &DeliveryRow) -> Sent {
         _ => return Sent::Off,
     };
     outcome.map_or_else(Sent::Failed, |()| Sent::Taken)
+}
+
+/// Whether it is for those at the top: a dispute that is with the SIROs or the boards.
+fn is_for_the_top(rule: &str) -> bool {
+    let rules = [
+        "agreement-dispute-escalated-siros",
+        "agreement-dispute-escalated-boards",
+        "agreement-dispute-boards-overdue",
+    ];
+    rules.contains(&rule)
 }
 
 fn time(at_us: i64) -> String {

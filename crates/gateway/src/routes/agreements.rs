@@ -18,6 +18,7 @@ use serde_json::Value;
 use sharing::{
     AgreementId,
     agreement::{
+        SignatoryRole,
         dispute::Dispute,
         lifecycle::{Authority, Command, Hand, Managed, Pending, Person, Scope, Signing, StopReason},
         terms::Terms,
@@ -360,8 +361,14 @@ async fn hand(app: &App, received: &Received, agreement: &AgreementId) -> Result
         let dispute: Dispute = matters::read(&row)?;
         mediates |= dispute.is_mediated_by(&person);
     }
-    let is_dpo = offices.iter().any(|office| office.role == "dpo");
-    Ok(Hand { person, may: may.collect(), is_dpo, mediates })
+    let offices = offices.iter().map(|office| signatory_role(&office.role)).collect::<Result<_, _>>()?;
+    Ok(Hand { person, may: may.collect(), offices, mediates })
+}
+
+/// The role of an office, as it is kept.
+fn signatory_role(kept: &str) -> Result<SignatoryRole, StepError> {
+    serde_json::from_value(Value::String(kept.to_owned()))
+        .map_err(|_| StepError::Kept("an office of no known role".to_owned()))
 }
 
 fn sees_all(received: &Received) -> bool {

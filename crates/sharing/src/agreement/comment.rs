@@ -9,7 +9,10 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::lifecycle::{Act, Authority, Hand, Refusal};
+use super::{
+    SignatoryRole,
+    lifecycle::{Act, Authority, Hand, Refusal},
+};
 use crate::identifier::OrganisationId;
 
 /// A place in the terms of a version: a JSON pointer (RFC 6901), or empty for the whole.
@@ -129,7 +132,11 @@ fn speaks(hand: &Hand, parties: &BTreeSet<OrganisationId>) -> Result<(), Refusal
     if !parties.contains(&hand.person.organisation) {
         return Err(Refusal::NotAParty);
     }
-    if hand.is_dpo { Ok(()) } else { hand.needs_either(Authority::Draft, Authority::Approve) }
+    if hand.holds(SignatoryRole::Dpo) {
+        Ok(())
+    } else {
+        hand.needs_either(Authority::Draft, Authority::Approve)
+    }
 }
 
 impl Unresolved {
@@ -225,7 +232,7 @@ mod tests {
 
     fn hand(organisation: &str, may: Authority) -> Hand {
         let person = Person { organisation: organisation.parse().unwrap(), id: "P-1".to_owned() };
-        Hand { person, may: vec![may], is_dpo: false, mediates: false }
+        Hand { person, may: vec![may], offices: Vec::new(), mediates: false }
     }
 
     fn act(hand: &Hand) -> Act {

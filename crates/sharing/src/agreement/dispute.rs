@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    SignatoryRole,
     comment::Clause,
     lifecycle::{Act, Authority, Hand, Person, Refusal},
 };
@@ -59,6 +60,17 @@ impl Level {
             Self::Practitioners | Self::GovernanceLeads => 10,
             Self::DpoAndCaldicott | Self::Siros => 15,
             Self::Boards => 30,
+        }
+    }
+
+    /// The offices that settle at this level, where it has any: one of them for each organisation. There is no office of a practitioner
+    /// or a governance lead, who are approvers, nor of a board, for which its SIRO speaks. A data protection officer advises, and
+    /// offers outcomes at their level, and agrees to none. A data protection officer can review this: it is one readable function.
+    pub fn offices(self) -> &'static [SignatoryRole] {
+        match self {
+            Self::Practitioners | Self::GovernanceLeads => &[],
+            Self::DpoAndCaldicott => &[SignatoryRole::CaldicottGuardian, SignatoryRole::Siro],
+            Self::Siros | Self::Boards => &[SignatoryRole::Siro],
         }
     }
 
@@ -255,6 +267,35 @@ impl Case {
         if self.between.contains(&hand.person.organisation) { Ok(()) } else { Err(Refusal::NotAParty) }
     }
 
+    /// Somebody who settles for one of the organisations that it is between, at the level that it is with.
+    fn settles(&self, hand: &Hand) -> Result<(), Refusal> {
+        let offices = self.level.offices();
+        if offices.is_empty() {
+            self.decides(hand)?;
+            // Whoever began it is the practitioner; the lead is somebody else.
+            let is_lead = self.level == Level::Practitioners || self.opened.by != hand.person;
+            return if is_lead { Ok(()) } else { Err(Refusal::LevelDecides) };
+        }
+        if self.is_mediator(hand) {
+            return Err(Refusal::MediatorIsAParty);
+        }
+        hand.needs_either(Authority::Approve, Authority::Sign)?;
+        if !self.between.contains(&hand.person.organisation) {
+            return Err(Refusal::NotAParty);
+        }
+        if hand.holds(SignatoryRole::Dpo) {
+            return Err(Refusal::DpoApproves);
+        }
+        if offices.iter().any(|office| hand.holds(*office)) { Ok(()) } else { Err(Refusal::LevelDecides) }
+    }
+
+    /// Whether this is a data protection officer of a party, at their level: what they offer is nobody's yes.
+    fn is_advised_by(&self, hand: &Hand) -> bool {
+        self.level == Level::DpoAndCaldicott
+            && hand.holds(SignatoryRole::Dpo)
+            && self.between.contains(&hand.person.organisation)
+    }
+
     /// Somebody who takes part: a party's people, and the mediator.
     fn speaks(&self, hand: &Hand) -> Result<(), Refusal> {
         if self.is_mediator(hand) {
@@ -263,7 +304,11 @@ impl Case {
         if !self.between.contains(&hand.person.organisation) {
             return Err(Refusal::NotAParty);
         }
-        if hand.is_dpo { Ok(()) } else { hand.needs_either(Authority::Draft, Authority::Approve) }
+        if hand.holds(SignatoryRole::Dpo) {
+            Ok(())
+        } else {
+            hand.needs_either(Authority::Draft, Authority::Approve)
+        }
     }
 
     /// Offers to mediate: at once for whoever is of no party's organisation, else it waits for each party.
@@ -300,14 +345,18 @@ impl Case {
     fn escalate(mut self, at: Timestamp) -> Result<Escalated, Refusal> {
         self.level = self.level.next().ok_or(Refusal::TopLevel)?;
         self.due = self.level.due(at);
+        // What stays on the table is agreed to anew: a level's word is that of its own people.
+        if let Some((_, _, agreed)) = &mut self.offered {
+            agreed.clear();
+        }
         Ok(Escalated { case: self })
     }
 
     fn settle(mut self, outcome: Outcome, hand: &Hand, act: Act) -> Result<Self, Refusal> {
-        let agreed = if self.is_mediator(hand) {
+        let agreed = if self.is_mediator(hand) || self.is_advised_by(hand) {
             BTreeSet::new()
         } else {
-            self.decides(hand)?;
+            self.settles(hand)?;
             BTreeSet::from([hand.person.organisation.clone()])
         };
         self.offered = Some((outcome, act, agreed));
@@ -316,7 +365,7 @@ impl Case {
 
     /// The outcome, once each organisation has agreed to it.
     fn accept_outcome(mut self, hand: &Hand) -> Result<(Self, Option<Outcome>), Refusal> {
-        self.decides(hand)?;
+        self.settles(hand)?;
         let (outcome, _, agreed) = self.offered.as_mut().ok_or(Refusal::NothingOffered)?;
         agreed.insert(hand.person.organisation.clone());
         let ended = (*agreed == self.between).then_some(*outcome);

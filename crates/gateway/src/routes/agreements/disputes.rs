@@ -119,6 +119,8 @@ pub struct DisputeBody {
     state: String,
     /// Who looks at it: `practitioners`, `governance-leads`, `dpo-and-caldicott`, `siros` or `boards`.
     level: &'static str,
+    /// The offices of which one settles it for each organisation, at this level: `caldicott-guardian`, `siro`. None where approvers do.
+    settled_by: Vec<&'static str>,
     /// When the next level does.
     #[serde(skip_serializing_if = "Option::is_none")]
     due_at: Option<String>,
@@ -409,6 +411,7 @@ async fn body(app: &App, row: &MatterRow, receipt: Option<Receipt>) -> Result<Di
         clause: case.clause.to_string(),
         state: row.state.clone(),
         level: case.level.as_str(),
+        settled_by: case.level.offices().iter().map(|office| office.as_str()).collect(),
         due_at: row.next_us.map(time),
         between: case.between.iter().map(ToString::to_string).collect(),
         mediator: case.mediator.as_ref().map(|person| person.organisation.to_string()),

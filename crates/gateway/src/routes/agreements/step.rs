@@ -5,7 +5,7 @@ use jiff::civil::Date;
 
 use super::{
     AgreementId, App, Command, Deserialize, ManagedRow, Pending, Problem, Refused, Scope, Signing, StepError,
-    StopReason, TEXT_MAX, Terms, ToSchema, Value, Wanted, agreements, signature,
+    StopReason, TEXT_MAX, Terms, ToSchema, Value, Wanted, agreements, signatory_role, signature,
 };
 use crate::agreements::signature::Statement;
 
@@ -385,8 +385,7 @@ async fn sign<'a>(
             "signature: `signed_at` is in the future or more than a week ago; sign again".to_owned(),
         ));
     }
-    let role = serde_json::from_value(Value::String(office.role.clone()))
-        .map_err(|_| StepError::Kept("an office of no known role".to_owned()))?;
+    let role = signatory_role(&office.role)?;
     wanted.command = Some(Command::Sign(Signing {
         version: said.version,
         terms_sha256: row.terms_sha256,

@@ -8,7 +8,7 @@ use super::{
 
 fn hand(organisation: &str, person: &str, may: &[Authority]) -> Hand {
     let person = Person { organisation: organisation.parse().unwrap(), id: person.to_owned() };
-    Hand { person, may: may.to_vec(), is_dpo: false, mediates: false }
+    Hand { person, may: may.to_vec(), offices: Vec::new(), mediates: false }
 }
 
 fn nhs() -> Hand {
@@ -160,4 +160,58 @@ fn it_is_with_another_party() {
     }
     let stranger = Open::begin((1, clause()), names(&["fire"]), &parties, &council(), AT);
     assert_eq!(stranger.unwrap_err(), Refusal::NotAParty);
+}
+
+fn officer(organisation: &str, office: SignatoryRole) -> Hand {
+    Hand {
+        offices: vec![office],
+        ..hand(organisation, office.as_str(), &[Authority::Approve, Authority::Sign])
+    }
+}
+
+/// The dispute, taken so many levels up.
+fn taken_further(levels: usize) -> Dispute {
+    after(begun(), &vec![(Command::Escalate, fire()); levels]).unwrap().0
+}
+
+#[test]
+fn each_level_settles_what_is_with_it() {
+    use SignatoryRole::{CaldicottGuardian, Dpo, Iao, Siro};
+    let settle = || Command::Settle(Outcome::TermsStand);
+    let tried = |dispute: &Dispute, hand: Hand| after(dispute.clone(), &[(settle(), hand)]).map(|_| ());
+    // An approver settles for practitioners; for the leads one who did not begin it.
+    assert_eq!(tried(&begun(), nhs()), Ok(()));
+    let leads = taken_further(1);
+    assert_eq!(tried(&leads, nhs()), Err(Refusal::LevelDecides));
+    assert_eq!(tried(&leads, hand("nhs", "other", &[Authority::Approve])), Ok(()));
+    // From here on an office does, and no approver without.
+    for (levels, settles) in [(2, vec![CaldicottGuardian, Siro]), (3, vec![Siro]), (4, vec![Siro])] {
+        let dispute = taken_further(levels);
+        assert_eq!(tried(&dispute, fire()), Err(Refusal::LevelDecides));
+        for office in [Siro, CaldicottGuardian, Iao] {
+            let expected = if settles.contains(&office) { Ok(()) } else { Err(Refusal::LevelDecides) };
+            assert_eq!(tried(&dispute, officer("nhs", office)), expected, "{levels}: {office:?}");
+            assert_eq!(tried(&dispute, officer("police", office)), Err(Refusal::NotAParty));
+        }
+        let bare = Hand { may: vec![Authority::Draft], ..officer("nhs", Siro) };
+        assert_eq!(tried(&dispute, bare), Err(Refusal::NoAuthority));
+        assert_eq!(tried(&dispute, officer("nhs", Dpo)).is_ok(), levels == 2, "they offer at their level");
+    }
+    // A data protection officer's offer is nobody's yes, and they agree to none.
+    let (offered, _) = after(taken_further(2), &[(settle(), officer("nhs", Dpo))]).unwrap();
+    let agree = |by| (Command::AcceptOutcome, by);
+    assert_eq!(after(offered.clone(), &[agree(officer("nhs", Dpo))]).unwrap_err(), Refusal::DpoApproves);
+    let (one, _) = after(offered, &[agree(officer("fire", Siro))]).unwrap();
+    assert_eq!(one.state(), "escalated");
+    assert_eq!(after(one, &[agree(officer("nhs", CaldicottGuardian))]).unwrap().0.state(), "resolved");
+}
+
+#[test]
+fn what_one_level_agreed_to_the_next_agrees_to_anew() {
+    let offered = [(Command::Settle(Outcome::TermsStand), nhs()), (Command::Escalate, nhs())];
+    let (leads, _) = after(begun(), &offered).unwrap();
+    let (one, _) = after(leads, &[(Command::AcceptOutcome, fire())]).unwrap();
+    assert_eq!(one.state(), "escalated", "the practitioners' word is not their leads'");
+    let other = hand("nhs", "other", &[Authority::Approve]);
+    assert_eq!(after(one, &[(Command::AcceptOutcome, other)]).unwrap().0.state(), "resolved");
 }

@@ -255,7 +255,7 @@ impl Deal {
     }
 
     pub(super) fn advise(&mut self, favourable: bool, hand: &Hand, at: Timestamp) -> Result<(), Refusal> {
-        if !hand.is_dpo {
+        if !hand.holds(SignatoryRole::Dpo) {
             return Err(Refusal::NotTheDpo);
         }
         self.party_of(hand)?;
@@ -283,7 +283,7 @@ impl Deal {
 
     pub(super) fn sign(&mut self, signing: Signing, hand: &Hand) -> Result<(), Refusal> {
         hand.needs(Authority::Sign)?;
-        if !signing.role.approves() || hand.is_dpo {
+        if !signing.role.approves() || hand.holds(SignatoryRole::Dpo) {
             return Err(Refusal::DpoApproves);
         }
         if self.authors.contains(&hand.person) {

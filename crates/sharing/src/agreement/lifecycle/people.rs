@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Refusal;
-use crate::identifier::OrganisationId;
+use crate::{agreement::SignatoryRole, identifier::OrganisationId};
 
 /// A named person, by their organisation's identifier for them.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -52,19 +52,23 @@ pub struct Hand {
     pub person: Person,
     /// What they may.
     pub may: Vec<Authority>,
-    /// Whether they are their organisation's data protection officer, who advises and approves nothing
-    /// (UK GDPR Arts 38 and 39).
-    pub is_dpo: bool,
+    /// The offices that they hold for their organisation. A data protection officer advises and approves nothing (UK GDPR
+    /// Arts 38 and 39).
+    pub offices: Vec<SignatoryRole>,
     /// Whether they mediate an open dispute of this agreement: whoever does decides nothing in it.
     pub mediates: bool,
 }
 
 impl Hand {
+    pub(in crate::agreement) fn holds(&self, office: SignatoryRole) -> bool {
+        self.offices.contains(&office)
+    }
+
     pub(in crate::agreement) fn needs(&self, authority: Authority) -> Result<(), Refusal> {
         if authority != Authority::Mediate {
             self.is_of_a_side()?;
         }
-        if authority == Authority::Approve && self.is_dpo {
+        if authority == Authority::Approve && self.holds(SignatoryRole::Dpo) {
             return Err(Refusal::DpoApproves);
         }
         if self.may.contains(&authority) { Ok(()) } else { Err(Refusal::NoAuthority) }

@@ -40,6 +40,7 @@ pub enum Refusal {
     NotTheMediator,
     MediatesHere,
     NothingOffered,
+    LevelDecides,
     TopLevel,
     TextNotConfirmed,
 }
@@ -92,6 +93,7 @@ impl Refusal {
             Self::NotTheMediator => "not-the-mediator",
             Self::MediatesHere => "mediates-here",
             Self::NothingOffered => "nothing-offered",
+            Self::LevelDecides => "level-decides",
             Self::TopLevel => "top-level",
             Self::TextNotConfirmed => "text-not-confirmed",
         }
@@ -111,6 +113,7 @@ impl Refusal {
             | Self::MediatorIsAParty
             | Self::NotTheMediator
             | Self::MediatesHere
+            | Self::LevelDecides
             | Self::StopIsTheirs => Kind::Person,
             _ => Kind::State,
         }
@@ -184,6 +187,9 @@ impl Refusal {
                 "you mediate an open dispute of this agreement and take no other step in it; ask a colleague, or wait until the dispute is resolved"
             }
             Self::NothingOffered => "no outcome is on the table; one is offered with `settle`",
+            Self::LevelDecides => {
+                "the level that it is with settles it: an approver who did not begin it for `governance-leads`, a registered Caldicott Guardian or SIRO from `dpo-and-caldicott` on, a SIRO from `siros` on; ask one of your organisation"
+            }
             Self::TopLevel => "it is with the boards already; there is no further level",
             Self::TextNotConfirmed => {
                 "somebody neutral has to read the text first, so that it names nobody: `confirm-text`, by a mediator of no party"

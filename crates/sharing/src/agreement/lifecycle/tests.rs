@@ -26,13 +26,13 @@ fn hand(of: &str, id: &str) -> Hand {
     Hand {
         person: Person { organisation: organisation(of), id: id.to_owned() },
         may: vec![Authority::Draft, Authority::Approve, Authority::Sign],
-        is_dpo: false,
+        offices: Vec::new(),
         mediates: false,
     }
 }
 
 fn dpo(of: &str) -> Hand {
-    Hand { is_dpo: true, ..hand(of, "dpo") }
+    Hand { offices: vec![SignatoryRole::Dpo], ..hand(of, "dpo") }
 }
 
 fn flow(id: &str, provider: &str, recipient: &str, purpose: PurposeClass) -> FlowOutline {
@@ -609,7 +609,7 @@ fn command() -> impl Strategy<Value = (Command, Hand)> {
             19 => Command::Exit,
             _ => Command::Vary(outline(version)),
         };
-        (command, Hand { is_dpo: id == "dpo", ..hand(of, id) })
+        (command, if id == "dpo" { dpo(of) } else { hand(of, id) })
     })
 }
 
@@ -630,7 +630,7 @@ proptest! {
         for ((command, hand), days) in steps {
             let (from, action, negotiated) =
                 (managed.state(), command.as_str(), managed.next.as_ref().map(Negotiation::state));
-            let is_dpo = hand.is_dpo;
+            let is_dpo = hand.holds(SignatoryRole::Dpo);
             let is_author =
                 managed.next.as_ref().is_some_and(|next| next.deal().authors.contains(&hand.person));
             time = time.checked_add(SignedDuration::from_hours(24 * days)).unwrap();

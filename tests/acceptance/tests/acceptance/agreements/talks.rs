@@ -194,7 +194,26 @@ async fn a_dispute_that_waits_too_long_is_taken_further_and_people_are_told() {
     let seen = read(&world, "fire", &format!("pilot/disputes/{id}")).await;
     assert_eq!((&seen.body["state"], &seen.body["level"]), (&json!("escalated"), &json!("governance-leads")));
     let told = world.send(world.bare("nhs", "GET", "/v1/alerts", PURPOSE)).await;
-    assert!(told.text.contains("agreement-dispute-escalated"), "{told:?}");
+    assert!(told.text.contains("agreement-dispute-escalated-governance-leads"), "{told:?}");
+    // Whoever began it does not settle it any more; and a level further an office does.
+    let settle = json!({ "step": "settle", "outcome": "terms-stand", "text": "As it is." });
+    assert_eq!(argue(&world, "fire", lead, (&id, settle.clone())).await.code(), "step-level-decides");
+    assert_eq!(argue(&world, "fire", other, (&id, settle.clone())).await.status, StatusCode::OK);
+    argue(&world, "fire", lead, (&id, json!({ "step": "escalate", "text": "Not settled." }))).await;
+    let accept = json!({ "step": "accept-outcome" });
+    let refused = argue(&world, "nhs", lead, (&id, accept.clone())).await;
+    assert_eq!(
+        (refused.status, refused.code()),
+        (StatusCode::FORBIDDEN, "step-level-decides"),
+        "{refused:?}"
+    );
+    let agreed = argue(&world, "nhs", guardian, (&id, accept)).await;
+    assert_eq!(
+        agreed.body["agreed"],
+        json!(["nhs-england"]),
+        "what the level before agreed to is void: {agreed:?}"
+    );
+    assert_eq!(agreed.body["settled_by"], json!(["caldicott-guardian", "siro"]));
     let withdraw = json!({ "step": "withdraw", "text": "We were wrong." });
     assert_eq!(argue(&world, "nhs", lead, (&id, withdraw.clone())).await.code(), "step-not-yours");
     assert_eq!(argue(&world, "fire", lead, (&id, withdraw)).await.body["state"], "resolved");

@@ -231,7 +231,7 @@ fn options(of: &[(&str, &str)]) -> Options {
 }
 
 /// Why other terms are wanted, as the API has the codes.
-const WHY: [(&str, &str); 9] = [
+const WHY: [(&str, &str); 12] = [
     ("not-necessary", "The purpose can be met without it"),
     ("less-would-do", "Less data would do"),
     ("not-enough", "The purpose cannot be met with so little"),
@@ -240,6 +240,9 @@ const WHY: [(&str, &str); 9] = [
     ("risk-to-people", "It could harm somebody"),
     ("not-practicable", "It cannot be done"),
     ("unclear", "It can be misunderstood"),
+    ("review-found", "The review, or a pilot's evaluation, asks for it"),
+    ("changed", "The law, the purpose or the parties have changed"),
+    ("renewal", "It would end, and goes on"),
     ("other", "Another reason"),
 ];
 
@@ -321,8 +324,8 @@ const STEPS: [(&str, &str, bool); 12] = [
     ("withdraw", "Take the proposal back", true),
     ("assure", "It is in order", true),
     ("open-signing", "Ask the parties to sign", false),
-    ("activate", "Ask for it to be put in force", false),
-    ("confirm", "Confirm what a colleague asked for", false),
+    ("activate", "Ask for it to be put in force", true),
+    ("confirm", "Confirm what a colleague asked for", true),
     ("suspend", "Switch all of it off, at once", true),
     ("resume", "Switch it on again", true),
     ("terminate", "Ask for it to be ended", true),

@@ -141,6 +141,28 @@ pub struct RegisteredVersion {
     /// Why, as a code.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// The same in words. What the parties wrote beside it is theirs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'static str>,
+}
+
+/// What the code of a reason for other terms says.
+fn why(reason: &str) -> Option<&'static str> {
+    Some(match reason {
+        "not-necessary" => "the purpose can be met without it",
+        "less-would-do" => "less data would do",
+        "not-enough" => "the purpose cannot be met with so little",
+        "no-lawful-basis" => "the law does not carry it",
+        "retention-too-long" => "it is kept too long",
+        "risk-to-people" => "it could harm somebody",
+        "not-practicable" => "it cannot be done",
+        "unclear" => "it can be misunderstood",
+        "review-found" => "the review, or the evaluation of a pilot, asks for it",
+        "changed" => "the law, the purpose or the parties have changed",
+        "renewal" => "it would end, and goes on",
+        "other" => "another reason",
+        _ => return None,
+    })
 }
 
 /// Makes the register.
@@ -261,9 +283,19 @@ fn versions_of(agreement: &Agreement, terms: &[TermsRow], steps: &[StepRow]) -> 
             written_on: sharing::agreement::london_day(at).to_string(),
             came_of: step.map_or_else(|| "written".to_owned(), |step| step.action.clone()),
             reason: step.and_then(|step| step.reason.clone()),
+            why: step.and_then(|step| why(step.reason.as_deref()?)),
         }
     });
     versions.collect()
+}
+
+impl RegisteredVersion {
+    /// As `2: variation-begun 2027-02-01, less-would-do: less data would do`.
+    fn in_a_line(&self) -> String {
+        let why = self.why.map(|why| format!(": {why}")).unwrap_or_default();
+        let reason = self.reason.as_ref().map(|reason| format!(", {reason}{why}")).unwrap_or_default();
+        format!("{}: {} {}{reason}", self.version, self.came_of, self.written_on)
+    }
 }
 
 impl Register {
@@ -294,6 +326,7 @@ impl Register {
                 "confidentiality",
                 "retain_days",
                 "usage",
+                "versions",
             ]
             .map(str::to_owned)
             .to_vec(),
@@ -303,6 +336,8 @@ impl Register {
                 format!("{}: {} questions, {} releases", quarter.quarter, quarter.questions, quarter.releases)
             });
             let usage = usage.collect::<Vec<_>>().join("; ");
+            let versions = agreement.versions.iter().map(RegisteredVersion::in_a_line);
+            let versions = versions.collect::<Vec<_>>().join("; ");
             for flow in &agreement.flows {
                 lines.push(vec![
                     agreement.id.clone(),
@@ -325,6 +360,7 @@ impl Register {
                     flow.confidentiality.clone(),
                     flow.retain_days.to_string(),
                     usage.clone(),
+                    versions.clone(),
                 ]);
             }
         }

@@ -210,9 +210,18 @@ async fn all_sign(world: &World, version: u32) {
 
 /// Two people put it in force.
 async fn put_in_force(world: &World) {
-    assert_eq!(taken(world, "nhs", lead, json!({ "step": "activate" })).await, "awaiting-signature");
-    assert_eq!(take(world, "nhs", lead, json!({ "step": "confirm" })).await.code(), "step-same-person");
-    assert_eq!(taken(world, "fire", lead, json!({ "step": "confirm" })).await, "active");
+    assert_eq!(
+        taken(world, "nhs", lead, json!({ "step": "activate", "text": "Everybody has signed." })).await,
+        "awaiting-signature"
+    );
+    assert_eq!(
+        take(world, "nhs", lead, json!({ "step": "confirm", "text": "I have looked at it." })).await.code(),
+        "step-same-person"
+    );
+    assert_eq!(
+        taken(world, "fire", lead, json!({ "step": "confirm", "text": "I have looked at it." })).await,
+        "active"
+    );
 }
 
 /// A deployment where the agreement waits for signatures, with everybody in office.
@@ -244,8 +253,8 @@ fn question(world: &World) -> Request {
 async fn what_is_signed_is_enforced_from_the_next_request_on() {
     let world = signed().await;
     assert_eq!(world.send(question(&world)).await.code(), "referred-to-a-person", "signed, and not in force");
-    taken(&world, "nhs", lead, json!({ "step": "activate" })).await;
-    taken(&world, "fire", lead, json!({ "step": "confirm" })).await;
+    taken(&world, "nhs", lead, json!({ "step": "activate", "text": "Everybody has signed." })).await;
+    taken(&world, "fire", lead, json!({ "step": "confirm", "text": "I have looked at it." })).await;
     let released = world.send(question(&world)).await;
     assert_eq!(released.status, StatusCode::OK, "{released:?}");
     assert!(released.text.contains("pilot"), "under this agreement: {}", released.text);

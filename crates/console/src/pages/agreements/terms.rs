@@ -105,6 +105,7 @@ struct PreviewPage {
     why: Options,
     has_reason: bool,
     has_words: bool,
+    has_interest: bool,
     action: &'static str,
 }
 
@@ -269,8 +270,9 @@ impl Place<'_> {
             differences: changed(found.differences),
             moved,
             why: options(&WHY),
-            has_reason: step == Becomes::Counter,
-            has_words: matches!(step, Becomes::Counter | Becomes::Propose),
+            has_reason: matches!(step, Becomes::Counter | Becomes::Vary),
+            has_words: step != Becomes::Revise,
+            has_interest: step == Becomes::Counter,
             action: step.title(),
         };
         Ok((status, render(&page)).into_response())
@@ -399,14 +401,14 @@ async fn send(place: Place<'_>, writing: Writing) -> Result<Response, Fault> {
     let terms = &writing.terms;
     let mut body = match step {
         Becomes::Revise => json!({ "step": "revise", "terms": terms }),
-        Becomes::Vary => json!({ "step": "vary", "terms": terms }),
-        Becomes::Counter => {
-            if writing.reason.is_empty() {
-                let wrong = Correction::of("reason: choose why");
-                return place.preview(writing, None, Some(wrong)).await;
-            }
-            json!({ "step": "counter", "terms": terms, "reason": writing.reason })
+        Becomes::Vary | Becomes::Counter if writing.reason.is_empty() => {
+            let wrong = Correction::of("reason: choose why");
+            return place.preview(writing, None, Some(wrong)).await;
         }
+        Becomes::Vary => {
+            json!({ "step": "vary", "terms": terms, "reason": writing.reason, "text": writing.text })
+        }
+        Becomes::Counter => json!({ "step": "counter", "terms": terms, "reason": writing.reason }),
         Becomes::Propose => {
             to = format!("{to}/disputes/{}", segment(&writing.dispute));
             path = format!("/v1{to}/steps");

@@ -24,6 +24,12 @@ pub enum StepRequest {
         /// The terms.
         #[schema(value_type = Object)]
         terms: Value,
+        /// Why. The public register shows it.
+        reason: CounterReason,
+        /// In words.
+        #[serde(default)]
+        #[schema(required)]
+        text: String,
     },
     /// Put the draft to the parties.
     Propose {
@@ -86,7 +92,12 @@ pub enum StepRequest {
         signature: String,
     },
     /// Ask for it to be put in force. A second person confirms it.
-    Activate {},
+    Activate {
+        /// Why now, in words.
+        #[serde(default)]
+        #[schema(required)]
+        text: String,
+    },
     /// Ask for it to be ended. A second person confirms it.
     Terminate {
         /// Why, in words.
@@ -102,7 +113,12 @@ pub enum StepRequest {
         text: String,
     },
     /// Confirm what another person asked for.
-    Confirm {},
+    Confirm {
+        /// Why, in words: what was looked at before.
+        #[serde(default)]
+        #[schema(required)]
+        text: String,
+    },
     /// Take the proposal back.
     Withdraw {
         /// Why, in words.
@@ -162,6 +178,12 @@ pub enum CounterReason {
     NotPracticable,
     /// It can be misunderstood.
     Unclear,
+    /// The review, or a pilot's evaluation, asks for it.
+    ReviewFound,
+    /// The law, the purpose or the parties have changed.
+    Changed,
+    /// It would end, and goes on.
+    Renewal,
     /// Another reason.
     Other,
 }
@@ -178,6 +200,9 @@ impl CounterReason {
             Self::RiskToPeople => "risk-to-people",
             Self::NotPracticable => "not-practicable",
             Self::Unclear => "unclear",
+            Self::ReviewFound => "review-found",
+            Self::Changed => "changed",
+            Self::Renewal => "renewal",
             Self::Other => "other",
         }
     }
@@ -196,11 +221,14 @@ impl StepRequest {
     fn said(&self) -> (Option<String>, Option<&str>) {
         match self {
             Self::Counter { reason, text, .. } => (Some(reason.as_str().to_owned()), text.as_deref()),
+            Self::Vary { reason, text, .. } => (Some(reason.as_str().to_owned()), Some(text)),
             Self::Suspend { reason, text, .. } => (Some(reason.as_str().to_owned()), Some(text)),
             Self::Propose { text } => (None, text.as_deref()),
             Self::Decline { text }
             | Self::Proceed { text }
             | Self::Assure { text }
+            | Self::Activate { text }
+            | Self::Confirm { text }
             | Self::Terminate { text }
             | Self::Succeed { text, .. }
             | Self::Withdraw { text }
@@ -244,7 +272,7 @@ impl StepRequest {
                 wanted.terms = Some(terms);
                 command
             }
-            Self::Vary { terms } => {
+            Self::Vary { terms, .. } => {
                 let (command, terms) = self::terms(app, (id, row), terms, Written::Varied)?;
                 wanted.terms = Some(terms);
                 command
@@ -264,7 +292,7 @@ impl StepRequest {
             Self::Assure { .. } => Command::Assure,
             Self::OpenSigning {} => Command::OpenSigning { blocked: false, evaluated: false }, // looked at when it is taken
             Self::Sign { signature } => return sign(app, id, wanted, signature).await,
-            Self::Activate {} => Command::Ask(Pending::Activation),
+            Self::Activate { .. } => Command::Ask(Pending::Activation),
             Self::Terminate { .. } => Command::Ask(Pending::Termination { asked: None }),
             Self::Succeed { of, by, .. } => {
                 let of = of.parse().map_err(|_| invalid("of: not an organisation"))?;
@@ -275,7 +303,7 @@ impl StepRequest {
                 }
                 Command::Ask(Pending::Succession { of, by, asked: None })
             }
-            Self::Confirm {} => Command::Confirm,
+            Self::Confirm { .. } => Command::Confirm,
             Self::Withdraw { .. } => Command::Withdraw,
             Self::Suspend { scope, reason, .. } => {
                 if reason == StopReason::ReviewMissed {

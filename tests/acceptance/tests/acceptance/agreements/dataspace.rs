@@ -461,7 +461,7 @@ async fn the_agreement_is_sent_when_people_have_signed_and_put_it_in_force() {
     // An agreement that ends takes what is negotiated about it with it.
     let one = peer.begins().await;
     taken(world, "nhs", lead, json!({ "step": "terminate", "text": "The pilot is over." })).await;
-    taken(world, "fire", lead, json!({ "step": "confirm" })).await;
+    taken(world, "fire", lead, json!({ "step": "confirm", "text": "I have looked at it." })).await;
     let over = peer.hears(&one, "ContractNegotiationTerminationMessage", "termination").await;
     assert_eq!(over["code"], "agreement-over");
     world.verify().await;

@@ -109,7 +109,7 @@ async fn a_proposal_shows_what_it_would_have_answered() {
     world.clock.advance_s(86_400);
     let mut narrower = terms();
     narrower["flows"][0]["items"].as_array_mut().unwrap().remove(0);
-    let vary = json!({ "step": "vary", "terms": narrower });
+    let vary = json!({ "step": "vary", "terms": narrower, "reason": "less-would-do", "text": "The review asks for less." });
     taken(&world, "nhs", author, vary).await;
     let path = "/v1/agreements/pilot/versions/2/impact";
     assert_eq!(read(&world, "fire", path).await.code(), "no-such-entry", "a draft is its authors'");
@@ -122,6 +122,66 @@ async fn a_proposal_shows_what_it_would_have_answered() {
     let items = impact.body["items"].as_array().unwrap();
     let name = json!({ "item": "person.family_name:as-is", "in_force": 10, "proposed": 0 });
     assert!(items.contains(&name), "{items:?}");
+}
+
+#[tokio::test]
+async fn whoever_changes_what_is_in_force_says_why() {
+    let world = signed().await;
+    for body in [json!({ "step": "activate" }), json!({ "step": "activate", "text": " " })] {
+        let unsaid = take(&world, "nhs", lead, body).await;
+        assert_eq!((unsaid.status, unsaid.code()), (StatusCode::BAD_REQUEST, "invalid-request"));
+        assert!(unsaid.body["detail"].as_str().unwrap().starts_with("text: say why"), "{unsaid:?}");
+    }
+    taken(&world, "nhs", lead, json!({ "step": "activate", "text": "Winter begins." })).await;
+    let unsaid = take(&world, "fire", lead, json!({ "step": "confirm" })).await;
+    assert!(unsaid.body["detail"].as_str().unwrap().starts_with("text: say why"), "{unsaid:?}");
+    taken(&world, "fire", lead, json!({ "step": "confirm", "text": "All of it is there." })).await;
+    let mut narrower = terms();
+    narrower["flows"][0]["items"].as_array_mut().unwrap().remove(0);
+    let mut vary = json!({ "step": "vary", "terms": narrower, "text": "Nobody used the name of A. Person." });
+    let unsaid = take(&world, "nhs", author, vary.clone()).await;
+    assert!(unsaid.body["detail"].as_str().unwrap().contains("reason"), "{unsaid:?}");
+    vary["reason"] = json!("less-would-do");
+    taken(&world, "nhs", author, vary).await;
+    taken(&world, "nhs", author, json!({ "step": "propose" })).await;
+    for (partner, person) in [("nhs", lead as Person), ("fire", lead)] {
+        taken(&world, partner, person, json!({ "step": "accept" })).await;
+    }
+    taken(&world, "fire", other, json!({ "step": "assure", "text": "In order." })).await;
+    taken(&world, "nhs", lead, json!({ "step": "open-signing" })).await;
+    all_sign(&world, 2).await;
+    taken(&world, "nhs", lead, json!({ "step": "activate", "text": "It is narrower." })).await;
+    taken(&world, "fire", lead, json!({ "step": "confirm", "text": "It is." })).await;
+    let steps = read(&world, "fire", "/v1/agreements/pilot/steps").await;
+    let said = |action: &str| {
+        let steps = steps.body["steps"].as_array().unwrap().iter();
+        let texts = steps.filter(|step| step["action"] == action).map(|step| step["text"].clone());
+        texts.collect::<Vec<_>>()
+    };
+    assert_eq!(said("activation-asked"), ["Winter begins.", "It is narrower."]);
+    assert_eq!(said("confirmed"), ["All of it is there.", "It is."]);
+    assert_eq!(said("variation-begun"), ["Nobody used the name of A. Person."]);
+    // The register says why in a code and its words; what people wrote is theirs.
+    let register = public(&world, "/register.json").await;
+    let listed = register.body["agreements"].as_array().unwrap();
+    let version = &listed.iter().find(|one| one["id"] == "pilot").unwrap()["versions"][1];
+    assert_eq!(
+        (&version["reason"], &version["why"]),
+        (&json!("less-would-do"), &json!("less data would do"))
+    );
+    for path in ["/register", "/register.csv", "/register.json"] {
+        let text = public(&world, path).await.text;
+        assert!(text.contains("less-would-do") && text.contains("less data would do"), "{path}: {text}");
+        assert!(!text.contains("A. Person"), "{path}: {text}");
+    }
+    let entries = world.entries().await;
+    let digests = entries.iter().filter(|entry| {
+        let Body::AgreementMoved { action, text_sha256, .. } = &entry.body else { return false };
+        ["activation-asked", "confirmed", "variation-begun"].contains(&action.as_str())
+            && text_sha256.is_some()
+    });
+    assert_eq!(digests.count(), 5, "each entry has the digest of why");
+    world.verify().await;
 }
 
 #[tokio::test]
@@ -288,9 +348,10 @@ async fn an_organisation_that_takes_anothers_place_asks_in_it_and_the_other_no_m
     assert_eq!(take(&world, "nhs", lead, succeed.clone()).await.code(), "step-not-yours");
     taken(&world, "fire", lead, succeed).await;
     assert_eq!(world.send(ask("council")).await.code(), "referred-to-a-person", "asked for is not confirmed");
-    let itself = take(&world, "council", lead, json!({ "step": "confirm" })).await;
+    let itself =
+        take(&world, "council", lead, json!({ "step": "confirm", "text": "I have looked at it." })).await;
     assert_eq!(itself.status, StatusCode::FORBIDDEN, "nobody lets themselves in: {itself:?}");
-    taken(&world, "nhs", lead, json!({ "step": "confirm" })).await;
+    taken(&world, "nhs", lead, json!({ "step": "confirm", "text": "I have looked at it." })).await;
     let released = world.send(ask("council")).await;
     assert_eq!(released.status, StatusCode::OK, "{released:?}");
     assert_ne!(world.send(ask("fire")).await.status, StatusCode::OK, "one place, one organisation");
@@ -306,7 +367,8 @@ async fn whoever_provides_is_the_controller_or_nothing_is_put_in_force() {
     proposed(&world, &processed).await;
     agreed(&world).await;
     all_sign(&world, 1).await;
-    let refused = take(&world, "nhs", lead, json!({ "step": "activate" })).await;
+    let refused =
+        take(&world, "nhs", lead, json!({ "step": "activate", "text": "Everybody has signed." })).await;
     assert_eq!(refused.code(), "step-provider-not-controller", "{refused:?}");
     assert_eq!(world.send(question(&world)).await.code(), "referred-to-a-person");
 }

@@ -142,9 +142,12 @@ async fn what_ended_takes_its_negotiations_with_it_whatever_is_drafted_beside() 
     let one = peer.begins().await;
     peer.settle().await;
     peer.is(&one, "REQUESTED").await;
-    taken(world, "nhs", author, json!({ "step": "vary", "terms": varied("Second") })).await;
+    taken(world, "nhs", author, json!({ "step": "vary", "terms": varied("Second"), "reason": "less-would-do", "text": "The review asks for less." })).await;
     taken(world, "nhs", lead, json!({ "step": "terminate", "text": "The pilot is over." })).await;
-    assert_eq!(taken(world, "fire", lead, json!({ "step": "confirm" })).await, "draft");
+    assert_eq!(
+        taken(world, "fire", lead, json!({ "step": "confirm", "text": "I have looked at it." })).await,
+        "draft"
+    );
     ends_with_its_version(&peer, &one).await;
     world.verify().await;
 }
@@ -165,7 +168,7 @@ async fn an_offer_that_is_sent_late_names_the_flow_that_was_offered() {
     // Meanwhile somebody drafts a variation whose flow has another name.
     let mut draft = one_flow();
     draft["flows"][0]["id"] = json!("renamed");
-    taken(world, "nhs", author, json!({ "step": "vary", "terms": draft })).await;
+    taken(world, "nhs", author, json!({ "step": "vary", "terms": draft, "reason": "less-would-do", "text": "The review asks for less." })).await;
     peer.says.store(200, Ordering::SeqCst);
     world.clock.advance_s(6);
     let offer = peer.hears(&one, "ContractOfferMessage", "offers").await;

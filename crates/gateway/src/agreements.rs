@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 use sharing::{
     AgreementId, PolicySet,
     agreement::{
-        lifecycle::{Command, Hand, InForce, Managed, Outline, Refusal, Scope},
+        lifecycle::{Command, Hand, InForce, Managed, Outline, Pending, Refusal, Scope},
         terms::{Standing, Terms},
     },
     policy::{MANAGED, PolicyFile},
@@ -380,9 +380,12 @@ impl Prepared {
             revision: self.row.revision,
             at_us: self.row.moved_us,
         });
+        let members: Vec<_> = self.managed.members().into_iter().collect();
+        let version = u32::try_from(self.step.version).unwrap_or_default();
         let step = AgreementMove {
             row: self.row.clone(),
-            members: self.managed.members().into_iter().collect(),
+            told: members.iter().filter(|member| self.managed.shows(version, member)).cloned().collect(),
+            members,
             step: self.step.clone(),
             terms: self.terms.clone(),
             signature: self.signature.clone(),
@@ -431,13 +434,24 @@ fn written(app: &App, wanted: &Wanted<'_>) -> Option<String> {
 fn about(managed: &Managed, wanted: &Wanted<'_>) -> Option<(u32, String)> {
     let running = managed.in_force.as_ref().map(|in_force| &in_force.live().deal.outline);
     let negotiated = managed.outline();
-    let of_what_runs = matches!(
-        wanted.command,
-        None | Some(Command::Suspend { .. } | Command::Resume(_) | Command::Exit | Command::Reviewed { .. })
-    );
-    let outline = if of_what_runs { running.or(negotiated) } else { negotiated.or(running) };
     let last = || managed.past.last().map(|past| (past.version, past.terms_sha256.clone()));
-    outline.map(|outline| (outline.version, outline.terms_sha256.clone())).or_else(last)
+    let of = |outline: Option<&Outline>| {
+        outline.map(|outline| (outline.version, outline.terms_sha256.clone())).or_else(last)
+    };
+    match &wanted.command {
+        Some(Command::Sign(signing)) => Some((signing.version, signing.terms_sha256.clone())),
+        Some(Command::Withdraw) => last(),
+        None
+        | Some(
+            Command::Suspend { .. }
+            | Command::Resume(_)
+            | Command::Exit
+            | Command::Reviewed { .. }
+            | Command::Confirm
+            | Command::Ask(Pending::Termination { .. } | Pending::Succession { .. }),
+        ) => of(running.or(negotiated)),
+        Some(_) => of(negotiated.or(running)),
+    }
 }
 
 /// How much of the agreement a step is about, as the ledger writes it.

@@ -129,6 +129,8 @@ pub struct AgreementMove {
     pub row: ManagedRow,
     /// Who may see it from now on.
     pub members: Vec<OrganisationId>,
+    /// Who is told of it: whoever may see the version that it is about.
+    pub told: Vec<OrganisationId>,
     /// The step.
     pub step: StepRow,
     /// Terms that are new or written again.

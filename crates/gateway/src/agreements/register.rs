@@ -175,7 +175,14 @@ pub async fn register(app: &App) -> Result<Register, StoreError> {
     let today = sharing::agreement::london_day(app.clock.now());
     let mut agreements = Vec::new();
     for agreement in set.agreements().filter(|agreement| is_in_force(agreement, app.clock.now())) {
-        let versions = app.store.all_terms(agreement.id()).await?;
+        let mut versions = app.store.all_terms(agreement.id()).await?;
+        if let Some(row) = app.store.managed(agreement.id()).await? {
+            let managed = super::read(&row).map_err(|error| StoreError::Ledger(error.to_string()))?;
+            // What was drafted and never offered is its authors'.
+            versions.retain(|terms| {
+                managed.drafted_by(u32::try_from(terms.version).unwrap_or_default()).is_none()
+            });
+        }
         let steps = if versions.is_empty() { Vec::new() } else { app.store.steps(agreement.id(), 0).await? };
         let versions = versions_of(agreement, &versions, &steps);
         agreements.push(registered(&set, agreement, today, (versions, &counts)));

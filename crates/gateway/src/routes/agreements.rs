@@ -16,7 +16,7 @@ use ledger::entry::Body;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sharing::{
-    AgreementId,
+    AgreementId, OrganisationId,
     agreement::{
         SignatoryRole,
         dispute::Dispute,
@@ -102,7 +102,7 @@ pub async fn begin(State(app): State<Arc<App>>, request: Request) -> Response {
             let hand = hand(&app, &received, &id).await?;
             let wanted = Wanted { request, ..wanted(&received, &hand) };
             let taken = agreements::begin(&app, &id, terms, wanted).await?;
-            answer(&app, StatusCode::CREATED, &taken).await
+            answer(&app, &received, (StatusCode::CREATED, &taken)).await
         };
         settle(&app, &received, route, work.await).await
     })
@@ -117,12 +117,13 @@ pub async fn list(State(app): State<Arc<App>>, request: Request) -> Response {
     respond(request_id(request.headers()), async {
         let received = receive(&app, request).await?;
         record_read(&app, &received, "agreements").await?;
-        let of = (!sees_all(&received)).then_some(&received.caller.organisation);
+        let own = &received.caller.organisation;
+        let of = (!sees_all(&received)).then_some(own);
         let rows = app.store.all_managed(of).await.map_err(|error| Refusal::from(internal(&error)))?;
         let mut bodies = Vec::with_capacity(rows.len());
         for row in rows {
             if of.is_some() || was_offered(&row) {
-                bodies.push(body(&app, &row, None).await?);
+                bodies.push(body(&app, (&row, own), None).await?);
             }
         }
         Ok(Json(ManagedListBody { agreements: bodies }).into_response())
@@ -139,7 +140,7 @@ pub async fn show(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
         let received = receive(&app, request).await?;
         let row = found(&app, &received, &id, "/v1/agreements/{id}").await?;
         record_read(&app, &received, &row.id).await?;
-        let shown = body(&app, &row, None).await?;
+        let shown = body(&app, (&row, &received.caller.organisation), None).await?;
         Ok(tagged(StatusCode::OK, row.revision, &shown))
     })
     .await
@@ -155,7 +156,10 @@ pub async fn steps(State(app): State<Arc<App>>, Path(id): Path<String>, request:
         let row = found(&app, &received, &id, "/v1/agreements/{id}/steps").await?;
         record_read(&app, &received, &row.id).await?;
         let id = named(&row)?;
-        let steps = app.store.steps(&id, 0).await.map_err(|error| Refusal::from(internal(&error)))?;
+        let mut steps = app.store.steps(&id, 0).await.map_err(|error| Refusal::from(internal(&error)))?;
+        let managed = agreements::read(&row).map_err(|error| Refusal::from(internal(&error)))?;
+        let own = &received.caller.organisation;
+        steps.retain(|step| managed.shows(u32::try_from(step.version).unwrap_or_default(), own));
         Ok(Json(StepsBody { steps: steps.iter().map(StepBody::of).collect() }).into_response())
     })
     .await
@@ -191,7 +195,7 @@ pub async fn take(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
             let wanted = Wanted { read_at, request, ..wanted(&received, &hand) };
             let wanted = asked.complete(&app, (&id, &row), wanted).await?;
             let taken = agreements::take(&app, &id, &wanted).await?;
-            answer(&app, StatusCode::OK, &taken).await
+            answer(&app, &received, (StatusCode::OK, &taken)).await
         };
         settle(&app, &received, route, work.await).await
     })
@@ -259,7 +263,8 @@ async fn identified(
     let id: AgreementId =
         earlier.parse().map_err(|_| StepError::Kept("an agreement without a name".to_owned()))?;
     let row = app.store.managed(&id).await?.ok_or(StepError::Changed)?;
-    let shown = body(app, &row, None).await.map_err(|refusal| Refused::Problem(refusal.problem))?;
+    let shown = body(app, (&row, &received.caller.organisation), None).await;
+    let shown = shown.map_err(|refusal| Refused::Problem(refusal.problem))?;
     Ok(Asked::Earlier(replayed(tagged(StatusCode::OK, row.revision, &shown))))
 }
 
@@ -298,9 +303,13 @@ fn wanted<'a>(received: &Received, hand: &'a Hand) -> Wanted<'a> {
     }
 }
 
-async fn answer(app: &App, status: StatusCode, taken: &Taken) -> Result<Response, Refused> {
+async fn answer(
+    app: &App,
+    received: &Received,
+    (status, taken): (StatusCode, &Taken),
+) -> Result<Response, Refused> {
     let receipt = Receipt::of(&format!("{}/{}", taken.row.id, taken.row.revision), &taken.committed);
-    let shown = body(app, &taken.row, Some(receipt)).await;
+    let shown = body(app, (&taken.row, &received.caller.organisation), Some(receipt)).await;
     let shown = shown.map_err(|refusal| Refused::Problem(refusal.problem))?;
     Ok(tagged(status, taken.row.revision, &shown))
 }
@@ -407,10 +416,17 @@ fn named(row: &ManagedRow) -> Result<AgreementId, Problem> {
     row.id.parse().map_err(|error| internal(&error))
 }
 
-async fn body(app: &App, row: &ManagedRow, receipt: Option<Receipt>) -> Result<ManagedBody, Refusal> {
+/// An agreement as an organisation sees it.
+async fn body(
+    app: &App,
+    (row, to): (&ManagedRow, &OrganisationId),
+    receipt: Option<Receipt>,
+) -> Result<ManagedBody, Refusal> {
     let managed = agreements::read(row).map_err(|error| Refusal::from(internal(&error)))?;
     let id = named(row)?;
-    let terms = app.store.all_terms(&id).await.map_err(|error| Refusal::from(internal(&error)))?;
+    let mut terms = app.store.all_terms(&id).await.map_err(|error| Refusal::from(internal(&error)))?;
+    terms.retain(|terms| managed.shows(u32::try_from(terms.version).unwrap_or_default(), to));
+    let managed = managed.seen_by(to);
     let open = comments::unresolved(app, &id).await.map_err(|error| Refusal::from(internal(&error)))?;
     Ok(ManagedBody::of(row, &managed, (&terms, open), receipt))
 }

@@ -129,6 +129,11 @@ fn speaks(hand: &Hand, parties: &BTreeSet<OrganisationId>) -> Result<(), Refusal
     if hand.needs(Authority::Mediate).is_ok() {
         return Ok(());
     }
+    speaks_for_a_party(hand, parties)
+}
+
+fn speaks_for_a_party(hand: &Hand, parties: &BTreeSet<OrganisationId>) -> Result<(), Refusal> {
+    hand.is_of_a_side()?;
     if !parties.contains(&hand.person.organisation) {
         return Err(Refusal::NotAParty);
     }
@@ -154,6 +159,12 @@ impl Unresolved {
 }
 
 impl Resolved {
+    /// The parties' people take up what was resolved; whoever takes part as a mediator alone, what they made.
+    fn may_reopen(&self, hand: &Hand, parties: &BTreeSet<OrganisationId>) -> Result<(), Refusal> {
+        let is_own = self.remark.by.by.organisation == hand.person.organisation && !self.remark.blocking;
+        if is_own { Ok(()) } else { speaks_for_a_party(hand, parties) }
+    }
+
     /// Takes it up again.
     pub fn reopen(self) -> Unresolved {
         Unresolved { remark: self.remark }
@@ -196,7 +207,10 @@ impl Comment {
             (Self::Unresolved(comment), Command::Resolve) => {
                 comment.resolve(act, parties).map(Self::Resolved)
             }
-            (Self::Resolved(comment), Command::Reopen) => Ok(Self::Unresolved(comment.reopen())),
+            (Self::Resolved(comment), Command::Reopen) => {
+                comment.may_reopen(hand, parties)?;
+                Ok(Self::Unresolved(comment.reopen()))
+            }
             _ => Err(Refusal::NotInThisState),
         }
     }
@@ -293,6 +307,21 @@ mod tests {
             ..hand("nhs", Authority::Approve)
         };
         assert_eq!(Comment::make(remark(&own, true), &own, &parties()).unwrap_err(), Refusal::MediatesHere);
+        // What waited for an answer and has one, a mediator does not take up again; what they made themselves, they do.
+        let nhs = hand("nhs", Authority::Draft);
+        let resolved = |remark: Remark, by: &Hand| {
+            let made = Comment::make(remark, by, &parties()).unwrap();
+            made.apply(Command::Resolve, by, act(by), &parties()).unwrap()
+        };
+        let blocking = resolved(remark(&nhs, true), &nhs);
+        let again = |comment: &Comment, by: &Hand| {
+            comment.clone().apply(Command::Reopen, by, act(by), &parties()).map(|comment| comment.blocks())
+        };
+        assert_eq!(again(&blocking, &mediator), Err(Refusal::NotAParty));
+        assert_eq!(again(&blocking, &own), Err(Refusal::MediatesHere));
+        assert_eq!(again(&blocking, &hand("nhs", Authority::Mediate)), Err(Refusal::NoAuthority));
+        assert_eq!(again(&blocking, &hand("fire", Authority::Approve)), Ok(true));
+        assert_eq!(again(&resolved(remark(&mediator, false), &mediator), &mediator), Ok(false));
         let mut asked = remark(&mediator, false);
         asked.owner = Some(Owner { organisation: "council".parse().unwrap(), person: None });
         assert_eq!(Comment::make(asked, &mediator, &parties()).unwrap_err(), Refusal::OwnerNotAParty);

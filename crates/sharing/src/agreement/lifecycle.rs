@@ -40,6 +40,9 @@ pub struct Managed {
     pub in_force: Option<InForce>,
     /// Versions that another took the place of: countered, varied or withdrawn.
     pub past: Vec<Past>,
+    /// Who convened them before somebody began to draft a next version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub convened_before: Option<OrganisationId>,
 }
 
 /// A version that is no more.
@@ -53,6 +56,9 @@ pub struct Past {
     pub fate: Fate,
     /// When.
     pub at: Timestamp,
+    /// Whose draft it was, where it was never offered: theirs to see, alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drafted_by: Option<OrganisationId>,
 }
 
 /// What became of a version.
@@ -179,7 +185,7 @@ impl Managed {
         let convener = hand.person.organisation.clone();
         let draft = Draft::begin(outline, hand)?;
         let next = Some(Negotiation::Draft(draft));
-        Ok(Self { id, convener, latest: 1, next, in_force: None, past: Vec::new() })
+        Ok(Self { id, convener, latest: 1, next, in_force: None, past: Vec::new(), convened_before: None })
     }
 
     /// The state of the whole, as people speak of it: that of the version in force while there is one.
@@ -227,6 +233,33 @@ impl Managed {
             let is_in = |organisation| deal.still_in().any(|still_in| still_in == organisation);
             deal.outline.version == version && between.into_iter().all(is_in)
         })
+    }
+
+    /// Whose draft a version is, or was, that was never offered.
+    pub fn drafted_by(&self, version: u32) -> Option<&OrganisationId> {
+        match &self.next {
+            Some(next @ Negotiation::Draft(_)) if next.deal().outline.version == version => {
+                Some(&self.convener)
+            }
+            _ => self.past.iter().find(|past| past.version == version)?.drafted_by.as_ref(),
+        }
+    }
+
+    /// Whether a version is this organisation's to see: what was never offered is for whoever drafted it.
+    pub fn shows(&self, version: u32, to: &OrganisationId) -> bool {
+        self.drafted_by(version).is_none_or(|by| by == to)
+    }
+
+    /// The agreement as this organisation sees it: without what others draft, or have drafted and never offered.
+    #[must_use]
+    pub fn seen_by(&self, organisation: &OrganisationId) -> Self {
+        let mut seen = self.clone();
+        seen.past.retain(|past| past.drafted_by.as_ref().is_none_or(|by| by == organisation));
+        if matches!(seen.next, Some(Negotiation::Draft(_))) && seen.convener != *organisation {
+            seen.next = None;
+            seen.convener = seen.convened_before.take().unwrap_or(seen.convener);
+        }
+        seen
     }
 
     /// Every organisation that has to do with it and may see it.
@@ -330,7 +363,8 @@ impl Managed {
             // What was withdrawn before anything was in force is its convener's to begin anew.
             None => hand.is_of(&self.convener)?,
         }
-        self.convener = hand.person.organisation.clone();
+        let before = std::mem::replace(&mut self.convener, hand.person.organisation.clone());
+        self.convened_before = Some(before);
         self.latest += 1;
         self.next = Some(Negotiation::Draft(Draft::begin(outline, hand)?));
         Ok(self)
@@ -342,6 +376,11 @@ impl Managed {
         next.deal().takes_back(&self.convener, hand)?;
         let outline = next.deal().outline.clone();
         self.past(&outline, Fate::Withdrawn, at);
+        if let (Negotiation::Draft(_), Some(past)) = (next, self.past.last_mut()) {
+            // Nobody else has seen it, nor whose it was.
+            past.drafted_by = Some(self.convener.clone());
+            self.convener = self.convened_before.take().unwrap_or(self.convener);
+        }
         Ok(self)
     }
 
@@ -366,7 +405,7 @@ impl Managed {
 
     fn past(&mut self, outline: &Outline, fate: Fate, at: Timestamp) {
         let terms_sha256 = outline.terms_sha256.clone();
-        self.past.push(Past { version: outline.version, terms_sha256, fate, at });
+        self.past.push(Past { version: outline.version, terms_sha256, fate, at, drafted_by: None });
     }
 }
 

@@ -4,7 +4,7 @@ use jiff::civil::Date;
 use serde_json::Map;
 use sharing::agreement::{
     comment::{Clause, Command, Comment, Owner, Remark},
-    lifecycle::{Act, Negotiation},
+    lifecycle::Act,
 };
 use store::{MatterRow, MatterStepRow, StoreError};
 
@@ -278,10 +278,8 @@ pub(super) fn by<'a>(received: &Received, hand: &'a Hand) -> Said<'a> {
 /// The terms of a version that was offered: a draft is its authors'.
 pub(super) async fn offered(app: &App, row: &ManagedRow, version: u32) -> Result<(Terms, String), Refused> {
     let managed = agreements::read(row)?;
-    let is_draft =
-        matches!(&managed.next, Some(next @ Negotiation::Draft(_)) if next.deal().outline.version == version);
     let id = named(row).map_err(Refused::Problem)?;
-    let kept = app.store.terms(&id, version).await?.filter(|_| !is_draft);
+    let kept = app.store.terms(&id, version).await?.filter(|_| managed.drafted_by(version).is_none());
     let kept = kept.ok_or_else(|| {
         Refused::Problem(Problem::InvalidRequest("version: a version that was offered".to_owned()))
     })?;

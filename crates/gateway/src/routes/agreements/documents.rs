@@ -6,7 +6,7 @@ use super::{
     Refused, Request, Response, Serialize, State, StepError, Terms, ToSchema, Value, agreements, found,
     header, inconsistent, internal, named, receive, record_read, request_id, respond, settle,
 };
-use sharing::agreement::{diff, lifecycle::Negotiation};
+use sharing::agreement::diff;
 use store::TermsRow;
 
 use crate::agreements::{bundle, document::Document};
@@ -282,7 +282,7 @@ pub(super) async fn seen(
     Ok((terms, row))
 }
 
-/// A draft is seen by whoever writes it alone, beside a version in force as well.
+/// A draft is seen by whoever writes it alone, beside a version in force as well, and when it was taken back.
 async fn visible(
     app: &App,
     received: &Received,
@@ -290,9 +290,7 @@ async fn visible(
     version: u32,
 ) -> Result<Option<TermsRow>, Refusal> {
     let managed = agreements::read(row).map_err(|error| Refusal::from(internal(&error)))?;
-    let is_draft =
-        matches!(&managed.next, Some(next @ Negotiation::Draft(_)) if next.deal().outline.version == version);
-    if is_draft && managed.convener != received.caller.organisation {
+    if !managed.shows(version, &received.caller.organisation) {
         return Ok(None);
     }
     app.store.terms(id, version).await.map_err(|error| Refusal::from(internal(&error)))

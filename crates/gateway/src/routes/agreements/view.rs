@@ -210,7 +210,7 @@ impl ManagedBody {
         Self {
             id: row.id.clone(),
             revision: row.revision,
-            state: row.state.clone(),
+            state: managed.state().to_owned(),
             convener: managed.convener.to_string(),
             negotiated,
             in_force,

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::{outline::PartyOutline, *};
 use crate::{agreement::SignatoryRole, agreement::Status, identifier::FlowId, purpose::PurposeClass};
 
+mod drafts;
 mod sides;
 
 fn organisation(name: &str) -> OrganisationId {

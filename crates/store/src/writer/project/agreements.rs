@@ -67,8 +67,8 @@ pub(super) async fn move_agreement(
         write_terms(tx, &row.id, terms).await?;
     }
     write_step(tx, &step.step).await?;
-    let told = (row.id.as_str(), row.revision);
-    super::alerting::tell_of_step(tx, told, &step.members, at.as_microsecond()).await?;
+    let of = (row.id.as_str(), row.revision);
+    super::alerting::tell_of_step(tx, of, &step.told, at.as_microsecond()).await?;
     if let Some(signature) = &step.signature {
         write_signature(tx, signature).await?;
     }

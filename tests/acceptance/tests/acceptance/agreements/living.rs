@@ -113,6 +113,17 @@ async fn a_proposal_shows_what_it_would_have_answered() {
     taken(&world, "nhs", author, vary).await;
     let path = "/v1/agreements/pilot/versions/2/impact";
     assert_eq!(read(&world, "fire", path).await.code(), "no-such-entry", "a draft is its authors'");
+    // Nor does anything else say that there is one; and it stays so when it is taken back.
+    let seen = async |partner| {
+        let (shown, steps) =
+            (shown(&world, partner).await, read(&world, partner, "/v1/agreements/pilot/steps").await);
+        let versions = shown.body["versions"].as_array().unwrap().len();
+        (shown.body["negotiated"]["state"].clone(), versions, steps.text.contains("variation-begun"))
+    };
+    assert_eq!(seen("nhs").await, (json!("draft"), 2, true));
+    for partner in ["fire", "council"] {
+        assert_eq!(seen(partner).await, (Value::Null, 1, false), "{partner}");
+    }
     let impact = read(&world, "nhs", path).await;
     assert_eq!(impact.status, StatusCode::OK, "{impact:?}");
     assert_eq!(
@@ -122,6 +133,10 @@ async fn a_proposal_shows_what_it_would_have_answered() {
     let items = impact.body["items"].as_array().unwrap();
     let name = json!({ "item": "person.family_name:as-is", "in_force": 10, "proposed": 0 });
     assert!(items.contains(&name), "{items:?}");
+    taken(&world, "nhs", author, json!({ "step": "withdraw", "text": "Not now." })).await;
+    assert_eq!(seen("fire").await, (Value::Null, 1, false));
+    assert_eq!(read(&world, "fire", "/v1/agreements/pilot/versions/2").await.code(), "no-such-entry");
+    assert_eq!(read(&world, "nhs", "/v1/agreements/pilot/versions/2").await.status, StatusCode::OK);
 }
 
 #[tokio::test]

@@ -15,6 +15,11 @@ async fn with_token(
     peer.world.send_with(&request, Some(&access), None).await
 }
 
+/// The step that begins a version with these terms.
+fn vary(terms: Value) -> Value {
+    json!({ "step": "vary", "terms": terms, "reason": "less-would-do", "text": "The review asks for less." })
+}
+
 /// A token with one detail, for the purpose of these tests but for this member.
 fn only_detail(access: &mut Value, member: &str, value: Value) {
     let mut detail = access["authorization_details"][0].clone();
@@ -142,11 +147,11 @@ async fn what_ended_takes_its_negotiations_with_it_whatever_is_drafted_beside() 
     let one = peer.begins().await;
     peer.settle().await;
     peer.is(&one, "REQUESTED").await;
-    taken(world, "nhs", author, json!({ "step": "vary", "terms": varied("Second"), "reason": "less-would-do", "text": "The review asks for less." })).await;
+    taken(world, "nhs", author, vary(varied("Second"))).await;
     taken(world, "nhs", lead, json!({ "step": "terminate", "text": "The pilot is over." })).await;
     assert_eq!(
         taken(world, "fire", lead, json!({ "step": "confirm", "text": "I have looked at it." })).await,
-        "draft"
+        "terminated"
     );
     ends_with_its_version(&peer, &one).await;
     world.verify().await;
@@ -168,7 +173,7 @@ async fn an_offer_that_is_sent_late_names_the_flow_that_was_offered() {
     // Meanwhile somebody drafts a variation whose flow has another name.
     let mut draft = one_flow();
     draft["flows"][0]["id"] = json!("renamed");
-    taken(world, "nhs", author, json!({ "step": "vary", "terms": draft, "reason": "less-would-do", "text": "The review asks for less." })).await;
+    taken(world, "nhs", author, vary(draft)).await;
     peer.says.store(200, Ordering::SeqCst);
     world.clock.advance_s(6);
     let offer = peer.hears(&one, "ContractOfferMessage", "offers").await;

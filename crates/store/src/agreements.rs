@@ -263,15 +263,43 @@ impl Store {
         Ok(rows.bind(id.as_str()).fetch_all(&self.readers).await?)
     }
 
-    /// Every step, the oldest first, from one on.
+    /// So many of the steps after one, the oldest first.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
-    pub async fn steps(&self, id: &AgreementId, from: i64) -> Result<Vec<StepRow>, StoreError> {
+    pub async fn steps(&self, id: &AgreementId, after: i64, limit: i64) -> Result<Vec<StepRow>, StoreError> {
         let rows = sqlx::query_as(
-            "SELECT * FROM agreement_step WHERE agreement = $1 AND revision >= $2 ORDER BY revision LIMIT $3",
+            "SELECT * FROM agreement_step WHERE agreement = $1 AND revision > $2 ORDER BY revision LIMIT $3",
         );
-        Ok(rows.bind(id.as_str()).bind(from).bind(LIST_MAX).fetch_all(&self.readers).await?)
+        Ok(rows.bind(id.as_str()).bind(after).bind(limit).fetch_all(&self.readers).await?)
+    }
+
+    /// So many of the steps before one, the newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn steps_before(
+        &self,
+        id: &AgreementId,
+        before: i64,
+        limit: i64,
+    ) -> Result<Vec<StepRow>, StoreError> {
+        let rows = sqlx::query_as(
+            "SELECT * FROM agreement_step WHERE agreement = $1 AND revision < $2 ORDER BY revision DESC LIMIT $3",
+        );
+        Ok(rows.bind(id.as_str()).bind(before).bind(limit).fetch_all(&self.readers).await?)
+    }
+
+    /// The steps by which its versions were written, the oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn writings(&self, id: &AgreementId) -> Result<Vec<StepRow>, StoreError> {
+        let rows = sqlx::query_as(
+            "SELECT * FROM agreement_step WHERE agreement = $1
+                AND action IN ('drafted', 'counter-proposed', 'variation-begun') ORDER BY revision",
+        );
+        Ok(rows.bind(id.as_str()).fetch_all(&self.readers).await?)
     }
 
     /// One step.

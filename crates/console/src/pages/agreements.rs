@@ -463,9 +463,8 @@ async fn managed_page(
     (was_kept, said): (bool, Filled),
     correction: Option<Correction>,
 ) -> Result<Response, Fault> {
-    let path = format!("/v1/agreements/{}", super::segment(id));
     let one = managed(console, signed, id).await?;
-    let steps: Steps = console.ask(signed, Ask::get(format!("{path}/steps"))).await?;
+    let steps = steps_of(console, signed, id).await?;
     let status = status_of(correction.as_ref());
     let acts = [Right::Draft, Right::Approve, Right::Mediate];
     let page = ManagedPage {
@@ -478,11 +477,19 @@ async fn managed_page(
         reasons: REASONS.into_iter().map(|(code, said)| (code.to_owned(), said.to_owned())).collect(),
         tabs: tabs(&one, ""),
         register: console.settings.register_url.clone().filter(|_| one.in_force.is_some()),
-        steps: named(console, steps.steps),
+        steps: named(console, steps),
         one: one.named(console),
         said,
     };
     Ok((status, render(&page)).into_response())
+}
+
+/// An agreement's steps, the newest of them where there are very many, the oldest first.
+async fn steps_of(console: &Console, signed: &Signed, id: &str) -> Result<Vec<Step>, Fault> {
+    let path = format!("/v1/agreements/{}/steps?order=newest", super::segment(id));
+    let Steps { mut steps } = console.ask(signed, Ask::get(path)).await?;
+    steps.reverse();
+    Ok(steps)
 }
 
 /// Takes a step. Whether it is possible, and for whom, the API says.

@@ -183,7 +183,7 @@ pub async fn register(app: &App) -> Result<Register, StoreError> {
                 managed.drafted_by(u32::try_from(terms.version).unwrap_or_default()).is_none()
             });
         }
-        let steps = if versions.is_empty() { Vec::new() } else { app.store.steps(agreement.id(), 0).await? };
+        let steps = if versions.is_empty() { Vec::new() } else { app.store.writings(agreement.id()).await? };
         let versions = versions_of(agreement, &versions, &steps);
         agreements.push(registered(&set, agreement, today, (versions, &counts)));
     }
@@ -281,9 +281,7 @@ fn flows(set: &PolicySet, agreement: &Agreement) -> Vec<RegisteredFlow> {
 fn versions_of(agreement: &Agreement, terms: &[TermsRow], steps: &[StepRow]) -> Vec<RegisteredVersion> {
     let until = i64::from(agreement.version);
     let versions = terms.iter().filter(|row| row.version <= until).map(|row| {
-        let wrote = ["drafted", "counter-proposed", "variation-begun"];
-        let step =
-            steps.iter().find(|step| step.version == row.version && wrote.contains(&step.action.as_str()));
+        let step = steps.iter().find(|step| step.version == row.version);
         let at = jiff::Timestamp::from_microsecond(row.written_us).unwrap_or_default();
         RegisteredVersion {
             version: row.version,

@@ -53,10 +53,12 @@ pub mod disputes;
 pub mod documents;
 pub mod negotiations;
 pub mod officers;
+pub mod steps;
 pub mod used;
 
 pub use step::StepRequest;
-pub use view::{ManagedBody, ManagedListBody, PartyBody, StepBody, StepsBody, StopBody};
+pub use steps::{StepBody, StepsBody};
+pub use view::{ManagedBody, ManagedListBody, PartyBody, StopBody};
 
 /// Longest text of a reason, in characters.
 const TEXT_MAX: usize = 2_000;
@@ -142,25 +144,6 @@ pub async fn show(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
         record_read(&app, &received, &row.id).await?;
         let shown = body(&app, (&row, &received.caller.organisation), None).await?;
         Ok(tagged(StatusCode::OK, row.revision, &shown))
-    })
-    .await
-}
-
-/// See every step that an agreement has taken, and what was written about it.
-#[utoipa::path(get, path = "/v1/agreements/{id}/steps", tag = "agreements", params(("id" = String, Path, description = "The agreement")),
-    responses((status = 200, description = "The steps, the oldest first", body = StepsBody), (status = 401, description = "The caller was not accepted"),
-        (status = 403, description = "Not registered or not granted"), (status = 404, description = "There is none, or it is not yours to see")))]
-pub async fn steps(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request) -> Response {
-    respond(request_id(request.headers()), async {
-        let received = receive(&app, request).await?;
-        let row = found(&app, &received, &id, "/v1/agreements/{id}/steps").await?;
-        record_read(&app, &received, &row.id).await?;
-        let id = named(&row)?;
-        let mut steps = app.store.steps(&id, 0).await.map_err(|error| Refusal::from(internal(&error)))?;
-        let managed = agreements::read(&row).map_err(|error| Refusal::from(internal(&error)))?;
-        let own = &received.caller.organisation;
-        steps.retain(|step| managed.shows(u32::try_from(step.version).unwrap_or_default(), own));
-        Ok(Json(StepsBody { steps: steps.iter().map(StepBody::of).collect() }).into_response())
     })
     .await
 }

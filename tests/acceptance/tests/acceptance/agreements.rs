@@ -15,6 +15,7 @@ mod command_line;
 mod dataspace;
 mod living;
 mod readable;
+mod steps;
 mod talks;
 
 const NUMBER: &str = "9732110317";

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Managed, Step, Steps, Tab, Version, frame, managed, tabs, talks::at};
+use super::{Managed, Step, Tab, Version, frame, managed, steps_of, tabs, talks::at};
 use crate::pages::kept;
 use crate::{
     Console,
@@ -162,7 +162,7 @@ async fn page(
         let bundle: Bundle = console.ask(signed, Ask::get(bundle)).await?;
         let statements: Vec<Statement> =
             bundle.signatures.iter().filter_map(|one| statement(&one.signature)).collect();
-        let Steps { steps } = console.ask(signed, Ask::get(format!("{path}/steps"))).await?;
+        let steps = steps_of(console, signed, id).await?;
         for party in &version.parties {
             for role in &party.needs {
                 needed.push(need((&party.organisation, role), &statements, &officers.officers));

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Managed, Options, Step, Steps, Tab, WHY, by, correction, fields, frame, managed, tabs, terms_of,
+    Managed, Options, Step, Tab, WHY, by, correction, fields, frame, managed, steps_of, tabs, terms_of,
 };
 use crate::{
     Console,
@@ -231,7 +231,7 @@ pub(super) async fn page(
 ) -> Result<Response, Fault> {
     let one = managed(console, signed, id).await?;
     let path = format!("/v1/agreements/{}", crate::pages::segment(id));
-    let Steps { mut steps } = console.ask(signed, Ask::get(format!("{path}/steps"))).await?;
+    let mut steps = steps_of(console, signed, id).await?;
     steps.retain(|step| OF_NEGOTIATION.contains(&step.action.as_str()));
     let comments: Comments = console.ask(signed, Ask::get(format!("{path}/comments"))).await?;
     let disputes: Disputes = console.ask(signed, Ask::get(format!("{path}/disputes"))).await?;

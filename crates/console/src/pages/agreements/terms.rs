@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Changed, Differences, Managed, Options, Step, Steps, Tab, WHY, changed, correction,
+    Changed, Differences, Managed, Options, Step, Tab, WHY, changed, correction,
     fields::{self, Group},
-    frame, managed, options, tabs, terms_of,
+    frame, managed, options, steps_of, tabs, terms_of,
 };
 use crate::pages::kept;
 use crate::{
@@ -284,7 +284,7 @@ impl Place<'_> {
         let id = self.one.id;
         let one = managed(console, signed, &id).await?;
         let segment = crate::pages::segment(&id);
-        let steps: Steps = console.ask(signed, Ask::get(format!("/v1/agreements/{segment}/steps"))).await?;
+        let mut steps = steps_of(console, signed, &id).await?;
         let (from, to) = (writing.base, one.latest());
         let differences = if from == to {
             Vec::new()
@@ -293,7 +293,6 @@ impl Place<'_> {
             changed(console.ask::<Differences>(signed, Ask::get(path)).await?.differences)
         };
         let before = writing.revision;
-        let mut steps = steps.steps;
         if writing.dispute.is_empty() {
             steps.retain(|step| step.revision > before);
             writing.revision = one.revision;

@@ -3,9 +3,7 @@
 use sharing::agreement::lifecycle::{Deal, InForce, Live, Party, Pending};
 use store::TermsRow;
 
-use super::{
-    Managed, ManagedRow, Receipt, Scope, Serialize, StepRow, ToSchema, comments::CommentBody, kept, time,
-};
+use super::{Managed, ManagedRow, Receipt, Scope, Serialize, ToSchema, comments::CommentBody, time};
 
 /// An agreement.
 #[derive(Serialize, ToSchema)]
@@ -110,64 +108,6 @@ pub struct VersionLine {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     fate: Option<sharing::agreement::lifecycle::Fate>,
-}
-
-/// Steps.
-#[derive(Serialize, ToSchema)]
-pub struct StepsBody {
-    /// At most 500.
-    pub(super) steps: Vec<StepBody>,
-}
-
-/// A step that was taken.
-#[derive(Serialize, ToSchema)]
-pub struct StepBody {
-    /// Which, from 1.
-    revision: i64,
-    /// The version that it was about.
-    version: i64,
-    /// What was done.
-    action: String,
-    /// The state it led to.
-    state: String,
-    /// The organisation of whoever did it; none where time did.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    organisation: Option<String>,
-    /// Who.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    person: Option<String>,
-    /// How much of the agreement it was about.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    scope: Option<String>,
-    /// Why, as a code.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
-    /// In words.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<String>,
-    /// The interest behind it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    interest: Option<String>,
-    /// When.
-    at: String,
-}
-
-impl StepBody {
-    pub(super) fn of(row: &StepRow) -> Self {
-        Self {
-            revision: row.revision,
-            version: row.version,
-            action: row.action.clone(),
-            state: row.state.clone(),
-            organisation: row.organisation.clone(),
-            person: row.person.clone(),
-            scope: row.scope.clone(),
-            reason: row.reason.clone(),
-            text: row.written.as_deref().and_then(|written| kept::member(written, "text")),
-            interest: row.written.as_deref().and_then(|written| kept::member(written, "interest")),
-            at: time(row.at_us),
-        }
-    }
 }
 
 impl ManagedBody {

@@ -13,7 +13,7 @@ use store::{SignatureRow, TermsRow};
 use super::StepError;
 
 mod pdf;
-mod readable;
+pub(crate) mod readable;
 
 /// What a version says, in the order in which it is read.
 pub struct Document {

@@ -346,7 +346,12 @@ async fn moved(
         }
         Ok((after, message.as_str()))
     };
-    let moved = matters::take(app, &row.id, Some(row.revision), decide, |_| Ok(by(received))).await;
+    let mut written = serde_json::Map::new();
+    if let (Message::Terminate, Some(why)) = (message, sent.termination()) {
+        written.insert("text".to_owned(), why.into());
+    }
+    let said = |_: &Exchange| Ok(Said { written: written.clone(), ..by(received) });
+    let moved = matters::take(app, &row.id, Some(row.revision), decide, said).await;
     let moved = moved.map_err(problem_of)?;
     Ok(Json(dataspace::state_of(&moved.row, &moved.course)).into_response())
 }

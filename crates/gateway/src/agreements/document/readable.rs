@@ -7,6 +7,11 @@ pub(super) fn unambiguous(text: &str) -> String {
     shown(text, |char| char.is_control() || turns(char) || !is_character(char))
 }
 
+/// The same, for text of others on a page: what has nothing to be seen by stands as its number, too.
+pub(crate) fn visible(text: &str) -> String {
+    shown(text, |char| is_unseen(char) || turns(char))
+}
+
 /// Text with the number of every character that is hidden in its place. Lines stay lines.
 pub(super) fn shown(text: &str, is_hidden: impl Fn(char) -> bool) -> String {
     let mut said = String::with_capacity(text.len());

@@ -258,3 +258,16 @@ async fn taking_up_what_is_on_the_table_already_uses_up_its_signed_context() {
     peer.is(&one, "REQUESTED").await;
     world.verify().await;
 }
+
+#[tokio::test]
+async fn why_a_peer_ends_it_is_kept() {
+    let peer = Peer::with_offer().await;
+    let one = peer.begins().await;
+    assert_eq!(peer.ends(&one).await.status, StatusCode::OK);
+    let digits = one.provider.trim_start_matches("urn:uuid:").replace('-', "");
+    let path = format!("/v1/agreements/pilot/negotiations/mat_{digits}");
+    let seen = peer.world.send(by(peer.world.bare("nhs", "GET", &path, PURPOSE), lead)).await;
+    let thread = seen.body["thread"].as_array().unwrap();
+    assert_eq!(thread.last().unwrap()["text"], "1; no longer needed", "{seen:?}");
+    peer.world.verify().await;
+}

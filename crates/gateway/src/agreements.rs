@@ -88,6 +88,8 @@ pub struct Wanted<'a> {
     pub written: Option<String>,
     /// The interest behind it.
     pub interest: Option<String>,
+    /// The use that a review was held over.
+    pub looked_at: Option<Value>,
     /// New terms.
     pub terms: Option<Terms>,
     /// The detached JWS, and the office in which it was made.
@@ -109,6 +111,7 @@ impl Wanted<'_> {
             reason: None,
             written: None,
             interest: None,
+            looked_at: None,
             terms: None,
             signature: None,
             request: None,
@@ -426,7 +429,8 @@ async fn is_evaluated(app: &App, managed: &Managed) -> Result<bool, StepError> {
 fn written(app: &App, wanted: &Wanted<'_>) -> Option<String> {
     let both = [("text", &wanted.written), ("interest", &wanted.interest)];
     let said = both.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text.clone()?.into())));
-    let said: serde_json::Map<_, _> = said.collect();
+    let mut said: serde_json::Map<_, _> = said.collect();
+    said.extend(wanted.looked_at.clone().map(|looked_at| ("looked_at".to_owned(), looked_at)));
     (!said.is_empty()).then(|| kept::salted_members(app.entropy.as_ref(), said))
 }
 

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{Timestamp, civil::Date};
 use ledger::entry::{AgreementRef, Body, Entry};
 use serde::Serialize;
-use sharing::{Agreement, agreement::london_day, small_numbers::Shown};
+use serde_json::{Value, json};
+use sharing::{Agreement, AgreementId, agreement::london_day, small_numbers::Shown};
 use store::{Change, CommitError, StoreError, Submission, UseCount};
 use utoipa::ToSchema;
 
@@ -199,6 +200,24 @@ pub fn flows(agreement: &Agreement, counts: &[UseCount]) -> Vec<FlowUseBody> {
         }
     });
     flows.collect()
+}
+
+/// The use of an agreement in force as it stands now, for whoever asks later what a review was held over: each flow's counts, as they
+/// are shown, and the records by name.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn looked_at(app: &App, id: &AgreementId) -> Result<Option<Value>, StoreError> {
+    let set = app.policies().set;
+    let Some(agreement) = set.agreements().find(|agreement| agreement.id() == id) else { return Ok(None) };
+    let counts = counted(app, Some(id.as_str())).await?;
+    let mut records = BTreeMap::new();
+    for about in ["benefit", "harm", "evaluation"] {
+        let all = app.store.matters(id, about).await?;
+        records.insert(about, all.into_iter().map(|record| record.id).collect::<Vec<_>>());
+    }
+    let flows = flows(agreement, &counts);
+    Ok(Some(json!({ "version": agreement.version, "flows": flows, "records": records })))
 }
 
 #[cfg(test)]

@@ -279,6 +279,7 @@ fn wanted<'a>(received: &Received, hand: &'a Hand) -> Wanted<'a> {
         reason: None,
         written: None,
         interest: None,
+        looked_at: None,
         terms: None,
         signature: None,
         request: None,

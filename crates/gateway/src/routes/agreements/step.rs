@@ -7,7 +7,7 @@ use super::{
     AgreementId, App, Command, Deserialize, ManagedRow, Pending, Problem, Refused, Scope, Signing, StepError,
     StopReason, TEXT_MAX, Terms, ToSchema, Value, Wanted, agreements, signatory_role, signature,
 };
-use crate::agreements::signature::Statement;
+use crate::agreements::{signature::Statement, usage};
 
 /// A step of an agreement.
 #[derive(Deserialize, ToSchema)]
@@ -319,6 +319,7 @@ impl StepRequest {
                         sharing::agreement::lifecycle::Refusal::ReviewNotAhead,
                     )));
                 }
+                wanted.looked_at = usage::looked_at(app, id).await?;
                 Command::Reviewed { next_on }
             }
         });

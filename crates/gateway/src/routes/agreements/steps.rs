@@ -2,7 +2,8 @@
 
 use super::{
     App, Arc, IntoResponse, Json, Path, Problem, Refusal, Request, Response, Serialize, State, StepRow,
-    ToSchema, agreements, found, internal, kept, named, receive, record_read, request_id, respond, time,
+    ToSchema, Value, agreements, found, internal, kept, named, receive, record_read, request_id, respond,
+    time,
 };
 
 /// Most steps in an answer.
@@ -47,6 +48,10 @@ pub struct StepBody {
     /// The interest behind it.
     #[serde(skip_serializing_if = "Option::is_none")]
     interest: Option<String>,
+    /// The use that a review was held over: each flow's counts, as `/usage` had them then, and the records by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    looked_at: Option<Value>,
     /// When.
     at: String,
 }
@@ -64,6 +69,10 @@ impl StepBody {
             reason: row.reason.clone(),
             text: row.written.as_deref().and_then(|written| kept::member(written, "text")),
             interest: row.written.as_deref().and_then(|written| kept::member(written, "interest")),
+            looked_at: row
+                .written
+                .as_deref()
+                .and_then(|written| kept::members(written).get("looked_at").cloned()),
             at: time(row.at_us),
         }
     }

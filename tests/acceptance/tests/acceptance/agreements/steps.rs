@@ -26,3 +26,42 @@ async fn steps_are_read_a_page_at_a_time_from_either_end() {
     let refused = world.send(by(world.bare("nhs", "GET", path, PURPOSE), lead)).await;
     assert_eq!((refused.status, refused.code()), (StatusCode::BAD_REQUEST, "invalid-request"));
 }
+
+#[tokio::test]
+async fn a_review_keeps_the_use_that_it_was_held_over() {
+    let world = in_force().await;
+    let use_it = async || {
+        for _ in 0..9 {
+            assert_eq!(world.send(question(&world)).await.status, StatusCode::OK);
+        }
+        // The quarter is over.
+        world.clock.advance_s(60 * 86_400);
+        gateway::agreements::usage::catch_up(&world.app).await.unwrap();
+    };
+    let used = async || {
+        let request = world.bare("fire", "GET", "/v1/agreements/pilot/usage", PURPOSE);
+        world.send(by(request, lead)).await.body["flows"].clone()
+    };
+    use_it().await;
+    let harm = json!({ "kind": "harm", "reason": "too-late", "text": "It came a week too late." });
+    let path = "/v1/agreements/pilot/records";
+    let noted = world.send(by(world.act("fire", path, PURPOSE, harm), lead)).await;
+    let before = used().await;
+    let reviewed = json!({ "step": "reviewed", "next_on": "2028-06-01", "text": "It is used and it helps." });
+    taken(&world, "nhs", lead, reviewed).await;
+    // What is used afterwards changes what is counted, and not what was looked at.
+    use_it().await;
+    world.clock.advance_s(60 * 86_400);
+    assert_ne!(used().await, before);
+    let path = "/v1/agreements/pilot/steps?order=newest&limit=1";
+    let steps = world.send(by(world.bare("fire", "GET", path, PURPOSE), lead)).await;
+    let step = &steps.body["steps"][0];
+    assert_eq!(
+        (&step["action"], &step["looked_at"]["version"]),
+        (&json!("reviewed"), &json!(1)),
+        "{steps:?}"
+    );
+    assert_eq!(step["looked_at"]["flows"], before);
+    assert_eq!(step["looked_at"]["records"]["harm"], json!([noted.body["id"]]));
+    world.verify().await;
+}

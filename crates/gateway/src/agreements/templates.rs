@@ -21,6 +21,9 @@ pub struct Template {
     pub name: String,
     /// What it is for.
     pub about: String,
+    /// Why it cannot be used yet.
+    #[serde(default)]
+    pub not_yet: Option<String>,
     /// How long an agreement runs, in months.
     months: i32,
     /// After how many months it is reviewed.
@@ -56,6 +59,9 @@ pub enum TemplateError {
     /// There is none of this name.
     #[error("there is no template `{0}`; `concordat agreement templates` lists them")]
     Unknown(String),
+    /// It cannot be used yet: an agreement that is made of it would do nothing.
+    #[error("the template `{0}` cannot be used yet: {1}")]
+    NotYet(String, String),
     /// One that is compiled in cannot be read.
     #[error("a template cannot be read: {0}")]
     Unreadable(#[from] toml::de::Error),
@@ -79,6 +85,13 @@ pub fn all() -> Result<Vec<Template>, TemplateError> {
 pub fn terms(name: &str, filling: &Filling) -> Result<Value, TemplateError> {
     let template = all()?.into_iter().find(|template| template.name == name);
     let template = template.ok_or_else(|| TemplateError::Unknown(name.to_owned()))?;
+    match template.not_yet.clone() {
+        Some(why) => Err(TemplateError::NotYet(template.name, why)),
+        None => filled(template, filling),
+    }
+}
+
+fn filled(template: Template, filling: &Filling) -> Result<Value, TemplateError> {
     let after = |months: i32| {
         let span = Span::new().try_months(months).map_err(|_| TemplateError::Day)?;
         filling.effective_on.checked_add(span).map_err(|_| TemplateError::Day)
@@ -155,10 +168,22 @@ mod tests {
                 assessment: "DPIA-1".to_owned(),
             };
             let id = "from-a-template".parse().unwrap();
-            let made = Terms::offered(&id, 1, terms(name, &filling).unwrap()).unwrap();
+            // Those that cannot be used yet are kept fit as well.
+            let template = all().unwrap().into_iter().find(|template| template.name == name).unwrap();
+            let made = Terms::offered(&id, 1, filled(template, &filling).unwrap()).unwrap();
             crate::agreements::outline(&set, &made).unwrap_or_else(|error| panic!("{name}: {error}"));
         }
         assert!(terms("nothing", &filling_of()).unwrap_err().to_string().contains("templates"));
+    }
+
+    #[test]
+    fn a_template_whose_agreements_would_refuse_every_question_is_not_used() {
+        let refused = terms("aggregate-ward-insight", &filling_of()).unwrap_err();
+        assert!(matches!(&refused, TemplateError::NotYet(name, _) if name == "aggregate-ward-insight"));
+        assert!(refused.to_string().contains("refuse every question"), "{refused}");
+        let marked = all().unwrap().into_iter().filter(|template| template.not_yet.is_some());
+        assert_eq!(marked.map(|template| template.name).collect::<Vec<_>>(), ["aggregate-ward-insight"]);
+        assert!(terms("hospital-discharge", &filling_of()).is_ok());
     }
 
     fn filling_of() -> Filling {

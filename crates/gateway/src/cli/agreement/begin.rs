@@ -68,7 +68,8 @@ impl TemplateArguments {
 /// Prints the templates.
 pub(super) fn list() -> anyhow::Result<()> {
     for template in templates::all()? {
-        output::line(&format!("{:<28} {}", template.name, template.about));
+        let not_yet = template.not_yet.map(|why| format!(" (not to be used yet: {why})")).unwrap_or_default();
+        output::line(&format!("{:<28} {}{not_yet}", template.name, template.about));
     }
     Ok(())
 }

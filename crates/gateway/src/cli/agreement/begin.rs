@@ -6,11 +6,15 @@ use clap::Args;
 use jiff::civil::Date;
 use reqwest::Method;
 use serde_json::{Value, json};
+use sharing::agreement::terms::Terms;
 
 use super::{CallerArguments, Gateway, output};
 use crate::{
-    agreements::templates::{self, Filling},
-    cli::spreadsheet,
+    agreements::{
+        canonical,
+        templates::{self, Filling},
+    },
+    cli::spreadsheet::{self, Imported},
 };
 
 /// A template, and what it leaves open.
@@ -74,23 +78,24 @@ pub(super) fn list() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Begins what is in a file: every agreement is checked before any is begun.
+/// Most flows of an agreement that are looked at one by one for what is wrong.
+const FLOWS_MAX: usize = 200;
+
+/// Begins what is in a file: every agreement is checked before any is begun. Sent again, a file goes on where it stopped: what is begun
+/// with the same terms is left as it is.
 pub(super) async fn import(caller: &CallerArguments, partial: bool, file: &Path) -> anyhow::Result<()> {
     let (agreements, faults) = spreadsheet::read(file)?;
     let gateway = Gateway::of(caller)?;
     let mut wrong: Vec<_> = faults.into_iter().map(|fault| (fault.row, fault.said)).collect();
-    let mut fit = Vec::new();
+    let (mut fit, mut there) = (Vec::new(), Vec::new());
     for agreement in agreements {
-        let rows = &agreement.rows;
-        // A flow that is left out is another agreement.
-        let is_whole = !agreement.is_broken;
         let body = json!({ "id": agreement.id, "terms": agreement.terms });
-        match gateway.send(Method::POST, "/v1/agreements/check", Some(body.clone()), None).await {
-            Ok(_) if is_whole => fit.push((agreement.id, body)),
-            Ok(_) => {}
-            Err(error) => {
-                wrong.push((rows.first().copied().unwrap_or_default(), format!("{}: {error}", agreement.id)));
-            }
+        match check(&gateway, &body).await {
+            // A flow that is left out is another agreement.
+            Ok(()) if agreement.is_broken => {}
+            Ok(()) => fit.push((agreement.id, body)),
+            Err(_) if is_begun(&gateway, &agreement).await => there.push(agreement.id),
+            Err(error) => wrong.extend(faults_of(&gateway, &agreement, &error).await),
         }
     }
     wrong.sort_unstable();
@@ -102,9 +107,78 @@ pub(super) async fn import(caller: &CallerArguments, partial: bool, file: &Path)
         "nothing was begun: {} rows are wrong; correct them, or begin the others with --partial",
         wrong.len()
     );
+    for id in there {
+        output::line(&format!("{id}: a draft already, with these terms"));
+    }
+    let mut begun = Vec::new();
     for (id, body) in fit {
-        gateway.send(Method::POST, "/v1/agreements", Some(body), None).await?;
+        if let Err(error) = gateway.send(Method::POST, "/v1/agreements", Some(body), None).await {
+            return Err(stopped(&id, &begun, &error));
+        }
         output::line(&format!("{id}: a draft"));
+        begun.push(id);
     }
     Ok(())
+}
+
+async fn check(gateway: &Gateway, body: &Value) -> anyhow::Result<()> {
+    gateway.send(Method::POST, "/v1/agreements/check", Some(body.clone()), None).await.map(drop)
+}
+
+/// What went wrong on the way, with what was begun before it.
+fn stopped(id: &str, begun: &[String], error: &anyhow::Error) -> anyhow::Error {
+    let begun = if begun.is_empty() { "nothing".to_owned() } else { begun.join(", ") };
+    anyhow::anyhow!(
+        "{id} could not be begun: {error}; begun before it: {begun}; import the same file again to go on: what is begun is left as it is"
+    )
+}
+
+/// Whether it is a draft of ours with just these terms: an import before this one has begun it.
+async fn is_begun(gateway: &Gateway, agreement: &Imported) -> bool {
+    let Ok(id) = agreement.id.parse() else { return false };
+    let digest =
+        Terms::offered(&id, 1, agreement.terms.clone()).ok().and_then(|terms| canonical(&terms).ok());
+    let Some((_, digest)) = digest.filter(|_| !agreement.is_broken) else { return false };
+    let path = format!("/v1/agreements/{id}");
+    let Ok(answer) = gateway.send(Method::GET, &path, None, None).await else { return false };
+    let is = |place: &str, text: &str| answer.body.pointer(place).and_then(Value::as_str) == Some(text);
+    is("/state", "draft") && is("/negotiated/terms_sha256", &digest)
+}
+
+/// The rows that an error of the gateway's is about: those of the flows that do not fit by themselves either, or else the first.
+async fn faults_of(gateway: &Gateway, agreement: &Imported, error: &anyhow::Error) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    let flows = agreement.terms.get("flows").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    if (2..=FLOWS_MAX).contains(&flows.len()) && flows.len() == agreement.rows.len() {
+        for (row, flow) in agreement.rows.iter().zip(flows) {
+            let mut terms = agreement.terms.clone();
+            if let Some(members) = terms.as_object_mut() {
+                members.insert("flows".to_owned(), json!([flow]));
+            }
+            if let Err(error) = check(gateway, &json!({ "id": agreement.id, "terms": terms })).await {
+                found.push((*row, format!("{}: {error}", agreement.id)));
+            }
+        }
+    }
+    // What is wrong with the whole is wrong with each: it is said once.
+    let is_of_rows = !found.is_empty() && found.len() < flows.len();
+    if is_of_rows {
+        found
+    } else {
+        vec![(agreement.rows.first().copied().unwrap_or_default(), format!("{}: {error}", agreement.id))]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stops_an_import_says_what_was_begun_and_how_to_go_on() {
+        let error = anyhow::anyhow!("the gateway cannot be reached");
+        let said = stopped("care-three", &["care-one".to_owned(), "care-two".to_owned()], &error).to_string();
+        assert!(said.starts_with("care-three could not be begun: the gateway cannot be reached; "), "{said}");
+        assert!(said.contains("begun before it: care-one, care-two; import the same file again"), "{said}");
+        assert!(stopped("care-one", &[], &error).to_string().contains("begun before it: nothing"));
+    }
 }

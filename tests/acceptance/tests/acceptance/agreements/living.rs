@@ -497,6 +497,21 @@ async fn existing_agreements_come_in_from_a_spreadsheet_whole_or_not_at_all() {
     assert_eq!(none.code(), "no-such-entry", "nothing was begun");
     let (ran, said) = run(&world, "nhs", "author", &["import", "--partial", &file]);
     assert!(ran && said.contains("care-one: a draft"), "{said}");
+    // The same file goes on where it stopped; with other terms it is another agreement, and the name is taken.
+    write(&[row("care-one", "person.name"), row("care-three", "person.name")]);
+    let (ran, said) = run(&world, "nhs", "author", &["import", &file]);
+    assert!(
+        ran && said.contains("care-one: a draft already") && said.contains("care-three: a draft"),
+        "{said}"
+    );
+    write(&[row("care-one", "person.birth_date")]);
+    let (ran, said) = run(&world, "nhs", "author", &["import", &file]);
+    assert!(!ran && said.contains("row 2: care-one") && said.contains("of this name"), "{said}");
+    // What the gateway finds wrong with a flow is said of its row.
+    let second = row("care-four", "person.blood_group").replace(",there,", ",again,");
+    write(&[row("care-four", "person.name"), second]);
+    let (ran, said) = run(&world, "nhs", "author", &["import", &file]);
+    assert!(!ran && said.contains("row 3: care-four") && !said.contains("row 2"), "{said}");
     let kept =
         world.send(by(world.bare("nhs", "GET", "/v1/agreements/care-one/versions/1", PURPOSE), author)).await;
     assert_eq!(kept.body["external_reference"], "ISG-17", "{kept:?}");

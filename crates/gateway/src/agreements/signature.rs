@@ -10,8 +10,9 @@ use jsonwebtoken::{
 };
 use serde::{Deserialize, Serialize};
 use sharing::json::Json;
+use store::{OfficerRow, StoreError};
 
-use crate::caller::jws;
+use crate::{app::App, caller::jws};
 
 /// The `typ` of a signature's protected header.
 pub const TYPE: &str = "agreement-signature+jws";
@@ -83,6 +84,45 @@ pub fn key(jwk: &serde_json::Value) -> Result<(String, String), SignatureFault> 
     DecodingKey::from_jwk(&parsed).map_err(|_| SignatureFault::Algorithm)?;
     let thumbprint = parsed.thumbprint(ThumbprintHash::SHA256).map_err(|_| SignatureFault::Algorithm)?;
     Ok((jwk.to_string(), thumbprint))
+}
+
+/// What stands against an office's key: a signature is one person's, so that its key is nobody else's, and no system's.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn shared_key(app: &App, office: &OfficerRow) -> Result<Option<&'static str>, StoreError> {
+    let Some(key_id) = &office.key_id else { return Ok(None) };
+    if app.authenticator.registry.load().has_key(key_id) {
+        return Ok(Some(
+            "key: it is a system's; whoever signs needs a key of their own, that no program uses for itself",
+        ));
+    }
+    let with_it = app.store.offices_with_key(key_id).await?;
+    let is_own =
+        |other: &OfficerRow| (&other.organisation, &other.person) == (&office.organisation, &office.person);
+    if with_it.iter().all(is_own) {
+        Ok(None)
+    } else {
+        Ok(Some("key: it is registered for somebody else; each person signs with a key of their own"))
+    }
+}
+
+/// Says at the start which offices cannot be signed in, because their key is not one person's.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn warn_of_shared_keys(app: &App) -> Result<(), StoreError> {
+    for office in app.store.officers(None).await?.iter().filter(|office| office.state != "ended") {
+        if let Some(fault) = shared_key(app, office).await? {
+            tracing::error!(
+                office = office.id,
+                organisation = office.organisation,
+                fault,
+                "an office cannot be signed in: end it and register another key"
+            );
+        }
+    }
+    Ok(())
 }
 
 fn algorithm(jwk: &Jwk) -> Result<Algorithm, SignatureFault> {

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Prepared, StepError, Wanted,
     matters::{self, Said},
-    read, usage,
+    read, signature, usage,
 };
 use crate::{app::App, policies};
 
@@ -26,6 +26,9 @@ const LOOK_US: i64 = 7 * 86_400_000_000;
 pub async fn follow(app: Arc<App>, stop: CancellationToken) {
     let mut every = tokio::time::interval(Duration::from_mins(1));
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    if let Err(error) = signature::warn_of_shared_keys(&app).await {
+        tracing::error!(%error, "the keys of agreements' officers could not be looked at");
+    }
     loop {
         tokio::select! {
             () = stop.cancelled() => return,

@@ -17,7 +17,7 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use jsonwebtoken::{
     Algorithm, DecodingKey,
-    jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet},
+    jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, ThumbprintHash},
 };
 
 use super::jws::is_key_id;
@@ -67,6 +67,7 @@ pub enum KeysError {
 pub struct Key {
     pub(super) decoding: DecodingKey,
     algorithms: &'static [Algorithm],
+    thumbprint: String,
 }
 
 /// A set of public keys that can be refreshed.
@@ -125,6 +126,11 @@ impl KeySet {
     /// Whether this very key is still in the set under this id.
     pub(super) fn publishes(&self, key_id: &str, key: &Arc<Key>) -> bool {
         self.keys.load().get(key_id).is_some_and(|current| Arc::ptr_eq(current, key))
+    }
+
+    /// Whether a key with this RFC 7638 thumbprint is in the set, under whatever id.
+    pub(super) fn has(&self, thumbprint: &str) -> bool {
+        self.keys.load().values().any(|key| key.thumbprint == thumbprint)
     }
 
     /// Whether it comes from an address, which may change it at any time.
@@ -189,7 +195,9 @@ fn parse(text: &[u8]) -> Result<HashMap<String, Arc<Key>>, KeysError> {
         let id = jwk.common.key_id.as_deref().filter(|id| is_key_id(id));
         let id = id.ok_or(KeysError::Content("a key has no usable `kid`"))?;
         let decoding = DecodingKey::from_jwk(jwk).map_err(|_| KeysError::Content("a key cannot be read"))?;
-        let key = Arc::new(Key { decoding, algorithms: algorithms(jwk)? });
+        let thumbprint =
+            jwk.thumbprint(ThumbprintHash::SHA256).map_err(|_| KeysError::Content("a key cannot be read"))?;
+        let key = Arc::new(Key { decoding, algorithms: algorithms(jwk)?, thumbprint });
         if keys.insert(id.to_owned(), key).is_some() {
             return Err(KeysError::Content("two keys have the same `kid`"));
         }

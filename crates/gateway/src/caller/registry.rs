@@ -252,6 +252,14 @@ impl Registry {
         self.systems.values().any(|one| one.settings.id == *system)
     }
 
+    /// Whether a key with this RFC 7638 thumbprint is a system's, or an issuer's of tokens.
+    pub fn has_key(&self, thumbprint: &str) -> bool {
+        self.systems.values().any(|system| {
+            let own = [Some(&system.context_keys), system.token_keys.as_ref()].into_iter().flatten();
+            own.chain(system.key_sets()).any(|keys| keys.has(thumbprint))
+        })
+    }
+
     /// The one system that shows this certificate.
     pub fn system_of(&self, certificate: &CertificateFingerprint) -> Option<&Arc<System>> {
         self.systems.get(certificate)

@@ -90,15 +90,24 @@ pub(crate) async fn taken(world: &World, partner: &'static str, person: Person, 
     answer.body["state"].as_str().unwrap().to_owned()
 }
 
-fn key(world: &World, partner: &str) -> String {
-    std::fs::read_to_string(world.folder.path().join(format!("{partner}-context.key"))).unwrap()
+/// The file of somebody's own key.
+fn key_file(world: &World, partner: &str, person: &str) -> std::path::PathBuf {
+    let path = world.folder.path().join(format!("{partner}-{person}.key"));
+    if !path.exists() {
+        std::fs::write(&path, rcgen::KeyPair::generate().unwrap().serialize_pem()).unwrap();
+    }
+    path
+}
+
+fn key(world: &World, partner: &str, person: &str) -> String {
+    std::fs::read_to_string(key_file(world, partner, person)).unwrap()
 }
 
 /// Puts somebody in office, with two hands.
 pub(crate) async fn office(world: &World, partner: &'static str, person: &str, role: &str) -> String {
     let mut body = json!({ "person": person, "name": format!("{person} of {partner}"), "role": role });
     if role != "dpo" {
-        body["key"] = signature::public_key(&key(world, partner)).unwrap();
+        body["key"] = signature::public_key(&key(world, partner, person)).unwrap();
     }
     let asked = world.send(by(world.act(partner, "/v1/agreement-officers", PURPOSE, body), lead)).await;
     assert_eq!(asked.status, StatusCode::CREATED, "{asked:?}");
@@ -134,7 +143,7 @@ pub(crate) async fn signature_over(
         role: role.to_owned(),
         signed_at: gateway::clock::Clock::now(&world.clock).as_second(),
     };
-    signature::sign(&key(world, partner), &terms.text, &statement).unwrap()
+    signature::sign(&key(world, partner, person), &terms.text, &statement).unwrap()
 }
 
 async fn sign(

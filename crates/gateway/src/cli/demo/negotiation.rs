@@ -11,6 +11,8 @@ use crate::{agreements::signature, config};
 
 /// The key of somebody in office, for whoever tries to sign in the demonstration.
 const GUARDIAN_KEY: &str = "nhs-guardian.key";
+/// The key of another: each person has their own.
+const SIRO_KEY: &str = "fire-siro.key";
 const TO_SIGN: &str = "gm-winter-warmth";
 const DISPUTED: &str = "gm-hoarding-visits";
 const IN_USE: &str = "gm-fire-prevention-over-65s";
@@ -116,14 +118,17 @@ async fn counter(of: Parties<'_>) -> anyhow::Result<()> {
 
 /// Puts people in office, with two hands each.
 async fn offices(of: Parties<'_>, state: &Path) -> anyhow::Result<()> {
-    let path = state.join(GUARDIAN_KEY);
-    if !path.exists() {
-        keys::officer_key(&path)?;
-    }
-    let key = signature::public_key(&config::read(&path)?)?;
+    let key = |name: &str| {
+        let path = state.join(name);
+        if !path.exists() {
+            keys::officer_key(&path)?;
+        }
+        signature::public_key(&config::read(&path)?)
+    };
+    let (guardian, siro) = (key(GUARDIAN_KEY)?, key(SIRO_KEY)?);
     let all = [
-        (of.nhs, ("NHS-IG-1", "NHS-C-12"), ("NHS-CG-1", "Chris Grey"), "caldicott-guardian", Some(&key)),
-        (of.fire, ("GMFRS-IG-1", "GMFRS-1001"), ("GMFRS-SIRO-1", "Simon Hart"), "siro", Some(&key)),
+        (of.nhs, ("NHS-IG-1", "NHS-C-12"), ("NHS-CG-1", "Chris Grey"), "caldicott-guardian", Some(&guardian)),
+        (of.fire, ("GMFRS-IG-1", "GMFRS-1001"), ("GMFRS-SIRO-1", "Simon Hart"), "siro", Some(&siro)),
         (of.fire, ("GMFRS-IG-1", "GMFRS-1001"), ("GMFRS-DPO-1", "Dara Owens"), "dpo", None),
     ];
     for (by, (asks, confirms), (person, name), role, key) in all {

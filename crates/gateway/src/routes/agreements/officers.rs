@@ -75,6 +75,10 @@ pub async fn ask(State(app): State<Arc<App>>, request: Request) -> Response {
             Ok(row) => row,
             Err(problem) => return Err(received.refuse(&app, problem, route).await),
         };
+        if let Some(fault) = shared_key(&app, &row).await? {
+            let problem = Problem::InvalidRequest(fault.to_owned());
+            return Err(received.refuse(&app, problem, route).await);
+        }
         let change = Change::MoveOfficer(OfficerMove::Ask(Box::new(row.clone())));
         let receipt = moved(&app, &received, &row, ("asked", change)).await?;
         Ok((StatusCode::CREATED, Json(body(&row, Some(receipt)))).into_response())
@@ -112,7 +116,8 @@ pub async fn confirm(State(app): State<Arc<App>>, Path(id): Path<String>, reques
         } else if row.state != "asked" {
             Some(Problem::WrongState("it was confirmed or is over"))
         } else {
-            None
+            // Somebody else may have been registered with it since.
+            shared_key(&app, &row).await?.map(Problem::WrongState)
         };
         if let Some(problem) = problem {
             return Err(received.refuse(&app, problem, route).await);
@@ -153,6 +158,10 @@ async fn receive(app: &App, request: Request, route: &'static str) -> Result<Rec
             Err(received.refuse(app, problem, route).await)
         }
     }
+}
+
+async fn shared_key(app: &App, row: &OfficerRow) -> Result<Option<&'static str>, Refusal> {
+    signature::shared_key(app, row).await.map_err(|error| Refusal::from(internal(&error)))
 }
 
 fn row(app: &App, received: &Received, asked: OfficerRequest) -> Result<OfficerRow, Problem> {

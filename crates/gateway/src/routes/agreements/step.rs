@@ -392,6 +392,9 @@ async fn sign<'a>(
     let (Some(jwk), Some(key_id)) = (&office.jwk, &office.key_id) else {
         return Err(Refused::Step(StepError::Refused(Not::DpoApproves)));
     };
+    if let Some(fault) = signature::shared_key(app, &office).await? {
+        return Err(Refused::Problem(Problem::WrongState(fault)));
+    }
     let row = app.store.terms(id, said.version).await?;
     let row = row.ok_or(Refused::Step(StepError::Refused(Not::OtherVersion)))?;
     let expected = Statement {

@@ -82,12 +82,11 @@ async fn it_is_signed_with_and_without_a_network_exported_verified_and_switched_
         let answer = json!({ "step": "answer-advice", "followed": true, "text": "As advised." });
         taken(&world, partner, lead, answer).await;
     }
-    let key =
-        |partner: &str| world.folder.path().join(format!("{partner}-context.key")).display().to_string();
-    let (nhs_key, fire_key) = (key("nhs"), key("fire"));
+    let key = |partner: &str, person: &str| key_file(&world, partner, person).display().to_string();
+    let (nhs_key, fire_key) = (key("nhs", "siro"), key("fire", "siro"));
     let public = ran(&world, &["public-key", &nhs_key]).await;
     let public: Value = serde_json::from_slice(&public.stdout).unwrap();
-    assert_eq!(public, signature::public_key(&super::key(&world, "nhs")).unwrap());
+    assert_eq!(public, signature::public_key(&super::key(&world, "nhs", "siro")).unwrap());
     assert!(public.get("d").is_none(), "the private part stays here");
     let sign = ["sign", "pilot", "--version", "1", "--role", "siro", "--key", nhs_key.as_str()];
     refused(&world, ("nhs", "lead"), &sign, "answered 4").await;
@@ -124,7 +123,7 @@ async fn it_is_signed_with_and_without_a_network_exported_verified_and_switched_
     let signed = world.send(step(&world, "fire", siro, handed_in)).await;
     assert_eq!(signed.status, StatusCode::OK, "{signed:?}");
     for (person, role) in [("guardian", "caldicott-guardian"), ("assets", "iao")] {
-        let sign = ["sign", "pilot", "--version", "1", "--role", role, "--key", &nhs_key];
+        let sign = ["sign", "pilot", "--version", "1", "--role", role, "--key", &key("nhs", person)];
         done(&world, ("nhs", person), &sign).await;
     }
     put_in_force(&world).await;

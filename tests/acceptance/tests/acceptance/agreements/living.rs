@@ -457,9 +457,19 @@ async fn the_command_line_takes_an_agreement_from_a_file_to_a_signature() {
     taken(&world, "fire", other, json!({ "step": "assure", "text": "In order." })).await;
     taken(&world, "nhs", lead, json!({ "step": "open-signing" })).await;
     let sign = ["sign", "pilot", "--version", "1", "--role", "siro", "--key"];
-    let (ran, said) = run(&world, "fire", "lead", &[&sign[..], &[&file("fire-context.key")]].concat());
+    let (ran, said) = run(
+        &world,
+        "fire",
+        "lead",
+        &[&sign[..], &[&key_file(&world, "fire", "siro").display().to_string()]].concat(),
+    );
     assert!(!ran && said.contains("no such office"), "{said}");
-    let (ran, said) = run(&world, "fire", "siro", &[&sign[..], &[&file("fire-context.key")]].concat());
+    let (ran, said) = run(
+        &world,
+        "fire",
+        "siro",
+        &[&sign[..], &[&key_file(&world, "fire", "siro").display().to_string()]].concat(),
+    );
     assert!(ran && said.contains("\"signed\""), "{said}");
     let (ran, said) =
         run(&world, "fire", "lead", &["export", "pilot", "--version", "1", "--out", &file("bundle.json")]);

@@ -65,3 +65,25 @@ async fn a_review_keeps_the_use_that_it_was_held_over() {
     assert_eq!(step["looked_at"]["records"]["harm"], json!([noted.body["id"]]));
     world.verify().await;
 }
+
+#[tokio::test]
+async fn a_key_is_one_persons_and_no_systems() {
+    let world = to_be_signed().await;
+    let ask = async |partner: &'static str, person: &str, pem: &str| {
+        let key = signature::public_key(pem).unwrap();
+        let body = json!({ "person": person, "name": "A. Person", "role": "iao", "key": key });
+        world.send(by(world.act(partner, "/v1/agreement-officers", PURPOSE, body), lead)).await
+    };
+    let said = |answer: &Answer| answer.body["detail"].as_str().unwrap_or_default().to_owned();
+    let guardians = key(&world, "nhs", "guardian");
+    for partner in ["nhs", "fire"] {
+        let anothers = ask(partner, "assets", &guardians).await;
+        assert_eq!(anothers.status, StatusCode::BAD_REQUEST, "{anothers:?}");
+        assert!(said(&anothers).contains("registered for somebody else"), "{anothers:?}");
+    }
+    let own = std::fs::read_to_string(world.folder.path().join("fire-context.key")).unwrap();
+    let a_systems = ask("nhs", "assets", &own).await;
+    assert!(said(&a_systems).contains("it is a system's"), "{a_systems:?}");
+    // One person may hold several offices with their key.
+    assert_eq!(ask("nhs", "guardian", &guardians).await.status, StatusCode::CREATED);
+}

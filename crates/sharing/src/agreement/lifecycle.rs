@@ -15,6 +15,7 @@ mod outline;
 mod parties;
 mod people;
 mod refusal;
+mod succession;
 
 pub use in_force::{GRACE_DAYS, InForce, Live, Pending, Scope, Stop, StopReason, outlives_review};
 pub use negotiation::{
@@ -216,19 +217,22 @@ impl Managed {
         negotiated.or_else(|| self.in_force.as_ref().map(|in_force| &in_force.live().deal.outline))
     }
 
-    /// The parties of what is negotiated, or else in force, that have not left.
+    /// The parties of what is negotiated, or else in force, that have not left; where another organisation has taken one's place,
+    /// that.
     pub fn at_the_table(&self) -> std::collections::BTreeSet<OrganisationId> {
         let offered = self.next.as_ref().filter(|next| !matches!(next, Negotiation::Draft(_)));
         let deal = offered.map(Negotiation::deal);
         let deal = deal.or_else(|| self.in_force.as_ref().map(|in_force| &in_force.live().deal));
-        deal.into_iter().flat_map(Deal::still_in).cloned().collect()
+        let live = self.in_force.as_ref().map(InForce::live);
+        let now = |party| live.map_or(party, |live| live.now(party));
+        deal.into_iter().flat_map(Deal::still_in).map(now).cloned().collect()
     }
 
     /// Whether a version is in force, or may yet be, with these organisations in it.
     pub fn may_run(&self, version: u32, between: [&OrganisationId; 2]) -> bool {
         let offered = self.next.as_ref().filter(|next| !matches!(next, Negotiation::Draft(_)));
-        let running = self.in_force.as_ref().filter(|in_force| in_force.is_running());
-        let mut deals = offered.map(Negotiation::deal).into_iter().chain(running.map(|one| &one.live().deal));
+        let running = self.running_live().map(|live| &live.deal);
+        let mut deals = offered.map(Negotiation::deal).into_iter().chain(running);
         deals.any(|deal| {
             let is_in = |organisation| deal.still_in().any(|still_in| still_in == organisation);
             deal.outline.version == version && between.into_iter().all(is_in)
@@ -331,16 +335,20 @@ impl Managed {
         Ok(self)
     }
 
+    /// What runs, or may be switched on again.
+    fn running_live(&self) -> Option<&Live> {
+        self.in_force.as_ref().filter(|in_force| in_force.is_running()).map(InForce::live)
+    }
+
     fn signs_what_runs(&self, signing: &Signing) -> bool {
-        let running = self.in_force.as_ref().filter(|in_force| in_force.is_running());
-        running.is_some_and(|in_force| in_force.live().deal.outline.version == signing.version)
+        self.running_live().is_some_and(|live| live.deal.outline.version == signing.version)
     }
 
     /// Whether nothing else is negotiated, and this hand's organisation has still to sign what runs.
     fn joins_late(&self, hand: &Hand) -> bool {
-        let running = self.in_force.as_ref().filter(|in_force| in_force.is_running());
-        self.next.is_none()
-            && running.is_some_and(|in_force| in_force.live().deal.awaits(&hand.person.organisation))
+        let own = &hand.person.organisation;
+        let awaits = |live: &Live| live.acts_for(own).any(|party| live.deal.awaits(party));
+        self.next.is_none() && self.running_live().is_some_and(awaits)
     }
 
     fn makes_a_pilot_permanent(&self) -> bool {

@@ -175,6 +175,10 @@ impl Standing {
         };
         for (old, new) in &self.successors {
             let Some(mut party) = parties.iter().find(|party| named(party, old)).cloned() else { continue };
+            // It has a place already, and has signed in each.
+            if parties.iter().any(|party| named(party, new)) {
+                continue;
+            }
             if let Value::Object(members) = &mut party {
                 members.insert("organisation".to_owned(), new.as_str().into());
             }

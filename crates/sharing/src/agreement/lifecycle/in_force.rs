@@ -228,40 +228,18 @@ impl Live {
         })
     }
 
-    /// The organisation as it is called in the terms: a successor acts for whom it succeeded.
-    fn named<'a>(&'a self, organisation: &'a OrganisationId) -> &'a OrganisationId {
-        let old = self.successors.iter().find(|(_, new)| *new == organisation).map(|(old, _)| old);
-        old.unwrap_or(organisation)
-    }
-
-    /// A scope with the name that the terms have for its party.
-    #[must_use]
-    pub fn in_terms(&self, scope: Scope) -> Scope {
-        match scope {
-            Scope::Party(organisation) => Scope::Party(self.named(&organisation).clone()),
-            other => other,
-        }
-    }
-
-    pub(super) fn party(&self, hand: &Hand) -> Result<(), Refusal> {
-        let party = self.deal.parties.get(self.named(&hand.person.organisation)).ok_or(Refusal::NotAParty)?;
-        if matches!(party, Party::Declined(_) | Party::Exited(_)) {
-            Err(Refusal::LeftAlready)
-        } else {
-            Ok(())
-        }
-    }
-
     fn is_stopped(&self, flow: &super::FlowOutline) -> bool {
         let stopped = self.stops.iter().any(|stop| match &stop.scope {
             Scope::Agreement => true,
-            Scope::Party(organisation) => flow.touches(organisation),
+            Scope::Party(organisation) => self.is_end_of(self.now(organisation), flow),
             Scope::Flow(id) => flow.id == *id,
         });
+        // What both ends of are one organisation's now is nobody's to share.
+        let is_own = self.now(&flow.provider) == self.now(&flow.recipient);
         let left = [&flow.provider, &flow.recipient]
             .into_iter()
             .any(|end| matches!(self.deal.parties.get(end), Some(Party::Exited(_) | Party::Declined(_))));
-        stopped || left
+        stopped || is_own || left
     }
 
     /// The flows that are switched off.
@@ -410,13 +388,12 @@ impl InForce {
         self.live().party(hand)?;
         let stop = Stop { scope: self.live().in_terms(stop.scope), ..stop };
         let live = self.live();
-        let own = live.named(&hand.person.organisation);
         match &stop.scope {
             Scope::Agreement => {}
             Scope::Party(organisation) if live.deal.parties.contains_key(organisation) => {}
             Scope::Flow(id) => {
                 let flow = live.deal.outline.flows.iter().find(|flow| flow.id == *id);
-                if !flow.ok_or(Refusal::NoSuchFlow)?.touches(own) {
+                if !live.is_end_of(&hand.person.organisation, flow.ok_or(Refusal::NoSuchFlow)?) {
                     return Err(Refusal::NotYours);
                 }
             }
@@ -432,9 +409,13 @@ impl InForce {
         hand.needs(Authority::Approve)?;
         self.live().party(hand)?;
         let scope = self.live().in_terms(scope.clone());
+        let successors = self.live().successors.clone();
         let stops = self.live().stops.iter().filter(|stop| stop.scope == scope);
         let hands: Vec<_> = stops.filter_map(|stop| stop.by.as_ref()).map(|act| act.by.clone()).collect();
-        let is_colleagues = |by: &Person| by.organisation == hand.person.organisation && *by != hand.person;
+        let is_colleagues = |by: &Person| {
+            let now = successors.get(&by.organisation).unwrap_or(&by.organisation);
+            *now == hand.person.organisation && *by != hand.person
+        };
         if !hands.iter().any(is_colleagues) {
             return Err(match hands.first() {
                 None => Refusal::NoSuchStop,
@@ -483,25 +464,31 @@ impl InForce {
     pub(super) fn exit(mut self, hand: &Hand, at: Timestamp) -> Result<Self, Refusal> {
         hand.needs(Authority::Approve)?;
         self.live().party(hand)?;
-        let own = self.live().named(&hand.person.organisation).clone();
+        let own = &hand.person.organisation;
         let act = Act { by: hand.person.clone(), at };
         let live = self.live_mut();
         // What it had asked for waits for nobody any more.
-        let asker = live.pending.as_ref().and_then(Pending::asker).map(|by| live.named(&by.organisation));
-        if asker == Some(&own) {
+        if live.pending.as_ref().and_then(Pending::asker).is_some_and(|by| live.now(&by.organisation) == own)
+        {
             live.pending = None;
         }
-        live.deal.parties.insert(own, Party::Exited(act));
+        // A successor leaves in every place that it has.
+        let places: Vec<_> = live.acts_for(own).cloned().collect();
+        for place in places {
+            live.deal.parties.insert(place, Party::Exited(act.clone()));
+        }
         Ok(self)
     }
 
     /// A party that signs later than the others: with its last signature its flows begin, so that by then everything has to be
     /// there that the others had before.
     pub(super) fn sign_late(mut self, signing: Signing, hand: &Hand) -> Result<Self, Refusal> {
+        self.live().party(hand)?;
+        let of = self.live().late_place(&hand.person.organisation);
         let deal = &mut self.live_mut().deal;
-        deal.sign(signing, hand)?;
-        if deal.is_signed_by(&hand.person.organisation) {
-            deal.ready_at(&hand.person.organisation)?;
+        deal.sign(&of, signing, hand)?;
+        if deal.is_signed_by(&of) {
+            deal.ready_at(&of)?;
         }
         Ok(self)
     }
@@ -513,10 +500,12 @@ impl InForce {
         hand: &Hand,
         at: Timestamp,
     ) -> Result<Self, Refusal> {
+        self.live().party(hand)?;
+        let of = self.live().late_place(&hand.person.organisation);
         let deal = &mut self.live_mut().deal;
         match command {
-            Command::Advise { favourable } => deal.advise(*favourable, hand, at)?,
-            Command::AnswerAdvice { followed } => deal.answer_advice(*followed, hand, at)?,
+            Command::Advise { favourable } => deal.advise((&of, *favourable), hand, at)?,
+            Command::AnswerAdvice { followed } => deal.answer_advice((&of, *followed), hand, at)?,
             _ => return Err(Refusal::NotInThisState),
         }
         Ok(self)
@@ -525,10 +514,7 @@ impl InForce {
     pub(super) fn ask(mut self, pending: Pending, hand: &Hand) -> Result<Self, Refusal> {
         hand.needs(Authority::Approve)?;
         if let Pending::Succession { of, by, .. } = &pending {
-            let live = self.live();
-            if !live.deal.parties.contains_key(of) || live.deal.parties.contains_key(by) {
-                return Err(Refusal::NoSuchFlow);
-            }
+            self.live().may_succeed(of, by)?;
             // It is for whoever takes the place, or whose place it is, to ask.
             if hand.person.organisation != *by && hand.person.organisation != *of {
                 return Err(Refusal::NotYours);
@@ -552,8 +538,7 @@ impl InForce {
             Pending::Activation => Err(Refusal::NothingAsked),
             // It ends for all: two people of one party are one party. Each leaves by itself with `exit`.
             Pending::Termination { .. } => {
-                let live = self.live();
-                if live.named(&hand.person.organisation) == live.named(&asker.organisation) {
+                if *self.live().now(&asker.organisation) == hand.person.organisation {
                     return Err(Refusal::SameParty);
                 }
                 Ok(Self::Terminated(self.into_live()))
@@ -563,7 +548,8 @@ impl InForce {
                 if hand.person.organisation == asker.organisation {
                     return Err(Refusal::SameParty);
                 }
-                self.live_mut().successors.insert(of, by);
+                self.live().may_succeed(&of, &by)?;
+                self.live_mut().succeed(of, by);
                 Ok(self)
             }
         }

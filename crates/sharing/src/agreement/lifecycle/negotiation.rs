@@ -244,7 +244,7 @@ impl Negotiation {
                 stage.open_signing(blocked, hand, at).map(Self::AwaitingSignature)
             }
             (Self::AwaitingSignature(mut stage), Command::Sign(signing)) => {
-                stage.deal.sign(signing, hand)?;
+                stage.deal.sign(&hand.person.organisation, signing, hand)?;
                 Ok(Self::AwaitingSignature(stage))
             }
             (Self::AwaitingSignature(stage), Command::Ask(Pending::Activation)) => {
@@ -260,12 +260,12 @@ impl Negotiation {
 
     /// What can be said at any stage that is offered.
     fn said(&mut self, command: &Command, hand: &Hand, at: Timestamp) -> Result<(), Refusal> {
-        let deal = self.deal_mut();
+        let (deal, own) = (self.deal_mut(), &hand.person.organisation);
         match command {
             Command::Review => deal.review(hand, at),
             Command::Decline => deal.decline(hand, at),
-            Command::Advise { favourable } => deal.advise(*favourable, hand, at),
-            Command::AnswerAdvice { followed } => deal.answer_advice(*followed, hand, at),
+            Command::Advise { favourable } => deal.advise((own, *favourable), hand, at),
+            Command::AnswerAdvice { followed } => deal.answer_advice((own, *followed), hand, at),
             _ => Err(Refusal::NotInThisState),
         }
     }

@@ -155,7 +155,12 @@ impl Deal {
     }
 
     pub(super) fn begin_review(&mut self, act: Act) {
-        if let Some(party @ Party::Invited) = self.parties.get_mut(&act.by.organisation) {
+        let of = act.by.organisation.clone();
+        self.begin_review_of(&of, act);
+    }
+
+    fn begin_review_of(&mut self, of: &OrganisationId, act: Act) {
+        if let Some(party @ Party::Invited) = self.parties.get_mut(of) {
             *party = Party::Reviewing { since: act, accepted: None, advice: None, signatures: Vec::new() };
         }
     }
@@ -200,7 +205,11 @@ impl Deal {
     }
 
     pub(super) fn party_of(&mut self, hand: &Hand) -> Result<&mut Party, Refusal> {
-        let party = self.parties.get_mut(&hand.person.organisation).ok_or(Refusal::NotAParty)?;
+        self.party_named(&hand.person.organisation)
+    }
+
+    fn party_named(&mut self, of: &OrganisationId) -> Result<&mut Party, Refusal> {
+        let party = self.parties.get_mut(of).ok_or(Refusal::NotAParty)?;
         if party.is_in() { Ok(party) } else { Err(Refusal::LeftAlready) }
     }
 
@@ -254,14 +263,20 @@ impl Deal {
         self.pairs(Party::has_accepted)
     }
 
-    pub(super) fn advise(&mut self, favourable: bool, hand: &Hand, at: Timestamp) -> Result<(), Refusal> {
+    /// Advice to a party: to the hand's own, or to one whose place that has taken.
+    pub(super) fn advise(
+        &mut self,
+        (of, favourable): (&OrganisationId, bool),
+        hand: &Hand,
+        at: Timestamp,
+    ) -> Result<(), Refusal> {
         if !hand.holds(SignatoryRole::Dpo) {
             return Err(Refusal::NotTheDpo);
         }
-        self.party_of(hand)?;
+        self.party_named(of)?;
         let act = Act { by: hand.person.clone(), at };
-        self.begin_review(act.clone());
-        if let Some(advice) = self.party_of(hand)?.advice_mut() {
+        self.begin_review_of(of, act.clone());
+        if let Some(advice) = self.party_named(of)?.advice_mut() {
             *advice = Some(Advice { act, favourable, answered: None });
         }
         Ok(())
@@ -269,19 +284,19 @@ impl Deal {
 
     pub(super) fn answer_advice(
         &mut self,
-        followed: bool,
+        (of, followed): (&OrganisationId, bool),
         hand: &Hand,
         at: Timestamp,
     ) -> Result<(), Refusal> {
         hand.needs(Authority::Approve)?;
         let act = Act { by: hand.person.clone(), at };
         let advice =
-            self.party_of(hand)?.advice_mut().and_then(Option::as_mut).ok_or(Refusal::AdviceMissing)?;
+            self.party_named(of)?.advice_mut().and_then(Option::as_mut).ok_or(Refusal::AdviceMissing)?;
         advice.answered = Some((act, followed));
         Ok(())
     }
 
-    pub(super) fn sign(&mut self, signing: Signing, hand: &Hand) -> Result<(), Refusal> {
+    pub(super) fn sign(&mut self, of: &OrganisationId, signing: Signing, hand: &Hand) -> Result<(), Refusal> {
         hand.needs(Authority::Sign)?;
         if !signing.role.approves() || hand.holds(SignatoryRole::Dpo) {
             return Err(Refusal::DpoApproves);
@@ -296,9 +311,9 @@ impl Deal {
         if (signing.version, &signing.terms_sha256) != (outline.version, &outline.terms_sha256) {
             return Err(Refusal::OtherVersion);
         }
-        let needed = outline.parties.get(&hand.person.organisation).ok_or(Refusal::NotAParty)?.roles.clone();
-        self.begin_review(Act { by: hand.person.clone(), at: signing.at });
-        let party = self.party_of(hand)?;
+        let needed = outline.parties.get(of).ok_or(Refusal::NotAParty)?.roles.clone();
+        self.begin_review_of(of, Act { by: hand.person.clone(), at: signing.at });
+        let party = self.party_named(of)?;
         let Party::Reviewing { signatures, advice, .. } = party else { return Err(Refusal::AlreadySigned) };
         if signatures.iter().any(|earlier| earlier.role == signing.role) {
             return Err(Refusal::AlreadySigned);

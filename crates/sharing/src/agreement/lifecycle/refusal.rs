@@ -27,6 +27,7 @@ pub enum Refusal {
     AssessmentOpen,
     BreachContactMissing,
     WouldCutAParty,
+    PlaceNotSigned,
     NothingAsked,
     NoSuchFlow,
     NoSuchStop,
@@ -80,6 +81,7 @@ impl Refusal {
             Self::AssessmentOpen => "assessment-open",
             Self::BreachContactMissing => "breach-contact-missing",
             Self::WouldCutAParty => "would-cut-a-party",
+            Self::PlaceNotSigned => "place-not-signed",
             Self::NothingAsked => "nothing-asked",
             Self::NoSuchFlow => "no-such-flow",
             Self::NoSuchStop => "no-such-stop",
@@ -163,6 +165,9 @@ impl Refusal {
             Self::BreachContactMissing => "the terms have to say whom to tell of a breach",
             Self::WouldCutAParty => {
                 "a party whose flows run has not signed the new version; its flows would stop without a word: wait for it, or have it leave"
+            }
+            Self::PlaceNotSigned => {
+                "whoever would have several places in it has to have signed in each; have the signatures that are missing first"
             }
             Self::NothingAsked => "nothing waits for a second person",
             Self::NoSuchFlow => "the agreement has no such flow or party",

@@ -9,6 +9,7 @@ use super::{outline::PartyOutline, *};
 use crate::{agreement::SignatoryRole, agreement::Status, identifier::FlowId, purpose::PurposeClass};
 
 mod drafts;
+mod places;
 mod sides;
 
 fn organisation(name: &str) -> OrganisationId {

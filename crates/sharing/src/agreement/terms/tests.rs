@@ -64,6 +64,12 @@ fn a_successor_stands_where_the_other_stood() {
     assert_eq!(written.flows[0].recipient.get_ref().as_str(), "trafford-council");
     let parties: Vec<_> = written.parties.iter().map(|party| party.organisation.get_ref().as_str()).collect();
     assert_eq!(parties, ["nhs-england", "gmca", "trafford-council"]);
+    // A party in another's place is there once.
+    let (old, new) = ("gmca".parse().unwrap(), "nhs-england".parse().unwrap());
+    let standing = Standing { successors: BTreeMap::from([(old, new)]), ..Standing::none() };
+    let written: Agreement = toml::from_str(&terms.file(&standing).unwrap().text).unwrap();
+    assert_eq!(written.flows[0].recipient.get_ref().as_str(), "nhs-england");
+    assert_eq!(written.parties.len(), 2);
 }
 
 #[test]

@@ -370,6 +370,18 @@ async fn an_organisation_that_takes_anothers_place_asks_in_it_and_the_other_no_m
     let released = world.send(ask("council")).await;
     assert_eq!(released.status, StatusCode::OK, "{released:?}");
     assert_ne!(world.send(ask("fire")).await.status, StatusCode::OK, "one place, one organisation");
+    // It takes part in what is said of it, as a party, and the other does no more.
+    let comment = json!({
+        "version": 1, "clause": "/title", "text": "It is ours now.", "owner": { "organisation": "nhs-england" }, "blocking": true,
+    });
+    let said = async |partner| {
+        let path = "/v1/agreements/pilot/comments";
+        world.send(by(world.act(partner, path, PURPOSE, comment.clone()), lead)).await
+    };
+    assert_eq!(said("council").await.status, StatusCode::CREATED);
+    assert_eq!(said("fire").await.code(), "step-not-a-party");
+    let exit = json!({ "step": "exit", "text": "We have merged." });
+    assert_eq!(take(&world, "fire", lead, exit).await.code(), "step-left-already");
     world.verify().await;
 }
 

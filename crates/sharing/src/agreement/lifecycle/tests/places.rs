@@ -1,0 +1,100 @@
+//! Organisations in the place of others.
+
+use super::*;
+
+fn succeed(of: &str, by: &str) -> Command {
+    Command::Ask(Pending::Succession { of: organisation(of), by: organisation(by), asked: None })
+}
+
+/// `by` takes the place of `of`: it asks, and another party confirms.
+fn succeeded(managed: Managed, of: &str, by: &str, confirms: &str) -> Managed {
+    after(managed, vec![(succeed(of, by), hand(by, "lead")), (Command::Confirm, hand(confirms, "lead"))])
+}
+
+#[test]
+fn a_successor_talks_signs_late_and_begins_a_variation() {
+    let merged = succeeded(active(&["nhs", "fire"]), "council", "merged", "nhs");
+    assert!(merged.at_the_table().contains(&organisation("merged")));
+    assert!(!merged.at_the_table().contains(&organisation("council")));
+    // It signs what the council has still to sign, with advice to it, and nobody else does.
+    let late = Command::Sign(signing("merged", 1));
+    assert_eq!(refused(&merged, late.clone(), &hand("merged", "siro")), Refusal::AdviceMissing);
+    let of_old = Command::Sign(signing("council", 1));
+    assert_eq!(refused(&merged, of_old, &hand("council", "siro")), Refusal::LeftAlready);
+    let signed = signed_by(merged, 1, &["merged"]);
+    assert_eq!(running(&signed), names(&["list", "care", "safe"]));
+    assert_eq!(refused(&signed, late, &hand("merged", "siro")), Refusal::AlreadySigned);
+    assert_eq!(refused(&signed, Command::Exit, &hand("council", "lead")), Refusal::LeftAlready);
+    // The next version names it.
+    let mut next = outline(2);
+    let place = next.parties.remove(&organisation("council")).unwrap();
+    next.parties.insert(organisation("merged"), place);
+    for flow in &mut next.flows {
+        for end in [&mut flow.provider, &mut flow.recipient] {
+            if end.as_str() == "council" {
+                *end = organisation("merged");
+            }
+        }
+    }
+    let varied = after(signed, vec![(Command::Vary(next), hand("merged", "analyst"))]);
+    assert_eq!((varied.state_of(2), varied.convener.as_str()), ("draft", "merged"));
+}
+
+#[test]
+fn a_party_takes_the_place_of_another_that_has_signed_as_it_has() {
+    let late = active(&["nhs", "fire"]);
+    assert_eq!(refused(&late, succeed("council", "fire"), &hand("fire", "lead")), Refusal::PlaceNotSigned);
+    let merged = succeeded(signed_by_late(late), "council", "fire", "nhs");
+    assert_eq!(running(&merged), names(&["list", "care", "safe"]));
+    assert!(!merged.at_the_table().contains(&organisation("council")));
+    // It acts in both places: switches off a flow of either, and leaves in both.
+    let stop = |flow: &str| Command::Suspend {
+        scope: Scope::Flow(flow.parse().unwrap()),
+        reason: StopReason::DataQuality,
+    };
+    let off = after(
+        merged.clone(),
+        vec![(stop("safe"), hand("fire", "lead")), (stop("list"), hand("fire", "lead"))],
+    );
+    assert_eq!(running(&off), names(&["care"]));
+    let party = Command::Suspend { scope: Scope::Party(organisation("fire")), reason: StopReason::Security };
+    assert_eq!(running(&after(merged.clone(), vec![(party, hand("nhs", "lead"))])), names(&[]));
+    assert_eq!(running(&after(merged.clone(), vec![(Command::Exit, hand("fire", "lead"))])), names(&[]));
+    // Two people of it are one party still, whichever place they speak of.
+    let end = Command::Ask(Pending::Termination { asked: None });
+    let asked = after(merged, vec![(end, hand("fire", "lead"))]);
+    assert_eq!(refused(&asked, Command::Confirm, &hand("fire", "other")), Refusal::SameParty);
+}
+
+#[test]
+fn what_both_ends_of_are_one_now_is_nobodys_to_share() {
+    let merged = succeeded(active(&["nhs", "fire", "council"]), "fire", "nhs", "council");
+    assert_eq!(running(&merged), names(&["care", "safe"]));
+}
+
+#[test]
+fn places_go_on_with_whoever_takes_them() {
+    let both = succeeded(active(&["nhs", "fire", "council"]), "council", "fire", "nhs");
+    let all = succeeded(both, "fire", "merged", "nhs");
+    let standing = all.in_force.as_ref().unwrap().standing();
+    let merged = organisation("merged");
+    let expected =
+        BTreeMap::from([(organisation("council"), merged.clone()), (organisation("fire"), merged)]);
+    assert_eq!(standing.successors, expected);
+    assert_eq!(running(&all), names(&["list", "care", "safe"]));
+    assert_eq!(refused(&all, Command::Exit, &hand("fire", "lead")), Refusal::LeftAlready);
+    assert_eq!(refused(&all, succeed("council", "police"), &hand("police", "lead")), Refusal::NoSuchFlow);
+    assert_eq!(refused(&all, succeed("nhs", "nhs"), &hand("nhs", "lead")), Refusal::NoSuchFlow);
+    assert_eq!(running(&after(all, vec![(Command::Exit, hand("merged", "lead"))])), names(&[]));
+}
+
+#[test]
+fn what_was_switched_off_by_whose_place_was_taken_is_switched_on_by_its_successor() {
+    let scope = Scope::Flow("safe".parse().unwrap());
+    let stop = Command::Suspend { scope: scope.clone(), reason: StopReason::Breach };
+    let off = after(active(&["nhs", "fire", "council"]), vec![(stop, hand("council", "lead"))]);
+    let merged = succeeded(off, "council", "merged", "nhs");
+    assert_eq!(refused(&merged, Command::Resume(scope.clone()), &hand("nhs", "lead")), Refusal::StopIsTheirs);
+    let on = after(merged, vec![(Command::Resume(scope), hand("merged", "lead"))]);
+    assert_eq!(running(&on), names(&["list", "care", "safe"]));
+}

@@ -41,6 +41,7 @@ fn all(folder: &std::path::Path, found: &mut BTreeSet<String>) {
             all(&path, found);
         } else if ![
             "trail.rs",
+            "tally.rs",
             "statements.rs",
             "scratch.rs",
             "database.rs",

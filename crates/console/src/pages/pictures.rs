@@ -202,7 +202,7 @@ fn sankey(flows: &[Flow]) -> (Vec<Node>, Vec<Band>) {
             let height = units(count) * scale;
             let last = *x > 700.0;
             let (label_x, anchor) = if last { (x - 6.0, "end") } else { (x + 18.0, "start") };
-            nodes.push(Node { x: *x, y, height, label: label.to_owned(), label_x, anchor });
+            nodes.push(Node { x: *x, y, height, label: shortened(label), label_x, anchor });
             tops.insert(label, y);
             y += height + GAP;
         }
@@ -226,6 +226,16 @@ fn sankey(flows: &[Flow]) -> (Vec<Node>, Vec<Band>) {
         band((402.0, 788.0), middle_out.get_mut(flow.purpose.as_str()), right.get_mut(flow.to.as_str()));
     }
     (nodes, bands)
+}
+
+/// A name as long as there is room for beside a node. It is whole in the table.
+fn shortened(label: &str) -> String {
+    const ROOM: usize = 42;
+    if label.chars().count() <= ROOM {
+        return label.to_owned();
+    }
+    let begin: String = label.chars().take(ROOM - 1).collect();
+    format!("{}…", begin.trim_end())
 }
 
 /// A band from one column to the next.

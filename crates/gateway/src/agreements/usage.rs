@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use crate::app::App;
 
 /// How many entries are counted at a time.
-const PAGE: u32 = 1_000;
+const PAGE: u32 = 500;
 
 /// The quarter of a day, as `2026-Q4`. They sort as they follow each other.
 pub fn quarter(day: Date) -> String {

@@ -10,8 +10,9 @@ use std::{
 };
 
 use anyhow::Context as _;
-use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, ToSpan as _};
 use serde_json::{Value, json};
+use sharing::agreement::{london_day, london_midnight};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -156,10 +157,18 @@ impl<'a> Asker<'a> {
     }
 }
 
-/// Somebody's number, of those that stand for nobody.
+/// Somebody's number. Most whom somebody asks about are old, as the agreements mean them; some are not, some have died, the
+/// records of a few are restricted, and a few numbers are mistaken.
 fn number(dice: &mut Dice) -> String {
+    let kind = match dice.below(100) {
+        0..=74 => "9995",
+        75..=84 => "9993",
+        85..=90 => "9992",
+        91..=93 => "9991",
+        _ => "9990",
+    };
     loop {
-        let digits = format!("9990{:05}", 10_000 + dice.below(80_000));
+        let digits = format!("{kind}{:05}", 10_000 + dice.below(80_000));
         let weighted = digits.chars().filter_map(|digit| digit.to_digit(10)).zip((2..=10).rev());
         let sum: u32 = weighted.map(|(digit, weight)| digit * weight).sum();
         match 11 - sum % 11 {
@@ -176,7 +185,7 @@ fn number(dice: &mut Dice) -> String {
 /// When something does not go as it is told.
 pub async fn write(listener: TcpListener, settings: &Settings, state: &Path) -> anyhow::Result<()> {
     let end = SystemClock.now();
-    let begin = end.checked_sub(SignedDuration::from_hours(DAYS * 24))?;
+    let begin = london_midnight(london_day(end.checked_sub(SignedDuration::from_hours(DAYS * 24))?));
     let clock = Arc::new(StoryClock(AtomicI64::new(begin.as_microsecond())));
     // The console is for when it is over.
     let settings = Settings { console: None, ..settings.clone() };
@@ -196,9 +205,9 @@ async fn tell(state: &Path, clock: &Arc<StoryClock>, begin: Timestamp) -> anyhow
     let asker = |name| Asker::new(name, state, clock.clone());
     let (fire, council, nhs) = (asker("fire")?, asker("council")?, asker("nhs")?);
     let mut dice = Dice(2_026);
-    for day in 0..DAYS - 1 {
-        let at = begin.checked_add(SignedDuration::from_hours(day * 24))?;
-        let weekday = at.to_zoned(TimeZone::UTC).weekday().to_monday_zero_offset();
+    for day in 0..DAYS {
+        let today = london_day(begin).checked_add(day.days())?;
+        let (at, weekday) = (london_midnight(today), today.weekday().to_monday_zero_offset());
         let busy = if weekday < 5 { 3 + dice.below(4) } else { dice.below(2) };
         let mut minutes = 8 * 60;
         for _ in 0..busy {

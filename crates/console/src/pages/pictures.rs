@@ -18,7 +18,7 @@ use crate::{
     Console,
     desk::Ask,
     fault::Fault,
-    page::{Frame, organisation, render, sentence},
+    page::{Frame, organisation, record_holder, render, sentence},
     person::Right,
     session::Signed,
 };
@@ -151,15 +151,13 @@ pub(super) async fn counts(
 }
 
 fn flows(console: &Console, counts: &[Count]) -> Vec<Flow> {
-    let set = console.gateway.policies();
-    let holder = |id: &str| {
-        let found = id.parse().ok().and_then(|id| set.provider(&id));
-        found.map_or_else(|| id.to_owned(), |found| found.provider.name.clone())
-    };
     let mut named = BTreeMap::<(String, String, String), u64>::new();
     for count in counts.iter().filter(|count| count.outcome == "released") {
-        let key =
-            (holder(&count.provider), sentence(&count.purpose), organisation(console, &count.recipient));
+        let key = (
+            record_holder(console, &count.provider),
+            sentence(&count.purpose),
+            organisation(console, &count.recipient),
+        );
         *named.entry(key).or_default() += count.decisions;
     }
     named

@@ -58,6 +58,8 @@ pub struct StepBody {
 
 impl StepBody {
     fn of(row: &StepRow) -> Self {
+        let written = row.written.as_deref().map(kept::members).unwrap_or_default();
+        let words = |name: &str| written.get(name)?.as_str().map(str::to_owned);
         Self {
             revision: row.revision,
             version: row.version,
@@ -67,12 +69,9 @@ impl StepBody {
             person: row.person.clone(),
             scope: row.scope.clone(),
             reason: row.reason.clone(),
-            text: row.written.as_deref().and_then(|written| kept::member(written, "text")),
-            interest: row.written.as_deref().and_then(|written| kept::member(written, "interest")),
-            looked_at: row
-                .written
-                .as_deref()
-                .and_then(|written| kept::members(written).get("looked_at").cloned()),
+            text: words("text"),
+            interest: words("interest"),
+            looked_at: written.get("looked_at").cloned(),
             at: time(row.at_us),
         }
     }

@@ -2,7 +2,7 @@
 //! the receipts that partners keep, say that it once had.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{File, OpenOptions},
     io::{BufReader, Read as _},
     os::unix::fs::OpenOptionsExt as _,
@@ -12,13 +12,18 @@ use std::{
 use anyhow::Context as _;
 use ledger::{
     checkpoint::Checkpoint,
+    entry::Entry,
     note::{NoteSigner, NoteVerifier},
     tree::{hexadecimal, leaf_hash},
     verify::{Fault, Verifier},
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use store::{Archive, durable};
+use sharing::{
+    PolicySet,
+    policy::{MANAGED, PolicyFile},
+};
+use store::{Archive, Projected, durable};
 
 use crate::{blocks, config::Settings, receipts::StoredReceipt, serve};
 
@@ -125,8 +130,8 @@ impl Checked {
     }
 }
 
-/// Checks a whole database: the file's structure, its keys, every entry against the tree and the signed head, and the
-/// evidence.
+/// Checks a whole database: the file's structure, its keys, every entry against the tree and the signed head, the evidence,
+/// and the tables against the entries.
 ///
 /// # Errors
 /// When the check itself cannot be done. What is wrong with the database is in what it returns.
@@ -205,21 +210,67 @@ pub async fn check(
             }
         }
     }
-    match walk(database, head.size, verifier, &wanted, &mut checked, progress).await? {
-        Ok(verifier) => match verifier.finish(&head.checkpoint) {
-            Ok(_) => checked.checkpoints = before,
-            Err(fault) => checked.faults.push(fault.to_string()),
-        },
+    let mut projected = Projected::default();
+    let walked =
+        walk(database, head.size, (verifier, &mut projected), &wanted, &mut checked, progress).await?;
+    match walked.and_then(|verifier| verifier.finish(&head.checkpoint)) {
+        Ok(_) => checked.checkpoints = before,
         Err(fault) => checked.faults.push(fault.to_string()),
     }
+    // Entries that are not in order say nothing about the tables.
+    if checked.faults.is_empty() {
+        let found = check_tables(database, head.size, projected).await?;
+        checked.faults = found.unwrap_or_else(|| {
+            vec!["something is writing to the database: stop what uses it, and check again".to_owned()]
+        });
+    }
     Ok(checked)
+}
+
+/// Holds the tables that a gateway decides by against what the first `size` entries make of them, which are all that there are:
+/// `None` where more were written meanwhile.
+///
+/// # Errors
+/// When the check itself cannot be done.
+pub async fn check_tables(
+    database: &Archive,
+    size: u64,
+    projected: Projected,
+) -> anyhow::Result<Option<Vec<String>>> {
+    let announced = projected.policies().map(|(revision, digest)| (revision, digest.to_owned()));
+    let mut faults = database.faults_of_tables(projected).await?;
+    if let Some((revision, digest)) = announced {
+        faults.extend(check_policies(database, revision, &digest).await?);
+    }
+    Ok(if database.head().await?.size == size { Some(faults) } else { None })
+}
+
+/// The policies in force are kept with the database, and so are the agreements among them that are managed over the API.
+async fn check_policies(database: &Archive, revision: u64, digest: &str) -> anyhow::Result<Vec<String>> {
+    let revision_stored = i64::try_from(revision)?;
+    let kept = database.policy_files(revision_stored).await?;
+    let kept = kept.and_then(|files| serde_json::from_str::<Vec<PolicyFile>>(&files).ok());
+    let set = kept.and_then(|files| PolicySet::load(&files).ok()).filter(|set| set.digest() == digest);
+    let Some(set) = set else {
+        return Ok(vec![format!(
+            "revision {revision} of the policies is not kept as the ledger announced it"
+        )]);
+    };
+    let managed = database.managed_files().await?;
+    let managed: BTreeMap<_, _> =
+        managed.into_iter().map(|(id, text)| (format!("{MANAGED}{id}.toml"), text)).collect();
+    let in_force = set.files().iter().filter(|file| file.path.starts_with(MANAGED));
+    let in_force: BTreeMap<_, _> = in_force.map(|file| (file.path.clone(), file.text.clone())).collect();
+    let names: BTreeSet<_> = managed.keys().chain(in_force.keys()).collect();
+    let differing = names.into_iter().filter(|name| managed.get(*name) != in_force.get(*name));
+    Ok(differing.map(|name| format!("{name}: the agreement is not kept as it is in force")).collect())
 }
 
 /// Takes every entry in order. The inner error is what the verifier does not accept.
 async fn walk(
     database: &Archive,
     size: u64,
-    mut verifier: Verifier,
+    (mut verifier, projected): (Verifier, &mut Projected),
     wanted: &BTreeMap<u64, Vec<&StoredReceipt>>,
     checked: &mut Checked,
     progress: &mut (dyn FnMut(u64, u64) + Send),
@@ -237,6 +288,9 @@ async fn walk(
         for leaf in leaves.into_iter().filter(|leaf| leaf.seq < size) {
             if let Err(fault) = verifier.entry(&leaf.bytes) {
                 return Ok(Err(fault));
+            }
+            if let Ok(entry) = Entry::decode(&leaf.bytes) {
+                projected.follow(&entry);
             }
             for receipt in wanted.get(&leaf.seq).into_iter().flatten() {
                 if *receipt.leaf_hash() == leaf_hash(&leaf.bytes) {

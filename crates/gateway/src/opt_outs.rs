@@ -85,6 +85,13 @@ async fn import(app: &App, path: &Path) -> Result<bool, &'static str> {
     };
     let mut checked = hashes(&spooled.clear, false)?;
     checked.extend(hashes(&spooled.opted_out, true)?);
+    // Who is named twice is one person, and taken out if either says so.
+    checked.sort();
+    checked.dedup_by(|later, earlier| {
+        let is_same = later.0 == earlier.0;
+        earlier.1 |= is_same && later.1;
+        is_same
+    });
     let entry = Body::OptOutsImported {
         batch: spooled.id.clone(),
         purpose: spooled.purpose.to_string(),

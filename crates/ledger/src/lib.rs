@@ -10,6 +10,7 @@ pub mod checkpoint;
 pub mod entry;
 pub mod export;
 pub mod note;
+pub mod people;
 pub mod proof;
 pub mod tile;
 pub mod trail;

@@ -3,7 +3,9 @@
 use jiff::Timestamp;
 use sharing::{AgreementId, OrganisationId};
 
-use crate::{error::StoreError, open::Store};
+use sqlx::AnyPool;
+
+use crate::{audit::Archive, error::StoreError, open::Store};
 
 /// An agreement.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -180,6 +182,22 @@ pub enum OfficerMove {
 /// Most rows in one list.
 const LIST_MAX: i64 = 500;
 
+async fn managed_files(pool: &AnyPool) -> Result<Vec<(String, String)>, StoreError> {
+    let rows =
+        sqlx::query_as("SELECT id, policy_file FROM agreement WHERE policy_file IS NOT NULL ORDER BY id");
+    Ok(rows.fetch_all(pool).await?)
+}
+
+impl Archive {
+    /// What the policies in force have to have of agreements: each one's name and text.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn managed_files(&self) -> Result<Vec<(String, String)>, StoreError> {
+        managed_files(&self.pool).await
+    }
+}
+
 impl Store {
     /// One agreement.
     ///
@@ -224,9 +242,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub async fn managed_files(&self) -> Result<Vec<(String, String)>, StoreError> {
-        let rows =
-            sqlx::query_as("SELECT id, policy_file FROM agreement WHERE policy_file IS NOT NULL ORDER BY id");
-        Ok(rows.fetch_all(&self.readers).await?)
+        managed_files(&self.readers).await
     }
 
     /// Agreements that time alone may have changed.

@@ -9,7 +9,10 @@ use super::{
     courses,
     decided::{self, MakeScratch, Told, What},
 };
-use crate::entry::{AgreementStamp, Body, Decided, Entry};
+use crate::{
+    entry::{AgreementStamp, Body, Decided, Entry},
+    people::People,
+};
 
 /// Purposes that do not yield to objections (UK GDPR Art 21: legal obligation, vital interests).
 const UNYIELDING: [&str; 6] = [
@@ -35,10 +38,7 @@ pub(super) struct Order {
     objections: BTreeMap<String, Objection>,
     /// Complaints and requests for rectification that have no answer.
     unanswered: HashSet<String>,
-    /// The subject that a linked subject leads to; a representative leads nowhere.
-    persons: HashMap<String, String>,
-    /// How many subjects a representative stands for, where it is more than itself.
-    linked: HashMap<String, u64>,
+    people: People,
     agreements: HashMap<String, AgreementStamp>,
     policy_revision: u64,
     grants: HashMap<String, Grant>,
@@ -109,11 +109,11 @@ impl Order {
                 };
                 self.told.tell(decision_id, index, What::MadeAndEnded);
                 // The names of one record are one person's.
-                self.link(subjects);
+                self.people.join(subjects);
                 self.release(entry.at_us, &decided, subjects, items, *policy_revision, consents)
             }
             Body::Closure { decision_id, linked, .. } => {
-                self.link(linked);
+                self.people.join(linked);
                 match self.open.remove(decision_id) {
                     Some(Open { index, .. }) => self.told.tell(decision_id, index, What::MadeAndEnded),
                     None => self.told.tell(decision_id, entry.seq, What::Ended),
@@ -295,7 +295,7 @@ impl Order {
                 "it forgets a complaint or a correction that nobody has answered",
             );
         }
-        let same = |one: &str, other: &str| self.person(one) == self.person(other);
+        let same = |one: &str, other: &str| self.people.person(one) == self.people.person(other);
         let protected =
             |name: &String| self.objections.values().any(|objection| same(&objection.subject, name));
         if people.iter().any(protected) {
@@ -353,7 +353,7 @@ impl Order {
         if policy_revision < decided.policy_revision || policy_revision > self.policy_revision {
             return broken("policy-revision", "it was released under policies that were not in force");
         }
-        let persons: HashSet<&str> = subjects.iter().map(|subject| self.person(subject)).collect();
+        let persons: HashSet<&str> = subjects.iter().map(|subject| self.people.person(subject)).collect();
         let emergency = self.emergency_in_force(at_us, decided, &persons)?;
         match (&decided.agreement, &decided.grant) {
             (None, Some(grant)) => self.grant_in_force(at_us, decided, grant, items, &persons)?,
@@ -380,7 +380,7 @@ impl Order {
     ) -> Result<bool, Broken> {
         let Some(id) = &decided.break_glass else { return Ok(false) };
         let covers = self.emergencies.get(id).is_some_and(|emergency| {
-            persons.contains(self.person(&emergency.subject))
+            persons.contains(self.people.person(&emergency.subject))
                 && emergency.organisation == decided.recipient
                 && Some(&emergency.practitioner) == decided.by.practitioner.as_ref()
                 && emergency.purpose == decided.purpose
@@ -402,7 +402,7 @@ impl Order {
         persons: &HashSet<&str>,
     ) -> Result<(), Broken> {
         let covers = self.grants.get(grant).is_some_and(|grant| {
-            persons.contains(self.person(&grant.subject))
+            persons.contains(self.people.person(&grant.subject))
                 && grant.recipient == decided.recipient
                 && Some(&grant.practitioner) == decided.by.practitioner.as_ref()
                 && grant.provider == decided.provider
@@ -436,37 +436,10 @@ impl Order {
     }
 
     fn stops(&self, objection: &Objection, persons: &HashSet<&str>, decided: &Decided) -> bool {
-        persons.contains(self.person(&objection.subject))
+        persons.contains(self.people.person(&objection.subject))
             && !UNYIELDING.contains(&decided.purpose.as_str())
             && (objection.purposes.is_empty() || objection.purposes.contains(&decided.purpose))
             && (objection.recipients.is_empty() || objection.recipients.contains(&decided.recipient))
-    }
-
-    /// The representative of everybody that this subject is linked with.
-    fn person<'a>(&'a self, subject: &'a str) -> &'a str {
-        let mut person = subject;
-        while let Some(next) = self.persons.get(person) {
-            person = next;
-        }
-        person
-    }
-
-    fn link(&mut self, subjects: &[String]) {
-        let mut joined: Vec<String> =
-            subjects.iter().map(|subject| self.person(subject).to_owned()).collect();
-        joined.sort_unstable();
-        joined.dedup();
-        let size =
-            |persons: &HashMap<String, u64>, person: &String| persons.get(person).copied().unwrap_or(1);
-        let Some(most) = joined.iter().max_by_key(|person| size(&self.linked, person)).cloned() else {
-            return;
-        };
-        // The smaller join the larger, so that no way to a representative is long.
-        for person in joined.into_iter().filter(|person| *person != most) {
-            let sum = size(&self.linked, &most) + size(&self.linked, &person);
-            self.linked.insert(most.clone(), sum);
-            self.persons.insert(person, most.clone());
-        }
     }
 }
 

@@ -249,7 +249,7 @@ async fn signed() -> World {
     world
 }
 
-async fn in_force() -> World {
+pub(crate) async fn in_force() -> World {
     let world = signed().await;
     put_in_force(&world).await;
     world
@@ -286,7 +286,8 @@ async fn what_is_signed_is_enforced_from_the_next_request_on() {
     taken(&world, "fire", other, resume).await;
     assert_eq!(world.send(question(&world)).await.status, StatusCode::OK);
     // It stays through a restart and a change of the folder's policies.
-    gateway::serve::reload_policies(&world.app, &world.settings.policies).await;
+    gateway::serve::reload_policies(&world.app, &world.settings.policies, gateway::policies::Put::IfChanged)
+        .await;
     assert_eq!(world.send(question(&world)).await.status, StatusCode::OK);
     world.verify().await;
     let folder = world.stop().await;

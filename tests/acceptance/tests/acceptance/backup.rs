@@ -28,10 +28,17 @@ fn check(folder: &Path, more: &[&str]) -> (bool, Value) {
     (ran.ok, found)
 }
 
-fn sql(database: &Path, statement: &str) {
-    let code = "import sqlite3,sys; c=sqlite3.connect(sys.argv[1]); n=c.execute(sys.argv[2]).rowcount; c.commit(); assert n==1, n";
+/// Changes a database file from another process, and says how many rows it changed.
+fn changed(database: &Path, statement: &str) -> u64 {
+    let code = "import sqlite3,sys; c=sqlite3.connect(sys.argv[1]); print(c.execute(sys.argv[2]).rowcount); c.commit(); c.close()";
     let mut python = std::process::Command::new("python3");
-    assert!(python.args(["-c", code]).arg(database).arg(statement).status().unwrap().success());
+    let done = python.args(["-c", code]).arg(database).arg(statement).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8(done.stdout).unwrap().trim().parse().unwrap()
+}
+
+fn sql(database: &Path, statement: &str) {
+    assert_eq!(changed(database, statement), 1);
 }
 
 /// The database is gone, and the backup's takes its place.
@@ -232,4 +239,102 @@ async fn a_newer_programs_database_is_refused_and_the_schema_is_told() {
     }
     let world = World::start(folder, 1_000).await;
     assert_eq!(world.send(world.prevention("9732110317")).await.status, 200);
+}
+
+/// What can go missing beside the entries, which are all there, each with what says so.
+const DAMAGES: [(&str, &str); 24] = [
+    ("DELETE FROM objection", "is about an objection that is not in the database"),
+    ("UPDATE objection SET status = 'withdrawn'", "an objection ("),
+    ("UPDATE objection SET recipients = '[\"london-fire-brigade\"]'", "an objection ("),
+    ("UPDATE consent SET status = 'given', ended_us = NULL WHERE status = 'withdrawn'", "a consent ("),
+    ("UPDATE consent SET subject = (SELECT subject FROM objection)", "a consent ("),
+    ("UPDATE consent SET expires_us = 1 WHERE status = 'given'", "a consent ("),
+    ("DELETE FROM consent WHERE status = 'given'", "is about a consent that is not in the database"),
+    (
+        "INSERT INTO consent (id, subject, consent_type, status, controller, recipients, purposes, given_us, recorded_by,
+            recorded_us, details) SELECT 'x', subject, consent_type, status, controller, recipients, purposes, given_us,
+            recorded_by, recorded_us, details FROM consent WHERE status = 'given'",
+        "the database has a consent (x) that no entry is about",
+    ),
+    ("UPDATE subject_fact SET ended_us = NULL", "a relationship, grant or emergency ("),
+    ("UPDATE subject_fact SET body = replace(body, 'TRF-SW-77', 'TRF-SW-78')", "a relationship, grant or emergency ("),
+    ("DELETE FROM subject_identifier WHERE pseudonym = (SELECT subject FROM objection)", "no identifier leads to"),
+    ("UPDATE subject SET person_group = pseudonym WHERE person_group <> pseudonym", "are one person by the entries"),
+    ("UPDATE subject SET restricted = 0 WHERE restricted = 1", "a person is restricted, and the database does not"),
+    ("UPDATE subject SET deceased = 0 WHERE deceased = 1", "a person has died, and the database does not"),
+    ("UPDATE policy_set SET revision = revision - 1", "the policies in force are not those"),
+    ("UPDATE policy_agreement SET status = 'suspended' WHERE agreement = 'gm-fire-prevention-over-65s'", "is not in force as entry"),
+    (
+        "UPDATE policy_archive SET files = replace(files, 'retain_days', 'retain_dayz')
+            WHERE revision = (SELECT max(revision) FROM policy_archive)",
+        "of the policies is not kept as the ledger announced it",
+    ),
+    ("UPDATE agreement SET policy_file = NULL", "the agreement is not kept as it is in force"),
+    ("UPDATE agreement SET revision = revision - 1", "an agreement ("),
+    ("UPDATE agreement_version SET terms = replace(terms, 'person.family_name', 'person.home')", "a version of an agreement ("),
+    ("DELETE FROM agreement_signature WHERE role = 'siro'", "is about a signature that is not in the database"),
+    ("UPDATE agreement_officer SET person = 'TRF-SW-77' WHERE role = 'siro'", "an office for agreements ("),
+    ("UPDATE legal_hold SET lifted_us = 1", "is about a legal hold that is not in the database"),
+    ("UPDATE event_visibility SET state = 'visible', until_us = NULL, ground = NULL", "a decision on what a person is told ("),
+];
+
+#[tokio::test]
+async fn what_a_database_lost_beside_its_entries_is_named() {
+    let world = crate::agreements::in_force().await;
+    let person = ("nhs-number", NUMBER);
+    let sent = async |request| {
+        let answer = world.send(request).await;
+        assert!(answer.status.is_success(), "{answer:?}");
+        answer.body
+    };
+    let consent = sent(world.consent("SWR-2041")).await;
+    // Known by either identifier, and by the record the same person.
+    sent(world.prevention(NUMBER)).await;
+    let referred = sent(world.referral("SWR-2041")).await;
+    let withheld = json!({
+        "decision_id": referred["receipt"]["decision_id"], "visibility": "withheld", "until": "2026-12-23T12:00:00Z",
+        "ground": "crime",
+    });
+    sent(world.act("council", "/v1/subject-access/visibility", "direct-care", withheld)).await;
+    let withdraw = format!("/v1/consents/{}/withdraw", consent["id"].as_str().unwrap());
+    sent(world.bare("council", "POST", &withdraw, "safe-and-well-referral")).await;
+    sent(world.consent("SWR-2042")).await;
+    sent(world.objection(NUMBER)).await;
+    let claim = json!({ "kind": "self-claimed", "until": "2026-11-23T20:00:00Z", "reason": "Duty call, case opened." });
+    let claimed = sent(world.post("council", "/v1/relationships", "direct-care", person, claim)).await;
+    let end = format!("/v1/relationships/{}/end", claimed["id"].as_str().unwrap());
+    sent(world.bare("council", "POST", &end, "direct-care")).await;
+    let reason = json!({ "reason": "Claim TRF-LEGAL-2026-14, letter before action" });
+    sent(world.post("council", "/v1/holds", "direct-care", person, reason)).await;
+    for number in ["9000000025", "9000000009"] {
+        let refused = world.send(world.prevention(number)).await;
+        assert_eq!(refused.code(), "no-record-available", "{number}: {refused:?}");
+    }
+    world.verify().await;
+    let folder = world.stop().await;
+    let (whole, found) = check(folder.path(), &[]);
+    assert!(whole, "{found}");
+    let file = folder.path().join("concordat.db");
+    let kept = folder.path().join("kept.db");
+    std::fs::copy(&file, &kept).unwrap();
+    for (damage, said) in DAMAGES {
+        assert!(changed(&file, damage) > 0, "it changes nothing: {damage}");
+        let (whole, found) = check(folder.path(), &[]);
+        let faults = found["faults"].as_array().unwrap();
+        assert!(
+            !whole && faults.iter().any(|fault| fault.as_str().unwrap().contains(said)),
+            "{damage}: {found}"
+        );
+        assert!(!found.to_string().contains(NUMBER), "it names nobody");
+        put_back_file(&file, &kept);
+    }
+    let (whole, found) = check(folder.path(), &[]);
+    assert!(whole, "{found}");
+}
+
+fn put_back_file(file: &Path, kept: &Path) {
+    for ending in ["-wal", "-shm"] {
+        let _ = std::fs::remove_file(format!("{}{ending}", file.display())); // it need not be there
+    }
+    std::fs::copy(kept, file).unwrap();
 }

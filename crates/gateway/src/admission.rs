@@ -81,8 +81,10 @@ pub enum TurnedAway {
     TooManyAtOnce,
     /// The system's rate is used up, for so long.
     TooManyRequests(Duration),
-    /// Its turn did not come in time.
+    /// Its turn did not come in time, or it asked and was not answered.
     TookTooLong,
+    /// It was to record or change something, and was not done with in time.
+    MayBeRecorded,
 }
 
 impl TurnedAway {
@@ -96,6 +98,7 @@ impl TurnedAway {
                 Problem::TooManyRequests(seconds.max(1))
             }
             Self::TookTooLong => Problem::TookTooLong,
+            Self::MayBeRecorded => Problem::MayBeRecorded,
         }
     }
 
@@ -105,7 +108,7 @@ impl TurnedAway {
             Self::Overloaded => "overloaded",
             Self::TooManyAtOnce => "too-many-at-once",
             Self::TooManyRequests(_) => "too-many-requests",
-            Self::TookTooLong => "took-too-long",
+            Self::TookTooLong | Self::MayBeRecorded => "took-too-long",
         }
     }
 }

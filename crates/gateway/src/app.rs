@@ -24,6 +24,7 @@ use crate::{
     dataspace::Dataspace,
     exporting::asked::Exports,
     list::Lists,
+    policies::Folder,
     shed::Shed,
     telemetry::{gauges::Expiry, metrics::Metrics},
     witnessed::Witnessing,
@@ -114,6 +115,8 @@ pub struct App {
     policies: ArcSwap<InForce>,
     /// One at a time takes policies in that another replica put in force.
     pub(crate) following: Mutex<()>,
+    /// What is known of the policies' folder, which one at a time reads again.
+    pub(crate) folder: Mutex<Folder>,
     leads: AtomicBool,
     /// Who may have how much.
     pub(crate) admission: Admission,
@@ -147,6 +150,7 @@ pub struct Parts {
     pub metrics: Metrics,
     pub expiries: Vec<Expiry>,
     pub honey_records: Vec<SubjectIdentifier>,
+    pub folder: Folder,
 }
 
 impl App {
@@ -168,6 +172,7 @@ impl App {
             metrics,
             expiries,
             honey_records,
+            folder,
         } = parts;
         let places = Arc::new(Semaphore::new(limits.requests_max));
         let reserved = Arc::new(Semaphore::new(RESERVED));
@@ -194,6 +199,7 @@ impl App {
             delivering,
             policies,
             following: Mutex::new(()),
+            folder: Mutex::new(folder),
             leads,
             admission: Admission::new(limits.partner),
             lists: Lists::default(),

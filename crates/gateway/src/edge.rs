@@ -106,6 +106,28 @@ fn takes_back(method: &Method, route: &str) -> bool {
     (*method == Method::POST || *method == Method::PUT) && ways.contains(&route)
 }
 
+/// What is said of a request that was begun and not done with in time. Whoever asked has got nothing. What was to be recorded may
+/// be on its way to the disk all the same.
+fn cut_off(method: &Method, route: &str) -> TurnedAway {
+    let only_asks = [
+        "/v1/disclosures",
+        "/v1/disclosures/list",
+        "/v1/decisions",
+        "/v1/consents/search",
+        "/v1/trail/search",
+        "/v1/trail/disclosed",
+        "/v1/trail/counts",
+        "/v1/subject-access",
+        "/v1/subject-access/events",
+        "/v1/agreements/check",
+    ];
+    if method.is_safe() || only_asks.contains(&route) || route.starts_with("/access/v1/") {
+        TurnedAway::TookTooLong
+    } else {
+        TurnedAway::MayBeRecorded
+    }
+}
+
 /// The method, if it is one that any route knows. Others are a caller's own words.
 fn method_name(method: &Method) -> &'static str {
     match *method {
@@ -165,6 +187,7 @@ pub async fn admit_vouched(State(app): State<Arc<App>>, mut request: Request, ne
         return refuse(Problem::CapabilityMissing);
     }
     let Ok(_place) = app.places.clone().try_acquire_owned() else { return refuse(Problem::Overloaded) };
+    let away = cut_off(request.method(), route.unwrap_or_default());
     let answer = async {
         match policies::follow(&app).await {
             Ok(()) => next.run(request).await,
@@ -175,7 +198,7 @@ pub async fn admit_vouched(State(app): State<Arc<App>>, mut request: Request, ne
         }
     };
     let answer = tokio::time::timeout_at(deadline.into(), answer).await;
-    answer.unwrap_or_else(|_| refuse(Problem::TookTooLong))
+    answer.unwrap_or_else(|_| refuse(away.problem()))
 }
 
 impl Arrived {
@@ -236,7 +259,7 @@ impl Arrived {
             next.run(Request::from_parts(parts, body)).await
         };
         let answer = tokio::time::timeout_at(deadline.into(), answer.instrument(self.span.clone()));
-        answer.await.map_err(|_| TurnedAway::TookTooLong)
+        answer.await.map_err(|_| cut_off(&self.method, &self.route))
     }
 
     /// Counts a request that was turned away, for the ledger, and answers it.

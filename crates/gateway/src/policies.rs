@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use ledger::entry::{AgreementStamp, Body};
 use sharing::{
     PolicySet,
-    policy::{MANAGED, PolicyFile, PolicyProblem},
+    policy::{MANAGED, PolicyFile, PolicyProblem, digest_of},
 };
 use store::{AgreementRow, Change, Store, Submission};
 
@@ -28,6 +28,11 @@ pub enum PoliciesError {
     /// A file is not in order.
     #[error("the policies are not in order:\n{}", .0.iter().map(|problem| format!("  {problem}")).collect::<Vec<_>>().join("\n"))]
     Problems(Vec<PolicyProblem>),
+    /// Others were put in force by somebody else since this folder was last found in force.
+    #[error(
+        "revision {0} of the policies, which somebody else put in force, is not what this folder was changed from: bring the folder up to date, send SIGHUP, then make the change and send it again; or put the folder in force all the same with SIGUSR1"
+    )]
+    Behind(i64),
     /// The ledger could not announce them.
     #[error("the policies could not be announced in the ledger: {0}")]
     Ledger(String),
@@ -124,6 +129,60 @@ async fn announce(store: &Store, set: PolicySet, clock: &dyn Clock) -> Result<In
     put_in_force(store, set, current, clock).await
 }
 
+/// What a gateway knows of its folder. Several gateways share what is in force, and each has a folder of its own: one that was
+/// not changed along with the others puts nothing in force, or it would take back what they did, such as a suspension.
+#[derive(Debug, Default)]
+pub struct Folder {
+    /// The digest of its files as they were last read.
+    read: String,
+    /// The digest of its files when they were last found in force.
+    in_force: Option<String>,
+}
+
+impl Folder {
+    /// A folder as it is when the gateway starts.
+    pub fn new(files: &[PolicyFile], in_force: &PolicySet) -> Self {
+        let read = own_digest(files);
+        let is_in_force = read == own_digest(in_force.files());
+        Self { in_force: is_in_force.then(|| read.clone()), read }
+    }
+}
+
+/// The digest of those files that come from a folder.
+fn own_digest(files: &[PolicyFile]) -> String {
+    digest_of(files.iter().filter(|file| !file.path.starts_with(MANAGED)))
+}
+
+/// When a folder's policies are put in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    /// If the folder was changed, and from what is in force.
+    IfChanged,
+    /// Whatever was put in force elsewhere.
+    InAnyCase,
+}
+
+/// Reads the folder again, and puts its policies in force. `false` where it was not changed, and there was nothing to do.
+///
+/// # Errors
+/// [`PoliciesError`] when they are not in order, not made from what is in force, or cannot be announced.
+pub async fn reload(app: &App, folder: &Path, put: Put) -> Result<bool, PoliciesError> {
+    let set = load(folder)?;
+    let mut known = app.folder.lock().await;
+    if app.store.is_shared() {
+        follow(app).await?;
+    }
+    let (read, in_force) = (own_digest(set.files()), own_digest(app.policies().set.files()));
+    let was_changed = std::mem::replace(&mut known.read, read.clone()) != read;
+    if read != in_force && put == Put::IfChanged && known.in_force.as_ref() != Some(&in_force) {
+        return if was_changed { Err(PoliciesError::Behind(app.policies().revision)) } else { Ok(false) };
+    }
+    let taken = activate(&app.store, set, app.clock.as_ref()).await?;
+    app.set_policies(taken);
+    known.in_force = Some(read);
+    Ok(true)
+}
+
 /// The policies that a gateway starts with: those of its folder, and where several gateways share a database, those that
 /// are in force there. One that starts late with an older folder changes nothing for the others.
 ///
@@ -137,7 +196,7 @@ pub async fn begin(store: &Store, set: PolicySet, clock: &dyn Clock) -> Result<I
         if digest != set.digest() {
             tracing::warn!(
                 revision,
-                "the policies in force are not those of this folder; SIGHUP puts these in force"
+                "the policies in force are not those of this folder; SIGUSR1 puts these in force"
             );
         }
         return announced(store, revision, &digest).await;

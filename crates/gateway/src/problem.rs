@@ -103,6 +103,8 @@ pub enum Problem {
     TooManyRequests(u16),
     /// The deadline passed.
     TookTooLong,
+    /// The deadline passed while something was being recorded.
+    MayBeRecorded,
     /// What the decision rests on keeps changing.
     Unsettled,
     /// A fault of ours.
@@ -408,6 +410,12 @@ impl Problem {
                 "took-too-long",
                 "The request took too long",
                 "nothing was released; try again later, or contact the record holder directly if it is urgent",
+            ),
+            Self::MayBeRecorded => say(
+                StatusCode::GATEWAY_TIMEOUT,
+                "may-be-recorded",
+                "It took too long, and may have been recorded",
+                "what you asked to be recorded may have been, or may be yet: read it, or send it again with the same Idempotency-Key if you gave one; what was taken back already is answered with wrong-state",
             ),
             Self::Unsettled => say(
                 StatusCode::SERVICE_UNAVAILABLE,

@@ -1,12 +1,31 @@
 //! Several gateways over one database: this one beats, closes what others left open that stopped, and knows whether it is
 //! the one that does what only one has to do.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use store::BEAT_EVERY;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
+
+/// How often a commit is tried where nobody has anything to record: whoever asks `/readyz` learns that none gets through before
+/// somebody's withdrawal does.
+const TRIED_EVERY: Duration = Duration::from_secs(5);
+
+/// Tries again and again whether a commit gets through, until told to stop.
+pub async fn try_commits(app: Arc<App>, stop: CancellationToken) {
+    let mut every = tokio::time::interval(TRIED_EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = every.tick() => app.store.try_commit(app.clock.now()),
+        }
+    }
+}
 
 /// Beats until told to stop. Where one process writes a file there is nothing to do.
 pub async fn follow(app: Arc<App>, stop: CancellationToken) {

@@ -15,6 +15,7 @@ use sharing::PolicySet;
 use store::{Store, Submission, trail::TrailIndex};
 use tokio::{
     net::TcpListener,
+    signal::unix::SignalKind,
     sync::{mpsc, watch},
 };
 use tokio_util::sync::CancellationToken;
@@ -38,7 +39,9 @@ use crate::{
     desk,
     exporting::asked::{self, Exports},
     listener::{self, HandshakeRefusal},
-    opt_outs, policies, replicas, retention, routes, shed,
+    opt_outs,
+    policies::{self, PoliciesError, Put},
+    replicas, retention, routes, shed,
     telemetry::{expiries, gauges, metrics::Metrics},
     tls,
     witnessed::{self, Witnessing},
@@ -98,7 +101,9 @@ pub async fn build(
             clock.now()
         );
     }
+    let files = set.files().to_vec();
     let in_force = policies::begin(&store, set, clock.as_ref()).await?;
+    let folder = policies::Folder::new(&files, &in_force.set);
     let authenticator = Authenticator {
         registry,
         audience: settings.audience.clone(),
@@ -138,6 +143,7 @@ pub async fn build(
         metrics: Metrics::new(&settings.telemetry).context("settings: [telemetry]")?,
         expiries: expiries::of_files(settings),
         honey_records,
+        folder,
     };
     let app = Arc::new(App::new(parts, in_force));
     gauges::show(&app);
@@ -336,6 +342,7 @@ async fn serve_with(
     let shedding = tokio::spawn(shed::follow(app.clone(), shutdown.clone()));
     let courses = tokio::spawn(agreements::watch::follow(app.clone(), shutdown.clone()));
     let replica = tokio::spawn(replicas::follow(app.clone(), shutdown.clone()));
+    let trying = tokio::spawn(replicas::try_commits(app.clone(), shutdown.clone()));
     let keys = tokio::spawn(keep_keys(app.clone(), shutdown.clone()));
     let witnesses = tokio::spawn(witnessed::watch(app.clone(), shutdown.clone()));
     let indexer = tokio::spawn(keep_trail(app.clone(), shutdown.clone()));
@@ -373,6 +380,7 @@ async fn serve_with(
     keys.await?;
     indexer.await?;
     replica.await?;
+    trying.await?;
     courses.await?;
     if let Some(probes) = probes {
         probes.await??;
@@ -461,23 +469,28 @@ async fn record_refused_handshakes(app: Arc<App>, mut heard: mpsc::Receiver<Hand
     }
 }
 
-/// SIGHUP: policies, certificates and partners' keys are read again. What is not in order changes nothing.
+/// SIGHUP: policies, certificates and partners' keys are read again. What is not in order changes nothing. SIGUSR1: this folder's
+/// policies are put in force, whatever was put in force elsewhere.
 async fn reload_on_hangup(
     app: Arc<App>,
     settings: Settings,
     tls: watch::Sender<Arc<rustls::ServerConfig>>,
     shutdown: CancellationToken,
 ) {
-    let Ok(mut hangups) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) else {
-        return;
-    };
+    let signal = |kind| tokio::signal::unix::signal(kind).ok();
+    let (hangups, asked) = (signal(SignalKind::hangup()), signal(SignalKind::user_defined1()));
+    let (Some(mut hangups), Some(mut asked)) = (hangups, asked) else { return };
     let mut shown = tls_files(&settings.tls).ok();
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,
+            Some(()) = asked.recv() => {
+                reload_policies(&app, &settings.policies, Put::InAnyCase).await;
+                continue;
+            }
             Some(()) = hangups.recv() => {}
         }
-        reload_policies(&app, &settings.policies).await;
+        reload_policies(&app, &settings.policies, Put::IfChanged).await;
         // Connections end with the settings that they were made with: not where nothing changed.
         let files = tls_files(&settings.tls).ok();
         match server_tls(&settings.tls) {
@@ -504,19 +517,23 @@ async fn reload_on_hangup(
 }
 
 /// Reads the policies again. A folder that is not in order changes nothing; either way the ledger says so.
-pub async fn reload_policies(app: &App, folder: &Path) {
-    let loaded = match policies::load(folder) {
-        Ok(set) => policies::activate(&app.store, set, app.clock.as_ref()).await,
-        Err(error) => Err(error),
-    };
-    match loaded {
-        Ok(in_force) => {
-            tracing::info!(revision = in_force.revision, "policies in force");
-            app.set_policies(in_force);
+pub async fn reload_policies(app: &App, folder: &Path, put: Put) {
+    match policies::reload(app, folder, put).await {
+        Ok(true) => tracing::info!(revision = app.policies().revision, "policies in force"),
+        Ok(false) => {
+            tracing::warn!(
+                revision = app.policies().revision,
+                "the policies in force stay: this folder is not what they were made from, and was not changed; SIGUSR1 puts it in force all the same"
+            );
         }
         Err(error) => {
             tracing::error!(%error, "the policies stay as they were");
-            let entry = Body::PolicySetRejected { digest: None, code: "policies-not-in-order".to_owned() };
+            let code = if let PoliciesError::Behind(_) = error {
+                "policies-behind"
+            } else {
+                "policies-not-in-order"
+            };
+            let entry = Body::PolicySetRejected { digest: None, code: code.to_owned() };
             let submission = Submission::of(app.clock.now(), vec![entry]);
             if app.store.commit(submission).await.is_err() {
                 tracing::error!("the refused policies could not be recorded");

@@ -179,7 +179,7 @@ impl PolicySet {
             catalogue: Catalogue::new(),
             agreements: Vec::new(),
             index: Index::default(),
-            digest: digest_of(&kept),
+            digest: digest_of(kept.iter()),
             files: kept,
             guardrails: Guardrails::none(),
             access: AccessPolicies::default(),
@@ -551,9 +551,10 @@ fn sorted(mut problems: Vec<PolicyProblem>) -> Vec<PolicyProblem> {
     problems
 }
 
-fn digest_of(files: &[PolicyFile]) -> String {
+/// SHA-256 over every file's path and content, in hexadecimal.
+pub fn digest_of<'a>(files: impl IntoIterator<Item = &'a PolicyFile>) -> String {
     let ordered: BTreeMap<&str, &str> =
-        files.iter().map(|file| (file.path.as_str(), file.text.as_str())).collect();
+        files.into_iter().map(|file| (file.path.as_str(), file.text.as_str())).collect();
     let mut hasher = Sha256::new();
     for (path, text) in ordered {
         for part in [path, text] {

@@ -114,6 +114,8 @@ pub enum Change {
     OpenIntent(String),
     /// A decision has ended.
     CloseIntent(String),
+    /// That a commit gets through, and nothing else.
+    Beat,
     /// A writer that does not beat any more has nothing open.
     ForgetReplica(String),
     /// The record of one person was found under these names: they are the same person.

@@ -227,10 +227,12 @@ impl Database {
     /// Locks the ledger's head by writing it, and says what the server's clock shows (0 for a file, which has none).
     pub(crate) fn lock_head(&self) -> &'static str {
         match self {
-            Self::File(_) => "UPDATE ledger_head SET id = id WHERE id = 1 RETURNING size, root, 0",
+            Self::File(_) => "UPDATE ledger_head SET id = id WHERE id = 1 RETURNING size, root, 0, 1",
             Self::Server(_) => {
                 "UPDATE ledger_head SET id = id WHERE id = 1
-                 RETURNING size, root, CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"
+                 RETURNING size, root, CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT),
+                    CAST(CASE WHEN current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on'
+                        AND current_setting('synchronous_commit') = 'on' THEN 1 ELSE 0 END AS BIGINT)"
             }
         }
     }

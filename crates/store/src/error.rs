@@ -12,6 +12,11 @@ pub enum StoreError {
     /// A setting without which acknowledged entries could be lost.
     #[error("{0}")]
     Unsafe(String),
+    /// A server was told, while it is in use, to acknowledge what it may lose.
+    #[error(
+        "the PostgreSQL server was set so that acknowledged entries can be lost: set fsync, full_page_writes and synchronous_commit to on and reload it; nothing is recorded or released until then"
+    )]
+    NotDurable,
     /// A row that this program could not have written.
     #[error(
         "table {table} holds a row that cannot be read ({row}); run `concordat audit verify` and restore from a backup"
@@ -49,7 +54,11 @@ impl StoreError {
     /// Whether an error is of the connection, or of a server that is about to stop or not the one that writes. A file that
     /// cannot be written is not away: what became of it is not known.
     pub(crate) fn is_away(&self) -> bool {
-        let Self::Database(error) = self else { return false };
+        let error = match self {
+            Self::Database(error) => error,
+            Self::NotDurable => return true,
+            _ => return false,
+        };
         match error {
             // Classes of SQLSTATE: 08 connection, 25 a server that only reads, 53 resources, 57 an operator's stop, 58 the
             // system. SQLite's codes are shorter.

@@ -61,6 +61,14 @@ impl Store {
         self.database.answered(ANSWERED_SOON_MAX, async { Ok(beating.await.map(drop)?) }).await
     }
 
+    /// Whether a commit gets through, if nobody has anything to record. The writer tries; how it went is in
+    /// [`Store::is_writable`].
+    pub fn try_commit(&self, now: Timestamp) {
+        let mut beat = Submission::of(now, Vec::new());
+        beat.changes.push(Change::Beat);
+        self.commit_unattended(beat); // a writer that takes nothing more is not writable
+    }
+
     /// Closes, as indeterminate, what replicas left open that have not beaten for [`SILENT_MAX`]. Returns how many
     /// questions those were.
     ///

@@ -411,10 +411,13 @@ impl Writer {
             let committed = async {
                 let mut transaction = self.pool.begin().await?;
                 let head = lock_head(&mut transaction, self.database.lock_head()).await?;
-                if head.is_none_or(|(size, _, _)| size < wanted.size()) {
+                if head.is_none_or(|head| head.size < wanted.size()) {
                     return Ok(false);
                 }
                 let there = audit::frontier_at(&mut *transaction, wanted.size()).await?;
+                // Whether it would survive the server is not known: it may be gone from the standby that takes over. What is
+                // committed after it is acknowledged by whoever the server waits for, and so is everything before.
+                transaction.commit().await?;
                 Ok::<_, StoreError>(there.root() == wanted.root())
             };
             match self.database.answered(ANSWERED_MAX, committed).await {
@@ -436,11 +439,14 @@ impl Writer {
     ) -> Result<Option<(Transaction, String)>, StoreError> {
         let mut transaction = self.pool.begin_with(self.database.begin_writing()).await?;
         let head = lock_head(&mut transaction, self.database.lock_head()).await?;
-        self.take_what_came(batch, queue);
-        if let Some((size, root, _)) = head {
-            self.follow(&mut transaction, frontier, (size, root)).await?;
+        if head.is_some_and(|head| !head.is_durable) {
+            return Err(StoreError::NotDurable);
         }
-        let shared_clock = head.and_then(|(_, _, now)| now);
+        self.take_what_came(batch, queue);
+        if let Some(head) = head {
+            self.follow(&mut transaction, frontier, (head.size, head.root)).await?;
+        }
+        let shared_clock = head.and_then(|head| head.now);
         let size_before = frontier.size();
         let mut appended = Appended::default();
         let mut changed = false;

@@ -401,8 +401,8 @@ impl World {
         let entropy = Arc::new(Counting(AtomicU64::new(seed)));
         let app = serve::build(&settings, Arc::new(clock.clone()), entropy).await.unwrap();
         if settings.ledger.database.is_shared() {
-            // A gateway that starts takes the policies that are in force. As SIGHUP does:
-            serve::reload_policies(&app, &settings.policies).await;
+            // A gateway that starts takes the policies that are in force. As SIGUSR1 does:
+            serve::reload_policies(&app, &settings.policies, gateway::policies::Put::InAnyCase).await;
         }
         let serving = tokio::spawn({
             let (settings, app, shutdown) = (settings.clone(), app.clone(), shutdown.clone());
@@ -446,7 +446,7 @@ impl World {
         entries.iter().skip(entries.len().saturating_sub(count)).map(|entry| entry.body.kind()).collect()
     }
 
-    /// Verifies the ledger, order rules included.
+    /// Verifies the ledger, order rules included, and that the tables are what its entries make of them.
     pub async fn verify(&self) -> ledger::verify::Report {
         let head = self.app.store.head().await.unwrap();
         let public_key = match self.entries().await.first().map(|entry| &entry.body) {
@@ -457,7 +457,24 @@ impl World {
         for leaf in self.app.store.leaves(0, u32::try_from(head.size).unwrap()).await.unwrap() {
             verifier.entry(&leaf.bytes).unwrap();
         }
+        assert_eq!(self.faults_of_tables().await, Vec::<String>::new());
         verifier.finish(&head.checkpoint).unwrap()
+    }
+
+    /// Where the tables are not what the entries make of them.
+    pub async fn faults_of_tables(&self) -> Vec<String> {
+        let archive = store::Archive::open(&self.settings.ledger.database, None).await.unwrap();
+        for _ in 0..100 {
+            let mut projected = store::Projected::default();
+            let entries = self.entries().await;
+            entries.iter().for_each(|entry| projected.follow(entry));
+            let found =
+                gateway::backup::check_tables(&archive, entries.len() as u64, projected).await.unwrap();
+            if let Some(found) = found {
+                return found;
+            }
+        }
+        panic!("the ledger is never at rest");
     }
 }
 

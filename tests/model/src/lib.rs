@@ -4,7 +4,8 @@
 //! record is fetched, all is read again, and the RELEASE is committed in a transaction that compares the revisions with those
 //! that were read. A commit is atomic; whether it happened may be unknown to who asked for it, who then looks at the ledger. A
 //! gateway may die at any step, and be held up for any time, while others close what it left open. A withdrawal and a suspension
-//! come at any moment, and are acknowledged at any moment after they are in the ledger.
+//! come at any moment, and are acknowledged at any moment after they are in the ledger. The server may be lost once, and the standby
+//! that it waited for takes over: what was committed and not yet acknowledged may be there or not.
 //!
 //! [`Protocol`] can be weakened, to show that each part is needed.
 
@@ -80,6 +81,10 @@ pub struct Moment {
     pub stages: [Stage; QUESTIONS],
     /// Whether something was acknowledged as taken back before a question was asked.
     pub too_late: [bool; QUESTIONS],
+    /// How many of the entries the standby has.
+    pub at_standby: usize,
+    /// Whether the standby has taken over.
+    pub is_taken_over: bool,
 }
 
 /// Something that happens.
@@ -111,6 +116,10 @@ pub enum Action {
     TakeBack(Ground),
     /// Whoever took it back hears that it was.
     Acknowledge(Ground),
+    /// The standby has all that is committed.
+    Replicate,
+    /// The server is lost, and the standby takes over.
+    TakeOver,
 }
 
 /// The protocol, whole or weakened.
@@ -127,12 +136,20 @@ pub struct Protocol {
     pub waits_for_commit: bool,
     /// A commit of which nothing is known is looked up, rather than believed.
     pub looks_up: bool,
+    /// What is found is committed after, and with it at the standby, before it is acknowledged.
+    pub commits_after: bool,
 }
 
 impl Protocol {
     /// As it is.
-    pub const WHOLE: Self =
-        Self { reads_each: true, rechecks: true, ends_once: true, waits_for_commit: true, looks_up: true };
+    pub const WHOLE: Self = Self {
+        reads_each: true,
+        rechecks: true,
+        ends_once: true,
+        waits_for_commit: true,
+        looks_up: true,
+        commits_after: true,
+    };
 
     fn release(self, moment: &mut Moment, question: usize, read: Revisions) -> Option<bool> {
         if self.rechecks && read != moment.taken_back {
@@ -151,6 +168,20 @@ fn ground(one: Ground) -> usize {
     match one {
         Ground::Consent => 0,
         Ground::Agreement => 1,
+    }
+}
+
+/// The projections, from the entries that there are.
+fn project(moment: &mut Moment) {
+    for one in GROUNDS {
+        let is_taken_back = moment.ledger.contains(&Entry::TakenBack(one));
+        set(&mut moment.taken_back, ground(one), is_taken_back);
+    }
+    for question in 0..QUESTIONS {
+        let has = |entry| moment.ledger.contains(&entry);
+        let is_open =
+            has(Entry::Intent(question)) && !has(Entry::Release(question)) && !has(Entry::Closure(question));
+        set(&mut moment.open, question, is_open);
     }
 }
 
@@ -176,6 +207,8 @@ impl Model for Protocol {
             open: [false; QUESTIONS],
             stages: [Stage::Waiting; QUESTIONS],
             too_late: [false; QUESTIONS],
+            at_standby: 0,
+            is_taken_over: false,
         }]
     }
 
@@ -202,12 +235,21 @@ impl Model for Protocol {
                 actions.push(Action::CloseForSilent(question));
             }
         }
+        let is_at_standby = |entry| moment.ledger.iter().take(moment.at_standby).any(|one| *one == entry);
         for one in GROUNDS {
             match (moment.taken_back.get(ground(one)), moment.acknowledged.get(ground(one))) {
-                (Some(false), _) => actions.push(Action::TakeBack(one)),
-                (Some(true), Some(false)) => actions.push(Action::Acknowledge(one)),
+                (Some(false), Some(false)) => actions.push(Action::TakeBack(one)),
+                (Some(true), Some(false)) if is_at_standby(Entry::TakenBack(one)) => {
+                    actions.push(Action::Acknowledge(one));
+                }
                 _ => {}
             }
+        }
+        if !moment.is_taken_over {
+            actions.push(Action::TakeOver);
+        }
+        if moment.at_standby < moment.ledger.len() {
+            actions.push(Action::Replicate);
         }
     }
 
@@ -230,6 +272,7 @@ impl Model for Protocol {
             Action::CommitIntent(question) => {
                 step(question, Stage::Open);
                 next.ledger.push(Entry::Intent(question));
+                next.at_standby = next.ledger.len();
                 set(&mut next.open, question, true);
             }
             Action::Confirm(question) if permits => {
@@ -256,11 +299,17 @@ impl Model for Protocol {
                 if let Some(one) = next.stages.get_mut(question) {
                     *one = stage;
                 }
+                if is_heard {
+                    next.at_standby = next.ledger.len();
+                }
             }
             Action::FailToCommitUnheard(question) => step(question, Stage::Unsure),
             Action::LookUp(question) => {
                 let is_there = !self.looks_up || last.ledger.contains(&Entry::Release(question));
                 step(question, if is_there { Stage::Released } else { Stage::Refused });
+                if self.commits_after {
+                    next.at_standby = next.ledger.len();
+                }
             }
             Action::Answer(question) => step(question, Stage::Answered),
             Action::Die(question) => step(question, Stage::Dead),
@@ -273,6 +322,12 @@ impl Model for Protocol {
                 set(&mut next.taken_back, ground(one), true);
             }
             Action::Acknowledge(one) => set(&mut next.acknowledged, ground(one), true),
+            Action::Replicate => next.at_standby = next.ledger.len(),
+            Action::TakeOver => {
+                next.ledger.truncate(last.at_standby);
+                next.is_taken_over = true;
+                project(&mut next);
+            }
         }
         Some(next)
     }
@@ -281,6 +336,12 @@ impl Model for Protocol {
         vec![
             Property::always(RECORDED, |_, moment: &Moment| {
                 answered(moment).all(|question| moment.ledger.contains(&Entry::Release(question)))
+            }),
+            Property::always(KEPT, |_, moment: &Moment| {
+                GROUNDS.into_iter().all(|one| {
+                    moment.acknowledged.get(ground(one)) == Some(&false)
+                        || moment.ledger.contains(&Entry::TakenBack(one))
+                })
             }),
             Property::always(TAKEN_BACK, |_, moment: &Moment| {
                 answered(moment).all(|question| moment.too_late.get(question) == Some(&false))
@@ -314,6 +375,8 @@ impl Model for Protocol {
 
 /// Whoever has a record, its release is in the ledger.
 pub const RECORDED: &str = "what was received was recorded as released";
+/// What somebody was told is taken back, is in the ledger.
+pub const KEPT: &str = "what was acknowledged as taken back is in the ledger";
 /// Nobody has a record for a question that was asked after something was acknowledged as taken back.
 pub const TAKEN_BACK: &str = "what was acknowledged as taken back stops whatever is asked afterwards";
 /// No release follows what it would need.

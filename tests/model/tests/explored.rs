@@ -19,6 +19,7 @@ fn without_any_of_its_parts_it_does_not() {
         (Protocol { ends_once: false, ..Protocol::WHOLE }, vec![ONCE]),
         (Protocol { waits_for_commit: false, ..Protocol::WHOLE }, vec![RECORDED]),
         (Protocol { looks_up: false, ..Protocol::WHOLE }, vec![RECORDED]),
+        (Protocol { commits_after: false, ..Protocol::WHOLE }, vec![RECORDED]),
     ];
     for (protocol, broken) in weakened {
         let explored = protocol.checker().threads(2).spawn_bfs().join();

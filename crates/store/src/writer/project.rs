@@ -155,6 +155,7 @@ async fn applicable(tx: &mut Tx, change: &Change) -> Result<Result<(), CommitErr
         Change::ActivatePolicies { revision, .. } => return may_activate(tx, *revision).await,
         Change::OpenIntent(_)
         | Change::CountAnswer(_)
+        | Change::Beat
         | Change::ForgetReplica(_)
         | Change::Link(_)
         | Change::Restrict(_)
@@ -265,6 +266,7 @@ pub(super) async fn apply(
         Change::CloseIntent(decision_id) => {
             execute(tx, sqlx::query("DELETE FROM open_intent WHERE decision_id = $1").bind(decision_id)).await
         }
+        Change::Beat => Ok(()), // the head was written to when it was locked
         Change::ForgetReplica(id) => {
             let forget = "DELETE FROM replica WHERE id = $1
                 AND NOT EXISTS (SELECT 1 FROM open_intent WHERE open_intent.replica = replica.id)";

@@ -43,19 +43,29 @@ pub(super) async fn insert(transaction: &mut Transaction, appended: &Appended) -
     Ok(())
 }
 
-/// The head, which nobody else moves until this transaction ends, and what a server's clock shows; `None` while there is no
-/// head. A row that is written is locked.
+/// The head, which nobody else moves until this transaction ends.
+#[derive(Clone, Copy)]
+pub(super) struct Locked {
+    pub(super) size: u64,
+    pub(super) root: Hash,
+    /// What a server's clock shows.
+    pub(super) now: Option<Timestamp>,
+    /// Whether a server keeps what it acknowledges.
+    pub(super) is_durable: bool,
+}
+
+/// Locks the head; `None` while there is none. A row that is written is locked.
 pub(super) async fn lock_head(
     transaction: &mut Transaction,
     statement: &'static str,
-) -> Result<Option<(u64, Hash, Option<Timestamp>)>, StoreError> {
-    let head: Option<(i64, Vec<u8>, i64)> =
+) -> Result<Option<Locked>, StoreError> {
+    let head: Option<(i64, Vec<u8>, i64, i64)> =
         sqlx::query_as(statement).fetch_optional(&mut **transaction).await?;
-    let Some((size, root, now_us)) = head else { return Ok(None) };
+    let Some((size, root, now_us, durable)) = head else { return Ok(None) };
     let root =
         root.try_into().map_err(|_| StoreError::CorruptRow { table: "ledger_head", row: "1".to_owned() })?;
     let now = (now_us > 0).then(|| Timestamp::from_microsecond(now_us).ok()).flatten();
-    Ok(Some((audit::to_u64(size), root, now)))
+    Ok(Some(Locked { size: audit::to_u64(size), root, now, is_durable: durable != 0 }))
 }
 
 /// Rows in portions of a few sizes, so that there are a few statements, which stay prepared, and few round trips; and not

@@ -49,7 +49,8 @@ async fn a_caller_that_breaks_off_a_refusal_leaves_the_same_two_entries() {
     let catalogue = world.folder.path().join("policies/catalogue/nhs-pds.toml");
     let text = std::fs::read_to_string(&catalogue).unwrap();
     std::fs::write(&catalogue, text.replace(upstreams::UNKNOWN_NHS_NUMBER, nhs_number(Fault::Slow))).unwrap();
-    gateway::serve::reload_policies(&world.app, &world.settings.policies).await;
+    gateway::serve::reload_policies(&world.app, &world.settings.policies, gateway::policies::Put::IfChanged)
+        .await;
     world.send(world.objection("9732110317")).await;
     break_off(&world, world.prevention("9732110317")).await;
     assert!(eventually(&world, abandoned).await);
@@ -97,12 +98,18 @@ async fn an_objection_and_a_suspension_on_the_way_stop_it_too() {
     let text = std::fs::read_to_string(&agreement).unwrap();
     let suspend = async {
         std::fs::write(&agreement, text.replace("status = \"active\"", "status = \"suspended\"")).unwrap();
-        gateway::serve::reload_policies(&world.app, &world.settings.policies).await;
+        gateway::serve::reload_policies(
+            &world.app,
+            &world.settings.policies,
+            gateway::policies::Put::IfChanged,
+        )
+        .await;
     };
     let answer = meanwhile(&world, suspend).await;
     assert_eq!((answer.status.as_u16(), answer.code()), (403, "policy-changed"));
     std::fs::write(&agreement, &text).unwrap();
-    gateway::serve::reload_policies(&world.app, &world.settings.policies).await;
+    gateway::serve::reload_policies(&world.app, &world.settings.policies, gateway::policies::Put::IfChanged)
+        .await;
     let object = async {
         let mut objection = world.objection(nhs_number(Fault::Pausing));
         objection.body.as_mut().unwrap()["purposes"] = serde_json::json!(["safe-and-well-referral"]);

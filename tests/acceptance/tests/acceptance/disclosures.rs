@@ -168,11 +168,13 @@ async fn a_policy_reload_takes_effect_and_a_broken_one_does_not() {
     let agreement = world.folder.path().join("policies/agreements/gm-fire-prevention-over-65s.toml");
     let text = std::fs::read_to_string(&agreement).unwrap();
     std::fs::write(&agreement, text.replace("status = \"active\"", "status = ")).unwrap();
-    gateway::serve::reload_policies(&world.app, &world.settings.policies).await;
+    gateway::serve::reload_policies(&world.app, &world.settings.policies, gateway::policies::Put::IfChanged)
+        .await;
     assert_eq!(world.last_kinds(1).await, ["policy_set_rejected"]);
     assert_eq!(world.send(world.prevention("9732110317")).await.status, StatusCode::OK, "the old set stays");
     std::fs::write(&agreement, text.replace("status = \"active\"", "status = \"suspended\"")).unwrap();
-    gateway::serve::reload_policies(&world.app, &world.settings.policies).await;
+    gateway::serve::reload_policies(&world.app, &world.settings.policies, gateway::policies::Put::IfChanged)
+        .await;
     let answer = world.send(world.prevention("9732110317")).await;
     assert_eq!((answer.status, answer.code()), (StatusCode::FORBIDDEN, "agreement-not-active"));
     world.verify().await;

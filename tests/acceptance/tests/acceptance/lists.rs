@@ -277,7 +277,8 @@ async fn what_is_suspended_meanwhile_stops_the_next_chunk() {
     let file = world.folder.path().join("policies").join(PREVENTION);
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, text.replace("status = \"active\"", "status = \"suspended\"")).unwrap();
-    gateway::serve::reload_policies(&world.app, &world.settings.policies).await;
+    gateway::serve::reload_policies(&world.app, &world.settings.policies, gateway::policies::Put::IfChanged)
+        .await;
     while let Some(part) = body.next().await {
         read.extend(part.unwrap());
     }

@@ -180,6 +180,10 @@ async fn what_cannot_be_answered_in_time_is_not_begun() {
     assert!(world.asked["nhs"].asked().is_empty());
     let entries = world.entries().await;
     assert!(!entries.iter().any(|entry| entry.body.kind() == "intent"), "nothing was opened");
+    // Of what was to be recorded nobody is told that it was not.
+    let answer = world.send(world.objection("9732110317")).await;
+    assert_eq!((answer.status.as_u16(), answer.code()), (504, "may-be-recorded"), "{answer:?}");
+    assert!(!answer.body.to_string().contains("nothing was"), "{answer:?}");
 }
 
 #[tokio::test]

@@ -192,7 +192,8 @@ async fn a_suspension_counts_at_every_replica_from_the_next_request_on() {
         tokio::time::sleep(Duration::from_millis(u64::try_from(round).unwrap() * 37 % 90)).await;
         let at = &replicas[round % 3];
         std::fs::write(&agreement, &suspended).unwrap();
-        gateway::serve::reload_policies(&at.app, &world.settings.policies).await;
+        gateway::serve::reload_policies(&at.app, &world.settings.policies, gateway::policies::Put::IfChanged)
+            .await;
         is_suspended.store(true, Ordering::SeqCst);
         for one in asking {
             one.await.unwrap();
@@ -202,7 +203,8 @@ async fn a_suspension_counts_at_every_replica_from_the_next_request_on() {
             assert_eq!(answer.status, 403, "round {round}: {answer:?}");
         }
         std::fs::write(&agreement, &text).unwrap();
-        gateway::serve::reload_policies(&at.app, &world.settings.policies).await;
+        gateway::serve::reload_policies(&at.app, &world.settings.policies, gateway::policies::Put::IfChanged)
+            .await;
     }
     check(&world, &received.lock().await).await;
     for replica in replicas {
@@ -400,4 +402,135 @@ async fn a_server_that_is_put_back_shows_whether_it_has_everything() {
     let world = World::again_on(&server.url, folder, 1_000).await;
     assert_eq!(world.send(world.prevention("9732110317")).await.status, 200);
     world.verify().await;
+}
+
+/// Each gateway has a folder of its own. One that was left behind takes back nothing that was put in force elsewhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_was_left_behind_lifts_no_suspension() {
+    use gateway::policies::Put;
+    let server = Server::start(&[]).await;
+    let world = World::on(&server.url).await;
+    let replica = world.replica(1).await;
+    let policies = world.settings.policies.clone();
+    let left_behind = tempfile::tempdir().unwrap();
+    let left_behind = left_behind.path().join("policies");
+    acceptance::copy_folder(&policies, &left_behind);
+    let edit = |folder: &std::path::Path, from: &str, to: &str| {
+        let agreement = folder.join("agreements/gm-fire-prevention-over-65s.toml");
+        let text = std::fs::read_to_string(&agreement).unwrap();
+        assert!(text.contains(from));
+        std::fs::write(&agreement, text.replace(from, to)).unwrap();
+    };
+    let asked = async || world.send(world.prevention("9732110317")).await.status;
+    edit(&policies, "status = \"active\"", "status = \"suspended\"");
+    gateway::serve::reload_policies(&world.app, &policies, Put::IfChanged).await;
+    assert_eq!(asked().await, 403);
+    // For a certificate, say.
+    gateway::serve::reload_policies(&replica.app, &left_behind, Put::IfChanged).await;
+    assert_eq!(asked().await, 403);
+    assert_eq!(world.last_kinds(1).await, ["refusal"]);
+    // For another change.
+    edit(&left_behind, "retain_days = 180", "retain_days = 170");
+    gateway::serve::reload_policies(&replica.app, &left_behind, Put::IfChanged).await;
+    assert_eq!(world.last_kinds(1).await, ["policy_set_rejected"]);
+    assert_eq!(asked().await, 403);
+    // Brought up to date first, the change goes through, and the suspension stays.
+    std::fs::remove_dir_all(&left_behind).unwrap();
+    acceptance::copy_folder(&policies, &left_behind);
+    gateway::serve::reload_policies(&replica.app, &left_behind, Put::IfChanged).await;
+    edit(&left_behind, "retain_days = 180", "retain_days = 170");
+    gateway::serve::reload_policies(&replica.app, &left_behind, Put::IfChanged).await;
+    assert_eq!(world.last_kinds(1).await, ["policy_set_activated"]);
+    assert_eq!(asked().await, 403);
+    // Whoever means it says so.
+    edit(&policies, "status = \"suspended\"", "status = \"active\"");
+    gateway::serve::reload_policies(&world.app, &policies, Put::IfChanged).await;
+    assert_eq!(asked().await, 403);
+    assert_eq!(world.last_kinds(1).await, ["refusal"]);
+    gateway::serve::reload_policies(&world.app, &policies, Put::InAnyCase).await;
+    assert_eq!(asked().await, 200);
+    replica.stop().await;
+}
+
+/// A server that waits for a standby has committed only what a standby has. The one that is to be waited for here is not there.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_standby_has_is_not_acknowledged_and_readiness_says_so() {
+    let server = Server::start(&[]).await;
+    let world = World::on(&server.url).await;
+    let (fire, url) = (world.client("fire"), format!("{}/readyz", world.settings.public_url));
+    let ready = async || fire.get(&url).send().await.unwrap().status().as_u16();
+    let until = async |wanted: u16| {
+        for _ in 0..120 {
+            if ready().await == wanted {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+        panic!("/readyz is never {wanted}");
+    };
+    until(200).await;
+    let before = world.entries().await.len();
+    server.set("synchronous_standby_names", "a_standby").await;
+    let objecting = world.send(world.objection("9732110317"));
+    let restarting = async {
+        for _ in 0..40 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            if server.ask("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'").await > 0 {
+                break;
+            }
+        }
+        server.stop("immediate");
+        server.again();
+    };
+    let (answer, ()) = tokio::join!(objecting, restarting);
+    assert!(matches!(answer.status.as_u16(), 503 | 504), "{answer:?}");
+    // It is in the ledger of this server, and might be gone with it.
+    assert!(world.entries().await.len() > before);
+    // Nobody asks anything now.
+    until(503).await;
+    server.set("synchronous_standby_names", "").await;
+    until(200).await;
+    assert_eq!(world.send(world.prevention("9736363015")).await.status, 200);
+    check(&world, &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_told_not_to_keep_what_it_acknowledges_is_not_written_to() {
+    let server = Server::start(&[]).await;
+    let world = World::on(&server.url).await;
+    let (fire, url) = (world.client("fire"), format!("{}/readyz", world.settings.public_url));
+    let asked = async || world.send(world.prevention("9732110317")).await;
+    assert_eq!(asked().await.status, 200);
+    for (setting, harmful) in [("fsync", "off"), ("full_page_writes", "off")] {
+        server.set(setting, harmful).await;
+        let mut answer = asked().await;
+        for _ in 0..40 {
+            if answer.status == 503 {
+                break;
+            }
+            // The server's processes learn of it one after the other.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            answer = asked().await;
+        }
+        assert_eq!(
+            (answer.status.as_u16(), answer.code()),
+            (503, "ledger-unavailable"),
+            "{setting}: {answer:?}"
+        );
+        let entries = world.entries().await.len();
+        assert_eq!(fire.get(&url).send().await.unwrap().status(), 503, "{setting}");
+        assert_eq!(asked().await.status, 503, "{setting}");
+        assert_eq!(world.entries().await.len(), entries, "{setting}");
+        server.set(setting, "on").await;
+        let mut back = asked().await;
+        for _ in 0..80 {
+            if back.status == 200 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(250)).await;
+            back = asked().await;
+        }
+        assert_eq!(back.status, 200, "without a restart: {back:?}");
+    }
+    check(&world, &[]).await;
 }

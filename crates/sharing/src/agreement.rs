@@ -39,7 +39,7 @@ pub struct Agreement {
     pub version: u32,
     /// Its title, for people.
     pub title: String,
-    /// The accord or memorandum that its parties joined.
+    /// The accord or memorandum that its parties joined: the id or the title of a file in `frameworks/`.
     pub framework: String,
     /// What the parties made of it.
     pub status: Spanned<Status>,

@@ -28,6 +28,7 @@ pub(crate) mod calendar;
 pub(crate) mod disputes;
 pub(crate) mod document;
 mod fields;
+pub(crate) mod frameworks;
 pub(crate) mod signatures;
 pub(crate) mod talks;
 pub(crate) mod terms;
@@ -273,6 +274,7 @@ struct Line {
 #[template(path = "agreements.html")]
 struct ListPage {
     frame: Frame,
+    sees_frameworks: bool,
     managed: Vec<Line>,
     files: Vec<Line>,
     register: Option<String>,
@@ -426,7 +428,9 @@ pub(crate) async fn list(State(console): State<Arc<Console>>, signed: Signed) ->
         })
         .collect();
     let register = console.settings.register_url.clone();
-    Ok(render(&ListPage { frame: Frame::of(&signed, "Agreements", "/agreements"), managed, files, register }))
+    let sees_frameworks = sees_agreements(&signed.person);
+    let frame = Frame::of(&signed, "Agreements", "/agreements");
+    Ok(render(&ListPage { frame, sees_frameworks, managed, files, register }))
 }
 
 /// One agreement: managed here, or in a file.

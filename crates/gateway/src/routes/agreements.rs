@@ -51,6 +51,7 @@ pub mod comments;
 pub mod deliveries;
 pub mod disputes;
 pub mod documents;
+pub mod frameworks;
 pub mod negotiations;
 pub mod officers;
 pub mod steps;

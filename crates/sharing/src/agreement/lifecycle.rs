@@ -4,6 +4,8 @@
 //! next. [`Managed`] holds an agreement's two tracks: what is negotiated towards its next version, and the version in
 //! force. Nothing here reads a clock or a database; `docs/agreements.md` prints the table of steps.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -219,7 +221,7 @@ impl Managed {
 
     /// The parties of what is negotiated, or else in force, that have not left; where another organisation has taken one's place,
     /// that.
-    pub fn at_the_table(&self) -> std::collections::BTreeSet<OrganisationId> {
+    pub fn at_the_table(&self) -> BTreeSet<OrganisationId> {
         let offered = self.next.as_ref().filter(|next| !matches!(next, Negotiation::Draft(_)));
         let deal = offered.map(Negotiation::deal);
         let deal = deal.or_else(|| self.in_force.as_ref().map(|in_force| &in_force.live().deal));
@@ -267,7 +269,7 @@ impl Managed {
     }
 
     /// Every organisation that has to do with it and may see it.
-    pub fn members(&self) -> std::collections::BTreeSet<OrganisationId> {
+    pub fn members(&self) -> BTreeSet<OrganisationId> {
         let drafting = matches!(self.next, Some(Negotiation::Draft(_)));
         let negotiated = self.next.iter().filter(|_| !drafting).flat_map(|next| next.deal().parties.keys());
         let live = self.in_force.iter().map(InForce::live);
@@ -355,6 +357,20 @@ impl Managed {
         let live = self.in_force.as_ref().map(|in_force| &in_force.live().deal.outline);
         let next = self.next.as_ref().map(|next| &next.deal().outline);
         live.is_some_and(|live| live.is_pilot) && next.is_some_and(|next| !next.is_pilot)
+    }
+
+    /// The version that a step begins or would begin, with the parties whose flows it is about: those that have signed what was asked to
+    /// be put in force, and those that run now and did not before it. They have to be members of its framework.
+    pub fn begun_by(&self, before: &Self) -> Option<(u32, BTreeSet<OrganisationId>)> {
+        let signed = |deal: &Deal| (deal.outline.version, deal.signed().cloned().collect::<BTreeSet<_>>());
+        if self.waits_for_activation() && !before.waits_for_activation() {
+            return self.next.as_ref().map(|next| signed(next.deal()));
+        }
+        let (version, now) = signed(&self.running_live()?.deal);
+        let ran = before.running_live().map(|live| signed(&live.deal)).filter(|(of, _)| *of == version);
+        let begun: BTreeSet<_> =
+            now.difference(&ran.map(|(_, ran)| ran).unwrap_or_default()).cloned().collect();
+        (!begun.is_empty()).then_some((version, begun))
     }
 
     /// Whether it was asked to be put in force, and waits for a second person.

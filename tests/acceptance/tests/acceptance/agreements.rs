@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 mod command_line;
 mod dataspace;
+mod frameworks;
 mod living;
 mod readable;
 mod steps;

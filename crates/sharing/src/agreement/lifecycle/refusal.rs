@@ -44,6 +44,11 @@ pub enum Refusal {
     LevelDecides,
     TopLevel,
     TextNotConfirmed,
+    FrameworkUnknown,
+    FrameworkNotInForce,
+    FrameworkNotJoined,
+    SignsTwice,
+    NotTheRecipient,
 }
 
 /// What kind of refusal it is.
@@ -98,6 +103,11 @@ impl Refusal {
             Self::LevelDecides => "level-decides",
             Self::TopLevel => "top-level",
             Self::TextNotConfirmed => "text-not-confirmed",
+            Self::FrameworkUnknown => "framework-unknown",
+            Self::FrameworkNotInForce => "framework-not-in-force",
+            Self::FrameworkNotJoined => "framework-not-joined",
+            Self::SignsTwice => "signs-twice",
+            Self::NotTheRecipient => "not-the-recipient",
         }
     }
 
@@ -116,6 +126,8 @@ impl Refusal {
             | Self::NotTheMediator
             | Self::MediatesHere
             | Self::LevelDecides
+            | Self::SignsTwice
+            | Self::NotTheRecipient
             | Self::StopIsTheirs => Kind::Person,
             _ => Kind::State,
         }
@@ -196,6 +208,21 @@ impl Refusal {
                 "the level that it is with settles it: an approver who did not begin it for `governance-leads`, a registered Caldicott Guardian or SIRO from `dpo-and-caldicott` on, a SIRO from `siros` on; ask one of your organisation"
             }
             Self::TopLevel => "it is with the boards already; there is no further level",
+            Self::FrameworkUnknown => {
+                "no framework is registered by the name that the terms have; have the operator register it in `frameworks/`, or name a registered one in a counter-proposal: `GET /v1/frameworks` lists them"
+            }
+            Self::FrameworkNotInForce => {
+                "the framework has not begun, or is over; have it renewed, or name another in a counter-proposal"
+            }
+            Self::FrameworkNotJoined => {
+                "a party that has signed has not joined the framework, or has left it; have it join, and the operator record it: `GET /v1/frameworks` lists who has"
+            }
+            Self::SignsTwice => {
+                "you have signed for your organisation in another role; a second person signs in this one"
+            }
+            Self::NotTheRecipient => {
+                "whoever receives the items says which of them it uses; ask the recipient of this flow"
+            }
             Self::TextNotConfirmed => {
                 "somebody neutral has to read the text first, so that it names nobody: `confirm-text`, by a mediator of no party"
             }

@@ -9,7 +9,7 @@ async fn read(world: &World, partner: &'static str, path: &str) -> Answer {
     world.send(by(world.bare(partner, "GET", path, PURPOSE), lead)).await
 }
 
-async fn public(world: &World, path: &str) -> Answer {
+pub(super) async fn public(world: &World, path: &str) -> Answer {
     let url = format!("{}{path}", world.settings.public_url);
     acceptance::answer(world.client("fire").get(url).send().await.unwrap()).await
 }

@@ -348,15 +348,18 @@ async fn hand(app: &App, received: &Received, agreement: &AgreementId) -> Result
     ];
     let may =
         all.into_iter().filter(|(capability, _)| caller.may(*capability)).map(|(_, authority)| authority);
-    let offices = app.store.offices(&caller.organisation, caller.named.id()).await?;
+    let all = app.store.offices_of(&caller.organisation).await?;
+    let own = all.iter().filter(|office| office.person == caller.named.id());
+    let role = |office: &OfficerRow| signatory_role(&office.role);
+    let (offices, filled) =
+        (own.map(role).collect::<Result<_, _>>()?, all.iter().map(role).collect::<Result<_, _>>()?);
     let person = Person { organisation: caller.organisation.clone(), id: caller.named.id().to_owned() };
     let mut mediates = false;
     for row in app.store.matters(agreement, "dispute").await? {
         let dispute: Dispute = matters::read(&row)?;
         mediates |= dispute.is_mediated_by(&person);
     }
-    let offices = offices.iter().map(|office| signatory_role(&office.role)).collect::<Result<_, _>>()?;
-    Ok(Hand { person, may: may.collect(), offices, mediates })
+    Ok(Hand { person, may: may.collect(), offices, filled, mediates })
 }
 
 /// The role of an office, as it is kept.

@@ -33,6 +33,10 @@ pub enum Level {
 }
 
 impl Level {
+    /// Every level, the first one first.
+    pub const ALL: [Self; 5] =
+        [Self::Practitioners, Self::GovernanceLeads, Self::DpoAndCaldicott, Self::Siros, Self::Boards];
+
     /// The level as text.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -63,14 +67,36 @@ impl Level {
         }
     }
 
-    /// The offices that settle at this level, where it has any: one of them for each organisation. There is no office of a practitioner
-    /// or a governance lead, who are approvers, nor of a board, for which its SIRO speaks. A data protection officer advises, and
-    /// offers outcomes at their level, and agrees to none. A data protection officer can review this: it is one readable function.
+    /// The offices that settle at this level, where it has any: one of them for each organisation. Practitioners are approvers. A data
+    /// protection officer advises, and offers outcomes at their level, and agrees to none. A data protection officer can review this:
+    /// it is one readable function.
     pub fn offices(self) -> &'static [SignatoryRole] {
         match self {
-            Self::Practitioners | Self::GovernanceLeads => &[],
+            Self::Practitioners => &[],
+            Self::GovernanceLeads => &[SignatoryRole::GovernanceLead],
             Self::DpoAndCaldicott => &[SignatoryRole::CaldicottGuardian, SignatoryRole::Siro],
-            Self::Siros | Self::Boards => &[SignatoryRole::Siro],
+            Self::Siros => &[SignatoryRole::Siro],
+            Self::Boards => &[SignatoryRole::Board],
+        }
+    }
+
+    /// The offices that settle for an organisation that has filled these: the level's own, and where nobody is in one of those, whoever
+    /// stands in. An approver does for a governance lead, so that there is none then, and the SIRO for the board.
+    fn offices_of(self, filled: &[SignatoryRole]) -> &'static [SignatoryRole] {
+        let is_filled = self.offices().iter().any(|office| filled.contains(office));
+        match self {
+            Self::GovernanceLeads if !is_filled => &[],
+            Self::Boards if !is_filled => &[SignatoryRole::Siro],
+            _ => self.offices(),
+        }
+    }
+
+    /// The offices whose people are told, at their own addresses, when a dispute comes to this level.
+    pub fn told(self) -> &'static [SignatoryRole] {
+        match self {
+            Self::DpoAndCaldicott => &[SignatoryRole::Dpo, SignatoryRole::CaldicottGuardian],
+            Self::Boards => &[SignatoryRole::Board, SignatoryRole::Siro],
+            _ => self.offices(),
         }
     }
 
@@ -269,12 +295,12 @@ impl Case {
 
     /// Somebody who settles for one of the organisations that it is between, at the level that it is with.
     fn settles(&self, hand: &Hand) -> Result<(), Refusal> {
-        let offices = self.level.offices();
+        // Whoever began it is the practitioner; the lead is somebody else.
+        let is_another = self.level != Level::GovernanceLeads || self.opened.by != hand.person;
+        let offices = self.level.offices_of(&hand.filled);
         if offices.is_empty() {
             self.decides(hand)?;
-            // Whoever began it is the practitioner; the lead is somebody else.
-            let is_lead = self.level == Level::Practitioners || self.opened.by != hand.person;
-            return if is_lead { Ok(()) } else { Err(Refusal::LevelDecides) };
+            return if is_another { Ok(()) } else { Err(Refusal::LevelDecides) };
         }
         if self.is_mediator(hand) {
             return Err(Refusal::MediatorIsAParty);
@@ -286,7 +312,8 @@ impl Case {
         if hand.holds(SignatoryRole::Dpo) {
             return Err(Refusal::DpoApproves);
         }
-        if offices.iter().any(|office| hand.holds(*office)) { Ok(()) } else { Err(Refusal::LevelDecides) }
+        let settles = is_another && offices.iter().any(|office| hand.holds(*office));
+        if settles { Ok(()) } else { Err(Refusal::LevelDecides) }
     }
 
     /// Whether this is a data protection officer of a party, at their level: what they offer is nobody's yes.

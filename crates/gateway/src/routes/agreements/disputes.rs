@@ -23,7 +23,10 @@ use super::{
     step::{self, CounterReason},
     time,
 };
-use crate::agreements::matters::{self, Said, precedent::precedent};
+use crate::agreements::{
+    matters::{self, Said, precedent::precedent},
+    watch,
+};
 
 /// A dispute to begin.
 #[derive(Deserialize, ToSchema)]
@@ -119,7 +122,8 @@ pub struct DisputeBody {
     state: String,
     /// Who looks at it: `practitioners`, `governance-leads`, `dpo-and-caldicott`, `siros` or `boards`.
     level: &'static str,
-    /// The offices of which one settles it for each organisation, at this level: `caldicott-guardian`, `siro`. None where approvers do.
+    /// The offices of which one settles it for each organisation, at this level: `governance-lead`, `caldicott-guardian`, `siro`, `board`. None
+    /// where approvers do. Where an organisation has registered no governance lead, another approver does; no board, its SIRO.
     settled_by: Vec<&'static str>,
     /// When the next level does.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -300,7 +304,14 @@ pub async fn take(
                 let published = precedent.clone().filter(|_| is_published);
                 let said = comments::by(&received, &hand);
                 let (reason, written, request) = (reason.clone(), written.clone(), request.clone());
-                Ok(Said { reason, written, published, request, ..said })
+                // Who has it now is told, whoever took it there: a person, or time.
+                let is_taken_further = matches!(command, Command::Escalate);
+                let changes = if is_taken_further {
+                    watch::dispute_alerts(&app, &matter.id, dispute)
+                } else {
+                    Vec::new()
+                };
+                Ok(Said { reason, written, published, request, changes, ..said })
             };
             let moved = matters::take(&app, &matter.id, read_at, decide, said).await?;
             let receipt = Receipt::of(&format!("{}/{}", moved.row.id, moved.row.revision), &moved.committed);

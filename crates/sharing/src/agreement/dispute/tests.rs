@@ -8,7 +8,7 @@ use super::{
 
 fn hand(organisation: &str, person: &str, may: &[Authority]) -> Hand {
     let person = Person { organisation: organisation.parse().unwrap(), id: person.to_owned() };
-    Hand { person, may: may.to_vec(), offices: Vec::new(), mediates: false }
+    Hand { person, may: may.to_vec(), offices: Vec::new(), filled: Vec::new(), mediates: false }
 }
 
 fn nhs() -> Hand {
@@ -196,6 +196,25 @@ fn each_level_settles_what_is_with_it() {
         let bare = Hand { may: vec![Authority::Draft], ..officer("nhs", Siro) };
         assert_eq!(tried(&dispute, bare), Err(Refusal::NoAuthority));
         assert_eq!(tried(&dispute, officer("nhs", Dpo)).is_ok(), levels == 2, "they offer at their level");
+    }
+    // Where somebody is registered for the level, nobody stands in for them.
+    use SignatoryRole::{Board, GovernanceLead};
+    for (levels, office, stands_in) in
+        [(1, GovernanceLead, hand("nhs", "other", &[Authority::Approve])), (4, Board, officer("nhs", Siro))]
+    {
+        let dispute = taken_further(levels);
+        assert_eq!(tried(&dispute, stands_in.clone()), Ok(()));
+        let filled = Hand { filled: vec![office], ..stands_in };
+        assert_eq!(tried(&dispute, filled), Err(Refusal::LevelDecides), "{office:?}");
+        assert_eq!(tried(&dispute, Hand { filled: vec![office], ..officer("nhs", office) }), Ok(()));
+        let began = Hand { filled: vec![office], person: nhs().person, ..officer("nhs", office) };
+        assert_eq!(tried(&dispute, began).is_ok(), levels == 4, "the lead is not whoever began it");
+        let elsewhere = Hand { filled: vec![Siro], ..officer("nhs", office) };
+        assert_eq!(
+            tried(&dispute, elsewhere).is_ok(),
+            levels == 1,
+            "who holds the office of no level is an approver"
+        );
     }
     // A data protection officer's offer is nobody's yes, and they agree to none.
     let (offered, _) = after(taken_further(2), &[(settle(), officer("nhs", Dpo))]).unwrap();

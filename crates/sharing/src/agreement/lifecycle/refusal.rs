@@ -205,7 +205,7 @@ impl Refusal {
             }
             Self::NothingOffered => "no outcome is on the table; one is offered with `settle`",
             Self::LevelDecides => {
-                "the level that it is with settles it: an approver who did not begin it for `governance-leads`, a registered Caldicott Guardian or SIRO from `dpo-and-caldicott` on, a SIRO from `siros` on; ask one of your organisation"
+                "the level that it is with settles it: for `governance-leads` a registered governance lead who did not begin it, or such an approver where there is none; a Caldicott Guardian or SIRO for `dpo-and-caldicott`; a SIRO for `siros`; for `boards` whoever is registered for the board, or else the SIRO; ask one of your organisation"
             }
             Self::TopLevel => "it is with the boards already; there is no further level",
             Self::FrameworkUnknown => {

@@ -76,7 +76,7 @@ pub async fn pass(app: &App) -> Result<usize, StepError> {
 async fn pass_disputes(app: &App) -> Result<usize, StepError> {
     let mut taken = 0;
     for row in app.store.matters_due(app.clock.now()).await?.iter().filter(|row| row.about == "dispute") {
-        let dispute: Dispute = matters::read(row)?;
+        let dispute = matters::dispute(app, row).await?;
         let Some((after, step)) = dispute.pass(app.clock.now()) else { continue };
         let changes = match step {
             "escalated" => dispute_alerts(app, &row.id, &after),

@@ -19,7 +19,6 @@ use sharing::{
     AgreementId, OrganisationId,
     agreement::{
         SignatoryRole,
-        dispute::Dispute,
         lifecycle::{Authority, Command, Hand, Managed, Pending, Person, Scope, Signing, StopReason},
         terms::Terms,
     },
@@ -356,8 +355,7 @@ async fn hand(app: &App, received: &Received, agreement: &AgreementId) -> Result
     let person = Person { organisation: caller.organisation.clone(), id: caller.named.id().to_owned() };
     let mut mediates = false;
     for row in app.store.matters(agreement, "dispute").await? {
-        let dispute: Dispute = matters::read(&row)?;
-        mediates |= dispute.is_mediated_by(&person);
+        mediates |= matters::dispute(app, &row).await?.is_mediated_by(&person);
     }
     Ok(Hand { person, may: may.collect(), offices, filled, mediates })
 }
@@ -414,9 +412,10 @@ async fn body(
     let id = named(row)?;
     let mut terms = app.store.all_terms(&id).await.map_err(|error| Refusal::from(internal(&error)))?;
     terms.retain(|terms| managed.shows(u32::try_from(terms.version).unwrap_or_default(), to));
+    let drafted_by = managed.drafter_of_next().map(ToString::to_string);
     let managed = managed.seen_by(to);
     let open = comments::unresolved(app, &id).await.map_err(|error| Refusal::from(internal(&error)))?;
-    Ok(ManagedBody::of(row, &managed, (&terms, open), receipt))
+    Ok(ManagedBody::of(row, &managed, drafted_by, (&terms, open), receipt))
 }
 
 fn tagged(status: StatusCode, revision: i64, body: &impl Serialize) -> Response {

@@ -4,7 +4,7 @@
 //! until a party suspends it. Nobody but the parties ends one; a mediator speaks, proposes terms and outcomes, and accepts
 //! none.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -280,6 +280,28 @@ impl Open {
 }
 
 impl Case {
+    /// With whoever has taken a place in place of whose it was: what that one has agreed to stands. A mediator whose organisation has
+    /// become a party is neutral no more.
+    fn succeeded(&mut self, successors: &BTreeMap<OrganisationId, OrganisationId>) {
+        let now = |all: &BTreeSet<OrganisationId>| all.iter().map(|one| now(one, successors)).collect();
+        self.between = now(&self.between);
+        self.parties = now(&self.parties);
+        if let Some((_, agreed)) = &mut self.nominated {
+            *agreed = now(agreed);
+        }
+        if let Some((_, _, agreed)) = &mut self.offered {
+            *agreed = now(agreed);
+        }
+        self.opened.by.organisation = self::now(&self.opened.by.organisation, successors);
+        let is_party = |mediator: &Person| {
+            successors.values().any(|successor| mediator.organisation == *successor)
+                && self.between.contains(&mediator.organisation)
+        };
+        if self.mediator.as_ref().is_some_and(is_party) {
+            self.mediator = None;
+        }
+    }
+
     fn is_mediator(&self, hand: &Hand) -> bool {
         self.mediator.as_ref() == Some(&hand.person)
     }
@@ -452,7 +474,25 @@ impl Resolved {
     }
 }
 
+fn now(one: &OrganisationId, successors: &BTreeMap<OrganisationId, OrganisationId>) -> OrganisationId {
+    successors.get(one).unwrap_or(one).clone()
+}
+
 impl Dispute {
+    /// The dispute as it is between those who have the parties' places now. One that is over stays as it was.
+    #[must_use]
+    pub fn succeeded(mut self, successors: &BTreeMap<OrganisationId, OrganisationId>) -> Self {
+        match &mut self {
+            Self::Open(Open { case })
+            | Self::Mediating(Mediating { case })
+            | Self::Escalated(Escalated { case }) => {
+                case.succeeded(successors);
+            }
+            Self::Resolved(_) => {}
+        }
+        self
+    }
+
     /// What it is about, and where it stands.
     pub fn case(&self) -> &Case {
         match self {

@@ -296,7 +296,10 @@ pub async fn take(
             let read_at = step::revision(headers.get(header::IF_MATCH), free).map_err(Refused::Problem)?;
             let (command, reason, written) = asked.read(&app, &row)?;
             let hand = hand(&app, &received, &named(&row).map_err(Refused::Problem)?).await?;
-            let decide = |dispute: Dispute, at| Ok(dispute.apply(command.clone(), &hand, at)?);
+            let successors = agreements::read(&row)?.successors();
+            let decide = |dispute: Dispute, at| {
+                Ok(dispute.succeeded(&successors).apply(command.clone(), &hand, at)?)
+            };
             // What is published is made of what was there before: nothing of it changes any more.
             let precedent = preview(&app, &matter).await?.map(|precedent| precedent.to_string());
             let said = |dispute: &Dispute| {
@@ -402,7 +405,7 @@ async fn preview(app: &App, row: &MatterRow) -> Result<Option<Value>, StepError>
 }
 
 async fn body(app: &App, row: &MatterRow, receipt: Option<Receipt>) -> Result<DisputeBody, StepError> {
-    let dispute: Dispute = matters::read(row)?;
+    let dispute = matters::dispute(app, row).await?;
     let steps = app.store.matter_steps(&row.id).await?;
     let case = dispute.case();
     let offered = case.offered.as_ref().map(|(outcome, _, _)| *outcome);

@@ -49,6 +49,7 @@ pub enum Refusal {
     FrameworkNotJoined,
     SignsTwice,
     NotTheRecipient,
+    NamesPredecessor,
 }
 
 /// What kind of refusal it is.
@@ -108,6 +109,7 @@ impl Refusal {
             Self::FrameworkNotJoined => "framework-not-joined",
             Self::SignsTwice => "signs-twice",
             Self::NotTheRecipient => "not-the-recipient",
+            Self::NamesPredecessor => "names-predecessor",
         }
     }
 
@@ -140,7 +142,7 @@ impl Refusal {
                 "the agreement is not in a state for this step; read it, and docs/agreements.md for the steps"
             }
             Self::AlreadyNegotiated => {
-                "a next version is negotiated already; counter it, or have it withdrawn"
+                "a next version is drafted or negotiated already, and `drafted_by` or `negotiated` says by whom; counter it, or have it withdrawn"
             }
             Self::NotAParty => "your organisation is not a party to it",
             Self::NotYours => "another party has to take this step",
@@ -216,6 +218,9 @@ impl Refusal {
             }
             Self::FrameworkNotJoined => {
                 "a party that has signed has not joined the framework, or has left it; have it join, and the operator record it: `GET /v1/frameworks` lists who has"
+            }
+            Self::NamesPredecessor => {
+                "its terms name an organisation whose place another has taken; counter them with the successor in its place, or withdraw them"
             }
             Self::SignsTwice => {
                 "you have signed for your organisation in another role; a second person signs in this one"

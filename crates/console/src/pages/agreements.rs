@@ -43,6 +43,7 @@ struct Managed {
     convener: String,
     negotiated: Option<Version>,
     in_force: Option<Version>,
+    drafted_by: Option<String>,
     stops: Vec<Value>,
     waits_for_confirmation: Option<String>,
     versions: Vec<VersionLine>,
@@ -134,6 +135,7 @@ impl Managed {
     /// With organisations' names in place of their codes.
     fn named(mut self, console: &Console) -> Self {
         self.convener = organisation(console, &self.convener);
+        self.drafted_by = self.drafted_by.map(|by| organisation(console, &by));
         for line in &mut self.versions {
             line.organisation = organisation(console, &line.organisation);
         }

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use jiff::ToSpan as _;
 use serde_json::json;
 
@@ -233,4 +235,25 @@ fn what_one_level_agreed_to_the_next_agrees_to_anew() {
     assert_eq!(one.state(), "escalated", "the practitioners' word is not their leads'");
     let other = hand("nhs", "other", &[Authority::Approve]);
     assert_eq!(after(one, &[(Command::AcceptOutcome, other)]).unwrap().0.state(), "resolved");
+}
+
+#[test]
+fn a_dispute_goes_on_between_those_who_have_the_places_now() {
+    let merged = BTreeMap::from([("nhs".parse().unwrap(), "merged".parse().unwrap())]);
+    let offered = after(begun(), &[(Command::Settle(Outcome::TermsStand), nhs())]).unwrap().0;
+    let now = offered.clone().succeeded(&merged);
+    assert_eq!(now.case().between, names(&["merged", "fire"]));
+    assert_eq!(now.case().parties, names(&["merged", "fire", "police"]));
+    assert_eq!(after(now.clone(), &[(Command::Comment, nhs())]).unwrap_err(), Refusal::NotAParty);
+    let successor = || hand("merged", "lead", &[Authority::Approve]);
+    assert!(after(now.clone(), &[(Command::Comment, successor())]).is_ok());
+    // What its predecessor agreed to stands.
+    assert_eq!(after(now.clone(), &[(Command::AcceptOutcome, fire())]).unwrap().0.state(), "resolved");
+    assert_eq!(now.clone().succeeded(&merged), now, "once is as good as twice");
+    // It takes back what that one began, and mediates nothing any more.
+    assert_eq!(after(now, &[(Command::Withdraw, successor())]).unwrap().0.state(), "resolved");
+    let mediated = after(begun(), &[(Command::Mediate, council())]).unwrap().0;
+    let by_council = BTreeMap::from([("nhs".parse().unwrap(), "council".parse().unwrap())]);
+    assert_eq!(mediated.clone().succeeded(&merged).case().mediator, mediated.case().mediator);
+    assert_eq!(mediated.succeeded(&by_council).case().mediator, None);
 }

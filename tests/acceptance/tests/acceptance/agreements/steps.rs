@@ -152,3 +152,23 @@ async fn what_a_recipient_says_of_its_items_stands_beside_what_was_released() {
     }
     world.verify().await;
 }
+
+#[tokio::test]
+async fn that_a_next_version_is_drafted_is_said_and_what_it_says_is_not() {
+    let world = in_force().await;
+    let mut next = terms();
+    next["title"] = json!("CANARY-TITLE");
+    let vary = json!({ "step": "vary", "terms": next, "reason": "changed", "text": "CANARY-TEXT" });
+    taken(&world, "fire", author, vary.clone()).await;
+    for partner in ["nhs", "fire"] {
+        let seen = shown(&world, partner).await;
+        assert_eq!(seen.body["drafted_by"], "gmca", "{seen:?}");
+        assert_eq!(seen.body.get("negotiated").is_some(), partner == "fire", "{seen:?}");
+        let steps =
+            world.send(by(world.bare(partner, "GET", "/v1/agreements/pilot/steps", PURPOSE), lead)).await;
+        assert_eq!(steps.text.contains("CANARY-TEXT"), partner == "fire", "{steps:?}");
+    }
+    assert_eq!(take(&world, "nhs", author, vary).await.code(), "step-already-negotiated");
+    taken(&world, "fire", author, json!({ "step": "withdraw", "text": "Not now." })).await;
+    assert_eq!(shown(&world, "nhs").await.body.get("drafted_by"), None);
+}

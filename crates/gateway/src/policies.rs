@@ -34,7 +34,7 @@ pub enum PoliciesError {
 }
 
 /// Folders, what their files end with, and whether a set can do without.
-const FOLDERS: [(&str, &str, bool); 9] = [
+const FOLDERS: [(&str, &str, bool); 10] = [
     ("access", "cedar", true),
     ("access", "json", true),
     ("agreements", "toml", false),
@@ -42,6 +42,7 @@ const FOLDERS: [(&str, &str, bool); 9] = [
     ("alerts", "toml", true),
     ("cases", "toml", true),
     ("catalogue", "toml", false),
+    ("frameworks", "toml", true),
     ("guardrails", "cedar", true),
     ("organisations", "toml", false),
 ];

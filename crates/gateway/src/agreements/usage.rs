@@ -237,18 +237,18 @@ pub fn flows(agreement: &Agreement, counts: &[UseCount], reports: &[Record]) -> 
             let mut own = reports.iter().filter(|report| report.flow.as_ref() == Some(flow.id.get_ref()));
             own.find_map(|report| Some((*report.items.get(item)?, &report.by)))
         };
-        let items = agreed.iter().map(|item| {
-            let releases = own.clone().filter(|count| count.what == "item" && count.name == *item);
+        let listed = agreed.iter().map(|item| {
+            let times = own.clone().filter(|count| count.what == "item" && count.name == *item);
             let said = said(item);
             ItemUseBody {
                 item: item.clone(),
-                releases: Shown::of(sum(releases)),
+                releases: Shown::of(sum(times)),
                 used: said.map(|(used, _)| used),
                 said_by: said.map(|(_, by)| by.by.organisation.to_string()),
                 said_on: said.map(|(_, by)| london_day(by.at).to_string()),
             }
         });
-        let items = items.collect();
+        let item_use = listed.collect();
         let is_released = |item: &&String| released.contains(item.as_str());
         let unused =
             agreed.iter().filter(is_released).filter(|item| said(item).is_some_and(|(used, _)| !used));
@@ -258,7 +258,7 @@ pub fn flows(agreement: &Agreement, counts: &[UseCount], reports: &[Record]) -> 
             // That a reason was given at all can be about one person.
             reasons: reasons.into_keys().zip(shown).filter(|(_, count)| *count != Shown::Unsaid).collect(),
             recipient: flow.recipient.get_ref().to_string(),
-            items,
+            items: item_use,
             released_unused: unused.cloned().collect(),
             never_released: agreed.iter().filter(|item| !is_released(item)).cloned().collect(),
             ceiling_per_day: flow.releases_per_day_max,

@@ -19,7 +19,7 @@ fn after(find: &str, replace: &str) -> Result<PolicySet, Vec<PolicyProblem>> {
 
 #[test]
 fn it_stands_where_its_days_say() {
-    let set = after("x", "x").unwrap();
+    let set = after("id", "id").unwrap();
     let accord = set.frameworks().next().unwrap();
     for (day, standing) in [
         ("2024-03-31T22:59:59Z", "not-yet"),

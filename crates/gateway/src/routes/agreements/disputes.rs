@@ -314,7 +314,7 @@ pub async fn take(
                 } else {
                     Vec::new()
                 };
-                Ok(Said { reason, written, published, request, changes, ..said })
+                Ok(Said { reason, written, published, changes, request, ..said })
             };
             let moved = matters::take(&app, &matter.id, read_at, decide, said).await?;
             let receipt = Receipt::of(&format!("{}/{}", moved.row.id, moved.row.revision), &moved.committed);

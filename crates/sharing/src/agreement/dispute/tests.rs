@@ -178,7 +178,7 @@ fn taken_further(levels: usize) -> Dispute {
 
 #[test]
 fn each_level_settles_what_is_with_it() {
-    use SignatoryRole::{CaldicottGuardian, Dpo, Iao, Siro};
+    use SignatoryRole::{Board, CaldicottGuardian, Dpo, GovernanceLead, Iao, Siro};
     let settle = || Command::Settle(Outcome::TermsStand);
     let tried = |dispute: &Dispute, hand: Hand| after(dispute.clone(), &[(settle(), hand)]).map(|_| ());
     // An approver settles for practitioners; for the leads one who did not begin it.
@@ -200,7 +200,6 @@ fn each_level_settles_what_is_with_it() {
         assert_eq!(tried(&dispute, officer("nhs", Dpo)).is_ok(), levels == 2, "they offer at their level");
     }
     // Where somebody is registered for the level, nobody stands in for them.
-    use SignatoryRole::{Board, GovernanceLead};
     for (levels, office, stands_in) in
         [(1, GovernanceLead, hand("nhs", "other", &[Authority::Approve])), (4, Board, officer("nhs", Siro))]
     {

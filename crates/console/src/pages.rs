@@ -67,7 +67,6 @@ pub(crate) fn routes() -> Router<Arc<Console>> {
         .route("/referrals/{id}/decide", post(referrals::decide))
         .route("/referrals/{id}/revoke", post(referrals::revoke))
         .route("/agreements", get(agreements::list))
-        .route("/agreements/{id}/use/items", post(agreements::used::note_items))
         .route("/agreements-year", get(agreements::calendar::show))
         .route("/agreements-frameworks", get(agreements::frameworks::show))
         .route("/agreements/{id}", get(agreements::show).post(agreements::act))

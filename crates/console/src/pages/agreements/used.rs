@@ -309,12 +309,15 @@ async fn page(
     Ok((status, render(&page)).into_response())
 }
 
-/// Records good that it did, or harm.
+/// Records good that it did, or harm; or which items are used.
 pub(crate) async fn note(
     State(console): State<Arc<Console>>,
     Path(id): Path<String>,
     form: Form,
 ) -> Result<Response, Fault> {
+    if form.field("kind") == "item-use" {
+        return note_items(&console, &id, &form).await;
+    }
     let text = |name: &str| form.field(name).to_owned();
     let said = Filled { kind: text("kind"), flow: text("flow"), reason: text("reason"), text: text("text") };
     let mut body = json!({ "kind": said.kind, "text": said.text });
@@ -337,11 +340,7 @@ pub(crate) async fn note(
 }
 
 /// Records which of a flow's items are used.
-pub(crate) async fn note_items(
-    State(console): State<Arc<Console>>,
-    Path(id): Path<String>,
-    form: Form,
-) -> Result<Response, Fault> {
+async fn note_items(console: &Console, id: &str, form: &Form) -> Result<Response, Fault> {
     let flow = form.field("flow").to_owned();
     let named = form.all("item").iter().enumerate();
     let items: Vec<_> = named
@@ -361,7 +360,7 @@ pub(crate) async fn note_items(
     };
     let report = report(format!("text-{flow}"));
     let body = json!({ "kind": "item-use", "flow": flow, "items": uses, "text": report.text });
-    let segment = crate::pages::segment(&id);
+    let segment = crate::pages::segment(id);
     let path = format!("/v1/agreements/{segment}/records");
     let wrong = if uses.is_empty() {
         let field = items.first().map(|(field, ..)| field.clone()).unwrap_or_default();
@@ -376,5 +375,5 @@ pub(crate) async fn note_items(
             }
         }
     };
-    page(&console, &form.signed, &id, (Filled::default(), Some(wrong)), Some(report)).await
+    page(console, &form.signed, id, (Filled::default(), Some(wrong)), Some(report)).await
 }

@@ -183,3 +183,27 @@ fn whoever_has_the_conveners_place_takes_its_draft_back() {
     let back = after(merged, vec![(Command::Withdraw, hand("merged", "lead"))]);
     assert_eq!((back.next.is_none(), back.drafter_of_next()), (true, None));
 }
+
+#[test]
+fn what_a_step_begins_is_whoever_has_signed_by_then_and_had_not_before() {
+    let both = BTreeSet::from(["nhs", "fire"].map(organisation));
+    let signed = signed_by(assured(begun()), 1, &["nhs", "fire"]);
+    let asked = after(signed.clone(), vec![(Command::Ask(Pending::Activation), hand("nhs", "lead"))]);
+    assert_eq!(asked.begun_by(&signed), Some((1, both.clone())));
+    let active = after(asked.clone(), vec![(Command::Confirm, hand("fire", "lead"))]);
+    assert_eq!(active.begun_by(&asked), Some((1, both)));
+    let stop = Command::Suspend { scope: Scope::Agreement, reason: StopReason::Breach };
+    let off = after(active.clone(), vec![(stop, hand("nhs", "lead"))]);
+    let on = after(off.clone(), vec![(Command::Resume(Scope::Agreement), hand("nhs", "other"))]);
+    assert_eq!((off.begun_by(&active), on.begun_by(&off)), (None, None), "what runs goes on");
+    // Whoever signs later begins with the last signature, and nobody else with them.
+    let advised = after(
+        active,
+        vec![
+            (Command::Advise { favourable: true }, dpo("council")),
+            (Command::AnswerAdvice { followed: true }, hand("council", "lead")),
+        ],
+    );
+    let late = after(advised.clone(), vec![(Command::Sign(signing("council", 1)), hand("council", "siro"))]);
+    assert_eq!(late.begun_by(&advised), Some((1, BTreeSet::from([organisation("council")]))));
+}

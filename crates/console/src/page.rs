@@ -207,12 +207,12 @@ pub(crate) fn items(console: &crate::Console, provider: &str, items: &[String]) 
 /// The colour of a state's tag. The text says it too.
 pub(crate) fn tag(state: impl AsRef<str>) -> &'static str {
     match state.as_ref() {
-        "open" | "requested" | "waiting-for-form" | "escalated" | "overdue" | "refused" | "suspended"
-        | "not-justified" | "failed" | "fail" => "govuk-tag--red",
+        "ended" | "open" | "requested" | "waiting-for-form" | "escalated" | "overdue" | "refused"
+        | "suspended" | "not-justified" | "failed" | "fail" => "govuk-tag--red",
         "acknowledged" | "triaged" | "taken" | "question-asked" | "review-due" | "approved"
-        | "needs-review" | "awaiting-signature" => "govuk-tag--yellow",
-        "answered" | "closed" | "granted" | "ready" | "active" | "permitted" | "pass" | "justified"
-        | "visible" | "given" => "govuk-tag--green",
+        | "needs-review" | "awaiting-signature" | "review-overdue" => "govuk-tag--yellow",
+        "in-force" | "answered" | "closed" | "granted" | "ready" | "active" | "permitted" | "pass"
+        | "justified" | "visible" | "given" => "govuk-tag--green",
         "referred" | "proposed" | "counter-proposed" | "agreed-in-principle" | "quality-assured" => {
             "govuk-tag--purple"
         }

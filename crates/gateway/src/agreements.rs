@@ -19,6 +19,7 @@ use sharing::{
         lifecycle::{Command, Hand, InForce, Managed, Outline, Pending, Refusal, Scope},
         terms::{Standing, Terms},
     },
+    framework::{self, Gap},
     policy::{MANAGED, PolicyFile},
 };
 use store::{
@@ -255,7 +256,8 @@ pub async fn take(app: &App, id: &AgreementId, wanted: &Wanted<'_>) -> Result<Ta
             *evaluated = is_evaluated(app, &before).await?;
         }
         let action = command.as_str();
-        let after = before.apply(command, hand, at)?;
+        let after = before.clone().apply(command, hand, at)?;
+        is_carried(app, (&before, &after), at).await?;
         let prepared = Prepared::of(app, (row.revision, after), wanted, action).await?;
         match prepared.commit(app, wanted).await {
             Ok(committed) => return Ok(prepared.taken(committed)),
@@ -423,6 +425,25 @@ async fn is_evaluated(app: &App, managed: &Managed) -> Result<bool, StepError> {
     let version = i64::from(in_force.live().deal.outline.version);
     let records = app.store.matters(&managed.id, "evaluation").await?;
     Ok(records.iter().any(|record| record.version == version))
+}
+
+/// Whether the framework of what a step begins is in force, and joined by those whose flows begin. What runs already goes on.
+async fn is_carried(
+    app: &App,
+    (before, after): (&Managed, &Managed),
+    at: Timestamp,
+) -> Result<(), StepError> {
+    let Some((version, parties)) = after.begun_by(before) else { return Ok(()) };
+    let row = app.store.terms(&after.id, version).await?;
+    let row = row.ok_or_else(|| StepError::Kept("the terms that begin are not kept".to_owned()))?;
+    let agreement = Terms::kept(&row.terms).and_then(|terms| terms.agreement());
+    let agreement = agreement.map_err(|error| StepError::Kept(error.to_string()))?;
+    match framework::gap(&app.policies().set, &agreement, &parties, at) {
+        None => Ok(()),
+        Some(Gap::Unknown) => Err(Refusal::FrameworkUnknown.into()),
+        Some(Gap::NotInForce(_)) => Err(Refusal::FrameworkNotInForce.into()),
+        Some(Gap::NotJoined(_)) => Err(Refusal::FrameworkNotJoined.into()),
+    }
 }
 
 /// What was written about a step, as it is kept.

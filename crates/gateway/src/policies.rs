@@ -39,7 +39,7 @@ pub enum PoliciesError {
 }
 
 /// Folders, what their files end with, and whether a set can do without.
-const FOLDERS: [(&str, &str, bool); 9] = [
+const FOLDERS: [(&str, &str, bool); 10] = [
     ("access", "cedar", true),
     ("access", "json", true),
     ("agreements", "toml", false),
@@ -47,6 +47,7 @@ const FOLDERS: [(&str, &str, bool); 9] = [
     ("alerts", "toml", true),
     ("cases", "toml", true),
     ("catalogue", "toml", false),
+    ("frameworks", "toml", true),
     ("guardrails", "cedar", true),
     ("organisations", "toml", false),
 ];

@@ -39,7 +39,7 @@ pub struct Agreement {
     pub version: u32,
     /// Its title, for people.
     pub title: String,
-    /// The accord or memorandum that its parties joined.
+    /// The accord or memorandum that its parties joined: the id or the title of a file in `frameworks/`.
     pub framework: String,
     /// What the parties made of it.
     pub status: Spanned<Status>,
@@ -196,7 +196,7 @@ pub struct Signature {
     pub signed_on: LondonDay,
 }
 
-/// Who signs for a party.
+/// Who signs, advises or speaks for a party.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SignatoryRole {
@@ -208,6 +208,10 @@ pub enum SignatoryRole {
     Iao,
     /// Data protection officer: advises (Art 39), and so never brings a flow to life.
     Dpo,
+    /// Information governance lead: settles disputes at their level, and signs nothing.
+    GovernanceLead,
+    /// Somebody who speaks for the board: settles disputes that have come so far, and signs nothing.
+    Board,
 }
 
 impl SignatoryRole {
@@ -218,12 +222,14 @@ impl SignatoryRole {
             Self::CaldicottGuardian => "caldicott-guardian",
             Self::Iao => "iao",
             Self::Dpo => "dpo",
+            Self::GovernanceLead => "governance-lead",
+            Self::Board => "board",
         }
     }
 
     /// Whether a signature in this role can bring a flow to life.
     pub fn approves(self) -> bool {
-        self != Self::Dpo
+        matches!(self, Self::Siro | Self::CaldicottGuardian | Self::Iao)
     }
 }
 

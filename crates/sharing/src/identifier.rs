@@ -150,6 +150,10 @@ slug! {
     ProviderId
 }
 slug! {
+    /// A framework that agreements are made under, e.g. `gm-information-sharing-accord`.
+    FrameworkId
+}
+slug! {
     /// An information-sharing agreement, e.g. `gm-fire-prevention-over-65s`.
     AgreementId
 }

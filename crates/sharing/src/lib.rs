@@ -11,6 +11,7 @@ pub mod cases;
 pub mod catalogue;
 pub mod decide;
 pub mod explain;
+pub mod framework;
 pub mod guardrail;
 pub mod identifier;
 pub mod json;

@@ -13,6 +13,7 @@ use crate::{
         Agreement, Confidentiality, DataFlow, DpiaOutcome, LondonDay, Status, london_midnight,
         side_by_side::gateway_gap,
     },
+    framework,
 };
 
 /// How far ahead a lead looks.
@@ -79,6 +80,7 @@ pub fn lint(policies: &PolicySet, usage: Option<&Usage>, at: Timestamp) -> Vec<F
         whole(agreement, at, &mut findings);
         circle(policies, agreement, &mut findings);
         assurances(policies, agreement, at, &mut findings);
+        under(policies, agreement, at, &mut findings);
         for flow in &agreement.flows {
             let place = place(agreement, flow);
             bases(policies, flow, &place, &mut findings);
@@ -183,6 +185,32 @@ fn assurances(policies: &PolicySet, agreement: &Agreement, at: Timestamp, findin
             );
             add(findings, Severity::Ask, "assurance-ends", agreement.id().as_str(), message);
         }
+    }
+}
+
+/// The framework: nothing begins without one, and what runs goes on.
+fn under(policies: &PolicySet, agreement: &Agreement, at: Timestamp, findings: &mut Vec<Finding>) {
+    let place = agreement.id().as_str();
+    let parties = agreement.parties.iter().map(|party| party.organisation.get_ref());
+    if let Some(gap) = framework::gap(policies, agreement, parties, at) {
+        add(findings, Severity::Ask, gap.as_str(), place, gap.to_string());
+        return;
+    }
+    let Some(framework) = policies.framework_of(agreement) else { return };
+    if framework.standing(at) == framework::Standing::ReviewOverdue {
+        let message = format!(
+            "the review of framework `{}` was due on {}; ask who convenes it",
+            framework.id(),
+            framework.review_on
+        );
+        add(findings, Severity::Ask, "framework-review-due", place, message);
+    }
+    if let Some(ends_on) = framework.ends_on.filter(|ends_on| ends(*ends_on, at).is_some()) {
+        let message = format!(
+            "framework `{}` ends on {ends_on}; nothing new is put in force under it from then on",
+            framework.id()
+        );
+        add(findings, Severity::Ask, "framework-ends", place, message);
     }
 }
 
@@ -400,6 +428,42 @@ mod tests {
         assert_eq!(
             codes_after(referral, "roles = [\"prevention-officer\"]", "roles = [\"unattended\"]"),
             ["bulk-without-ceiling"]
+        );
+    }
+
+    #[test]
+    fn what_an_agreement_lacks_of_its_framework_is_found() {
+        let accord = "frameworks/gm-information-sharing-accord.toml";
+        let three = |code: &'static str| [code; 3];
+        let found = |find: &str, replace: &str| codes_after(accord, find, replace);
+        assert_eq!(
+            found("organisation = \"gmca\"\n", "organisation = \"gmca\"\nleft_on = \"2026-01-01\"\n"),
+            three("framework-not-joined"),
+            "of three of the four it is a party"
+        );
+        let all = |code: &'static str| [code; 4];
+        assert_eq!(found("Sharing Accord", "Sharing Charter"), all("framework-unknown"));
+        assert_eq!(
+            found("effective_on = \"2024-04-01\"", "effective_on = \"2028-01-01\""),
+            all("framework-not-in-force")
+        );
+        assert_eq!(
+            found(
+                "review_on = \"2028-04-01\"\nends_on = \"2030-04-01\"",
+                "review_on = \"2025-04-01\"\nends_on = \"2026-01-01\""
+            ),
+            all("framework-not-in-force")
+        );
+        assert_eq!(
+            found("review_on = \"2028-04-01\"", "review_on = \"2025-04-01\""),
+            all("framework-review-due")
+        );
+        assert_eq!(
+            found(
+                "review_on = \"2028-04-01\"\nends_on = \"2030-04-01\"",
+                "review_on = \"2026-12-31\"\nends_on = \"2027-01-01\""
+            ),
+            all("framework-ends")
         );
     }
 

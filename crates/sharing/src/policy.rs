@@ -16,6 +16,7 @@ use crate::{
     agreement::{Agreement, Confidentiality, DataFlow},
     alerting::AlertRules,
     catalogue::{Catalogue, Category, Provider},
+    framework::Framework,
     guardrail::Guardrails,
     identifier::{AgreementId, OrganisationId, ProviderId},
     purpose::PurposeClass,
@@ -145,6 +146,8 @@ impl fmt::Display for PolicyProblem {
 pub struct PolicySet {
     organisations: BTreeMap<OrganisationId, Organisation>,
     catalogue: Catalogue,
+    /// In order of their files.
+    frameworks: Vec<Framework>,
     /// In order of their names, each with the digest of its file.
     agreements: Vec<(Agreement, String)>,
     index: Index,
@@ -157,7 +160,7 @@ pub struct PolicySet {
 }
 
 impl PolicySet {
-    /// Reads and checks a set of files: `organisations/*.toml`, `catalogue/*.toml`, `agreements/*.toml`,
+    /// Reads and checks a set of files: `organisations/*.toml`, `catalogue/*.toml`, `frameworks/*.toml`, `agreements/*.toml`,
     /// `managed/*.toml` (agreements that are managed over the API, as the database writes them), `retention.toml`.
     /// An agreement has one source: the same name in both folders is a problem.
     /// Other files are left alone.
@@ -168,6 +171,7 @@ impl PolicySet {
         let mut problems = Vec::new();
         let organisations = read::<Organisation>(files, "organisations/", &mut problems);
         let providers = read::<Provider>(files, "catalogue/", &mut problems);
+        let frameworks = read::<Framework>(files, "frameworks/", &mut problems);
         let mut agreements = read::<Agreement>(files, "agreements/", &mut problems);
         agreements.extend(read::<Agreement>(files, MANAGED, &mut problems));
         if !problems.is_empty() {
@@ -177,6 +181,7 @@ impl PolicySet {
         let mut set = Self {
             organisations: BTreeMap::new(),
             catalogue: Catalogue::new(),
+            frameworks: Vec::new(),
             agreements: Vec::new(),
             index: Index::default(),
             digest: digest_of(kept.iter()),
@@ -206,6 +211,18 @@ impl PolicySet {
                 problems
                     .push(file.problem(offset, format!("record holder `{id}` is defined twice; remove one")));
             }
+        }
+        for (file, framework) in frameworks {
+            problems.extend(framework.problems(file));
+            let members = framework.members.iter().map(|member| &member.organisation);
+            problems.extend(members.filter_map(|member| set.unknown_organisation(file, member)));
+            let is_taken = |name: &str| set.frameworks.iter().any(|known| known.is_meant_by(name));
+            if is_taken(framework.id().as_str()) || is_taken(&framework.title) {
+                let message =
+                    format!("there is another framework `{}`, or of its title; rename one", framework.id());
+                problems.push(file.problem(framework.id.span().start, message));
+            }
+            set.frameworks.push(framework);
         }
         problems.extend(set.restriction_check_problems(files));
         let mut in_order = BTreeMap::new();
@@ -327,6 +344,16 @@ impl PolicySet {
     /// Every record holder.
     pub fn providers(&self) -> impl Iterator<Item = &Provider> {
         self.catalogue.values()
+    }
+
+    /// Every framework, whatever its standing.
+    pub fn frameworks(&self) -> impl Iterator<Item = &Framework> {
+        self.frameworks.iter()
+    }
+
+    /// The framework that an agreement is made under, by its id or its title.
+    pub fn framework_of(&self, agreement: &Agreement) -> Option<&Framework> {
+        self.frameworks.iter().find(|framework| framework.is_meant_by(&agreement.framework))
     }
 
     /// Every agreement, whatever its status.

@@ -110,6 +110,8 @@ pub struct OfficerRow {
     pub key_id: Option<String>,
     /// The key, as a JWK.
     pub jwk: Option<String>,
+    /// Where they are written to when a dispute comes to their level.
+    pub address: Option<String>,
     /// `asked`, `registered` or `ended`.
     pub state: String,
     /// Who asked for it.
@@ -380,6 +382,17 @@ impl Store {
              ORDER BY id",
         );
         Ok(rows.bind(of.as_str()).bind(person).fetch_all(&self.readers).await?)
+    }
+
+    /// The offices that are held for an organisation now.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn offices_of(&self, of: &OrganisationId) -> Result<Vec<OfficerRow>, StoreError> {
+        let rows = sqlx::query_as(
+            "SELECT * FROM agreement_officer WHERE organisation = $1 AND state = 'registered' ORDER BY id LIMIT $2",
+        );
+        Ok(rows.bind(of.as_str()).bind(LIST_MAX).fetch_all(&self.readers).await?)
     }
 
     /// The request that a system sent with this key before.

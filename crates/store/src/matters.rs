@@ -95,6 +95,21 @@ impl Store {
         Ok(rows.bind(agreement.as_str()).bind(about).bind(LIST_MAX).fetch_all(&self.readers).await?)
     }
 
+    /// Those of an agreement that are about this, the newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn newest_matters(
+        &self,
+        agreement: &AgreementId,
+        about: &str,
+    ) -> Result<Vec<MatterRow>, StoreError> {
+        let rows = sqlx::query_as(
+            "SELECT * FROM agreement_matter WHERE agreement = $1 AND about = $2 ORDER BY opened_us DESC, id DESC LIMIT $3",
+        );
+        Ok(rows.bind(agreement.as_str()).bind(about).bind(LIST_MAX).fetch_all(&self.readers).await?)
+    }
+
     /// One step.
     ///
     /// # Errors

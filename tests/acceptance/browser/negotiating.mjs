@@ -491,6 +491,37 @@ const journeys = {
     await says(page, '2026-Q4');
     await says(page, '10');
     await check(page, 'use-quarter');
+    is(await page.getByRole('button', { name: 'Record what is used' }).count(), 0, 'whoever gives them does not say what is used');
+    const recipient = await person();
+    await signIn(recipient, fire);
+    await go(recipient, `/agreements/${facts.in_file}/use`);
+    await press(recipient, 'Record what is used');
+    await says(recipient, 'Say of one item at least whether it is used');
+    await check(recipient, 'use-items-wrong');
+    await recipient.check('#use-single-look-up-1');
+    await recipient.check('#use-single-look-up-3-2');
+    await press(recipient, 'Record what is used');
+    await says(recipient, '1 to 2000 characters');
+    is(await recipient.isChecked('#use-single-look-up-3-2'), true, 'what was chosen');
+    await recipient.fill('#text-single-look-up', `${hostile} The band is not looked at.`);
+    await press(recipient, 'Record what is used');
+    await says(recipient, 'The band is not looked at.');
+    await says(recipient, 'Released, and said not to be used');
+    await check(recipient, 'use-items');
+  },
+  'what agreements are made under is there to read': async () => {
+    const page = await person();
+    await signIn(page, nhs);
+    await page.goto(`${base}/agreements`);
+    if (await page.locator('input[name=login]').count()) await prove(page, nhs);
+    await page.getByRole('link', { name: 'Frameworks' }).click();
+    await says(page, 'Greater Manchester Information Sharing Accord');
+    await says(page, '2024-06-01');
+    await check(page, 'frameworks');
+    const reviewer = await person();
+    await signIn(reviewer, 'practitioner-reviewer.gmca.GMFRS-REV-1');
+    await go(reviewer, '/agreements-frameworks', 403);
+    is(await reviewer.getByRole('link', { name: 'Frameworks' }).count(), 0, 'no link that leads nowhere');
   },
 };
 

@@ -28,6 +28,7 @@ pub(crate) mod calendar;
 pub(crate) mod disputes;
 pub(crate) mod document;
 mod fields;
+pub(crate) mod frameworks;
 pub(crate) mod signatures;
 pub(crate) mod talks;
 pub(crate) mod terms;
@@ -42,6 +43,7 @@ struct Managed {
     convener: String,
     negotiated: Option<Version>,
     in_force: Option<Version>,
+    drafted_by: Option<String>,
     stops: Vec<Value>,
     waits_for_confirmation: Option<String>,
     versions: Vec<VersionLine>,
@@ -133,6 +135,7 @@ impl Managed {
     /// With organisations' names in place of their codes.
     fn named(mut self, console: &Console) -> Self {
         self.convener = organisation(console, &self.convener);
+        self.drafted_by = self.drafted_by.map(|by| organisation(console, &by));
         for line in &mut self.versions {
             line.organisation = organisation(console, &line.organisation);
         }
@@ -273,6 +276,7 @@ struct Line {
 #[template(path = "agreements.html")]
 struct ListPage {
     frame: Frame,
+    sees_frameworks: bool,
     managed: Vec<Line>,
     files: Vec<Line>,
     register: Option<String>,
@@ -426,7 +430,9 @@ pub(crate) async fn list(State(console): State<Arc<Console>>, signed: Signed) ->
         })
         .collect();
     let register = console.settings.register_url.clone();
-    Ok(render(&ListPage { frame: Frame::of(&signed, "Agreements", "/agreements"), managed, files, register }))
+    let sees_frameworks = sees_agreements(&signed.person);
+    let frame = Frame::of(&signed, "Agreements", "/agreements");
+    Ok(render(&ListPage { frame, sees_frameworks, managed, files, register }))
 }
 
 /// One agreement: managed here, or in a file.

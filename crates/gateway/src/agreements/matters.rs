@@ -139,6 +139,17 @@ pub fn read<C: Course>(row: &MatterRow) -> Result<C, StepError> {
         .map_err(|_| StepError::Kept(format!("the course of `{}` cannot be read by this version", row.id)))
 }
 
+/// A dispute, as it is between those who have the parties' places now.
+///
+/// # Errors
+/// [`StepError`] when the database fails, or this version cannot read it.
+pub async fn dispute(app: &App, row: &MatterRow) -> Result<Dispute, StepError> {
+    let dispute: Dispute = read(row)?;
+    let id = row.agreement.parse().map_err(|_| StepError::Kept("an agreement without a name".to_owned()))?;
+    let managed = app.store.managed(&id).await?.map(|row| super::read(&row)).transpose()?;
+    Ok(dispute.succeeded(&managed.map(|managed| managed.successors()).unwrap_or_default()))
+}
+
 /// Begins one.
 ///
 /// # Errors

@@ -7,9 +7,10 @@
 use askama::Template;
 use serde::Serialize;
 use sharing::{
-    Agreement, PolicySet,
+    Agreement, OrganisationId, PolicySet,
     agreement::{SignatoryRole, Status},
     catalogue::Category,
+    framework::Framework,
 };
 use store::{StepRow, StoreError, TermsRow, UseCount};
 use utoipa::ToSchema;
@@ -28,8 +29,33 @@ pub struct Register {
     as_of: String,
     /// How counts are shown.
     counts: &'static str,
+    /// What they are made under.
+    frameworks: Vec<RegisteredFramework>,
     /// Agreements in force, by name.
     agreements: Vec<Registered>,
+}
+
+/// A framework: an accord or memorandum that organisations join.
+#[derive(Serialize, ToSchema)]
+pub struct RegisteredFramework {
+    /// Its name.
+    id: String,
+    /// Its title.
+    title: String,
+    /// `not-yet`, `in-force`, `review-overdue` or `ended`.
+    standing: &'static str,
+    /// First day.
+    effective_on: String,
+    /// The next review.
+    review_on: String,
+    /// First day after the last, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ends_on: Option<String>,
+    /// Where it is published.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link: Option<String>,
+    /// Who is a member now.
+    members: Vec<String>,
 }
 
 /// An agreement in force.
@@ -45,6 +71,11 @@ pub struct Registered {
     status: &'static str,
     /// The accord that its parties joined.
     framework: String,
+    /// Where that stands: `in-force`, `review-overdue`, `not-yet`, `ended`, or `not-registered`.
+    framework_standing: &'static str,
+    /// Parties that have not joined it, or have left.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    framework_not_joined: Vec<String>,
     /// First day.
     effective_on: String,
     /// First day after the last.
@@ -185,11 +216,12 @@ pub async fn register(app: &App) -> Result<Register, StoreError> {
         }
         let steps = if versions.is_empty() { Vec::new() } else { app.store.writings(agreement.id()).await? };
         let versions = versions_of(agreement, &versions, &steps);
-        agreements.push(registered(&set, agreement, today, (versions, &counts)));
+        agreements.push(registered(&set, agreement, app.clock.now(), (versions, &counts)));
     }
     agreements.sort_unstable_by(|one, other| one.id.cmp(&other.id));
     let counts = "counts of quarters that are over; under 8 as *, others rounded to 5";
-    Ok(Register { as_of: today.to_string(), counts, agreements })
+    let frameworks = set.frameworks().map(|framework| of_framework(&set, framework, app.clock.now()));
+    Ok(Register { as_of: today.to_string(), counts, frameworks: frameworks.collect(), agreements })
 }
 
 /// Whether it is for the register: signed, begun and not over. What is switched off for now is in it.
@@ -202,15 +234,21 @@ pub fn is_in_force(agreement: &Agreement, at: jiff::Timestamp) -> bool {
 fn registered(
     set: &PolicySet,
     agreement: &Agreement,
-    today: jiff::civil::Date,
+    at: jiff::Timestamp,
     (versions, counts): (Vec<RegisteredVersion>, &[UseCount]),
 ) -> Registered {
     let id = agreement.id().to_string();
+    let framework = set.framework_of(agreement);
+    let parties_of = agreement.parties.iter().map(|party| party.organisation.get_ref());
+    let missing =
+        parties_of.filter(|party| framework.is_some_and(|framework| !framework.has_joined(party, at)));
     Registered {
         title: agreement.title.clone(),
         version: agreement.version,
         status: agreement.status.get_ref().as_str(),
-        framework: agreement.framework.clone(),
+        framework: framework.map_or_else(|| agreement.framework.clone(), |framework| framework.title.clone()),
+        framework_standing: framework.map_or("not-registered", |framework| framework.standing(at).as_str()),
+        framework_not_joined: missing.map(|party| name_of(set, party)).collect(),
         effective_on: agreement.effective_on.to_string(),
         ends_on: agreement.ends_on.to_string(),
         review_on: agreement.review_on.to_string(),
@@ -219,12 +257,35 @@ fn registered(
             link: agreement.dpia.link.clone(),
             current_until: agreement.dpia.current_until.to_string(),
         },
-        parties: parties(set, agreement, today),
+        parties: parties(set, agreement, sharing::agreement::london_day(at)),
         flows: flows(set, agreement),
         versions,
         usage: usage::quarters(&counts.iter().filter(|count| count.agreement == id).collect::<Vec<_>>()),
         id,
     }
+}
+
+fn of_framework(set: &PolicySet, framework: &Framework, at: jiff::Timestamp) -> RegisteredFramework {
+    let members = framework.members.iter().map(|member| member.organisation.get_ref());
+    let mut members: Vec<_> = members
+        .filter(|member| framework.has_joined(member, at))
+        .map(|member| name_of(set, member))
+        .collect();
+    members.dedup();
+    RegisteredFramework {
+        id: framework.id().to_string(),
+        title: framework.title.clone(),
+        standing: framework.standing(at).as_str(),
+        effective_on: framework.effective_on.to_string(),
+        review_on: framework.review_on.to_string(),
+        ends_on: framework.ends_on.map(|ends_on| ends_on.to_string()),
+        link: framework.link.clone(),
+        members,
+    }
+}
+
+fn name_of(set: &PolicySet, id: &OrganisationId) -> String {
+    set.organisation(id).map_or_else(|| id.to_string(), |known| known.name.clone())
 }
 
 fn parties(set: &PolicySet, agreement: &Agreement, today: jiff::civil::Date) -> Vec<RegisteredParty> {
@@ -242,8 +303,7 @@ fn parties(set: &PolicySet, agreement: &Agreement, today: jiff::civil::Date) -> 
             }
         });
         RegisteredParty {
-            name: organisation
-                .map_or_else(|| party.organisation.get_ref().to_string(), |known| known.name.clone()),
+            name: name_of(set, party.organisation.get_ref()),
             kind: organisation.map_or("not registered", |known| known.kind.as_str()),
             privacy_notice: party.privacy_notice.clone(),
             signed_as: signed_as.into_iter().map(SignatoryRole::as_str).collect(),
@@ -332,6 +392,8 @@ impl Register {
                 "retain_days",
                 "usage",
                 "versions",
+                "framework",
+                "framework_standing",
             ]
             .map(str::to_owned)
             .to_vec(),
@@ -366,6 +428,8 @@ impl Register {
                     flow.retain_days.to_string(),
                     usage.clone(),
                     versions.clone(),
+                    agreement.framework.clone(),
+                    agreement.framework_standing.to_owned(),
                 ]);
             }
         }

@@ -9,7 +9,14 @@ use jiff::{Timestamp, civil::Date};
 use ledger::entry::{AgreementRef, Body, Entry};
 use serde::Serialize;
 use serde_json::{Value, json};
-use sharing::{Agreement, AgreementId, agreement::london_day, small_numbers::Shown};
+use sharing::{
+    Agreement, AgreementId,
+    agreement::{
+        london_day,
+        record::{Kind, Record},
+    },
+    small_numbers::Shown,
+};
 use store::{Change, CommitError, StoreError, Submission, UseCount};
 use utoipa::ToSchema;
 
@@ -164,8 +171,14 @@ pub struct FlowUseBody {
     /// eight times is left out.
     #[schema(value_type = Object)]
     reasons: BTreeMap<String, Shown>,
+    /// Who receives it: theirs to say which items they use.
+    recipient: String,
+    /// Each item that is agreed: how often it was released, and whether the recipient says that it uses it.
+    items: Vec<ItemUseBody>,
     /// Items that are agreed and were never released in these quarters.
     never_released: Vec<String>,
+    /// Items that were released in these quarters, and that the recipient says it does not use: less would do.
+    released_unused: Vec<String>,
     /// Most people in a day, where the terms say so.
     #[serde(skip_serializing_if = "Option::is_none")]
     ceiling_per_day: Option<u32>,
@@ -174,8 +187,39 @@ pub struct FlowUseBody {
     busiest_day: Shown,
 }
 
+/// An item's use.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ItemUseBody {
+    /// The item with its form, as `person.name:as-is`.
+    item: String,
+    /// How often it was released.
+    #[schema(value_type = Object)]
+    releases: Shown,
+    /// Whether its recipient uses it, as it said last. Nothing where it never said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    used: Option<bool>,
+    /// The organisation that said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    said_by: Option<String>,
+    /// The day on which it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    said_on: Option<String>,
+}
+
+/// What recipients have said of items that they use, the newest first.
+///
+/// # Errors
+/// [`StoreError`] when the database fails, or this version cannot read one.
+pub async fn item_reports(app: &App, id: &AgreementId) -> Result<Vec<Record>, StoreError> {
+    let rows = app.store.newest_matters(id, Kind::ItemUse.as_str()).await?;
+    let records = rows.iter().map(|row| {
+        super::matters::read(row).map_err(|error: super::StepError| StoreError::Ledger(error.to_string()))
+    });
+    records.collect()
+}
+
 /// How the flows of an agreement were used.
-pub fn flows(agreement: &Agreement, counts: &[UseCount]) -> Vec<FlowUseBody> {
+pub fn flows(agreement: &Agreement, counts: &[UseCount], reports: &[Record]) -> Vec<FlowUseBody> {
     let flows = agreement.flows.iter().map(|flow| {
         let id = flow.id.get_ref().to_string();
         let own = counts.iter().filter(|count| count.flow == id);
@@ -187,13 +231,36 @@ pub fn flows(agreement: &Agreement, counts: &[UseCount]) -> Vec<FlowUseBody> {
         let (shown, _) = Shown::parts(&listed);
         let released: BTreeSet<_> =
             own.clone().filter(|count| count.what == "item").map(|count| count.name.as_str()).collect();
-        let agreed = flow.items.iter().map(|item| format!("{}:{}", item.item.get_ref(), item.form));
+        let agreed: Vec<_> =
+            flow.items.iter().map(|item| format!("{}:{}", item.item.get_ref(), item.form)).collect();
+        let said = |item: &String| {
+            let mut own = reports.iter().filter(|report| report.flow.as_ref() == Some(flow.id.get_ref()));
+            own.find_map(|report| Some((*report.items.get(item)?, &report.by)))
+        };
+        let listed = agreed.iter().map(|item| {
+            let times = own.clone().filter(|count| count.what == "item" && count.name == *item);
+            let said = said(item);
+            ItemUseBody {
+                item: item.clone(),
+                releases: Shown::of(sum(times)),
+                used: said.map(|(used, _)| used),
+                said_by: said.map(|(_, by)| by.by.organisation.to_string()),
+                said_on: said.map(|(_, by)| london_day(by.at).to_string()),
+            }
+        });
+        let item_use = listed.collect();
+        let is_released = |item: &&String| released.contains(item.as_str());
+        let unused =
+            agreed.iter().filter(is_released).filter(|item| said(item).is_some_and(|(used, _)| !used));
         let busiest = own.clone().filter(|count| count.what == "day").map(|count| count.count).max();
         FlowUseBody {
             quarters: quarters(&own.clone().collect::<Vec<_>>()),
             // That a reason was given at all can be about one person.
             reasons: reasons.into_keys().zip(shown).filter(|(_, count)| *count != Shown::Unsaid).collect(),
-            never_released: agreed.filter(|item| !released.contains(item.as_str())).collect(),
+            recipient: flow.recipient.get_ref().to_string(),
+            items: item_use,
+            released_unused: unused.cloned().collect(),
+            never_released: agreed.iter().filter(|item| !is_released(item)).cloned().collect(),
             ceiling_per_day: flow.releases_per_day_max,
             busiest_day: Shown::of(u64::try_from(busiest.unwrap_or_default()).unwrap_or_default()),
             flow: id,
@@ -212,11 +279,11 @@ pub async fn looked_at(app: &App, id: &AgreementId) -> Result<Option<Value>, Sto
     let Some(agreement) = set.agreements().find(|agreement| agreement.id() == id) else { return Ok(None) };
     let counts = counted(app, Some(id.as_str())).await?;
     let mut records = BTreeMap::new();
-    for about in ["benefit", "harm", "evaluation"] {
+    for about in ["benefit", "harm", "evaluation", "item-use"] {
         let all = app.store.matters(id, about).await?;
         records.insert(about, all.into_iter().map(|record| record.id).collect::<Vec<_>>());
     }
-    let flows = flows(agreement, &counts);
+    let flows = flows(agreement, &counts, &item_reports(app, id).await?);
     Ok(Some(json!({ "version": agreement.version, "flows": flows, "records": records })))
 }
 

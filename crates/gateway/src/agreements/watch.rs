@@ -7,7 +7,10 @@ use std::{sync::Arc, time::Duration};
 
 use sharing::{
     AlertId, OrganisationId,
-    agreement::{dispute::Dispute, lifecycle::Managed},
+    agreement::{
+        dispute::{Dispute, Level},
+        lifecycle::Managed,
+    },
 };
 use store::{AlertRow, Change, CommitError};
 use tokio_util::sync::CancellationToken;
@@ -73,14 +76,18 @@ pub async fn pass(app: &App) -> Result<usize, StepError> {
 async fn pass_disputes(app: &App) -> Result<usize, StepError> {
     let mut taken = 0;
     for row in app.store.matters_due(app.clock.now()).await?.iter().filter(|row| row.about == "dispute") {
-        let dispute: Dispute = matters::read(row)?;
+        let dispute = matters::dispute(app, row).await?;
         let Some((after, step)) = dispute.pass(app.clock.now()) else { continue };
-        let between: Vec<_> = after.case().between.iter().cloned().collect();
-        let level = after.case().level.as_str();
-        // The name says whose it is now: `agreement-dispute-escalated-siros`.
-        let told = if step == "escalated" { format!("{step}-{level}") } else { step.to_owned() };
-        let changes = alerts(app, &row.id, between, &format!("dispute-{told}"));
-        let reason = Some(level.to_owned());
+        let changes = match step {
+            "escalated" => dispute_alerts(app, &row.id, &after),
+            _ => alerts(
+                app,
+                &row.id,
+                after.case().between.iter().cloned().collect(),
+                &format!("dispute-{step}"),
+            ),
+        };
+        let reason = Some(after.case().level.as_str().to_owned());
         let said = Said { reason, changes, ..Said::default() };
         match matters::record(app, row, (&after, step), said).await? {
             Ok(_) => taken += 1,
@@ -90,6 +97,25 @@ async fn pass_disputes(app: &App) -> Result<usize, StepError> {
         }
     }
     Ok(taken)
+}
+
+/// What tells each organisation of a dispute that it has come to a further level. The rule's name says whose it is now:
+/// `agreement-dispute-escalated-siros`.
+pub fn dispute_alerts(app: &App, id: &str, dispute: &Dispute) -> Vec<Change> {
+    let case = dispute.case();
+    alerts(
+        app,
+        id,
+        case.between.iter().cloned().collect(),
+        &format!("dispute-escalated-{}", case.level.as_str()),
+    )
+}
+
+/// The level that an alert about a dispute says it is with.
+pub fn level_of(rule: &str) -> Option<Level> {
+    let level = rule.strip_prefix("agreement-dispute-")?;
+    let level = level.strip_prefix("escalated-").or_else(|| level.strip_suffix("-overdue"))?;
+    Level::ALL.into_iter().find(|known| known.as_str() == level)
 }
 
 async fn record(

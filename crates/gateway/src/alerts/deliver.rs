@@ -7,14 +7,14 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use connectors::notify::{Mailbox, Mailer, NotifyFault, Webhook};
+use connectors::notify::{self, Mailbox, Mailer, NotifyFault, Webhook};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use sharing::OrganisationId;
 use store::{AlertRow, Change, DeliveryRow, MatterRow, MatterStepRow, StepRow, StoreError, Submission};
 use tokio::task::JoinSet;
 
-use crate::{app::App, dataspace};
+use crate::{agreements::watch::level_of, app::App, dataspace};
 
 /// How long after each failure a message is tried again. After the last it is given up.
 const WAITS: [SignedDuration; 9] = [
@@ -176,8 +176,10 @@ async fn send(app: &App, message: &Message, row: &DeliveryRow) -> Sent {
         };
     }
     let notifier = &app.notifier;
-    let channels = row.organisation.parse().ok().and_then(|id: OrganisationId| notifier.channels.get(&id));
-    let Some(channels) = channels else { return Sent::Off };
+    let Ok(organisation) = row.organisation.parse::<OrganisationId>() else { return Sent::Off };
+    // Somebody in office is written to, whether or not their organisation has channels.
+    let none = Channels::default();
+    let channels = notifier.channels.get(&organisation).unwrap_or(&none);
     let (id, at_s) = (message.id(&row.event), app.clock.now().as_second());
     let outcome = match (message, row.channel.as_str(), &channels.webhook, &notifier.mailer) {
         (_, "webhook", Some(webhook), _) => {
@@ -193,6 +195,13 @@ async fn send(app: &App, message: &Message, row: &DeliveryRow) -> Sent {
             if row.event == "escalated" || is_for_the_top(&alert.rule) {
                 to.extend(channels.escalation.iter().cloned());
             }
+            match addresses(app, &organisation, &alert.rule).await {
+                Ok(officers) => to.extend(officers),
+                Err(error) => {
+                    tracing::error!(%error, "who is to be told of a dispute cannot be read; it is tried again");
+                    return Sent::Failed(NotifyFault::Unreachable);
+                }
+            }
             if to.is_empty() {
                 return Sent::Off;
             }
@@ -202,6 +211,14 @@ async fn send(app: &App, message: &Message, row: &DeliveryRow) -> Sent {
         _ => return Sent::Off,
     };
     outcome.map_or_else(Sent::Failed, |()| Sent::Taken)
+}
+
+/// Where the people are written to who hold the offices of the level that a dispute has come to.
+async fn addresses(app: &App, of: &OrganisationId, rule: &str) -> Result<Vec<Mailbox>, StoreError> {
+    let Some(level) = level_of(rule) else { return Ok(Vec::new()) };
+    let offices = app.store.offices_of(of).await?;
+    let told = offices.iter().filter(|office| level.told().iter().any(|role| role.as_str() == office.role));
+    Ok(told.filter_map(|office| notify::mailbox(office.address.as_deref()?).ok()).collect())
 }
 
 /// Whether it is for those at the top: a dispute that is with the SIROs or the boards.

@@ -19,7 +19,6 @@ use sharing::{
     AgreementId, OrganisationId,
     agreement::{
         SignatoryRole,
-        dispute::Dispute,
         lifecycle::{Authority, Command, Hand, Managed, Pending, Person, Scope, Signing, StopReason},
         terms::Terms,
     },
@@ -51,6 +50,7 @@ pub mod comments;
 pub mod deliveries;
 pub mod disputes;
 pub mod documents;
+pub mod frameworks;
 pub mod negotiations;
 pub mod officers;
 pub mod steps;
@@ -347,15 +347,17 @@ async fn hand(app: &App, received: &Received, agreement: &AgreementId) -> Result
     ];
     let may =
         all.into_iter().filter(|(capability, _)| caller.may(*capability)).map(|(_, authority)| authority);
-    let offices = app.store.offices(&caller.organisation, caller.named.id()).await?;
+    let all = app.store.offices_of(&caller.organisation).await?;
+    let own = all.iter().filter(|office| office.person == caller.named.id());
+    let role = |office: &OfficerRow| signatory_role(&office.role);
+    let (offices, filled) =
+        (own.map(role).collect::<Result<_, _>>()?, all.iter().map(role).collect::<Result<_, _>>()?);
     let person = Person { organisation: caller.organisation.clone(), id: caller.named.id().to_owned() };
     let mut mediates = false;
     for row in app.store.matters(agreement, "dispute").await? {
-        let dispute: Dispute = matters::read(&row)?;
-        mediates |= dispute.is_mediated_by(&person);
+        mediates |= matters::dispute(app, &row).await?.is_mediated_by(&person);
     }
-    let offices = offices.iter().map(|office| signatory_role(&office.role)).collect::<Result<_, _>>()?;
-    Ok(Hand { person, may: may.collect(), offices, mediates })
+    Ok(Hand { person, may: may.collect(), offices, filled, mediates })
 }
 
 /// The role of an office, as it is kept.
@@ -410,9 +412,10 @@ async fn body(
     let id = named(row)?;
     let mut terms = app.store.all_terms(&id).await.map_err(|error| Refusal::from(internal(&error)))?;
     terms.retain(|terms| managed.shows(u32::try_from(terms.version).unwrap_or_default(), to));
+    let drafted_by = managed.drafter_of_next().map(ToString::to_string);
     let managed = managed.seen_by(to);
     let open = comments::unresolved(app, &id).await.map_err(|error| Refusal::from(internal(&error)))?;
-    Ok(ManagedBody::of(row, &managed, (&terms, open), receipt))
+    Ok(ManagedBody::of(row, &managed, drafted_by, (&terms, open), receipt))
 }
 
 fn tagged(status: StatusCode, revision: i64, body: &impl Serialize) -> Response {

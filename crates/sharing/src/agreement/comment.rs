@@ -246,7 +246,7 @@ mod tests {
 
     fn hand(organisation: &str, may: Authority) -> Hand {
         let person = Person { organisation: organisation.parse().unwrap(), id: "P-1".to_owned() };
-        Hand { person, may: vec![may], offices: Vec::new(), mediates: false }
+        Hand { person, may: vec![may], offices: Vec::new(), filled: Vec::new(), mediates: false }
     }
 
     fn act(hand: &Hand) -> Act {

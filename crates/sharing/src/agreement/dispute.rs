@@ -4,7 +4,7 @@
 //! until a party suspends it. Nobody but the parties ends one; a mediator speaks, proposes terms and outcomes, and accepts
 //! none.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,10 @@ pub enum Level {
 }
 
 impl Level {
+    /// Every level, the first one first.
+    pub const ALL: [Self; 5] =
+        [Self::Practitioners, Self::GovernanceLeads, Self::DpoAndCaldicott, Self::Siros, Self::Boards];
+
     /// The level as text.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -63,14 +67,36 @@ impl Level {
         }
     }
 
-    /// The offices that settle at this level, where it has any: one of them for each organisation. There is no office of a practitioner
-    /// or a governance lead, who are approvers, nor of a board, for which its SIRO speaks. A data protection officer advises, and
-    /// offers outcomes at their level, and agrees to none. A data protection officer can review this: it is one readable function.
+    /// The offices that settle at this level, where it has any: one of them for each organisation. Practitioners are approvers. A data
+    /// protection officer advises, and offers outcomes at their level, and agrees to none. A data protection officer can review this:
+    /// it is one readable function.
     pub fn offices(self) -> &'static [SignatoryRole] {
         match self {
-            Self::Practitioners | Self::GovernanceLeads => &[],
+            Self::Practitioners => &[],
+            Self::GovernanceLeads => &[SignatoryRole::GovernanceLead],
             Self::DpoAndCaldicott => &[SignatoryRole::CaldicottGuardian, SignatoryRole::Siro],
-            Self::Siros | Self::Boards => &[SignatoryRole::Siro],
+            Self::Siros => &[SignatoryRole::Siro],
+            Self::Boards => &[SignatoryRole::Board],
+        }
+    }
+
+    /// The offices that settle for an organisation that has filled these: the level's own, and where nobody is in one of those, whoever
+    /// stands in. An approver does for a governance lead, so that there is none then, and the SIRO for the board.
+    fn offices_of(self, filled: &[SignatoryRole]) -> &'static [SignatoryRole] {
+        let is_filled = self.offices().iter().any(|office| filled.contains(office));
+        match self {
+            Self::GovernanceLeads if !is_filled => &[],
+            Self::Boards if !is_filled => &[SignatoryRole::Siro],
+            _ => self.offices(),
+        }
+    }
+
+    /// The offices whose people are told, at their own addresses, when a dispute comes to this level.
+    pub fn told(self) -> &'static [SignatoryRole] {
+        match self {
+            Self::DpoAndCaldicott => &[SignatoryRole::Dpo, SignatoryRole::CaldicottGuardian],
+            Self::Boards => &[SignatoryRole::Board, SignatoryRole::Siro],
+            _ => self.offices(),
         }
     }
 
@@ -254,6 +280,28 @@ impl Open {
 }
 
 impl Case {
+    /// With whoever has taken a place in place of whose it was: what that one has agreed to stands. A mediator whose organisation has
+    /// become a party is neutral no more.
+    fn succeeded(&mut self, successors: &BTreeMap<OrganisationId, OrganisationId>) {
+        let now = |all: &BTreeSet<OrganisationId>| all.iter().map(|one| now(one, successors)).collect();
+        self.between = now(&self.between);
+        self.parties = now(&self.parties);
+        if let Some((_, agreed)) = &mut self.nominated {
+            *agreed = now(agreed);
+        }
+        if let Some((_, _, agreed)) = &mut self.offered {
+            *agreed = now(agreed);
+        }
+        self.opened.by.organisation = self::now(&self.opened.by.organisation, successors);
+        let is_party = |mediator: &Person| {
+            successors.values().any(|successor| mediator.organisation == *successor)
+                && self.between.contains(&mediator.organisation)
+        };
+        if self.mediator.as_ref().is_some_and(is_party) {
+            self.mediator = None;
+        }
+    }
+
     fn is_mediator(&self, hand: &Hand) -> bool {
         self.mediator.as_ref() == Some(&hand.person)
     }
@@ -269,12 +317,12 @@ impl Case {
 
     /// Somebody who settles for one of the organisations that it is between, at the level that it is with.
     fn settles(&self, hand: &Hand) -> Result<(), Refusal> {
-        let offices = self.level.offices();
+        // Whoever began it is the practitioner; the lead is somebody else.
+        let is_another = self.level != Level::GovernanceLeads || self.opened.by != hand.person;
+        let offices = self.level.offices_of(&hand.filled);
         if offices.is_empty() {
             self.decides(hand)?;
-            // Whoever began it is the practitioner; the lead is somebody else.
-            let is_lead = self.level == Level::Practitioners || self.opened.by != hand.person;
-            return if is_lead { Ok(()) } else { Err(Refusal::LevelDecides) };
+            return if is_another { Ok(()) } else { Err(Refusal::LevelDecides) };
         }
         if self.is_mediator(hand) {
             return Err(Refusal::MediatorIsAParty);
@@ -286,7 +334,8 @@ impl Case {
         if hand.holds(SignatoryRole::Dpo) {
             return Err(Refusal::DpoApproves);
         }
-        if offices.iter().any(|office| hand.holds(*office)) { Ok(()) } else { Err(Refusal::LevelDecides) }
+        let settles = is_another && offices.iter().any(|office| hand.holds(*office));
+        if settles { Ok(()) } else { Err(Refusal::LevelDecides) }
     }
 
     /// Whether this is a data protection officer of a party, at their level: what they offer is nobody's yes.
@@ -425,7 +474,25 @@ impl Resolved {
     }
 }
 
+fn now(one: &OrganisationId, successors: &BTreeMap<OrganisationId, OrganisationId>) -> OrganisationId {
+    successors.get(one).unwrap_or(one).clone()
+}
+
 impl Dispute {
+    /// The dispute as it is between those who have the parties' places now. One that is over stays as it was.
+    #[must_use]
+    pub fn succeeded(mut self, successors: &BTreeMap<OrganisationId, OrganisationId>) -> Self {
+        match &mut self {
+            Self::Open(Open { case })
+            | Self::Mediating(Mediating { case })
+            | Self::Escalated(Escalated { case }) => {
+                case.succeeded(successors);
+            }
+            Self::Resolved(_) => {}
+        }
+        self
+    }
+
     /// What it is about, and where it stands.
     pub fn case(&self) -> &Case {
         match self {

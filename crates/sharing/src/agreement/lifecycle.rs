@@ -4,6 +4,8 @@
 //! next. [`Managed`] holds an agreement's two tracks: what is negotiated towards its next version, and the version in
 //! force. Nothing here reads a clock or a database; `docs/agreements.md` prints the table of steps.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -219,7 +221,7 @@ impl Managed {
 
     /// The parties of what is negotiated, or else in force, that have not left; where another organisation has taken one's place,
     /// that.
-    pub fn at_the_table(&self) -> std::collections::BTreeSet<OrganisationId> {
+    pub fn at_the_table(&self) -> BTreeSet<OrganisationId> {
         let offered = self.next.as_ref().filter(|next| !matches!(next, Negotiation::Draft(_)));
         let deal = offered.map(Negotiation::deal);
         let deal = deal.or_else(|| self.in_force.as_ref().map(|in_force| &in_force.live().deal));
@@ -249,6 +251,13 @@ impl Managed {
         }
     }
 
+    /// Who drafts a next version of what was in force. That somebody does is no secret: nobody else begins one meanwhile. What they write
+    /// is theirs until they offer it.
+    pub fn drafter_of_next(&self) -> Option<&OrganisationId> {
+        let drafts = matches!(self.next, Some(Negotiation::Draft(_))) && self.in_force.is_some();
+        drafts.then_some(&self.convener)
+    }
+
     /// Whether a version is this organisation's to see: what was never offered is for whoever drafted it.
     pub fn shows(&self, version: u32, to: &OrganisationId) -> bool {
         self.drafted_by(version).is_none_or(|by| by == to)
@@ -267,7 +276,7 @@ impl Managed {
     }
 
     /// Every organisation that has to do with it and may see it.
-    pub fn members(&self) -> std::collections::BTreeSet<OrganisationId> {
+    pub fn members(&self) -> BTreeSet<OrganisationId> {
         let drafting = matches!(self.next, Some(Negotiation::Draft(_)));
         let negotiated = self.next.iter().filter(|_| !drafting).flat_map(|next| next.deal().parties.keys());
         let live = self.in_force.iter().map(InForce::live);
@@ -303,14 +312,33 @@ impl Managed {
             Command::OpenSigning { evaluated: false, .. } if self.makes_a_pilot_permanent() => {
                 Err(Refusal::EvaluationMissing)
             }
+            Command::Counter(_) | Command::Revise(_) if self.has_lost_its_place(hand) => {
+                Err(Refusal::LeftAlready)
+            }
+            Command::Confirm if self.waits_for_activation() && self.names_predecessor() => {
+                Err(Refusal::NamesPredecessor)
+            }
             Command::Confirm if self.waits_for_activation() => self.activate(act, hand),
             Command::Confirm => self.running(|in_force| in_force.confirm(hand)),
             Command::Withdraw => self.withdraw(hand, at),
             other => {
+                let is_rewritten = matches!(other, Command::Counter(_) | Command::Revise(_));
+                if !is_rewritten && self.names_predecessor() {
+                    return Err(Refusal::NamesPredecessor);
+                }
+                let acts_for: BTreeSet<_> = self
+                    .running_live()
+                    .into_iter()
+                    .flat_map(|live| live.acts_for(&hand.person.organisation))
+                    .cloned()
+                    .collect();
                 let next = self.next.take().ok_or(Refusal::NotInThisState)?;
                 let before = next.deal().outline.clone();
                 let is_counter = matches!(other, Command::Counter(_));
-                self.next = Some(next.apply(other, hand, at)?);
+                self.next = Some(match other {
+                    Command::Counter(outline) => next.counter(outline, (hand, &acts_for), act)?,
+                    other => next.apply(other, hand, at)?,
+                });
                 if is_counter {
                     self.latest += 1;
                     self.past(&before, Fate::Countered, at);
@@ -335,6 +363,19 @@ impl Managed {
         Ok(self)
     }
 
+    /// Whether what is negotiated names an organisation that another has taken the place of since, in what runs: nobody agrees to or signs
+    /// that any more.
+    fn names_predecessor(&self) -> bool {
+        let Some((next, live)) = self.next.as_ref().zip(self.running_live()) else { return false };
+        next.deal().still_in().any(|party| live.now(party) != party)
+    }
+
+    /// Whether another organisation has this hand's place in what runs.
+    fn has_lost_its_place(&self, hand: &Hand) -> bool {
+        let own = &hand.person.organisation;
+        self.running_live().is_some_and(|live| live.now(own) != own)
+    }
+
     /// What runs, or may be switched on again.
     fn running_live(&self) -> Option<&Live> {
         self.in_force.as_ref().filter(|in_force| in_force.is_running()).map(InForce::live)
@@ -355,6 +396,25 @@ impl Managed {
         let live = self.in_force.as_ref().map(|in_force| &in_force.live().deal.outline);
         let next = self.next.as_ref().map(|next| &next.deal().outline);
         live.is_some_and(|live| live.is_pilot) && next.is_some_and(|next| !next.is_pilot)
+    }
+
+    /// The version that a step begins or would begin, with the parties whose flows it is about: those that have signed what was asked to
+    /// be put in force, and those that run now and did not before it. They have to be members of its framework.
+    pub fn begun_by(&self, before: &Self) -> Option<(u32, BTreeSet<OrganisationId>)> {
+        let signed = |deal: &Deal| (deal.outline.version, deal.signed().cloned().collect::<BTreeSet<_>>());
+        if self.waits_for_activation() && !before.waits_for_activation() {
+            return self.next.as_ref().map(|next| signed(next.deal()));
+        }
+        let (version, now) = signed(&self.running_live()?.deal);
+        let ran = before.running_live().map(|live| signed(&live.deal)).filter(|(of, _)| *of == version);
+        let begun: BTreeSet<_> =
+            now.difference(&ran.map(|(_, ran)| ran).unwrap_or_default()).cloned().collect();
+        (!begun.is_empty()).then_some((version, begun))
+    }
+
+    /// The organisations whose places in what runs others have taken, with those.
+    pub fn successors(&self) -> BTreeMap<OrganisationId, OrganisationId> {
+        self.running_live().map(|live| live.successors.clone()).unwrap_or_default()
     }
 
     /// Whether it was asked to be put in force, and waits for a second person.
@@ -381,7 +441,14 @@ impl Managed {
     fn withdraw(mut self, hand: &Hand, at: Timestamp) -> Result<Self, Refusal> {
         let next = self.next.take().ok_or(Refusal::NotInThisState)?;
         hand.needs_either(Authority::Draft, Authority::Approve)?;
-        next.deal().takes_back(&self.convener, hand)?;
+        // Whoever has the convener's place takes back what that one had offered.
+        let has_its_place = self.running_live().is_some_and(|live| {
+            let now = live.now(&self.convener);
+            now != &self.convener && *now == hand.person.organisation
+        });
+        if !has_its_place {
+            next.deal().takes_back(&self.convener, hand)?;
+        }
         let outline = next.deal().outline.clone();
         self.past(&outline, Fate::Withdrawn, at);
         if let (Negotiation::Draft(_), Some(past)) = (next, self.past.last_mut()) {

@@ -1,7 +1,7 @@
-//! What people record about an agreement in use: the good that it does, harm where nothing or too little was shared, and what
-//! a pilot's evaluation found. A record is made once and says nobody's name.
+//! What people record about an agreement in use: the good that it does, harm where nothing or too little was shared, what a
+//! pilot's evaluation found, and which of the items a recipient uses. A record is made once and says nobody's name.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,8 @@ pub enum Kind {
     Harm,
     /// What the evaluation of a pilot found, against its measures.
     Evaluation,
+    /// Which of the items that it was given a recipient uses. The owner of the data's use says so.
+    ItemUse,
 }
 
 impl Kind {
@@ -27,6 +29,7 @@ impl Kind {
             Self::Benefit => "benefit",
             Self::Harm => "harm",
             Self::Evaluation => "evaluation",
+            Self::ItemUse => "item-use",
         }
     }
 }
@@ -38,6 +41,9 @@ pub struct Record {
     pub kind: Kind,
     /// About which flow; all of them where none is named.
     pub flow: Option<FlowId>,
+    /// Of use: whether each of these items, as `person.name:as-is`, is used. What is not among them nothing was said of.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub items: BTreeMap<String, bool>,
     /// Who says so.
     pub by: Act,
 }
@@ -60,7 +66,26 @@ impl Record {
             Kind::Harm => {}
             Kind::Benefit => hand.needs_either(Authority::Draft, Authority::Approve)?,
             Kind::Evaluation => hand.needs(Authority::Approve)?,
+            // It is about items, and has a rule of its own.
+            Kind::ItemUse => return Err(Refusal::NotInThisState),
         }
-        Ok(Self { kind, flow, by: act })
+        Ok(Self { kind, flow, items: BTreeMap::new(), by: act })
+    }
+
+    /// Says which items of a flow are used: somebody of its recipient, which alone can know.
+    ///
+    /// # Errors
+    /// [`Refusal`] for anybody else, or whoever may not.
+    pub fn of_items(
+        (flow, items): (FlowId, BTreeMap<String, bool>),
+        hand: &Hand,
+        act: Act,
+        recipient: &OrganisationId,
+    ) -> Result<Self, Refusal> {
+        if hand.person.organisation != *recipient {
+            return Err(Refusal::NotTheRecipient);
+        }
+        hand.needs_either(Authority::Draft, Authority::Approve)?;
+        Ok(Self { kind: Kind::ItemUse, flow: Some(flow), items, by: act })
     }
 }

@@ -18,7 +18,7 @@ mod properties;
 pub(crate) fn policy_files() -> Vec<PolicyFile> {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../policies");
     let mut files = Vec::new();
-    for folder in ["agreements", "cases", "catalogue", "guardrails", "organisations"] {
+    for folder in ["agreements", "cases", "catalogue", "frameworks", "guardrails", "organisations"] {
         for entry in std::fs::read_dir(root.join(folder)).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_str().unwrap().to_owned();

@@ -13,7 +13,9 @@ use serde_json::{Value, json};
 
 mod command_line;
 mod dataspace;
+mod frameworks;
 mod living;
+mod offices;
 mod readable;
 mod steps;
 mod talks;
@@ -33,7 +35,7 @@ macro_rules! people {
     };
 }
 
-people!(author, lead, other, siro, guardian, assets, dpo, mediator);
+people!(author, lead, other, siro, guardian, assets, dpo, mediator, keeper, chair);
 
 /// The NHS lets the fire service ask who lives with somebody at risk, and for whom to visit.
 pub(crate) fn terms() -> Value {

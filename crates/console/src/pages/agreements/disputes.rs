@@ -35,6 +35,7 @@ struct Dispute {
     clause: String,
     state: String,
     level: String,
+    settled_by: Vec<String>,
     due_at: Option<String>,
     between: Vec<String>,
     mediator: Option<String>,
@@ -45,6 +46,21 @@ struct Dispute {
 }
 
 impl Dispute {
+    /// Who settles it at its level, for each organisation.
+    fn settles(&self) -> &'static str {
+        match (self.level.as_str(), self.settled_by.is_empty()) {
+            (_, true) => "An approver",
+            ("governance-leads", _) => {
+                "The registered governance lead, or an approver who did not begin it where there is none"
+            }
+            ("dpo-and-caldicott", _) => {
+                "The Caldicott Guardian or the SIRO; the data protection officer can put an outcome on the table"
+            }
+            ("boards", _) => "Whoever is registered for the board, or the SIRO where nobody is",
+            _ => "The SIRO",
+        }
+    }
+
     fn is_over(&self) -> bool {
         self.state == "resolved"
     }
@@ -191,6 +207,11 @@ async fn page(
         }
         if person.may(Right::Approve) {
             steps.extend(BY_PARTIES.into_iter().filter(|step| !steps.contains(step)).collect::<Vec<_>>());
+        } else if person.may(Right::Sign) {
+            // Offices settle: whether this is one of the level's, the API says.
+            let theirs =
+                |step: &Step| ["accept-outcome", "settle"].contains(&step.0) && !steps.contains(step);
+            steps.extend(BY_PARTIES.into_iter().filter(theirs).collect::<Vec<_>>());
         }
     }
     let (status, correction) =

@@ -50,7 +50,7 @@ pub(super) fn file_page(console: &Console, one: &Agreement, frame: Frame) -> Fil
     let set = console.gateway.policies();
     let facts = vec![
         ("Version", one.version.to_string()),
-        ("Framework", one.framework.clone()),
+        ("Framework", framework(console, one)),
         ("In effect from", one.effective_on.to_string()),
         ("Ends", one.ends_on.to_string()),
         ("Reviewed by", one.review_on.to_string()),
@@ -114,6 +114,18 @@ pub(super) fn file_page(console: &Console, one: &Agreement, frame: Frame) -> Fil
         pdf: None,
         may_write: false,
     }
+}
+
+/// The framework with where it stands, and who of the parties has not joined.
+fn framework(console: &Console, one: &Agreement) -> String {
+    let (set, now) = (console.gateway.policies(), console.gateway.now());
+    let Some(framework) = set.framework_of(one) else { return format!("{} (not registered)", one.framework) };
+    let parties = one.parties.iter().map(|party| party.organisation.get_ref());
+    let missing = parties.filter(|party| !framework.has_joined(party, now));
+    let missing: Vec<_> = missing.map(|party| organisation(console, party.as_str())).collect();
+    let missing =
+        if missing.is_empty() { String::new() } else { format!("; not joined by {}", missing.join("; ")) };
+    format!("{} ({}){missing}", framework.title, words(framework.standing(now).as_str()))
 }
 
 /// The terms of a version of an agreement that is managed here, as people read them.

@@ -17,7 +17,7 @@ use crate::{
     desk::Ask,
     fault::{Correction, Fault, status_of},
     form::Form,
-    page::{Frame, render},
+    page::{Frame, organisation, render},
     person::Right,
     session::Signed,
 };
@@ -111,15 +111,17 @@ struct Usage {
     benefits: Vec<Record>,
     harm: Vec<Record>,
     evaluations: Vec<Record>,
+    item_use: Vec<Record>,
 }
 
 impl Usage {
     /// What people recorded, by what it is.
-    fn records(&self) -> [(&'static str, &[Record]); 3] {
+    fn records(&self) -> [(&'static str, &[Record]); 4] {
         [
             ("Good that it did", &self.benefits),
             ("Harm, because something was not shared", &self.harm),
             ("What evaluations found", &self.evaluations),
+            ("What recipients said of items that they use", &self.item_use),
         ]
     }
 }
@@ -129,9 +131,57 @@ struct FlowUse {
     flow: String,
     quarters: Vec<Quarter>,
     reasons: BTreeMap<String, Count>,
+    recipient: String,
+    items: Vec<ItemUse>,
     never_released: Vec<String>,
+    released_unused: Vec<String>,
     ceiling_per_day: Option<u32>,
     busiest_day: Count,
+}
+
+#[derive(Deserialize)]
+struct ItemUse {
+    item: String,
+    releases: Count,
+    used: Option<bool>,
+    said_by: Option<String>,
+    said_on: Option<String>,
+}
+
+impl ItemUse {
+    /// What the recipient said of it last.
+    fn said(&self) -> String {
+        let said = match self.used {
+            None => return "Nothing yet".to_owned(),
+            Some(true) => "It is used",
+            Some(false) => "It is not used",
+        };
+        let by = self.said_by.as_deref().unwrap_or_default();
+        format!("{said} ({by}, {})", self.said_on.as_deref().unwrap_or_default())
+    }
+}
+
+/// What somebody of the recipient says of a flow's items.
+#[derive(Default)]
+struct Report {
+    flow: String,
+    /// The name of each item's field, the item, and what is said of it.
+    items: Vec<(String, String, String)>,
+    text_field: String,
+    text: String,
+}
+
+impl Report {
+    fn of(flow: &FlowUse) -> Self {
+        let field = |place: usize| format!("use-{}-{}", flow.flow, place + 1);
+        let items = flow.items.iter().enumerate();
+        Self {
+            flow: flow.flow.clone(),
+            items: items.map(|(place, item)| (field(place), item.item.clone(), String::new())).collect(),
+            text_field: format!("text-{}", flow.flow),
+            text: String::new(),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -159,6 +209,8 @@ const HARM: [(&str, &str); 5] = [
     ("too-little", "It was too little"),
     ("wrong", "It was wrong or out of date"),
 ];
+const USES: [(&str, &str); 3] =
+    [("used", "It is used"), ("not-used", "It is not used"), ("", "I do not say")];
 const KINDS: [(&str, &str); 3] = [
     ("benefit", "Good that the data did"),
     ("harm", "Harm, because something was not shared, too little or too late"),
@@ -176,6 +228,8 @@ struct UsePage {
     flows: Options,
     reasons: Options,
     said: Filled,
+    reports: Vec<Report>,
+    uses: Options,
 }
 
 #[derive(Default)]
@@ -192,7 +246,7 @@ pub(crate) async fn show(
     signed: Signed,
     Path(id): Path<String>,
 ) -> Result<Response, Fault> {
-    page(&console, &signed, &id, (Filled::default(), None)).await
+    page(&console, &signed, &id, (Filled::default(), None), None).await
 }
 
 async fn page(
@@ -200,12 +254,17 @@ async fn page(
     signed: &Signed,
     id: &str,
     (said, correction): (Filled, Option<Correction>),
+    report: Option<Report>,
 ) -> Result<Response, Fault> {
     if !sees_agreements(&signed.person) {
         return Err(Fault::forbidden());
     }
     let segment = crate::pages::segment(id);
-    let found: Usage = console.ask(signed, Ask::get(format!("/v1/agreements/{segment}/usage"))).await?;
+    let mut found: Usage = console.ask(signed, Ask::get(format!("/v1/agreements/{segment}/usage"))).await?;
+    for by in found.flows.iter_mut().flat_map(|flow| &mut flow.items).filter_map(|item| item.said_by.as_mut())
+    {
+        *by = organisation(console, by);
+    }
     let set = console.gateway.policies();
     let is_file = set.agreements().any(|one| one.id().as_str() == id && one.terms_sha256.is_none());
     let tabs = if is_file {
@@ -219,12 +278,28 @@ async fn page(
     let status = status_of(correction.as_ref());
     let person = &signed.person;
     let all = std::iter::once((String::new(), "All of them".to_owned()));
+    let may_note = person.may(Right::Draft) || person.may(Right::Approve);
+    // Whoever receives the items says which are used.
+    let own = found.flows.iter().filter(|flow| may_note && flow.recipient == person.organisation.as_str());
+    let mut reports: Vec<_> = own.map(Report::of).collect();
+    if let Some(report) = report {
+        reports.iter_mut().filter(|one| one.flow == report.flow).for_each(|one| {
+            one.text.clone_from(&report.text);
+            for (field, _, said) in &mut one.items {
+                if let Some((.., filled)) = report.items.iter().find(|(name, ..)| name == field) {
+                    said.clone_from(filled);
+                }
+            }
+        });
+    }
     let page = UsePage {
         frame: Frame::of(signed, format!("Use: {id}"), "/agreements")
             .back_to("/agreements", "Agreements")
             .correcting(correction),
         tabs,
-        may_note: person.may(Right::Draft) || person.may(Right::Approve),
+        may_note,
+        reports,
+        uses: options(&USES),
         kinds: options(&KINDS),
         flows: all.chain(found.flows.iter().map(|flow| (flow.flow.clone(), flow.flow.clone()))).collect(),
         reasons: std::iter::once((String::new(), "It is no harm".to_owned())).chain(options(&HARM)).collect(),
@@ -234,12 +309,15 @@ async fn page(
     Ok((status, render(&page)).into_response())
 }
 
-/// Records good that it did, or harm.
+/// Records good that it did, or harm; or which items are used.
 pub(crate) async fn note(
     State(console): State<Arc<Console>>,
     Path(id): Path<String>,
     form: Form,
 ) -> Result<Response, Fault> {
+    if form.field("kind") == "item-use" {
+        return note_items(&console, &id, &form).await;
+    }
     let text = |name: &str| form.field(name).to_owned();
     let said = Filled { kind: text("kind"), flow: text("flow"), reason: text("reason"), text: text("text") };
     let mut body = json!({ "kind": said.kind, "text": said.text });
@@ -256,7 +334,46 @@ pub(crate) async fn note(
         Ok(_) => Ok(Redirect::to(&format!("/agreements/{segment}/use")).into_response()),
         Err(fault) => {
             let wrong = correction(fault, &["kind", "flow", "reason", "text"])?;
-            page(&console, &form.signed, &id, (said, Some(wrong))).await
+            page(&console, &form.signed, &id, (said, Some(wrong)), None).await
         }
     }
+}
+
+/// Records which of a flow's items are used.
+async fn note_items(console: &Console, id: &str, form: &Form) -> Result<Response, Fault> {
+    let flow = form.field("flow").to_owned();
+    let named = form.all("item").iter().enumerate();
+    let items: Vec<_> = named
+        .map(|(place, item)| {
+            let field = format!("use-{flow}-{}", place + 1);
+            let said = form.field(&field).to_owned();
+            (field, item.clone(), said)
+        })
+        .collect();
+    let said = items.iter().filter(|(.., said)| ["used", "not-used"].contains(&said.as_str()));
+    let uses: BTreeMap<_, _> = said.map(|(_, item, said)| (item, said == "used")).collect();
+    let report = |text_field: String| Report {
+        text: form.field(&text_field).to_owned(),
+        text_field,
+        flow: flow.clone(),
+        items: items.clone(),
+    };
+    let report = report(format!("text-{flow}"));
+    let body = json!({ "kind": "item-use", "flow": flow, "items": uses, "text": report.text });
+    let segment = crate::pages::segment(id);
+    let path = format!("/v1/agreements/{segment}/records");
+    let wrong = if uses.is_empty() {
+        let field = items.first().map(|(field, ..)| field.clone()).unwrap_or_default();
+        Correction { field, text: "Say of one item at least whether it is used".to_owned() }
+    } else {
+        match console.ask::<Value>(&form.signed, Ask::post(path, &body)).await {
+            Ok(_) => return Ok(Redirect::to(&format!("/agreements/{segment}/use")).into_response()),
+            Err(fault) => {
+                let wrong = correction(fault, &["text"])?;
+                let is_text = wrong.field == "text";
+                Correction { field: if is_text { report.text_field.clone() } else { wrong.field }, ..wrong }
+            }
+        }
+    };
+    page(console, &form.signed, id, (Filled::default(), Some(wrong)), Some(report)).await
 }

@@ -145,7 +145,8 @@ async fn is_begun(gateway: &Gateway, agreement: &Imported) -> bool {
     is("/state", "draft") && is("/negotiated/terms_sha256", &digest)
 }
 
-/// The rows that an error of the gateway's is about: those of the flows that do not fit by themselves either, or else the first.
+/// The rows that an error of the gateway's is about: those of the flows that do not fit by themselves either, those of the flows that it
+/// names, or else the first.
 async fn faults_of(gateway: &Gateway, agreement: &Imported, error: &anyhow::Error) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let flows = agreement.terms.get("flows").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
@@ -160,18 +161,52 @@ async fn faults_of(gateway: &Gateway, agreement: &Imported, error: &anyhow::Erro
             }
         }
     }
-    // What is wrong with the whole is wrong with each: it is said once.
-    let is_of_rows = !found.is_empty() && found.len() < flows.len();
-    if is_of_rows {
-        found
-    } else {
-        vec![(agreement.rows.first().copied().unwrap_or_default(), format!("{}: {error}", agreement.id))]
+    on_rows(agreement, found, &error.to_string())
+}
+
+/// What is wrong with each row. What is said of all of them in the same words is wrong with the whole, and is said once: on the rows of
+/// the flows that it names, or on the first.
+fn on_rows(agreement: &Imported, found: Vec<(usize, String)>, whole: &str) -> Vec<(usize, String)> {
+    let is_of_each = found.iter().any(|(_, said)| found.first().is_some_and(|(_, first)| said != first));
+    if !found.is_empty() && (found.len() < agreement.rows.len() || is_of_each) {
+        return found;
     }
+    let flows = agreement.terms.get("flows").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let is_named = |flow: &&Value| {
+        let id = flow.get("id").and_then(Value::as_str).unwrap_or_default();
+        whole.contains(&format!("flow `{id}`"))
+    };
+    let rows = agreement.rows.iter().zip(flows).filter(|(_, flow)| is_named(flow)).map(|(row, _)| *row);
+    let mut rows: Vec<_> = if flows.len() == agreement.rows.len() { rows.collect() } else { Vec::new() };
+    if rows.is_empty() {
+        rows.extend(agreement.rows.first());
+    }
+    rows.into_iter().map(|row| (row, format!("{}: {whole}", agreement.id))).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_wrong_is_said_on_the_row_that_it_concerns() {
+        let flow = |id: &str| json!({ "id": id });
+        let three = Imported {
+            id: "care".to_owned(),
+            rows: vec![4, 7, 9],
+            terms: json!({ "flows": [flow("in"), flow("out"), flow("in")] }),
+            is_broken: false,
+        };
+        let rows = |found: Vec<(usize, String)>| found.into_iter().map(|(row, _)| row).collect::<Vec<_>>();
+        let said = |row: usize, text: &str| (row, text.to_owned());
+        assert_eq!(rows(on_rows(&three, vec![said(7, "no item")], "no item")), [7]);
+        let each = vec![said(4, "no item `a`"), said(7, "no item `b`"), said(9, "no item `c`")];
+        assert_eq!(on_rows(&three, each.clone(), "all of that"), each, "each row has its own");
+        let same = vec![said(4, "a date"), said(7, "a date"), said(9, "a date")];
+        assert_eq!(on_rows(&three, same, "a date"), [said(4, "care: a date")], "the whole, once");
+        let twice = "flow `in` is defined twice; rename one";
+        assert_eq!(rows(on_rows(&three, Vec::new(), twice)), [4, 9], "both that have the name");
+    }
 
     #[test]
     fn what_stops_an_import_says_what_was_begun_and_how_to_go_on() {

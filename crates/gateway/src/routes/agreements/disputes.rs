@@ -23,7 +23,10 @@ use super::{
     step::{self, CounterReason},
     time,
 };
-use crate::agreements::matters::{self, Said, precedent::precedent};
+use crate::agreements::{
+    matters::{self, Said, precedent::precedent},
+    watch,
+};
 
 /// A dispute to begin.
 #[derive(Deserialize, ToSchema)]
@@ -119,7 +122,8 @@ pub struct DisputeBody {
     state: String,
     /// Who looks at it: `practitioners`, `governance-leads`, `dpo-and-caldicott`, `siros` or `boards`.
     level: &'static str,
-    /// The offices of which one settles it for each organisation, at this level: `caldicott-guardian`, `siro`. None where approvers do.
+    /// The offices of which one settles it for each organisation, at this level: `governance-lead`, `caldicott-guardian`, `siro`, `board`. None
+    /// where approvers do. Where an organisation has registered no governance lead, another approver does; no board, its SIRO.
     settled_by: Vec<&'static str>,
     /// When the next level does.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -292,7 +296,10 @@ pub async fn take(
             let read_at = step::revision(headers.get(header::IF_MATCH), free).map_err(Refused::Problem)?;
             let (command, reason, written) = asked.read(&app, &row)?;
             let hand = hand(&app, &received, &named(&row).map_err(Refused::Problem)?).await?;
-            let decide = |dispute: Dispute, at| Ok(dispute.apply(command.clone(), &hand, at)?);
+            let successors = agreements::read(&row)?.successors();
+            let decide = |dispute: Dispute, at| {
+                Ok(dispute.succeeded(&successors).apply(command.clone(), &hand, at)?)
+            };
             // What is published is made of what was there before: nothing of it changes any more.
             let precedent = preview(&app, &matter).await?.map(|precedent| precedent.to_string());
             let said = |dispute: &Dispute| {
@@ -300,7 +307,14 @@ pub async fn take(
                 let published = precedent.clone().filter(|_| is_published);
                 let said = comments::by(&received, &hand);
                 let (reason, written, request) = (reason.clone(), written.clone(), request.clone());
-                Ok(Said { reason, written, published, request, ..said })
+                // Who has it now is told, whoever took it there: a person, or time.
+                let is_taken_further = matches!(command, Command::Escalate);
+                let changes = if is_taken_further {
+                    watch::dispute_alerts(&app, &matter.id, dispute)
+                } else {
+                    Vec::new()
+                };
+                Ok(Said { reason, written, published, changes, request, ..said })
             };
             let moved = matters::take(&app, &matter.id, read_at, decide, said).await?;
             let receipt = Receipt::of(&format!("{}/{}", moved.row.id, moved.row.revision), &moved.committed);
@@ -391,7 +405,7 @@ async fn preview(app: &App, row: &MatterRow) -> Result<Option<Value>, StepError>
 }
 
 async fn body(app: &App, row: &MatterRow, receipt: Option<Receipt>) -> Result<DisputeBody, StepError> {
-    let dispute: Dispute = matters::read(row)?;
+    let dispute = matters::dispute(app, row).await?;
     let steps = app.store.matter_steps(&row.id).await?;
     let case = dispute.case();
     let offered = case.offered.as_ref().map(|(outcome, _, _)| *outcome);

@@ -16,13 +16,16 @@ pub struct OfficerRequest {
     person: String,
     /// Their name, as agreements print it.
     name: String,
-    /// `siro`, `caldicott-guardian`, `iao` or `dpo`.
+    /// `siro`, `caldicott-guardian` or `iao`, who sign; `dpo`, who advises; `governance-lead` or `board`, who settle disputes.
     #[schema(value_type = String, example = "siro")]
     role: SignatoryRole,
-    /// The public key that they sign with, as a JWK: Ed25519 or P-256. A data protection officer advises and has none.
+    /// The public key that they sign with, as a JWK: Ed25519 or P-256. Whoever does not sign has none.
     #[schema(value_type = Option<Object>)]
     #[serde(default)]
     key: Option<Value>,
+    /// An e-mail address at which they are told when a dispute comes to their level. What is sent identifies nobody.
+    #[serde(default)]
+    address: Option<String>,
 }
 
 /// An office.
@@ -41,6 +44,9 @@ pub struct OfficerBody {
     /// The RFC 7638 thumbprint of their key: the `kid` of their signatures.
     #[serde(skip_serializing_if = "Option::is_none")]
     key_id: Option<String>,
+    /// Where they are told of disputes at their level. Only your own organisation's are shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<String>,
     /// `asked`, `registered` or `ended`.
     state: String,
     /// Who asked.
@@ -75,7 +81,11 @@ pub async fn ask(State(app): State<Arc<App>>, request: Request) -> Response {
             Ok(row) => row,
             Err(problem) => return Err(received.refuse(&app, problem, route).await),
         };
-        if let Some(fault) = shared_key(&app, &row).await? {
+        let fault = match shared_key(&app, &row).await? {
+            None => conflict(&app, &row).await?,
+            fault => fault,
+        };
+        if let Some(fault) = fault {
             let problem = Problem::InvalidRequest(fault.to_owned());
             return Err(received.refuse(&app, problem, route).await);
         }
@@ -96,7 +106,12 @@ pub async fn list(State(app): State<Arc<App>>, request: Request) -> Response {
         record_read(&app, &received, "agreement-officers").await?;
         let of = (!super::sees_all(&received)).then_some(&received.caller.organisation);
         let rows = app.store.officers(of).await.map_err(|error| Refusal::from(internal(&error)))?;
-        Ok(Json(OfficersBody { officers: rows.iter().map(|row| body(row, None)).collect() }).into_response())
+        let own = received.caller.organisation.as_str();
+        let shown = rows.iter().map(|row| OfficerBody {
+            address: row.address.clone().filter(|_| row.organisation == own),
+            ..body(row, None)
+        });
+        Ok(Json(OfficersBody { officers: shown.collect() }).into_response())
     })
     .await
 }
@@ -116,8 +131,12 @@ pub async fn confirm(State(app): State<Arc<App>>, Path(id): Path<String>, reques
         } else if row.state != "asked" {
             Some(Problem::WrongState("it was confirmed or is over"))
         } else {
-            // Somebody else may have been registered with it since.
-            shared_key(&app, &row).await?.map(Problem::WrongState)
+            // Somebody else may have been registered with it since, or they in another office.
+            let fault = match shared_key(&app, &row).await? {
+                None => conflict(&app, &row).await?,
+                fault => fault,
+            };
+            fault.map(Problem::WrongState)
         };
         if let Some(problem) = problem {
             return Err(received.refuse(&app, problem, route).await);
@@ -164,6 +183,20 @@ async fn shared_key(app: &App, row: &OfficerRow) -> Result<Option<&'static str>,
     signature::shared_key(app, row).await.map_err(|error| Refusal::from(internal(&error)))
 }
 
+/// What stands against somebody's holding an office beside those that they hold. A person may hold several, and signs in one of them;
+/// a data protection officer holds no other, of whose work they would be the judge.
+///
+/// Source: UK GDPR Art 38(6).
+async fn conflict(app: &App, row: &OfficerRow) -> Result<Option<&'static str>, Refusal> {
+    let of = row.organisation.parse().map_err(|error| Refusal::from(internal(&error)))?;
+    let held = app.store.offices(&of, &row.person).await.map_err(|error| Refusal::from(internal(&error)))?;
+    let is_dpo = |role: &str| role == SignatoryRole::Dpo.as_str();
+    let conflicts = held.iter().any(|office| is_dpo(&office.role) != is_dpo(&row.role));
+    Ok(conflicts.then_some(
+        "a data protection officer holds no other office of the same organisation (UK GDPR Art 38(6)); end the other first, or name somebody else",
+    ))
+}
+
 fn row(app: &App, received: &Received, asked: OfficerRequest) -> Result<OfficerRow, Problem> {
     let invalid = |what: &str| Problem::InvalidRequest(what.to_owned());
     let fits = |text: &str, most: usize| !text.trim().is_empty() && text.chars().count() <= most;
@@ -171,9 +204,9 @@ fn row(app: &App, received: &Received, asked: OfficerRequest) -> Result<OfficerR
         return Err(invalid("person, name: 1 to 64 and 1 to 120 characters"));
     }
     let (jwk, key_id) = match (&asked.key, asked.role) {
-        (None, SignatoryRole::Dpo) => (None, None),
-        (Some(_), SignatoryRole::Dpo) => {
-            return Err(invalid("key: a data protection officer advises and signs nothing; leave it out"));
+        (None, role) if !role.approves() => (None, None),
+        (Some(_), role) if !role.approves() => {
+            return Err(invalid("key: this office signs nothing; leave it out"));
         }
         (None, _) => return Err(invalid("key: whoever signs needs a public key")),
         (Some(key), _) => {
@@ -182,6 +215,13 @@ fn row(app: &App, received: &Received, asked: OfficerRequest) -> Result<OfficerR
             (Some(jwk), Some(id))
         }
     };
+    let address = asked.address.filter(|address| !address.trim().is_empty());
+    if address
+        .as_deref()
+        .is_some_and(|address| connectors::notify::mailbox(address).is_err() || !fits(address, 254))
+    {
+        return Err(invalid("address: an e-mail address, as `lead@council.example.org`"));
+    }
     Ok(OfficerRow {
         id: format!("off_{:032x}", app.entropy.bits()),
         organisation: received.caller.organisation.to_string(),
@@ -190,6 +230,7 @@ fn row(app: &App, received: &Received, asked: OfficerRequest) -> Result<OfficerR
         role: asked.role.as_str().to_owned(),
         key_id,
         jwk,
+        address,
         state: "asked".to_owned(),
         asked_by: received.caller.named.id().to_owned(),
         registered_by: None,
@@ -234,6 +275,7 @@ fn body(row: &OfficerRow, receipt: Option<Receipt>) -> OfficerBody {
         name: row.name.clone(),
         role: row.role.clone(),
         key_id: row.key_id.clone(),
+        address: row.address.clone(),
         state: row.state.clone(),
         asked_by: row.asked_by.clone(),
         registered_by: row.registered_by.clone(),

@@ -390,7 +390,13 @@ async fn sign<'a>(
         "you hold no such office for your organisation; have it registered at /v1/agreement-officers",
     )))?;
     let (Some(jwk), Some(key_id)) = (&office.jwk, &office.key_id) else {
-        return Err(Refused::Step(StepError::Refused(Not::DpoApproves)));
+        let unsigned = Problem::NotAllowed(
+            "this office signs no agreements; a SIRO, a Caldicott Guardian or an information asset owner does",
+        );
+        return Err(match office.role.as_str() {
+            "dpo" => Refused::Step(StepError::Refused(Not::DpoApproves)),
+            _ => Refused::Problem(unsigned),
+        });
     };
     if let Some(fault) = signature::shared_key(app, &office).await? {
         return Err(Refused::Problem(Problem::WrongState(fault)));

@@ -39,7 +39,7 @@ const IMPACT_QUESTIONS_MAX: usize = 2_000;
 #[serde(deny_unknown_fields)]
 pub struct RecordRequest {
     /// `benefit`: good that the data did. `harm`: harm because something was not shared, too little or too late. `evaluation`:
-    /// what a pilot's evaluation found.
+    /// what a pilot's evaluation found. `item-use`: which of the `items` of a `flow` its recipient uses.
     #[schema(value_type = String, example = "benefit")]
     kind: Kind,
     /// About which flow; all where none is named.
@@ -49,6 +49,10 @@ pub struct RecordRequest {
     /// Of harm: what went wrong.
     #[serde(default)]
     reason: Option<HarmReason>,
+    /// Of use: items of the flow with their forms, and whether they are used. What is left out nothing is said of.
+    #[serde(default)]
+    #[schema(value_type = Object, example = json!({ "person.birth_date:age-band": false }))]
+    items: BTreeMap<String, bool>,
     /// In words, without naming anybody.
     text: String,
 }
@@ -86,13 +90,16 @@ impl HarmReason {
 pub struct RecordBody {
     /// Its name.
     id: String,
-    /// `benefit`, `harm` or `evaluation`.
+    /// `benefit`, `harm`, `evaluation` or `item-use`.
     kind: String,
     /// About which version.
     version: i64,
     /// About which flow.
     #[serde(skip_serializing_if = "Option::is_none")]
     flow: Option<String>,
+    /// Of use: the items, and whether they are used.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    items: BTreeMap<String, bool>,
     /// What was said.
     said: Vec<SaidBody>,
     /// Where it is recorded.
@@ -115,6 +122,8 @@ pub struct UsageBody {
     harm: Vec<RecordBody>,
     /// What a pilot's evaluation found.
     evaluations: Vec<RecordBody>,
+    /// What recipients said of the items that they use.
+    item_use: Vec<RecordBody>,
 }
 
 /// What a version would have answered. Counts under eight are `*`, others rounded to five.
@@ -151,7 +160,8 @@ pub struct ItemImpact {
     proposed: Shown,
 }
 
-/// Record good that an agreement did, harm where something was not shared, or what a pilot's evaluation found. Practitioners'
+/// Record good that an agreement did, harm where something was not shared, what a pilot's evaluation found, or which items a recipient
+/// uses: the recipient of the flow says that. Practitioners'
 /// systems report harm with the action `read`.
 #[utoipa::path(post, path = "/v1/agreements/{id}/records", tag = "agreements", params(("id" = String, Path, description = "The agreement")), request_body = RecordRequest,
     responses((status = 201, description = "The record", body = RecordBody), (status = 400, description = "The request cannot be read"),
@@ -207,7 +217,25 @@ async fn noted(
     let hand = hand(app, received, agreement.id()).await?;
     let parties = agreement.parties.iter().map(|party| party.organisation.get_ref().clone()).collect();
     let act = Act { by: hand.person.clone(), at: app.clock.now() };
-    let record = Record::make((asked.kind, asked.flow), &hand, act, &parties).map_err(StepError::from)?;
+    if (asked.kind == Kind::ItemUse) == asked.items.is_empty() {
+        return Err(invalid(
+            "items: which items are used, and which are not, for `item-use` and for nothing else",
+        ));
+    }
+    let record = if asked.kind == Kind::ItemUse {
+        let of = agreement.flows.iter().find(|flow| asked.flow.as_ref() == Some(flow.id.get_ref()));
+        let of = of.ok_or_else(|| invalid("flow: the flow whose items they are"))?;
+        let is_agreed = |named: &String| {
+            of.items.iter().any(|item| format!("{}:{}", item.item.get_ref(), item.form) == *named)
+        };
+        if !asked.items.keys().all(is_agreed) {
+            return Err(invalid("items: items of the flow with their forms, as `person.name:as-is`"));
+        }
+        Record::of_items((of.id.get_ref().clone(), asked.items), &hand, act, of.recipient.get_ref())
+    } else {
+        Record::make((asked.kind, asked.flow), &hand, act, &parties)
+    };
+    let record = record.map_err(StepError::from)?;
     let reason = asked.reason.map(|reason| reason.as_str().to_owned());
     let said = Said { reason, written, request, ..comments::by(received, &hand) };
     let of = (agreement.id().as_str(), agreement.version);
@@ -233,10 +261,13 @@ pub async fn usage(State(app): State<Arc<App>>, Path(id): Path<String>, request:
 
 async fn shown(app: &App, agreement: &Agreement) -> Result<UsageBody, StepError> {
     let counts = usage::counted(app, Some(agreement.id().as_str())).await?;
-    let [mut benefits, mut harm, mut evaluations] = [const { Vec::new() }; 3];
-    for (kind, records) in
-        [(Kind::Benefit, &mut benefits), (Kind::Harm, &mut harm), (Kind::Evaluation, &mut evaluations)]
-    {
+    let [mut benefits, mut harm, mut evaluations, mut item_use] = [const { Vec::new() }; 4];
+    for (kind, records) in [
+        (Kind::Benefit, &mut benefits),
+        (Kind::Harm, &mut harm),
+        (Kind::Evaluation, &mut evaluations),
+        (Kind::ItemUse, &mut item_use),
+    ] {
         for row in app.store.matters(agreement.id(), kind.as_str()).await? {
             records.push(body(app, &row, None).await?);
         }
@@ -244,10 +275,11 @@ async fn shown(app: &App, agreement: &Agreement) -> Result<UsageBody, StepError>
     Ok(UsageBody {
         agreement: agreement.id().to_string(),
         version: agreement.version,
-        flows: usage::flows(agreement, &counts),
+        flows: usage::flows(agreement, &counts, &usage::item_reports(app, agreement.id()).await?),
         benefits,
         harm,
         evaluations,
+        item_use,
     })
 }
 
@@ -259,6 +291,7 @@ async fn body(app: &App, row: &store::MatterRow, receipt: Option<Receipt>) -> Re
         kind: row.about.clone(),
         version: row.version,
         flow: record.flow.map(|flow| flow.to_string()),
+        items: record.items,
         said: steps.iter().map(SaidBody::of).collect(),
         receipt,
     })

@@ -23,6 +23,9 @@ pub struct ManagedBody {
     /// What is in force, or was last.
     #[serde(skip_serializing_if = "Option::is_none")]
     in_force: Option<VersionBody>,
+    /// The organisation that drafts a next version. What it writes is its own until it is offered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drafted_by: Option<String>,
     /// What is switched off.
     stops: Vec<StopBody>,
     /// What waits for a second person: `activation`, `termination` or `succession`.
@@ -114,6 +117,7 @@ impl ManagedBody {
     pub(super) fn of(
         row: &ManagedRow,
         managed: &Managed,
+        drafted_by: Option<String>,
         (terms, unresolved_comments): (&[TermsRow], Vec<CommentBody>),
         receipt: Option<Receipt>,
     ) -> Self {
@@ -154,6 +158,7 @@ impl ManagedBody {
             convener: managed.convener.to_string(),
             negotiated,
             in_force,
+            drafted_by,
             stops: stops.collect(),
             waits_for_confirmation: if managed.waits_for_activation() { Some("activation") } else { pending },
             versions: versions.collect(),

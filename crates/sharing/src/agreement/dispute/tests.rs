@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use jiff::ToSpan as _;
 use serde_json::json;
 
@@ -8,7 +10,7 @@ use super::{
 
 fn hand(organisation: &str, person: &str, may: &[Authority]) -> Hand {
     let person = Person { organisation: organisation.parse().unwrap(), id: person.to_owned() };
-    Hand { person, may: may.to_vec(), offices: Vec::new(), mediates: false }
+    Hand { person, may: may.to_vec(), offices: Vec::new(), filled: Vec::new(), mediates: false }
 }
 
 fn nhs() -> Hand {
@@ -176,7 +178,7 @@ fn taken_further(levels: usize) -> Dispute {
 
 #[test]
 fn each_level_settles_what_is_with_it() {
-    use SignatoryRole::{CaldicottGuardian, Dpo, Iao, Siro};
+    use SignatoryRole::{Board, CaldicottGuardian, Dpo, GovernanceLead, Iao, Siro};
     let settle = || Command::Settle(Outcome::TermsStand);
     let tried = |dispute: &Dispute, hand: Hand| after(dispute.clone(), &[(settle(), hand)]).map(|_| ());
     // An approver settles for practitioners; for the leads one who did not begin it.
@@ -197,6 +199,24 @@ fn each_level_settles_what_is_with_it() {
         assert_eq!(tried(&dispute, bare), Err(Refusal::NoAuthority));
         assert_eq!(tried(&dispute, officer("nhs", Dpo)).is_ok(), levels == 2, "they offer at their level");
     }
+    // Where somebody is registered for the level, nobody stands in for them.
+    for (levels, office, stands_in) in
+        [(1, GovernanceLead, hand("nhs", "other", &[Authority::Approve])), (4, Board, officer("nhs", Siro))]
+    {
+        let dispute = taken_further(levels);
+        assert_eq!(tried(&dispute, stands_in.clone()), Ok(()));
+        let filled = Hand { filled: vec![office], ..stands_in };
+        assert_eq!(tried(&dispute, filled), Err(Refusal::LevelDecides), "{office:?}");
+        assert_eq!(tried(&dispute, Hand { filled: vec![office], ..officer("nhs", office) }), Ok(()));
+        let began = Hand { filled: vec![office], person: nhs().person, ..officer("nhs", office) };
+        assert_eq!(tried(&dispute, began).is_ok(), levels == 4, "the lead is not whoever began it");
+        let elsewhere = Hand { filled: vec![Siro], ..officer("nhs", office) };
+        assert_eq!(
+            tried(&dispute, elsewhere).is_ok(),
+            levels == 1,
+            "who holds the office of no level is an approver"
+        );
+    }
     // A data protection officer's offer is nobody's yes, and they agree to none.
     let (offered, _) = after(taken_further(2), &[(settle(), officer("nhs", Dpo))]).unwrap();
     let agree = |by| (Command::AcceptOutcome, by);
@@ -214,4 +234,25 @@ fn what_one_level_agreed_to_the_next_agrees_to_anew() {
     assert_eq!(one.state(), "escalated", "the practitioners' word is not their leads'");
     let other = hand("nhs", "other", &[Authority::Approve]);
     assert_eq!(after(one, &[(Command::AcceptOutcome, other)]).unwrap().0.state(), "resolved");
+}
+
+#[test]
+fn a_dispute_goes_on_between_those_who_have_the_places_now() {
+    let merged = BTreeMap::from([("nhs".parse().unwrap(), "merged".parse().unwrap())]);
+    let offered = after(begun(), &[(Command::Settle(Outcome::TermsStand), nhs())]).unwrap().0;
+    let now = offered.clone().succeeded(&merged);
+    assert_eq!(now.case().between, names(&["merged", "fire"]));
+    assert_eq!(now.case().parties, names(&["merged", "fire", "police"]));
+    assert_eq!(after(now.clone(), &[(Command::Comment, nhs())]).unwrap_err(), Refusal::NotAParty);
+    let successor = || hand("merged", "lead", &[Authority::Approve]);
+    assert!(after(now.clone(), &[(Command::Comment, successor())]).is_ok());
+    // What its predecessor agreed to stands.
+    assert_eq!(after(now.clone(), &[(Command::AcceptOutcome, fire())]).unwrap().0.state(), "resolved");
+    assert_eq!(now.clone().succeeded(&merged), now, "once is as good as twice");
+    // It takes back what that one began, and mediates nothing any more.
+    assert_eq!(after(now, &[(Command::Withdraw, successor())]).unwrap().0.state(), "resolved");
+    let mediated = after(begun(), &[(Command::Mediate, council())]).unwrap().0;
+    let by_council = BTreeMap::from([("nhs".parse().unwrap(), "council".parse().unwrap())]);
+    assert_eq!(mediated.clone().succeeded(&merged).case().mediator, mediated.case().mediator);
+    assert_eq!(mediated.succeeded(&by_council).case().mediator, None);
 }

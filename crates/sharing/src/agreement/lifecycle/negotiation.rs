@@ -1,9 +1,12 @@
 //! The stages before an agreement is in force. Each is a type; what is not a method of it is not possible in it.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Act, Authority, Command, Deal, Hand, Outline, Pending, Refusal, in_force::Live};
+use crate::identifier::OrganisationId;
 
 /// A version that is not in force yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -215,10 +218,6 @@ impl Negotiation {
             (Self::Draft(stage), Command::Revise(outline)) => stage.revise(outline, hand).map(Self::Draft),
             (Self::Draft(stage), Command::Propose) => stage.propose(hand, at).map(Self::Proposed),
             (Self::Draft(_), _) => Err(Refusal::NotInThisState),
-            (
-                stage @ (Self::Proposed(_) | Self::CounterProposed(_) | Self::AgreedInPrinciple(_)),
-                Command::Counter(outline),
-            ) => stage.counter(outline, hand, act),
             (mut stage @ (Self::Proposed(_) | Self::CounterProposed(_)), Command::Accept) => {
                 stage.deal_mut().accept(hand, at)?;
                 let agreed = stage.deal().all_accepted();
@@ -275,10 +274,21 @@ impl Negotiation {
         Self::AgreedInPrinciple(AgreedInPrinciple { deal, agreed })
     }
 
-    fn counter(self, outline: Outline, hand: &Hand, act: Act) -> Result<Self, Refusal> {
+    /// Answers with other terms: a party, or whoever has taken the place of one.
+    pub(super) fn counter(
+        self,
+        outline: Outline,
+        (hand, acts_for): (&Hand, &BTreeSet<OrganisationId>),
+        act: Act,
+    ) -> Result<Self, Refusal> {
+        if !matches!(self, Self::Proposed(_) | Self::CounterProposed(_) | Self::AgreedInPrinciple(_)) {
+            return Err(Refusal::NotInThisState);
+        }
         hand.needs(Authority::Draft)?;
         let mut deal = self.into_deal();
-        deal.party_of(hand)?;
+        if !acts_for.iter().any(|party| deal.is_in(party)) {
+            deal.party_of(hand)?;
+        }
         let answers = deal.outline.version;
         let at = act.at;
         let deal = deal.rewritten(outline, act.by.clone(), at)?;

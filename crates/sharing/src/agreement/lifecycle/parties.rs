@@ -318,6 +318,10 @@ impl Deal {
         if signatures.iter().any(|earlier| earlier.role == signing.role) {
             return Err(Refusal::AlreadySigned);
         }
+        // Each role is another look. Whoever holds several offices signs in one of them.
+        if signatures.iter().any(|earlier| earlier.person == signing.person) {
+            return Err(Refusal::SignsTwice);
+        }
         signatures.push(signing);
         if needed.iter().all(|role| signatures.iter().any(|signing| signing.role == *role)) {
             *party = Party::Signed { advice: advice.clone(), signatures: signatures.clone() };

@@ -55,6 +55,8 @@ pub struct Hand {
     /// The offices that they hold for their organisation. A data protection officer advises and approves nothing (UK GDPR
     /// Arts 38 and 39).
     pub offices: Vec<SignatoryRole>,
+    /// The offices that anybody holds for their organisation.
+    pub filled: Vec<SignatoryRole>,
     /// Whether they mediate an open dispute of this agreement: whoever does decides nothing in it.
     pub mediates: bool,
 }

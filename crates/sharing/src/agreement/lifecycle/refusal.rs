@@ -44,6 +44,12 @@ pub enum Refusal {
     LevelDecides,
     TopLevel,
     TextNotConfirmed,
+    FrameworkUnknown,
+    FrameworkNotInForce,
+    FrameworkNotJoined,
+    SignsTwice,
+    NotTheRecipient,
+    NamesPredecessor,
 }
 
 /// What kind of refusal it is.
@@ -98,6 +104,12 @@ impl Refusal {
             Self::LevelDecides => "level-decides",
             Self::TopLevel => "top-level",
             Self::TextNotConfirmed => "text-not-confirmed",
+            Self::FrameworkUnknown => "framework-unknown",
+            Self::FrameworkNotInForce => "framework-not-in-force",
+            Self::FrameworkNotJoined => "framework-not-joined",
+            Self::SignsTwice => "signs-twice",
+            Self::NotTheRecipient => "not-the-recipient",
+            Self::NamesPredecessor => "names-predecessor",
         }
     }
 
@@ -116,6 +128,8 @@ impl Refusal {
             | Self::NotTheMediator
             | Self::MediatesHere
             | Self::LevelDecides
+            | Self::SignsTwice
+            | Self::NotTheRecipient
             | Self::StopIsTheirs => Kind::Person,
             _ => Kind::State,
         }
@@ -128,7 +142,7 @@ impl Refusal {
                 "the agreement is not in a state for this step; read it, and docs/agreements.md for the steps"
             }
             Self::AlreadyNegotiated => {
-                "a next version is negotiated already; counter it, or have it withdrawn"
+                "a next version is drafted or negotiated already, and `drafted_by` or `negotiated` says by whom; counter it, or have it withdrawn"
             }
             Self::NotAParty => "your organisation is not a party to it",
             Self::NotYours => "another party has to take this step",
@@ -193,9 +207,27 @@ impl Refusal {
             }
             Self::NothingOffered => "no outcome is on the table; one is offered with `settle`",
             Self::LevelDecides => {
-                "the level that it is with settles it: an approver who did not begin it for `governance-leads`, a registered Caldicott Guardian or SIRO from `dpo-and-caldicott` on, a SIRO from `siros` on; ask one of your organisation"
+                "the level that it is with settles it: for `governance-leads` a registered governance lead who did not begin it, or such an approver where there is none; a Caldicott Guardian or SIRO for `dpo-and-caldicott`; a SIRO for `siros`; for `boards` whoever is registered for the board, or else the SIRO; ask one of your organisation"
             }
             Self::TopLevel => "it is with the boards already; there is no further level",
+            Self::FrameworkUnknown => {
+                "no framework is registered by the name that the terms have; have the operator register it in `frameworks/`, or name a registered one in a counter-proposal: `GET /v1/frameworks` lists them"
+            }
+            Self::FrameworkNotInForce => {
+                "the framework has not begun, or is over; have it renewed, or name another in a counter-proposal"
+            }
+            Self::FrameworkNotJoined => {
+                "a party that has signed has not joined the framework, or has left it; have it join, and the operator record it: `GET /v1/frameworks` lists who has"
+            }
+            Self::NamesPredecessor => {
+                "its terms name an organisation whose place another has taken; counter them with the successor in its place, or withdraw them"
+            }
+            Self::SignsTwice => {
+                "you have signed for your organisation in another role; a second person signs in this one"
+            }
+            Self::NotTheRecipient => {
+                "whoever receives the items says which of them it uses; ask the recipient of this flow"
+            }
             Self::TextNotConfirmed => {
                 "somebody neutral has to read the text first, so that it names nobody: `confirm-text`, by a mediator of no party"
             }

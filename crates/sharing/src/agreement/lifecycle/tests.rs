@@ -29,6 +29,7 @@ fn hand(of: &str, id: &str) -> Hand {
         person: Person { organisation: organisation(of), id: id.to_owned() },
         may: vec![Authority::Draft, Authority::Approve, Authority::Sign],
         offices: Vec::new(),
+        filled: Vec::new(),
         mediates: false,
     }
 }

@@ -150,9 +150,10 @@ pub(super) async fn move_officer(tx: &mut Tx, step: &OfficerMove, at: Timestamp)
 }
 
 async fn ask_for(tx: &mut Tx, row: &OfficerRow) -> Result<(), StoreError> {
-    let insert = "INSERT INTO agreement_officer (id, organisation, person, name, role, key_id, jwk, state, asked_by, asked_us)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, 'asked', $8, $9)";
+    let insert = "INSERT INTO agreement_officer (id, organisation, person, name, role, key_id, jwk, address, state, asked_by, asked_us)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'asked', $9, $10)";
     let insert = sqlx::query(insert).bind(&row.id).bind(&row.organisation).bind(&row.person);
     let insert = insert.bind(&row.name).bind(&row.role).bind(&row.key_id).bind(&row.jwk);
+    let insert = insert.bind(&row.address);
     execute(tx, insert.bind(&row.asked_by).bind(row.asked_us)).await
 }

@@ -9,7 +9,7 @@ async fn read(world: &World, partner: &'static str, path: &str) -> Answer {
     world.send(by(world.bare(partner, "GET", path, PURPOSE), lead)).await
 }
 
-async fn public(world: &World, path: &str) -> Answer {
+pub(super) async fn public(world: &World, path: &str) -> Answer {
     let url = format!("{}{path}", world.settings.public_url);
     acceptance::answer(world.client("fire").get(url).send().await.unwrap()).await
 }
@@ -361,6 +361,8 @@ async fn an_organisation_that_takes_anothers_place_asks_in_it_and_the_other_no_m
     let succeed =
         json!({ "step": "succeed", "of": "gmca", "by": "trafford-council", "text": "Prevention has moved." });
     assert_eq!(take(&world, "nhs", lead, succeed.clone()).await.code(), "step-not-yours");
+    // Begun before it: a dispute, and a draft that the others are told of and do not read.
+    let dispute = super::talks::disputed(&world).await;
     taken(&world, "fire", lead, succeed).await;
     assert_eq!(world.send(ask("council")).await.code(), "referred-to-a-person", "asked for is not confirmed");
     let itself =
@@ -370,6 +372,13 @@ async fn an_organisation_that_takes_anothers_place_asks_in_it_and_the_other_no_m
     let released = world.send(ask("council")).await;
     assert_eq!(released.status, StatusCode::OK, "{released:?}");
     assert_ne!(world.send(ask("fire")).await.status, StatusCode::OK, "one place, one organisation");
+    // It has the place in the dispute that was begun before, too.
+    let seen = read(&world, "council", &format!("/v1/agreements/pilot/disputes/{dispute}")).await;
+    assert_eq!(seen.body["between"], json!(["nhs-england", "trafford-council"]), "{seen:?}");
+    let comment = json!({ "step": "comment", "text": "It is ours now." });
+    let told = |partner| super::talks::argue(&world, partner, lead, (&dispute, comment.clone()));
+    assert_eq!(told("fire").await.code(), "step-not-a-party");
+    assert_eq!(told("council").await.status, StatusCode::OK);
     // It takes part in what is said of it, as a party, and the other does no more.
     let comment = json!({
         "version": 1, "clause": "/title", "text": "It is ours now.", "owner": { "organisation": "nhs-england" }, "blocking": true,

@@ -87,3 +87,88 @@ async fn a_key_is_one_persons_and_no_systems() {
     // One person may hold several offices with their key.
     assert_eq!(ask("nhs", "guardian", &guardians).await.status, StatusCode::CREATED);
 }
+
+#[tokio::test]
+async fn what_a_recipient_says_of_its_items_stands_beside_what_was_released() {
+    let world = in_force().await;
+    let path = "/v1/agreements/pilot/records";
+    let note =
+        async |partner, body: Value| world.send(by(world.act(partner, path, PURPOSE, body), lead)).await;
+    let used = async || {
+        let request = world.bare("nhs", "GET", "/v1/agreements/pilot/usage", PURPOSE);
+        let answer = world.send(by(request, lead)).await;
+        let flows = answer.body["flows"].as_array().unwrap().clone();
+        (flows.into_iter().find(|flow| flow["flow"] == "at-risk").unwrap(), answer.body["item_use"].clone())
+    };
+    let (name, age) = ("person.family_name:as-is", "person.birth_date:age-band");
+    let says = |items: Value| json!({ "kind": "item-use", "flow": "at-risk", "items": items, "text": "Looked at by the crews." });
+    let said = note("fire", says(json!({ name: true, age: false }))).await;
+    assert_eq!((said.status, &said.body["items"][age]), (StatusCode::CREATED, &json!(false)), "{said:?}");
+    let (flow, _) = used().await;
+    assert_eq!(
+        (&flow["released_unused"], &flow["never_released"]),
+        (&json!([]), &json!([name, age])),
+        "nothing was released"
+    );
+    for _ in 0..12 {
+        assert_eq!(world.send(question(&world)).await.status, StatusCode::OK);
+    }
+    world.clock.advance_s(60 * 86_400);
+    gateway::agreements::usage::catch_up(&world.app).await.unwrap();
+    let (flow, records) = used().await;
+    assert_eq!(
+        flow["items"][0],
+        json!({ "item": name, "releases": 10, "used": true, "said_by": "gmca", "said_on": "2026-11-23" })
+    );
+    assert_eq!((&flow["released_unused"], &flow["never_released"]), (&json!([age]), &json!([])), "{flow}");
+    assert_eq!(records[0]["said"][0]["text"], "Looked at by the crews.");
+    // What is said last stands; what is left out nothing is said of.
+    assert_eq!(note("fire", says(json!({ age: true }))).await.status, StatusCode::CREATED);
+    let (flow, _) = used().await;
+    assert_eq!((&flow["released_unused"], &flow["items"][0]["used"]), (&json!([]), &json!(true)), "{flow}");
+    // The review keeps it.
+    let reviewed = json!({ "step": "reviewed", "next_on": "2028-06-01", "text": "The year is of use." });
+    taken(&world, "nhs", lead, reviewed).await;
+    let steps = world
+        .send(by(world.bare("fire", "GET", "/v1/agreements/pilot/steps?order=newest&limit=1", PURPOSE), lead))
+        .await;
+    let looked_at = &steps.body["steps"][0]["looked_at"];
+    assert_eq!(looked_at["records"]["item-use"].as_array().unwrap().len(), 2, "{looked_at}");
+    assert!(looked_at["flows"].as_array().unwrap().contains(&flow), "{looked_at}");
+    // Whoever gives the items cannot know, nor anybody else; and only items of the flow are said anything of.
+    assert_eq!(note("nhs", says(json!({ age: true }))).await.code(), "step-not-the-recipient");
+    assert_eq!(note("council", says(json!({ age: true }))).await.code(), "step-not-the-recipient");
+    let unread: [(&str, Value); 5] = [
+        ("items", says(json!({}))),
+        ("items", says(json!({ "person.birth_date:as-is": true }))),
+        ("flow", json!({ "kind": "item-use", "items": { age: true }, "text": "x" })),
+        ("flow", json!({ "kind": "item-use", "flow": "nowhere", "items": { age: true }, "text": "x" })),
+        ("items", json!({ "kind": "benefit", "flow": "at-risk", "items": { age: true }, "text": "x" })),
+    ];
+    for (member, body) in unread {
+        let answer = note("fire", body).await;
+        assert_eq!(answer.code(), "invalid-request", "{answer:?}");
+        assert!(answer.body["detail"].as_str().unwrap().starts_with(member), "{member}: {answer:?}");
+    }
+    world.verify().await;
+}
+
+#[tokio::test]
+async fn that_a_next_version_is_drafted_is_said_and_what_it_says_is_not() {
+    let world = in_force().await;
+    let mut next = terms();
+    next["title"] = json!("CANARY-TITLE");
+    let vary = json!({ "step": "vary", "terms": next, "reason": "changed", "text": "CANARY-TEXT" });
+    taken(&world, "fire", author, vary.clone()).await;
+    for partner in ["nhs", "fire"] {
+        let seen = shown(&world, partner).await;
+        assert_eq!(seen.body["drafted_by"], "gmca", "{seen:?}");
+        assert_eq!(seen.body.get("negotiated").is_some(), partner == "fire", "{seen:?}");
+        let steps =
+            world.send(by(world.bare(partner, "GET", "/v1/agreements/pilot/steps", PURPOSE), lead)).await;
+        assert_eq!(steps.text.contains("CANARY-TEXT"), partner == "fire", "{steps:?}");
+    }
+    assert_eq!(take(&world, "nhs", author, vary).await.code(), "step-already-negotiated");
+    taken(&world, "fire", author, json!({ "step": "withdraw", "text": "Not now." })).await;
+    assert_eq!(shown(&world, "nhs").await.body.get("drafted_by"), None);
+}

@@ -95,7 +95,12 @@ async fn a_draft_is_not_commented_on_and_a_counter_says_its_interest() {
 }
 
 /// A step of the dispute as it is now.
-async fn argue(world: &World, partner: &'static str, person: Person, (id, body): (&str, Value)) -> Answer {
+pub(super) async fn argue(
+    world: &World,
+    partner: &'static str,
+    person: Person,
+    (id, body): (&str, Value),
+) -> Answer {
     let seen = read(world, partner, &format!("pilot/disputes/{id}")).await;
     let path = format!("/v1/agreements/pilot/disputes/{id}/steps");
     let mut request = by(world.act(partner, &path, PURPOSE, body), person);
@@ -103,7 +108,7 @@ async fn argue(world: &World, partner: &'static str, person: Person, (id, body):
     world.send(request).await
 }
 
-async fn disputed(world: &World) -> String {
+pub(super) async fn disputed(world: &World) -> String {
     let dispute = json!({
         "version": 1, "clause": "/flows/0/obligations", "with": ["nhs-england"], "reason": "retention-too-long",
         "text": "GMCA keeps what NHS England sends for too long.", "interest": "Crews need it until the visit.",

@@ -98,3 +98,112 @@ fn what_was_switched_off_by_whose_place_was_taken_is_switched_on_by_its_successo
     let on = after(merged, vec![(Command::Resume(scope), hand("merged", "lead"))]);
     assert_eq!(running(&on), names(&["list", "care", "safe"]));
 }
+
+/// The second version, with another organisation in the council's place.
+fn with_in_its_place(by: &str) -> Outline {
+    let mut next = outline(2);
+    let place = next.parties.remove(&organisation("council")).unwrap();
+    next.parties.insert(organisation(by), place);
+    for flow in &mut next.flows {
+        for end in [&mut flow.provider, &mut flow.recipient] {
+            if end.as_str() == "council" {
+                *end = organisation(by);
+            }
+        }
+    }
+    next
+}
+
+#[test]
+fn a_variation_that_names_whose_place_was_taken_is_countered_with_the_successor() {
+    let all = ["nhs", "fire", "council"];
+    let steps = vec![
+        (Command::Vary(outline(2)), hand("nhs", "analyst")),
+        (Command::Propose, hand("nhs", "analyst")),
+        (Command::Accept, hand("council", "lead")),
+    ];
+    let merged = succeeded(after(active(&all), steps), "council", "merged", "nhs");
+    let stale = Refusal::NamesPredecessor;
+    for (command, of) in [
+        (Command::Accept, "nhs"),
+        (Command::Proceed, "fire"),
+        (Command::Decline, "council"),
+        (Command::Review, "merged"),
+    ] {
+        assert_eq!(refused(&merged, command, &hand(of, "lead")), stale, "{of}");
+    }
+    let counter = || Command::Counter(Outline { version: 3, ..with_in_its_place("merged") });
+    assert_eq!(refused(&merged, counter(), &hand("council", "analyst")), Refusal::LeftAlready);
+    assert_eq!(refused(&merged, counter(), &hand("police", "analyst")), Refusal::NotAParty);
+    // The successor offers them itself, though they did not name it before; and they go on.
+    let countered = after(merged.clone(), vec![(counter(), hand("merged", "analyst"))]);
+    let deal = countered.next.as_ref().unwrap().deal();
+    assert_eq!(deal.parties[&organisation("merged")].state(), "reviewing");
+    let accepted = ["nhs", "fire", "merged"].map(|of| (Command::Accept, hand(of, "lead")));
+    assert_eq!(after(countered, accepted.into()).next.unwrap().state(), "agreed-in-principle");
+    assert_eq!(after(merged, vec![(Command::Withdraw, hand("nhs", "lead"))]).next, None);
+}
+
+#[test]
+fn what_is_signed_is_not_put_in_force_once_a_place_in_it_was_taken() {
+    let all = ["nhs", "fire", "council"];
+    let varied = after(active(&all), vec![(Command::Vary(outline(2)), hand("nhs", "author"))]);
+    let asked = after(
+        signed_by(assured(varied), 2, &all),
+        vec![(Command::Ask(Pending::Activation), hand("nhs", "lead"))],
+    );
+    assert_eq!(
+        after(asked.clone(), vec![(Command::Confirm, hand("fire", "lead"))])
+            .in_force
+            .unwrap()
+            .live()
+            .deal
+            .outline
+            .version,
+        2
+    );
+    // The succession was asked for before, and is confirmed after the activation was asked for.
+    let mut merged = asked;
+    if let Some(InForce::Active(live)) = &mut merged.in_force {
+        live.succeed(organisation("council"), organisation("merged"));
+    }
+    assert_eq!(refused(&merged, Command::Confirm, &hand("fire", "lead")), Refusal::NamesPredecessor);
+}
+
+#[test]
+fn whoever_has_the_conveners_place_takes_its_draft_back() {
+    let drafted = after(
+        active(&["nhs", "fire", "council"]),
+        vec![(Command::Vary(outline(2)), hand("council", "analyst"))],
+    );
+    assert_eq!(drafted.drafter_of_next(), Some(&organisation("council")));
+    let merged = succeeded(drafted, "council", "merged", "nhs");
+    assert_eq!(refused(&merged, Command::Propose, &hand("council", "analyst")), Refusal::NamesPredecessor);
+    assert_eq!(refused(&merged, Command::Withdraw, &hand("nhs", "lead")), Refusal::NotYours);
+    let back = after(merged, vec![(Command::Withdraw, hand("merged", "lead"))]);
+    assert_eq!((back.next.is_none(), back.drafter_of_next()), (true, None));
+}
+
+#[test]
+fn what_a_step_begins_is_whoever_has_signed_by_then_and_had_not_before() {
+    let both = BTreeSet::from(["nhs", "fire"].map(organisation));
+    let signed = signed_by(assured(begun()), 1, &["nhs", "fire"]);
+    let asked = after(signed.clone(), vec![(Command::Ask(Pending::Activation), hand("nhs", "lead"))]);
+    assert_eq!(asked.begun_by(&signed), Some((1, both.clone())));
+    let active = after(asked.clone(), vec![(Command::Confirm, hand("fire", "lead"))]);
+    assert_eq!(active.begun_by(&asked), Some((1, both)));
+    let stop = Command::Suspend { scope: Scope::Agreement, reason: StopReason::Breach };
+    let off = after(active.clone(), vec![(stop, hand("nhs", "lead"))]);
+    let on = after(off.clone(), vec![(Command::Resume(Scope::Agreement), hand("nhs", "other"))]);
+    assert_eq!((off.begun_by(&active), on.begun_by(&off)), (None, None), "what runs goes on");
+    // Whoever signs later begins with the last signature, and nobody else with them.
+    let advised = after(
+        active,
+        vec![
+            (Command::Advise { favourable: true }, dpo("council")),
+            (Command::AnswerAdvice { followed: true }, hand("council", "lead")),
+        ],
+    );
+    let late = after(advised.clone(), vec![(Command::Sign(signing("council", 1)), hand("council", "siro"))]);
+    assert_eq!(late.begun_by(&advised), Some((1, BTreeSet::from([organisation("council")]))));
+}

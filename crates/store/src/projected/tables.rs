@@ -190,7 +190,7 @@ impl Table {
                 let state = if text(3).is_some() { ENDED } else { IN_FORCE };
                 (fact_parts(text(0)?, &text(1)?, &text(2)?)?, vec![state.to_owned()])
             }
-            Self::OptOuts => (all(3)?, Vec::new()),
+            Self::OptOuts | Self::Signature => (all(3)?, Vec::new()),
             Self::Hold | Self::Erasure => (all(1)?, Vec::new()),
             Self::Visibility => (vec![until(&text(0)?, text(1).as_deref()), text(2)?], Vec::new()),
             Self::RightsRequest => (all(3)?, vec![text(3)?]),
@@ -201,7 +201,6 @@ impl Table {
                 let is_of_terms = sharing::policy::hexadecimal(&sha256(&text(1)?)) == digest;
                 (is_of_terms.then(|| vec![digest])?, Vec::new())
             }
-            Self::Signature => (all(3)?, Vec::new()),
             Self::Officer => (all(4)?, vec![text(4)?]),
             Self::Matter => (all(2)?, vec![format!("{} {}", text(2)?, text(3)?)]),
             Self::Load => (all(1)?, vec![text(1)?]),

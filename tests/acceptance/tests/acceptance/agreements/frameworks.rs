@@ -14,7 +14,12 @@ async fn accord(world: &World, find: &str, replace: &str) {
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(text.contains(find), "{find}");
     std::fs::write(&path, text.replacen(find, replace, 1)).unwrap();
-    gateway::serve::reload_policies(&world.app, &world.folder.path().join("policies")).await;
+    gateway::serve::reload_policies(
+        &world.app,
+        &world.folder.path().join("policies"),
+        gateway::policies::Put::IfChanged,
+    )
+    .await;
 }
 
 #[tokio::test]

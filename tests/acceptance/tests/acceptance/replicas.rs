@@ -452,23 +452,38 @@ async fn a_folder_that_was_left_behind_lifts_no_suspension() {
     replica.stop().await;
 }
 
+/// Asks whether a gateway is ready until it answers so.
+async fn ready_until(world: &World, wanted: u16) {
+    let (fire, url) = (world.client("fire"), format!("{}/readyz", world.settings.public_url));
+    for _ in 0..120 {
+        if fire.get(&url).send().await.unwrap().status() == wanted {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    panic!("/readyz is never {wanted}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_nobody_asks_says_that_no_commit_gets_through() {
+    let server = Server::start(&[]).await;
+    let world = World::on(&server.url).await;
+    ready_until(&world, 200).await;
+    let entries = world.entries().await.len();
+    server.set("synchronous_standby_names", "a_standby").await;
+    ready_until(&world, 503).await;
+    assert_eq!(world.entries().await.len(), entries, "nobody asked");
+    server.set("synchronous_standby_names", "").await;
+    ready_until(&world, 200).await;
+    assert_eq!(world.entries().await.len(), entries, "it leaves no entry");
+}
+
 /// A server that waits for a standby has committed only what a standby has. The one that is to be waited for here is not there.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_no_standby_has_is_not_acknowledged_and_readiness_says_so() {
     let server = Server::start(&[]).await;
     let world = World::on(&server.url).await;
-    let (fire, url) = (world.client("fire"), format!("{}/readyz", world.settings.public_url));
-    let ready = async || fire.get(&url).send().await.unwrap().status().as_u16();
-    let until = async |wanted: u16| {
-        for _ in 0..120 {
-            if ready().await == wanted {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(250)).await;
-        }
-        panic!("/readyz is never {wanted}");
-    };
-    until(200).await;
+    ready_until(&world, 200).await;
     let before = world.entries().await.len();
     server.set("synchronous_standby_names", "a_standby").await;
     let objecting = world.send(world.objection("9732110317"));
@@ -486,10 +501,9 @@ async fn what_no_standby_has_is_not_acknowledged_and_readiness_says_so() {
     assert!(matches!(answer.status.as_u16(), 503 | 504), "{answer:?}");
     // It is in the ledger of this server, and might be gone with it.
     assert!(world.entries().await.len() > before);
-    // Nobody asks anything now.
-    until(503).await;
+    ready_until(&world, 503).await;
     server.set("synchronous_standby_names", "").await;
-    until(200).await;
+    ready_until(&world, 200).await;
     assert_eq!(world.send(world.prevention("9736363015")).await.status, 200);
     check(&world, &[]).await;
 }

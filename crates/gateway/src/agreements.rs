@@ -20,7 +20,7 @@ use sharing::{
         terms::{Standing, Terms},
     },
     framework::{self, Gap},
-    policy::{MANAGED, PolicyFile},
+    policy::{PolicyFile, managed_path},
 };
 use store::{
     AgreementMove, Change, CommitError, Committed, ManagedRow, ReplayGuard, RequestRow, SignatureRow,
@@ -178,12 +178,8 @@ pub fn with_terms(set: &PolicySet, terms: &Terms) -> Result<PolicySet, StepError
     with_file(set, terms.file(&Standing::none()).map_err(|error| StepError::Terms(error.to_string()))?)
 }
 
-fn path(id: &AgreementId) -> String {
-    format!("{MANAGED}{id}.toml")
-}
-
 fn is_managed(set: &PolicySet, id: &AgreementId) -> bool {
-    let path = path(id);
+    let path = managed_path(id.as_str());
     set.files().iter().any(|file| file.path == path)
 }
 
@@ -535,7 +531,7 @@ async fn in_force_file(app: &App, managed: &Managed) -> Result<Option<String>, S
 fn changed_policies(app: &App, id: &AgreementId, text: Option<&str>) -> Result<Option<Policies>, StepError> {
     let Some(text) = text else { return Ok(None) };
     let Policies { set, revision } = app.policies();
-    let path = path(id);
+    let path = managed_path(id.as_str());
     if set.files().iter().any(|file| file.path == path && file.text == text) {
         return Ok(None);
     }

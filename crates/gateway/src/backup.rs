@@ -12,20 +12,16 @@ use std::{
 use anyhow::Context as _;
 use ledger::{
     checkpoint::Checkpoint,
-    entry::Entry,
     note::{NoteSigner, NoteVerifier},
     tree::{hexadecimal, leaf_hash},
     verify::{Fault, Verifier},
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use sharing::{
-    PolicySet,
-    policy::{MANAGED, PolicyFile},
-};
-use store::{Archive, Projected, durable};
+use sharing::policy::{MANAGED, managed_path};
+use store::{Archive, Projected, StoreError, durable};
 
-use crate::{blocks, config::Settings, receipts::StoredReceipt, serve};
+use crate::{blocks, config::Settings, receipts::StoredReceipt, replay, serve};
 
 /// The database in a backup's folder.
 pub const DATABASE: &str = "concordat.db";
@@ -247,18 +243,17 @@ pub async fn check_tables(
 
 /// The policies in force are kept with the database, and so are the agreements among them that are managed over the API.
 async fn check_policies(database: &Archive, revision: u64, digest: &str) -> anyhow::Result<Vec<String>> {
-    let revision_stored = i64::try_from(revision)?;
-    let kept = database.policy_files(revision_stored).await?;
-    let kept = kept.and_then(|files| serde_json::from_str::<Vec<PolicyFile>>(&files).ok());
-    let set = kept.and_then(|files| PolicySet::load(&files).ok()).filter(|set| set.digest() == digest);
-    let Some(set) = set else {
+    let kept = match replay::policies_of(database, i64::try_from(revision)?).await {
+        Err(error) if error.is::<StoreError>() => return Err(error),
+        kept => kept.ok().filter(|set| set.digest() == digest),
+    };
+    let Some(set) = kept else {
         return Ok(vec![format!(
             "revision {revision} of the policies is not kept as the ledger announced it"
         )]);
     };
     let managed = database.managed_files().await?;
-    let managed: BTreeMap<_, _> =
-        managed.into_iter().map(|(id, text)| (format!("{MANAGED}{id}.toml"), text)).collect();
+    let managed: BTreeMap<_, _> = managed.into_iter().map(|(id, text)| (managed_path(&id), text)).collect();
     let in_force = set.files().iter().filter(|file| file.path.starts_with(MANAGED));
     let in_force: BTreeMap<_, _> = in_force.map(|file| (file.path.clone(), file.text.clone())).collect();
     let names: BTreeSet<_> = managed.keys().chain(in_force.keys()).collect();
@@ -286,11 +281,9 @@ async fn walk(
             Err(error) => return Err(error.into()),
         };
         for leaf in leaves.into_iter().filter(|leaf| leaf.seq < size) {
-            if let Err(fault) = verifier.entry(&leaf.bytes) {
-                return Ok(Err(fault));
-            }
-            if let Ok(entry) = Entry::decode(&leaf.bytes) {
-                projected.follow(&entry);
+            match verifier.read(&leaf.bytes) {
+                Ok(entry) => projected.follow(&entry),
+                Err(fault) => return Ok(Err(fault)),
             }
             for receipt in wanted.get(&leaf.seq).into_iter().flatten() {
                 if *receipt.leaf_hash() == leaf_hash(&leaf.bytes) {

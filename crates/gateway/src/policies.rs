@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use ledger::entry::{AgreementStamp, Body};
 use sharing::{
     PolicySet,
-    policy::{MANAGED, PolicyFile, PolicyProblem, digest_of},
+    policy::{MANAGED, PolicyFile, PolicyProblem, digest_of, managed_path},
 };
 use store::{AgreementRow, Change, Store, Submission};
 
@@ -102,8 +102,7 @@ async fn with_managed(store: &Store, set: PolicySet) -> Result<PolicySet, Polici
     if managed.is_empty() {
         return Ok(set);
     }
-    let managed =
-        managed.into_iter().map(|(id, text)| PolicyFile { path: format!("{MANAGED}{id}.toml"), text });
+    let managed = managed.into_iter().map(|(id, text)| PolicyFile { path: managed_path(&id), text });
     let files: Vec<_> = set.files().iter().cloned().chain(managed).collect();
     PolicySet::load(&files).map_err(PoliciesError::Problems)
 }
@@ -141,9 +140,8 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// A folder as it is when the gateway starts.
-    pub fn new(files: &[PolicyFile], in_force: &PolicySet) -> Self {
-        let read = own_digest(files);
+    /// A folder of this digest, as the gateway starts.
+    pub fn new(read: String, in_force: &PolicySet) -> Self {
         let is_in_force = read == own_digest(in_force.files());
         Self { in_force: is_in_force.then(|| read.clone()), read }
     }
@@ -173,7 +171,7 @@ pub async fn reload(app: &App, folder: &Path, put: Put) -> Result<bool, Policies
     if app.store.is_shared() {
         follow(app).await?;
     }
-    let (read, in_force) = (own_digest(set.files()), own_digest(app.policies().set.files()));
+    let (read, in_force) = (set.digest().to_owned(), own_digest(app.policies().set.files()));
     let was_changed = std::mem::replace(&mut known.read, read.clone()) != read;
     if read != in_force && put == Put::IfChanged && known.in_force.as_ref() != Some(&in_force) {
         return if was_changed { Err(PoliciesError::Behind(app.policies().revision)) } else { Ok(false) };

@@ -101,9 +101,9 @@ pub async fn build(
             clock.now()
         );
     }
-    let files = set.files().to_vec();
+    let read = set.digest().to_owned();
     let in_force = policies::begin(&store, set, clock.as_ref()).await?;
-    let folder = policies::Folder::new(&files, &in_force.set);
+    let folder = policies::Folder::new(read, &in_force.set);
     let authenticator = Authenticator {
         registry,
         audience: settings.audience.clone(),

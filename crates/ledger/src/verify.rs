@@ -304,6 +304,14 @@ impl Verifier {
     /// # Errors
     /// [`Fault`] when it is not in order; the verifier is of no further use then.
     pub fn entry(&mut self, leaf: &[u8]) -> Result<(), Fault> {
+        self.read(leaf).map(drop)
+    }
+
+    /// Takes the next entry, as [`Self::entry`] does, and gives it to whoever goes on with it.
+    ///
+    /// # Errors
+    /// [`Fault`] when it is not in order; the verifier is of no further use then.
+    pub fn read(&mut self, leaf: &[u8]) -> Result<Entry, Fault> {
         self.take(leaf).map_err(|fault| {
             // One in front of it may be out of order as well, and be the first.
             self.settled().err().filter(|earlier| earlier.index < fault.index).unwrap_or(fault)
@@ -322,7 +330,7 @@ impl Verifier {
         }
     }
 
-    fn take(&mut self, leaf: &[u8]) -> Result<(), Fault> {
+    fn take(&mut self, leaf: &[u8]) -> Result<Entry, Fault> {
         let index = self.frontier.size();
         let entry = Entry::decode(leaf).map_err(|error| Fault::at(index, "leaf", error.to_string()))?;
         if entry.seq != index {
@@ -338,7 +346,7 @@ impl Verifier {
         self.clock_steps_back += u64::from(self.last_at_us.is_some_and(|last| entry.at_us < last));
         self.first_at_us = self.first_at_us.or(Some(entry.at_us));
         self.last_at_us = Some(entry.at_us);
-        Ok(())
+        Ok(entry)
     }
 
     /// Ends with the newest checkpoint, which must be over exactly these entries.

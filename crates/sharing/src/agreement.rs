@@ -554,6 +554,13 @@ pub struct FlowItem {
     pub justification: String,
 }
 
+impl FlowItem {
+    /// The item with its form, as `person.name:as-is`.
+    pub fn with_form(&self) -> String {
+        format!("{}:{}", self.item.get_ref(), self.form)
+    }
+}
+
 /// What the recipient takes on with each release.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -154,6 +154,15 @@ impl Framework {
         })
     }
 
+    /// Those of these organisations that are no members.
+    pub fn not_joined<'a>(
+        &self,
+        organisations: impl IntoIterator<Item = &'a OrganisationId>,
+        at: Timestamp,
+    ) -> Vec<OrganisationId> {
+        organisations.into_iter().filter(|one| !self.has_joined(one, at)).cloned().collect()
+    }
+
     /// Whether an agreement means it by this.
     pub(crate) fn is_meant_by(&self, name: &str) -> bool {
         self.id().as_str() == name || self.title == name
@@ -200,8 +209,7 @@ pub fn gap<'a>(
     if !standing.carries() {
         return Some(Gap::NotInForce(standing));
     }
-    let missing = parties.into_iter().filter(|party| !framework.has_joined(party, at)).cloned();
-    let missing: Vec<_> = missing.collect();
+    let missing = framework.not_joined(parties, at);
     (!missing.is_empty()).then_some(Gap::NotJoined(missing))
 }
 

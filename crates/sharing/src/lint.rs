@@ -329,7 +329,7 @@ fn unused(flow: &DataFlow, place: &str, usage: &Usage, findings: &mut Vec<Findin
         return;
     }
     for listed in &flow.items {
-        let item = format!("{}:{}", listed.item.get_ref(), listed.form);
+        let item = listed.with_form();
         if usage.items.get(&(place.to_owned(), item.clone())).copied().unwrap_or(0) == 0 {
             let message = format!(
                 "`{item}` was never released in {} days; drop it, or ask why the source lacks it",

@@ -28,6 +28,11 @@ mod ready;
 /// Where agreements are that are managed over the API. No folder of the operator's has this name.
 pub const MANAGED: &str = "managed/";
 
+/// The path of an agreement that is managed over the API.
+pub fn managed_path(id: &str) -> String {
+    format!("{MANAGED}{id}.toml")
+}
+
 use ready::Index;
 pub(crate) use ready::{ItemBits, Names, ReadyFlow, ReadyHolder, Registered};
 

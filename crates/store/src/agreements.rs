@@ -2,7 +2,6 @@
 
 use jiff::Timestamp;
 use sharing::{AgreementId, OrganisationId};
-
 use sqlx::AnyPool;
 
 use crate::{audit::Archive, error::StoreError, open::Store};

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use sharing::{
     Agreement, DataFlow, PolicySet,
     agreement::{Confidentiality, ControllerRole, DpiaOutcome, LawfulBasis, terms::Terms},
+    explain,
     policy::OrganisationKind,
 };
 use store::{SignatureRow, TermsRow};
@@ -224,7 +225,7 @@ fn parties(set: &PolicySet, agreement: &Agreement) -> Table {
     let rows = agreement.parties.iter().map(|party| {
         let id = party.organisation.get_ref();
         let organisation = set.organisation(id);
-        let name = organisation.map_or_else(|| id.to_string(), |organisation| organisation.name.clone());
+        let name = explain::organisation(set, id.as_str());
         let kind = match organisation.map(|organisation| organisation.kind) {
             Some(OrganisationKind::Nhs) => "NHS",
             Some(OrganisationKind::Council) => "council",

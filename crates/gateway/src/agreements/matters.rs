@@ -144,10 +144,21 @@ pub fn read<C: Course>(row: &MatterRow) -> Result<C, StepError> {
 /// # Errors
 /// [`StepError`] when the database fails, or this version cannot read it.
 pub async fn dispute(app: &App, row: &MatterRow) -> Result<Dispute, StepError> {
-    let dispute: Dispute = read(row)?;
-    let id = row.agreement.parse().map_err(|_| StepError::Kept("an agreement without a name".to_owned()))?;
+    let found = disputes(app, std::slice::from_ref(row)).await?;
+    found.into_iter().next().ok_or_else(|| StepError::Kept("there is no such dispute".to_owned()))
+}
+
+/// As [`dispute`], of several disputes of one agreement.
+///
+/// # Errors
+/// [`StepError`] when the database fails, or this version cannot read one.
+pub async fn disputes(app: &App, rows: &[MatterRow]) -> Result<Vec<Dispute>, StepError> {
+    let Some(first) = rows.first() else { return Ok(Vec::new()) };
+    let id =
+        first.agreement.parse().map_err(|_| StepError::Kept("an agreement without a name".to_owned()))?;
     let managed = app.store.managed(&id).await?.map(|row| super::read(&row)).transpose()?;
-    Ok(dispute.succeeded(&managed.map(|managed| managed.successors()).unwrap_or_default()))
+    let successors = managed.map(|managed| managed.successors()).unwrap_or_default();
+    rows.iter().map(|row| Ok(read::<Dispute>(row)?.succeeded(&successors))).collect()
 }
 
 /// Begins one.

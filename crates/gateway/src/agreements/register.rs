@@ -7,9 +7,10 @@
 use askama::Template;
 use serde::Serialize;
 use sharing::{
-    Agreement, OrganisationId, PolicySet,
+    Agreement, PolicySet,
     agreement::{SignatoryRole, Status},
     catalogue::Category,
+    explain,
     framework::Framework,
 };
 use store::{StepRow, StoreError, TermsRow, UseCount};
@@ -240,15 +241,17 @@ fn registered(
     let id = agreement.id().to_string();
     let framework = set.framework_of(agreement);
     let parties_of = agreement.parties.iter().map(|party| party.organisation.get_ref());
-    let missing =
-        parties_of.filter(|party| framework.is_some_and(|framework| !framework.has_joined(party, at)));
+    let missing = framework.map(|framework| framework.not_joined(parties_of, at)).unwrap_or_default();
     Registered {
         title: agreement.title.clone(),
         version: agreement.version,
         status: agreement.status.get_ref().as_str(),
         framework: framework.map_or_else(|| agreement.framework.clone(), |framework| framework.title.clone()),
         framework_standing: framework.map_or("not-registered", |framework| framework.standing(at).as_str()),
-        framework_not_joined: missing.map(|party| name_of(set, party)).collect(),
+        framework_not_joined: missing
+            .iter()
+            .map(|party| explain::organisation(set, party.as_str()))
+            .collect(),
         effective_on: agreement.effective_on.to_string(),
         ends_on: agreement.ends_on.to_string(),
         review_on: agreement.review_on.to_string(),
@@ -269,7 +272,7 @@ fn of_framework(set: &PolicySet, framework: &Framework, at: jiff::Timestamp) -> 
     let members = framework.members.iter().map(|member| member.organisation.get_ref());
     let mut members: Vec<_> = members
         .filter(|member| framework.has_joined(member, at))
-        .map(|member| name_of(set, member))
+        .map(|member| explain::organisation(set, member.as_str()))
         .collect();
     members.dedup();
     RegisteredFramework {
@@ -282,10 +285,6 @@ fn of_framework(set: &PolicySet, framework: &Framework, at: jiff::Timestamp) -> 
         link: framework.link.clone(),
         members,
     }
-}
-
-fn name_of(set: &PolicySet, id: &OrganisationId) -> String {
-    set.organisation(id).map_or_else(|| id.to_string(), |known| known.name.clone())
 }
 
 fn parties(set: &PolicySet, agreement: &Agreement, today: jiff::civil::Date) -> Vec<RegisteredParty> {
@@ -303,7 +302,7 @@ fn parties(set: &PolicySet, agreement: &Agreement, today: jiff::civil::Date) -> 
             }
         });
         RegisteredParty {
-            name: name_of(set, party.organisation.get_ref()),
+            name: explain::organisation(set, party.organisation.get_ref().as_str()),
             kind: organisation.map_or("not registered", |known| known.kind.as_str()),
             privacy_notice: party.privacy_notice.clone(),
             signed_as: signed_as.into_iter().map(SignatoryRole::as_str).collect(),

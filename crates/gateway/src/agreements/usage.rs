@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use sharing::{
     Agreement, AgreementId,
     agreement::{
-        london_day,
+        FlowItem, london_day,
         record::{Kind, Record},
     },
     small_numbers::Shown,
@@ -231,8 +231,7 @@ pub fn flows(agreement: &Agreement, counts: &[UseCount], reports: &[Record]) -> 
         let (shown, _) = Shown::parts(&listed);
         let released: BTreeSet<_> =
             own.clone().filter(|count| count.what == "item").map(|count| count.name.as_str()).collect();
-        let agreed: Vec<_> =
-            flow.items.iter().map(|item| format!("{}:{}", item.item.get_ref(), item.form)).collect();
+        let agreed: Vec<_> = flow.items.iter().map(FlowItem::with_form).collect();
         let said = |item: &String| {
             let mut own = reports.iter().filter(|report| report.flow.as_ref() == Some(flow.id.get_ref()));
             own.find_map(|report| Some((*report.items.get(item)?, &report.by)))

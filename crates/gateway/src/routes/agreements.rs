@@ -353,10 +353,8 @@ async fn hand(app: &App, received: &Received, agreement: &AgreementId) -> Result
     let (offices, filled) =
         (own.map(role).collect::<Result<_, _>>()?, all.iter().map(role).collect::<Result<_, _>>()?);
     let person = Person { organisation: caller.organisation.clone(), id: caller.named.id().to_owned() };
-    let mut mediates = false;
-    for row in app.store.matters(agreement, "dispute").await? {
-        mediates |= matters::dispute(app, &row).await?.is_mediated_by(&person);
-    }
+    let disputes = matters::disputes(app, &app.store.matters(agreement, "dispute").await?).await?;
+    let mediates = disputes.iter().any(|dispute| dispute.is_mediated_by(&person));
     Ok(Hand { person, may: may.collect(), offices, filled, mediates })
 }
 

@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use serde::Serialize;
-use sharing::{Agreement, OrganisationId, PolicySet, agreement::DataFlow};
+use sharing::{Agreement, OrganisationId, PolicySet, agreement::DataFlow, explain};
 use utoipa::ToSchema;
 
 use super::{
@@ -141,7 +141,7 @@ async fn made(app: &App, request: Request) -> Result<RopaBody, Refusal> {
     activities.sort_unstable_by(|one, other| one.reference.cmp(&other.reference));
     let organisation = set.organisation(own);
     Ok(RopaBody {
-        controller: organisation.map_or_else(|| own.to_string(), |known| known.name.clone()),
+        controller: explain::organisation(&set, own.as_str()),
         contact: organisation.map(|known| known.contact.clone()).unwrap_or_default(),
         activities,
     })

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::{Agreement, SignatoryRole, Status};
 use crate::{
     identifier::{AgreementId, FlowId, OrganisationId},
-    policy::{MANAGED, PolicyFile},
+    policy::{PolicyFile, managed_path},
 };
 
 /// Members that the course of an agreement decides, at the top.
@@ -116,7 +116,7 @@ impl Terms {
     /// [`TermsError`] when something in them has no place in a file, such as a null.
     pub fn file(&self, standing: &Standing) -> Result<PolicyFile, TermsError> {
         let id = self.0.get("id").and_then(Value::as_str).unwrap_or_default();
-        Ok(PolicyFile { path: format!("{MANAGED}{id}.toml"), text: self.written(standing)? })
+        Ok(PolicyFile { path: managed_path(id), text: self.written(standing)? })
     }
 
     fn written(&self, standing: &Standing) -> Result<String, TermsError> {

@@ -3,6 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use futures_util::TryStreamExt as _;
+use sha2::{Digest as _, Sha256};
+use sharing::policy::hexadecimal;
 use sqlx::{Row as _, any::AnyRow};
 
 use super::{Mark, Projected, mark};
@@ -198,7 +200,7 @@ impl Table {
             Self::Step => (all(2)?, Vec::new()),
             Self::Terms => {
                 let digest = text(0)?;
-                let is_of_terms = sharing::policy::hexadecimal(&sha256(&text(1)?)) == digest;
+                let is_of_terms = hexadecimal(&Sha256::digest(text(1)?)) == digest;
                 (is_of_terms.then(|| vec![digest])?, Vec::new())
             }
             Self::Officer => (all(4)?, vec![text(4)?]),
@@ -207,11 +209,6 @@ impl Table {
         };
         Some(Found { lasting, states })
     }
-}
-
-fn sha256(text: &str) -> [u8; 32] {
-    use sha2::Digest as _;
-    sha2::Sha256::digest(text).into()
 }
 
 /// A relationship, grant or emergency as its entry says it.

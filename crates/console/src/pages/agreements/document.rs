@@ -121,8 +121,8 @@ fn framework(console: &Console, one: &Agreement) -> String {
     let (set, now) = (console.gateway.policies(), console.gateway.now());
     let Some(framework) = set.framework_of(one) else { return format!("{} (not registered)", one.framework) };
     let parties = one.parties.iter().map(|party| party.organisation.get_ref());
-    let missing = parties.filter(|party| !framework.has_joined(party, now));
-    let missing: Vec<_> = missing.map(|party| organisation(console, party.as_str())).collect();
+    let missing = framework.not_joined(parties, now);
+    let missing: Vec<_> = missing.iter().map(|party| organisation(console, party.as_str())).collect();
     let missing =
         if missing.is_empty() { String::new() } else { format!("; not joined by {}", missing.join("; ")) };
     format!("{} ({}){missing}", framework.title, words(framework.standing(now).as_str()))

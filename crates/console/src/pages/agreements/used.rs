@@ -352,13 +352,9 @@ async fn note_items(console: &Console, id: &str, form: &Form) -> Result<Response
         .collect();
     let said = items.iter().filter(|(.., said)| ["used", "not-used"].contains(&said.as_str()));
     let uses: BTreeMap<_, _> = said.map(|(_, item, said)| (item, said == "used")).collect();
-    let report = |text_field: String| Report {
-        text: form.field(&text_field).to_owned(),
-        text_field,
-        flow: flow.clone(),
-        items: items.clone(),
-    };
-    let report = report(format!("text-{flow}"));
+    let text_field = format!("text-{flow}");
+    let text = form.field(&text_field).to_owned();
+    let report = Report { flow: flow.clone(), items: items.clone(), text_field, text };
     let body = json!({ "kind": "item-use", "flow": flow, "items": uses, "text": report.text });
     let segment = crate::pages::segment(id);
     let path = format!("/v1/agreements/{segment}/records");

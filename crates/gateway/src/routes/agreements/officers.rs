@@ -81,11 +81,7 @@ pub async fn ask(State(app): State<Arc<App>>, request: Request) -> Response {
             Ok(row) => row,
             Err(problem) => return Err(received.refuse(&app, problem, route).await),
         };
-        let fault = match shared_key(&app, &row).await? {
-            None => conflict(&app, &row).await?,
-            fault => fault,
-        };
-        if let Some(fault) = fault {
+        if let Some(fault) = stands_against(&app, &row).await? {
             let problem = Problem::InvalidRequest(fault.to_owned());
             return Err(received.refuse(&app, problem, route).await);
         }
@@ -132,11 +128,7 @@ pub async fn confirm(State(app): State<Arc<App>>, Path(id): Path<String>, reques
             Some(Problem::WrongState("it was confirmed or is over"))
         } else {
             // Somebody else may have been registered with it since, or they in another office.
-            let fault = match shared_key(&app, &row).await? {
-                None => conflict(&app, &row).await?,
-                fault => fault,
-            };
-            fault.map(Problem::WrongState)
+            stands_against(&app, &row).await?.map(Problem::WrongState)
         };
         if let Some(problem) = problem {
             return Err(received.refuse(&app, problem, route).await);
@@ -179,15 +171,15 @@ async fn receive(app: &App, request: Request, route: &'static str) -> Result<Rec
     }
 }
 
-async fn shared_key(app: &App, row: &OfficerRow) -> Result<Option<&'static str>, Refusal> {
-    signature::shared_key(app, row).await.map_err(|error| Refusal::from(internal(&error)))
-}
-
-/// What stands against somebody's holding an office beside those that they hold. A person may hold several, and signs in one of them;
+/// What stands against somebody's holding this office: whose key it is, and the offices that they hold. A person may hold several, and signs in one of them;
 /// a data protection officer holds no other, of whose work they would be the judge.
 ///
 /// Source: UK GDPR Art 38(6).
-async fn conflict(app: &App, row: &OfficerRow) -> Result<Option<&'static str>, Refusal> {
+async fn stands_against(app: &App, row: &OfficerRow) -> Result<Option<&'static str>, Refusal> {
+    let shared = signature::shared_key(app, row).await.map_err(|error| Refusal::from(internal(&error)))?;
+    if shared.is_some() {
+        return Ok(shared);
+    }
     let of = row.organisation.parse().map_err(|error| Refusal::from(internal(&error)))?;
     let held = app.store.offices(&of, &row.person).await.map_err(|error| Refusal::from(internal(&error)))?;
     let is_dpo = |role: &str| role == SignatoryRole::Dpo.as_str();

@@ -225,9 +225,7 @@ async fn noted(
     let record = if asked.kind == Kind::ItemUse {
         let of = agreement.flows.iter().find(|flow| asked.flow.as_ref() == Some(flow.id.get_ref()));
         let of = of.ok_or_else(|| invalid("flow: the flow whose items they are"))?;
-        let is_agreed = |named: &String| {
-            of.items.iter().any(|item| format!("{}:{}", item.item.get_ref(), item.form) == *named)
-        };
+        let is_agreed = |named: &String| of.items.iter().any(|item| item.with_form() == *named);
         if !asked.items.keys().all(is_agreed) {
             return Err(invalid("items: items of the flow with their forms, as `person.name:as-is`"));
         }

@@ -257,7 +257,7 @@ proptest! {
             let agreed: Vec<_> = POLICIES
                 .flows(&question.provider, &question.recipient, question.purpose)
                 .iter()
-                .flat_map(|(_, flow)| flow.items.iter().map(|item| format!("{}:{}", item.item.get_ref(), item.form)))
+                .flat_map(|(_, flow)| flow.items.iter().map(crate::agreement::FlowItem::with_form))
                 .collect();
             for item in &items {
                 prop_assert!(agreed.contains(item));

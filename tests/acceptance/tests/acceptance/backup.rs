@@ -315,8 +315,8 @@ async fn what_a_database_lost_beside_its_entries_is_named() {
     let (whole, found) = check(folder.path(), &[]);
     assert!(whole, "{found}");
     let file = folder.path().join("concordat.db");
-    let kept = folder.path().join("kept.db");
-    std::fs::copy(&file, &kept).unwrap();
+    let kept = tempfile::tempdir().unwrap();
+    std::fs::copy(&file, kept.path().join("concordat.db")).unwrap();
     for (damage, said) in DAMAGES {
         assert!(changed(&file, damage) > 0, "it changes nothing: {damage}");
         let (whole, found) = check(folder.path(), &[]);
@@ -326,15 +326,8 @@ async fn what_a_database_lost_beside_its_entries_is_named() {
             "{damage}: {found}"
         );
         assert!(!found.to_string().contains(NUMBER), "it names nobody");
-        put_back_file(&file, &kept);
+        put_back(folder.path(), kept.path());
     }
     let (whole, found) = check(folder.path(), &[]);
     assert!(whole, "{found}");
-}
-
-fn put_back_file(file: &Path, kept: &Path) {
-    for ending in ["-wal", "-shm"] {
-        let _ = std::fs::remove_file(format!("{}{ending}", file.display())); // it need not be there
-    }
-    std::fs::copy(kept, file).unwrap();
 }

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use acceptance::{Replica, Server, World};
+use acceptance::{Answer, Replica, Server, World};
 use gateway::clock::Clock as _;
 use ledger::entry::Body;
 use tokio::sync::Mutex;
@@ -262,14 +262,7 @@ async fn while_the_server_is_away_nothing_is_answered_and_afterwards_everything(
     let ready = reqwest::get(format!("https://localhost:{port}/readyz")).await;
     assert!(ready.is_err(), "a certificate is needed there");
     server.again();
-    let mut back = ask().await;
-    for _ in 0..40 {
-        if back.status == 200 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(250)).await;
-        back = ask().await;
-    }
+    let back = asked_until(&ask, 200, Duration::from_secs(10)).await;
     assert_eq!(back.status, 200, "without a restart: {back:?}");
     check(&world, &[back.body["receipt"]["decision_id"].as_str().unwrap().to_owned()]).await;
 }
@@ -452,6 +445,19 @@ async fn a_folder_that_was_left_behind_lifts_no_suspension() {
     replica.stop().await;
 }
 
+/// Asks until the answer has this status, or for so long: the last answer.
+async fn asked_until(ask: &impl AsyncFn() -> Answer, wanted: u16, longest: Duration) -> Answer {
+    const EVERY: Duration = Duration::from_millis(100);
+    for _ in 0..longest.as_millis() / EVERY.as_millis() {
+        let answer = ask().await;
+        if answer.status == wanted {
+            return answer;
+        }
+        tokio::time::sleep(EVERY).await;
+    }
+    ask().await
+}
+
 /// Asks whether a gateway is ready until it answers so.
 async fn ready_until(world: &World, wanted: u16) {
     let (fire, url) = (world.client("fire"), format!("{}/readyz", world.settings.public_url));
@@ -517,15 +523,8 @@ async fn a_server_that_is_told_not_to_keep_what_it_acknowledges_is_not_written_t
     assert_eq!(asked().await.status, 200);
     for (setting, harmful) in [("fsync", "off"), ("full_page_writes", "off")] {
         server.set(setting, harmful).await;
-        let mut answer = asked().await;
-        for _ in 0..40 {
-            if answer.status == 503 {
-                break;
-            }
-            // The server's processes learn of it one after the other.
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            answer = asked().await;
-        }
+        // The server's processes learn of it one after the other.
+        let answer = asked_until(&asked, 503, Duration::from_secs(4)).await;
         assert_eq!(
             (answer.status.as_u16(), answer.code()),
             (503, "ledger-unavailable"),
@@ -536,14 +535,7 @@ async fn a_server_that_is_told_not_to_keep_what_it_acknowledges_is_not_written_t
         assert_eq!(asked().await.status, 503, "{setting}");
         assert_eq!(world.entries().await.len(), entries, "{setting}");
         server.set(setting, "on").await;
-        let mut back = asked().await;
-        for _ in 0..80 {
-            if back.status == 200 {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(250)).await;
-            back = asked().await;
-        }
+        let back = asked_until(&asked, 200, Duration::from_secs(20)).await;
         assert_eq!(back.status, 200, "without a restart: {back:?}");
     }
     check(&world, &[]).await;

@@ -1,12 +1,8 @@
 //! What agreements are made under: nothing begins under a framework that is unknown, over or not joined, and what runs goes on.
 
-use super::*;
+use super::{living::read, *};
 
 const ACCORD: &str = "policies/frameworks/gm-information-sharing-accord.toml";
-
-async fn read(world: &World, partner: &'static str, path: &str) -> Answer {
-    world.send(by(world.bare(partner, "GET", path, PURPOSE), lead)).await
-}
 
 /// The accord as the operator would write it now.
 async fn accord(world: &World, find: &str, replace: &str) {
@@ -90,13 +86,7 @@ async fn what_runs_goes_on_with_the_gap_for_everybody_to_see() {
     assert_eq!(of_pilot["code"], "framework-not-joined", "{listed:?}");
     assert!(of_pilot["message"].as_str().unwrap().starts_with("gmca has not joined"), "{of_pilot}");
     let register = living::public(&world, "/register.json").await;
-    let pilot = register.body["agreements"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|one| one["id"] == "pilot")
-        .unwrap()
-        .clone();
+    let pilot = living::pilot(&register);
     assert_eq!(pilot["framework_standing"], "in-force");
     assert_eq!(
         pilot["framework_not_joined"],

@@ -5,13 +5,19 @@ use gateway::agreements::usage;
 
 use super::*;
 
-async fn read(world: &World, partner: &'static str, path: &str) -> Answer {
+pub(super) async fn read(world: &World, partner: &'static str, path: &str) -> Answer {
     world.send(by(world.bare(partner, "GET", path, PURPOSE), lead)).await
 }
 
 pub(super) async fn public(world: &World, path: &str) -> Answer {
     let url = format!("{}{path}", world.settings.public_url);
     acceptance::answer(world.client("fire").get(url).send().await.unwrap()).await
+}
+
+/// The pilot, as the register has it.
+pub(super) fn pilot(register: &Answer) -> Value {
+    let listed = register.body["agreements"].as_array().unwrap();
+    listed.iter().find(|agreement| agreement["id"] == "pilot").unwrap().clone()
 }
 
 #[tokio::test]
@@ -24,23 +30,17 @@ async fn the_register_says_what_is_in_force_and_how_much_it_is_used_and_names_no
     let register = public(&world, "/register.json").await;
     assert_eq!(register.status, StatusCode::OK, "{register:?}");
     let listed = register.body["agreements"].as_array().unwrap();
-    let pilot = listed.iter().find(|agreement| agreement["id"] == "pilot").unwrap();
-    assert_eq!(pilot["usage"], json!([]), "a quarter that goes on says nothing");
-    assert_eq!(pilot["versions"][0]["came_of"], "drafted");
-    assert_eq!(pilot["flows"][0]["provider_basis"], "Article 6(1)(e)");
+    let before = pilot(&register);
+    assert_eq!(before["usage"], json!([]), "a quarter that goes on says nothing");
+    assert_eq!(before["versions"][0]["came_of"], "drafted");
+    assert_eq!(before["flows"][0]["provider_basis"], "Article 6(1)(e)");
     assert!(listed.iter().any(|agreement| agreement["id"] == "gm-safe-and-well-referral"), "files too");
     // The quarter is over: counts, rounded.
     world.clock.advance_s(60 * 86_400);
     usage::catch_up(&world.app).await.unwrap();
     assert_eq!(usage::catch_up(&world.app).await.unwrap(), 0);
     let register = public(&world, "/register.json").await;
-    let pilot = register.body["agreements"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|one| one["id"] == "pilot")
-        .unwrap()
-        .clone();
+    let pilot = pilot(&register);
     assert_eq!(
         pilot["usage"][0],
         json!({ "quarter": "2026-Q4", "questions": 10, "permits": 10, "refusals": 0, "referrals": 0, "releases": 10 })

@@ -69,7 +69,7 @@ pub(crate) fn routes() -> Router<Arc<Console>> {
         .route("/agreements", get(agreements::list))
         .route("/agreements-year", get(agreements::calendar::show))
         .route("/agreements-frameworks", get(agreements::frameworks::show))
-        .route("/agreements/{id}", get(agreements::show).post(agreements::act))
+        .route("/agreements/{id}", get(agreements::show).post(agreements::step::act))
         .route("/agreements/{id}/versions/{version}", get(agreements::document::version))
         .route("/agreements/{id}/versions/{version}/document.pdf", get(agreements::document::pdf))
         .route("/agreements/{id}/versions/{version}/signed-bytes", get(agreements::document::signed_bytes))

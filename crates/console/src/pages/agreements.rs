@@ -9,16 +9,14 @@ use axum::{
     response::{IntoResponse as _, Redirect, Response},
 };
 use jiff::ToSpan as _;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 use sharing::agreement::{Status, london_day};
 
-use super::kept;
 use crate::{
     Console,
     desk::Ask,
-    fault::{Correction, Fault, status_of},
-    form::Form,
+    fault::{Correction, Fault},
     page::{Frame, organisation, render},
     person::{Person, Right},
     session::Signed,
@@ -30,6 +28,7 @@ pub(crate) mod document;
 mod fields;
 pub(crate) mod frameworks;
 pub(crate) mod signatures;
+pub(crate) mod step;
 pub(crate) mod talks;
 pub(crate) mod terms;
 pub(crate) mod used;
@@ -283,59 +282,6 @@ struct ListPage {
 }
 
 #[derive(Template)]
-#[template(path = "managed.html")]
-struct ManagedPage {
-    frame: Frame,
-    tabs: Vec<Tab>,
-    one: Managed,
-    register: Option<String>,
-    steps: Vec<Step>,
-    may_act: bool,
-    possible: Vec<(String, String)>,
-    reasons: Vec<(String, String)>,
-    said: Filled,
-}
-
-/// What somebody has filled in of a step.
-#[derive(Default, Serialize, Deserialize)]
-struct Filled {
-    step: String,
-    reason: String,
-    text: String,
-}
-
-/// The name under which a step is kept while somebody proves who they are.
-fn kept_step(id: &str) -> String {
-    format!("{id}/step")
-}
-
-/// Why an agreement is switched off.
-const REASONS: [(&str, &str); 6] = [
-    ("breach", "A breach, or the fear of one"),
-    ("lawful-basis", "The law on which it rests is in doubt"),
-    ("data-quality", "What leaves is wrong or stale"),
-    ("obligations-not-kept", "The recipient does not do what it took on"),
-    ("regulator", "A supervisory authority or a court asks for it"),
-    ("security", "A system is not safe to be used"),
-];
-
-/// Steps that need no more than a few words. Terms, signatures and advice have pages of their own.
-const STEPS: [(&str, &str, bool); 12] = [
-    ("review", "We are looking at it", false),
-    ("accept", "We agree in principle", false),
-    ("decline", "We leave the negotiation", true),
-    ("propose", "Put the draft to the parties", true),
-    ("withdraw", "Take the proposal back", true),
-    ("assure", "It is in order", true),
-    ("open-signing", "Ask the parties to sign", false),
-    ("activate", "Ask for it to be put in force", true),
-    ("confirm", "Confirm what a colleague asked for", true),
-    ("suspend", "Switch all of it off, at once", true),
-    ("resume", "Switch it on again", true),
-    ("terminate", "Ask for it to be ended", true),
-];
-
-#[derive(Template)]
 #[template(path = "diff.html")]
 struct DiffPage {
     frame: Frame,
@@ -458,36 +404,7 @@ pub(crate) async fn show(
         page.register.clone_from(&console.settings.register_url);
         return Ok(render(&page));
     }
-    let kept = kept::take(&console, &signed, ("words", &kept_step(&id))).await?;
-    managed_page(&console, &signed, &id, (kept.is_some(), kept.unwrap_or_default()), None).await
-}
-
-async fn managed_page(
-    console: &Console,
-    signed: &Signed,
-    id: &str,
-    (was_kept, said): (bool, Filled),
-    correction: Option<Correction>,
-) -> Result<Response, Fault> {
-    let one = managed(console, signed, id).await?;
-    let steps = steps_of(console, signed, id).await?;
-    let status = status_of(correction.as_ref());
-    let acts = [Right::Draft, Right::Approve, Right::Mediate];
-    let page = ManagedPage {
-        frame: Frame::of(signed, one.id.clone(), "/agreements")
-            .back_to("/agreements", "Agreements")
-            .correcting(correction)
-            .keeping(was_kept),
-        may_act: acts.into_iter().any(|right| signed.person.may(right)),
-        possible: STEPS.into_iter().map(|(code, said, _)| (code.to_owned(), said.to_owned())).collect(),
-        reasons: REASONS.into_iter().map(|(code, said)| (code.to_owned(), said.to_owned())).collect(),
-        tabs: tabs(&one, ""),
-        register: console.settings.register_url.clone().filter(|_| one.in_force.is_some()),
-        steps: named(console, steps),
-        one: one.named(console),
-        said,
-    };
-    Ok((status, render(&page)).into_response())
+    step::show(&console, &signed, &id).await
 }
 
 /// An agreement's steps, the newest of them where there are very many, the oldest first.
@@ -496,52 +413,6 @@ async fn steps_of(console: &Console, signed: &Signed, id: &str) -> Result<Vec<St
     let Steps { mut steps } = console.ask(signed, Ask::get(path)).await?;
     steps.reverse();
     Ok(steps)
-}
-
-/// Takes a step. Whether it is possible, and for whom, the API says.
-pub(crate) async fn act(
-    State(console): State<Arc<Console>>,
-    Path(id): Path<String>,
-    form: Form,
-) -> Result<Response, Fault> {
-    let page = format!("/agreements/{}", super::segment(&id));
-    let field = |name: &str| form.field(name).to_owned();
-    let said = Filled { step: field("step"), reason: field("reason"), text: field("text") };
-    if !form.signed.is_fresh(&console) {
-        // Nothing is kept for somebody who does not see the agreement.
-        managed(&console, &form.signed, &id).await?;
-    }
-    if let Some(response) =
-        kept::step_up_form(&console, &form.signed, &page, (&kept_step(&id), &said)).await?
-    {
-        return Ok(response);
-    }
-    let (step, text) = (form.field("step"), form.field("text"));
-    let again = |correction| managed_page(&console, &form.signed, &id, (false, said), Some(correction));
-    let Some((_, _, needs_text)) = STEPS.into_iter().find(|(code, ..)| *code == step) else {
-        return again(Correction::of("step: choose a step")).await;
-    };
-    let Ok(revision) = form.field("revision").parse() else { return Err(Fault::not_found()) };
-    let mut body = serde_json::json!({ "step": step });
-    if let (true, Some(members)) = (needs_text, body.as_object_mut()) {
-        members.insert("text".to_owned(), text.into());
-        if matches!(step, "suspend" | "resume") {
-            members.insert("scope".to_owned(), "agreement".into());
-        }
-        if step == "suspend" {
-            members.insert("reason".to_owned(), form.field("reason").into());
-        }
-    }
-    let path = format!("/v1{page}/steps");
-    match console.ask::<Value>(&form.signed, Ask::post(path, &body).made_to(revision)).await {
-        Ok(_) => Ok(Redirect::to(&page).into_response()),
-        Err(Fault::Refused { status, detail, .. }) if [400, 403, 409, 412].contains(&status.as_u16()) => {
-            let at = Correction::of(&detail);
-            let field = if at.is_at("text") { "text" } else { "step" };
-            again(Correction { field: field.to_owned(), text: at.text }).await
-        }
-        Err(fault) => Err(fault),
-    }
 }
 
 /// Two versions.

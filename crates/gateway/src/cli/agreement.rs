@@ -1,5 +1,4 @@
-//! `concordat agreement new|templates|import|show|diff|propose|suspend|resume|sign|deliveries|verify`: the common paths of agreements over the API, and
-//! what is done with a signed one offline.
+//! `concordat agreement …`: the common paths of agreements over the API, and what is done with a signed one offline.
 
 use std::path::{Path, PathBuf};
 
@@ -24,6 +23,8 @@ use crate::{
 
 mod begin;
 mod detached;
+mod steps;
+mod talks;
 
 /// Largest answer, in bytes.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
@@ -69,8 +70,60 @@ enum AgreementVerb {
         #[arg(long)]
         retry: bool,
     },
+    /// List your agreements.
+    List {
+        #[command(flatten)]
+        caller: CallerArguments,
+    },
     /// Show an agreement.
     Show {
+        #[command(flatten)]
+        caller: CallerArguments,
+        /// Which.
+        id: String,
+    },
+    /// Write the terms of a version to a file, to be read, or changed and sent with `counter` or `vary`.
+    Terms {
+        #[command(flatten)]
+        caller: CallerArguments,
+        /// Which.
+        id: String,
+        /// The version.
+        #[arg(long)]
+        version: u32,
+        /// The file, JSON.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Show every step that was taken: who, when, and why.
+    Steps {
+        #[command(flatten)]
+        caller: CallerArguments,
+        /// Which.
+        id: String,
+    },
+    /// Show what less data could do, each flow's legal bases side by side with what is missing, and what a review asks.
+    Checks {
+        #[command(flatten)]
+        caller: CallerArguments,
+        /// Which.
+        id: String,
+        /// The version.
+        #[arg(long)]
+        version: u32,
+    },
+    /// Show how a version would have answered the questions of the last 30 days.
+    Impact {
+        #[command(flatten)]
+        caller: CallerArguments,
+        /// Which.
+        id: String,
+        /// The version.
+        #[arg(long)]
+        version: u32,
+    },
+    /// Show how it was used: questions, answers, and what was released and not used.
+    Usage {
         #[command(flatten)]
         caller: CallerArguments,
         /// Which.
@@ -89,43 +142,14 @@ enum AgreementVerb {
         #[arg(long)]
         to: u32,
     },
-    /// Put a draft to its parties.
-    Propose {
-        #[command(flatten)]
-        caller: CallerArguments,
-        /// Which.
-        id: String,
-        /// What it is for.
-        #[arg(long)]
-        text: Option<String>,
-    },
-    /// Switch off an agreement, a party or a flow, at once.
-    Suspend {
-        #[command(flatten)]
-        caller: CallerArguments,
-        /// Which.
-        id: String,
-        #[command(flatten)]
-        scope: ScopeArguments,
-        /// `breach`, `lawful-basis`, `data-quality`, `obligations-not-kept`, `regulator`, `security` or `other`.
-        #[arg(long)]
-        reason: String,
-        /// Why, in words.
-        #[arg(long)]
-        text: String,
-    },
-    /// Switch on again what a colleague switched off.
-    Resume {
-        #[command(flatten)]
-        caller: CallerArguments,
-        /// Which.
-        id: String,
-        #[command(flatten)]
-        scope: ScopeArguments,
-        /// Why, in words.
-        #[arg(long)]
-        text: String,
-    },
+    #[command(flatten)]
+    Step(steps::StepVerb),
+    /// Comments on clauses.
+    #[command(subcommand)]
+    Comment(talks::CommentVerb),
+    /// Disputes, and what was learnt from them.
+    #[command(subcommand)]
+    Dispute(talks::DisputeVerb),
     /// Sign a version with a key of your own, which stays here.
     Sign {
         #[command(flatten)]
@@ -214,31 +238,6 @@ struct CallerArguments {
     practitioner: Option<String>,
 }
 
-/// How much.
-#[derive(Args)]
-#[group(required = true, multiple = false)]
-struct ScopeArguments {
-    /// All of it.
-    #[arg(long)]
-    all: bool,
-    /// A party's flows.
-    #[arg(long)]
-    party: Option<String>,
-    /// One flow.
-    #[arg(long)]
-    flow: Option<String>,
-}
-
-impl ScopeArguments {
-    fn scope(&self) -> Value {
-        match (&self.party, &self.flow) {
-            (Some(party), _) => json!({ "party": party }),
-            (_, Some(flow)) => json!({ "flow": flow }),
-            (None, None) => json!("agreement"),
-        }
-    }
-}
-
 /// Runs the verb.
 ///
 /// # Errors
@@ -263,9 +262,29 @@ pub async fn run(arguments: AgreementArguments) -> anyhow::Result<()> {
             let path = format!("/v1/agreements{path}");
             print(&Gateway::of(&caller)?.send(method, &path, None, None).await?)
         }
-        AgreementVerb::Show { caller, id } => {
-            print(&Gateway::of(&caller)?.send(Method::GET, &path(&id, ""), None, None).await?)
+        AgreementVerb::List { caller } => {
+            print(&Gateway::of(&caller)?.send(Method::GET, "/v1/agreements", None, None).await?)
         }
+        AgreementVerb::Show { caller, id } => read(&caller, &id, "").await,
+        AgreementVerb::Terms { caller, id, version, out } => {
+            let path = path(&id, &format!("/versions/{version}"));
+            let mut terms = Gateway::of(&caller)?.send(Method::GET, &path, None, None).await?.body;
+            if let Some(members) = terms.as_object_mut() {
+                members.remove("version");
+            }
+            std::fs::write(&out, serde_json::to_string_pretty(&terms)?)
+                .with_context(|| out.display().to_string())?;
+            output::line(&format!("{}: change it, and send it with `counter` or `vary`", out.display()));
+            Ok(())
+        }
+        AgreementVerb::Steps { caller, id } => read(&caller, &id, "/steps").await,
+        AgreementVerb::Checks { caller, id, version } => {
+            read(&caller, &id, &format!("/versions/{version}/checks")).await
+        }
+        AgreementVerb::Impact { caller, id, version } => {
+            read(&caller, &id, &format!("/versions/{version}/impact")).await
+        }
+        AgreementVerb::Usage { caller, id } => read(&caller, &id, "/usage").await,
         AgreementVerb::Diff { caller, id, from, to } => {
             let query = format!("/diff?from={from}&to={to}");
             let answer = Gateway::of(&caller)?.send(Method::GET, &path(&id, &query), None, None).await?;
@@ -285,25 +304,9 @@ pub async fn run(arguments: AgreementArguments) -> anyhow::Result<()> {
             output::line(&format!("{} differences", differences.map_or(0, Vec::len)));
             Ok(())
         }
-        AgreementVerb::Propose { caller, id, text } => {
-            let gateway = Gateway::of(&caller)?;
-            let shown = gateway.send(Method::GET, &path(&id, ""), None, None).await?;
-            let body = match text {
-                Some(text) => json!({ "step": "propose", "text": text }),
-                None => json!({ "step": "propose" }),
-            };
-            print(&gateway.send(Method::POST, &path(&id, "/steps"), Some(body), shown.tag).await?)
-        }
-        AgreementVerb::Suspend { caller, id, scope, reason, text } => {
-            let body = json!({ "step": "suspend", "scope": scope.scope(), "reason": reason, "text": text });
-            print(&Gateway::of(&caller)?.send(Method::POST, &path(&id, "/steps"), Some(body), None).await?)
-        }
-        AgreementVerb::Resume { caller, id, scope, text } => {
-            let gateway = Gateway::of(&caller)?;
-            let shown = gateway.send(Method::GET, &path(&id, ""), None, None).await?;
-            let body = json!({ "step": "resume", "scope": scope.scope(), "text": text });
-            print(&gateway.send(Method::POST, &path(&id, "/steps"), Some(body), shown.tag).await?)
-        }
+        AgreementVerb::Step(step) => step.take().await,
+        AgreementVerb::Comment(comment) => comment.run().await,
+        AgreementVerb::Dispute(dispute) => dispute.run().await,
         AgreementVerb::Sign { caller, id, version, role, key } => {
             sign(&caller, &id, version, &role, &key).await
         }
@@ -332,16 +335,36 @@ fn path(id: &str, rest: &str) -> String {
 
 /// Terms out of a file, and the name in it.
 fn terms_of(file: &Path) -> anyhow::Result<(String, Value)> {
-    let text = config::read(file)?;
-    let is_json = file.extension().is_some_and(|extension| extension == "json");
-    let mut terms: Value = if is_json {
-        serde_json::from_str(&text).with_context(|| file.display().to_string())?
-    } else {
-        toml::from_str(&text).with_context(|| file.display().to_string())?
-    };
+    let mut terms = read_terms(file)?;
     let id = terms.as_object_mut().and_then(|members| members.remove("id"));
     let id = id.as_ref().and_then(Value::as_str).context("the terms need an `id`")?.to_owned();
     Ok((id, terms))
+}
+
+fn read_terms(file: &Path) -> anyhow::Result<Value> {
+    let text = config::read(file)?;
+    if file.extension().is_some_and(|extension| extension == "json") {
+        return serde_json::from_str(&text).with_context(|| file.display().to_string());
+    }
+    toml::from_str(&text).with_context(|| file.display().to_string())
+}
+
+/// Terms out of a file, for this agreement.
+fn terms_for(id: &str, file: &Path) -> anyhow::Result<Value> {
+    let mut terms = read_terms(file)?;
+    let named = terms.as_object_mut().and_then(|members| members.remove("id"));
+    anyhow::ensure!(
+        named.as_ref().is_none_or(|named| named.as_str() == Some(id)),
+        "{}: these are the terms of {}, not of {id}",
+        file.display(),
+        named.unwrap_or_default()
+    );
+    Ok(terms)
+}
+
+/// Asks for something of an agreement, and prints it.
+async fn read(caller: &CallerArguments, id: &str, rest: &str) -> anyhow::Result<()> {
+    print(&Gateway::of(caller)?.send(Method::GET, &path(id, rest), None, None).await?)
 }
 
 fn print(answer: &Answer) -> anyhow::Result<()> {

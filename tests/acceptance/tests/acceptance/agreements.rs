@@ -187,17 +187,33 @@ async fn proposed(world: &World, terms: &Value) {
     let begun = world.send(begin(world, &json!({ "id": "pilot", "terms": terms }))).await;
     assert_eq!((begun.status, begun.headers["etag"].as_str()), (StatusCode::CREATED, "\"1\""), "{begun:?}");
     assert_eq!(shown(world, "fire").await.code(), "no-such-entry", "a draft is its authors'");
-    assert_eq!(taken(world, "nhs", author, json!({ "step": "propose" })).await, "proposed");
-    assert_eq!(take(world, "nhs", author, json!({ "step": "accept" })).await.code(), "step-author-approves");
+    assert_eq!(
+        taken(world, "nhs", author, json!({ "step": "propose", "text": "Crews visit before a fire does." }))
+            .await,
+        "proposed"
+    );
+    assert_eq!(
+        take(world, "nhs", author, json!({ "step": "accept", "text": "It is what we need, and no more." }))
+            .await
+            .code(),
+        "step-author-approves"
+    );
 }
 
 /// It is agreed, and waits for signatures.
 async fn agreed(world: &World) {
-    taken(world, "nhs", lead, json!({ "step": "accept" })).await;
-    assert_eq!(taken(world, "fire", lead, json!({ "step": "accept" })).await, "agreed-in-principle");
+    taken(world, "nhs", lead, json!({ "step": "accept", "text": "It is what we need, and no more." })).await;
+    assert_eq!(
+        taken(world, "fire", lead, json!({ "step": "accept", "text": "It is what we need, and no more." }))
+            .await,
+        "agreed-in-principle"
+    );
     let assure = json!({ "step": "assure", "text": "Bases, notices and the assessment were looked at." });
     assert_eq!(taken(world, "fire", other, assure).await, "quality-assured");
-    assert_eq!(taken(world, "nhs", lead, json!({ "step": "open-signing" })).await, "awaiting-signature");
+    assert_eq!(
+        taken(world, "nhs", lead, json!({ "step": "open-signing", "text": "Everybody has agreed." })).await,
+        "awaiting-signature"
+    );
 }
 
 /// Everybody has advised and signed this version.
@@ -412,14 +428,20 @@ async fn a_counter_proposal_names_what_it_widens_and_older_signatures_are_refuse
     // The terms have to change once more: the proposal is taken back, and a new draft takes its place.
     let withdraw = json!({ "step": "withdraw", "text": "The telephone number was left out." });
     assert_eq!(taken(&world, "nhs", lead, withdraw).await, "withdrawn");
-    assert_eq!(take(&world, "nhs", lead, json!({ "step": "accept" })).await.code(), "step-not-in-this-state");
+    assert_eq!(
+        take(&world, "nhs", lead, json!({ "step": "accept", "text": "It is what we need, and no more." }))
+            .await
+            .code(),
+        "step-not-in-this-state"
+    );
     let signed = world.send(step(&world, "fire", siro, json!({ "step": "sign", "signature": early }))).await;
     assert_eq!(signed.code(), "step-not-in-this-state", "{signed:?}");
     // Another agreement, countered while it is proposed.
     let world = World::new().await;
     office(&world, "fire", "siro", "siro").await;
     world.send(begin(&world, &json!({ "id": "pilot", "terms": terms() }))).await;
-    taken(&world, "nhs", author, json!({ "step": "propose" })).await;
+    taken(&world, "nhs", author, json!({ "step": "propose", "text": "Crews visit before a fire does." }))
+        .await;
     let early = signature_over(&world, "fire", "siro", "siro", 1).await;
     let mut wider = terms();
     let item =
@@ -439,10 +461,16 @@ async fn a_counter_proposal_names_what_it_widens_and_older_signatures_are_refuse
         .collect();
     assert_eq!(places, [("widens", "flows[at-risk].items[person.telephone]"), ("alters", "title")]);
     for (partner, person) in [("nhs", lead as Person), ("fire", other)] {
-        taken(&world, partner, person, json!({ "step": "accept" })).await;
+        taken(
+            &world,
+            partner,
+            person,
+            json!({ "step": "accept", "text": "It is what we need, and no more." }),
+        )
+        .await;
     }
     taken(&world, "nhs", other, json!({ "step": "assure", "text": "In order." })).await;
-    taken(&world, "nhs", other, json!({ "step": "open-signing" })).await;
+    taken(&world, "nhs", other, json!({ "step": "open-signing", "text": "Everybody has agreed." })).await;
     let older = world.send(step(&world, "fire", siro, json!({ "step": "sign", "signature": early }))).await;
     assert_eq!(older.code(), "step-other-version", "{older:?}");
     assert_eq!(sign(&world, "fire", (siro, "siro"), "siro", 2).await.status, StatusCode::OK);
@@ -564,12 +592,14 @@ async fn sixty_parties_are_parties() {
     }
     let begun = world.send(begin(&world, &json!({ "id": "pilot", "terms": many }))).await;
     assert_eq!(begun.status, StatusCode::CREATED, "{begun:?}");
-    taken(&world, "nhs", author, json!({ "step": "propose" })).await;
+    taken(&world, "nhs", author, json!({ "step": "propose", "text": "Crews visit before a fire does." }))
+        .await;
     let seen = shown(&world, "fire").await;
     assert_eq!(seen.body["negotiated"]["parties"].as_array().unwrap().len(), 60);
     // Two have agreed and go on; fifty-eight can still come.
     for partner in ["nhs", "fire"] {
-        taken(&world, partner, lead, json!({ "step": "accept" })).await;
+        taken(&world, partner, lead, json!({ "step": "accept", "text": "It is what we need, and no more." }))
+            .await;
     }
     let proceed = json!({ "step": "proceed", "text": "The others follow." });
     assert_eq!(taken(&world, "nhs", lead, proceed).await, "agreed-in-principle");

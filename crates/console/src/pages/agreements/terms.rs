@@ -407,19 +407,19 @@ async fn send(place: Place<'_>, writing: Writing) -> Result<Response, Fault> {
         Becomes::Vary => {
             json!({ "step": "vary", "terms": terms, "reason": writing.reason, "text": writing.text })
         }
-        Becomes::Counter => json!({ "step": "counter", "terms": terms, "reason": writing.reason }),
+        Becomes::Counter => {
+            json!({ "step": "counter", "terms": terms, "reason": writing.reason, "text": writing.text })
+        }
         Becomes::Propose => {
             to = format!("{to}/disputes/{}", segment(&writing.dispute));
             path = format!("/v1{to}/steps");
             json!({ "step": "propose-terms", "terms": terms, "text": writing.text })
         }
     };
-    if let (Becomes::Counter, Some(members)) = (step, body.as_object_mut()) {
-        for (name, said) in [("text", &writing.text), ("interest", &writing.interest)] {
-            if !said.is_empty() {
-                members.insert(name.to_owned(), said.clone().into());
-            }
-        }
+    if let (Becomes::Counter, false, Some(members)) =
+        (step, writing.interest.is_empty(), body.as_object_mut())
+    {
+        members.insert("interest".to_owned(), writing.interest.clone().into());
     }
     match console.ask::<Value>(signed, Ask::post(path, &body).made_to(writing.revision)).await {
         Ok(_) => {

@@ -144,8 +144,20 @@ async fn offices(of: Parties<'_>, state: &Path) -> anyhow::Result<()> {
 }
 
 async fn open_signing(of: Parties<'_>) -> anyhow::Result<()> {
-    step(of.nhs, TO_SIGN, "NHS-IG-1", json!({ "step": "accept" })).await?;
-    step(of.fire, TO_SIGN, "GMFRS-IG-1", json!({ "step": "accept" })).await?;
+    step(
+        of.nhs,
+        TO_SIGN,
+        "NHS-IG-1",
+        json!({ "step": "accept", "text": "It is what we need, and no more." }),
+    )
+    .await?;
+    step(
+        of.fire,
+        TO_SIGN,
+        "GMFRS-IG-1",
+        json!({ "step": "accept", "text": "It is what we need, and no more." }),
+    )
+    .await?;
     let advice = json!({ "step": "advise", "favourable": true, "text": "Proportionate, with the age band of version 2." });
     step(of.fire, TO_SIGN, "GMFRS-DPO-1", advice).await?;
     let answer = json!({ "step": "answer-advice", "followed": true, "text": "As advised." });
@@ -153,7 +165,8 @@ async fn open_signing(of: Parties<'_>) -> anyhow::Result<()> {
     let assure =
         json!({ "step": "assure", "text": "Legal bases, notices and the assessment were looked at." });
     step(of.fire, TO_SIGN, "GMFRS-IG-1", assure).await?;
-    step(of.nhs, TO_SIGN, "NHS-IG-1", json!({ "step": "open-signing" })).await
+    step(of.nhs, TO_SIGN, "NHS-IG-1", json!({ "step": "open-signing", "text": "Everybody has agreed." }))
+        .await
 }
 
 async fn dispute(of: Parties<'_>) -> anyhow::Result<()> {

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use axum::http::{HeaderMap, HeaderValue, header};
-use serde_json::{Map, json};
+use serde_json::json;
 use sharing::{
     OrganisationId,
     agreement::{
@@ -75,9 +75,17 @@ pub enum DisputeStep {
         text: String,
     },
     /// Offer to mediate. Whoever is of no party's organisation begins at once; anybody else when each party agrees.
-    Mediate {},
+    Mediate {
+        /// Why, in words.
+        #[serde(default)]
+        text: Option<String>,
+    },
     /// Agree to a mediator who is of a party's organisation.
-    AcceptMediator {},
+    AcceptMediator {
+        /// Why, in words.
+        #[serde(default)]
+        text: Option<String>,
+    },
     /// Take it to the next level.
     Escalate {
         /// Why, in words.
@@ -92,7 +100,11 @@ pub enum DisputeStep {
         text: String,
     },
     /// Agree to the outcome on the table. When each party has, it is over.
-    AcceptOutcome {},
+    AcceptOutcome {
+        /// Why, in words.
+        #[serde(default)]
+        text: Option<String>,
+    },
     /// Take it back: the organisation that began it.
     Withdraw {
         /// Why, in words.
@@ -104,7 +116,11 @@ pub enum DisputeStep {
         text: String,
     },
     /// Agree to publish the outcome as a precedent, as `precedent` says it once its text is confirmed. When each party has, it is.
-    Publish {},
+    Publish {
+        /// Why, in words.
+        #[serde(default)]
+        text: Option<String>,
+    },
 }
 
 /// A dispute.
@@ -347,20 +363,24 @@ impl DisputeStep {
                 written.insert("terms".to_owned(), offered.open());
                 (Command::ProposeTerms, None, written)
             }
-            Self::Mediate {} => (Command::Mediate, None, Map::new()),
-            Self::AcceptMediator {} => (Command::AcceptMediator, None, Map::new()),
+            Self::Mediate { text } => (Command::Mediate, None, words(&[("text", text.as_deref())])?),
+            Self::AcceptMediator { text } => {
+                (Command::AcceptMediator, None, words(&[("text", text.as_deref())])?)
+            }
             Self::Escalate { text } => (Command::Escalate, None, words(&[("text", Some(&text))])?),
             Self::Settle { outcome, text } => {
                 let reason = Some(outcome.as_str().to_owned());
                 (Command::Settle(outcome), reason, words(&[("text", Some(&text))])?)
             }
-            Self::AcceptOutcome {} => (Command::AcceptOutcome, None, Map::new()),
+            Self::AcceptOutcome { text } => {
+                (Command::AcceptOutcome, None, words(&[("text", text.as_deref())])?)
+            }
             Self::Withdraw { text } => (Command::Withdraw, None, words(&[("text", Some(&text))])?),
             Self::ConfirmText { text } => {
                 let written = words(&[("text", Some(&text))])?;
                 (Command::ConfirmText(text), None, written)
             }
-            Self::Publish {} => (Command::Publish, None, Map::new()),
+            Self::Publish { text } => (Command::Publish, None, words(&[("text", text.as_deref())])?),
         })
     }
 }

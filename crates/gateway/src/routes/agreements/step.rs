@@ -35,7 +35,8 @@ pub enum StepRequest {
     Propose {
         /// What it is for, in words.
         #[serde(default)]
-        text: Option<String>,
+        #[schema(required)]
+        text: String,
     },
     /// Answer with other terms.
     Counter {
@@ -46,15 +47,26 @@ pub enum StepRequest {
         reason: CounterReason,
         /// In words.
         #[serde(default)]
-        text: Option<String>,
+        #[schema(required)]
+        text: String,
         /// What is behind it: what you need these terms for, as "crews must not walk in on oxygen".
         #[serde(default)]
         interest: Option<String>,
     },
     /// Say that your organisation looks at it.
-    Review {},
+    Review {
+        /// Who looks at it and for what, in words.
+        #[serde(default)]
+        #[schema(required)]
+        text: String,
+    },
     /// Agree in principle, for your organisation.
-    Accept {},
+    Accept {
+        /// Why, in words: what was looked at before.
+        #[serde(default)]
+        #[schema(required)]
+        text: String,
+    },
     /// Leave the negotiation, for your organisation.
     Decline {
         /// Why, in words.
@@ -85,7 +97,12 @@ pub enum StepRequest {
         text: String,
     },
     /// Ask the parties to sign.
-    OpenSigning {},
+    OpenSigning {
+        /// Why now, in words.
+        #[serde(default)]
+        #[schema(required)]
+        text: String,
+    },
     /// Sign.
     Sign {
         /// The detached JWS over the canonical terms (docs/agreements.md).
@@ -220,11 +237,15 @@ impl StepRequest {
 
     fn said(&self) -> (Option<String>, Option<&str>) {
         match self {
-            Self::Counter { reason, text, .. } => (Some(reason.as_str().to_owned()), text.as_deref()),
-            Self::Vary { reason, text, .. } => (Some(reason.as_str().to_owned()), Some(text)),
+            Self::Counter { reason, text, .. } | Self::Vary { reason, text, .. } => {
+                (Some(reason.as_str().to_owned()), Some(text))
+            }
             Self::Suspend { reason, text, .. } => (Some(reason.as_str().to_owned()), Some(text)),
-            Self::Propose { text } => (None, text.as_deref()),
-            Self::Decline { text }
+            Self::Propose { text }
+            | Self::Review { text }
+            | Self::Accept { text }
+            | Self::OpenSigning { text }
+            | Self::Decline { text }
             | Self::Proceed { text }
             | Self::Assure { text }
             | Self::Activate { text }
@@ -243,7 +264,8 @@ impl StepRequest {
                 let word = if *followed { "followed" } else { "not-followed" };
                 (Some(word.to_owned()), Some(text))
             }
-            _ => (None, None),
+            // A draft is its authors' own, and a signature says why in the terms that it is over.
+            Self::Revise { .. } | Self::Sign { .. } => (None, None),
         }
     }
 
@@ -283,14 +305,14 @@ impl StepRequest {
                 command
             }
             Self::Propose { .. } => Command::Propose,
-            Self::Review {} => Command::Review,
-            Self::Accept {} => Command::Accept,
+            Self::Review { .. } => Command::Review,
+            Self::Accept { .. } => Command::Accept,
             Self::Decline { .. } => Command::Decline,
             Self::Proceed { .. } => Command::Proceed,
             Self::Advise { favourable, .. } => Command::Advise { favourable },
             Self::AnswerAdvice { followed, .. } => Command::AnswerAdvice { followed },
             Self::Assure { .. } => Command::Assure,
-            Self::OpenSigning {} => Command::OpenSigning { blocked: false, evaluated: false }, // looked at when it is taken
+            Self::OpenSigning { .. } => Command::OpenSigning { blocked: false, evaluated: false }, // looked at when it is taken
             Self::Sign { signature } => return sign(app, id, wanted, signature).await,
             Self::Activate { .. } => Command::Ask(Pending::Activation),
             Self::Terminate { .. } => Command::Ask(Pending::Termination { asked: None }),

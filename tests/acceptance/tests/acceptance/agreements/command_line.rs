@@ -143,3 +143,113 @@ async fn it_is_signed_with_and_without_a_network_exported_verified_and_switched_
     assert_eq!(state(&done(&world, ("fire", "other"), &on).await), "active");
     world.verify().await;
 }
+
+#[tokio::test]
+async fn a_course_is_taken_from_the_command_line_to_its_end() {
+    let world = deployment().await;
+    offices(&world).await;
+    let writes = ("nhs", "author");
+    let [nhs, nhs_other, nhs_dpo] = ["lead", "other", "dpo"].map(|person| ("nhs", person));
+    let [fire, fire_other, fire_dpo] = ["lead", "other", "dpo"].map(|person| ("fire", person));
+    let at = |name: &str| world.folder.path().join(name).display().to_string();
+    let mut whole = terms();
+    whole["id"] = json!("pilot");
+    std::fs::write(at("terms.json"), whole.to_string()).unwrap();
+    done(&world, writes, &["new", &at("terms.json")]).await;
+    let take =
+        async |who, step: &str, text: &str| state(&done(&world, who, &[step, "pilot", "--text", text]).await);
+    refused(&world, writes, &["propose", "pilot"], "--text").await;
+    refused(&world, writes, &["propose", "pilot", "--text", " "], "say why").await;
+    assert_eq!(take(writes, "propose", "Crews have to know whom they visit.").await, "proposed");
+    take(fire, "review", "Our information governance lead reads it.").await;
+    // What is said of a clause, and answered.
+    let about = ["--version", "1", "--clause", "/flows/0/obligations/retain_days"];
+    let on_clause =
+        ["comment", "make", "pilot", "--text", "Thirty days?", "--owner", "nhs-england", "--blocking"];
+    let made =
+        done(&world, fire, &[on_clause.as_slice(), &about, &["--due-on", "2030-01-31"]].concat()).await;
+    let comment = serde_json::from_str::<Value>(&made).unwrap()["id"].as_str().unwrap().to_owned();
+    done(&world, nhs, &["comment", "reply", "pilot", &comment, "--text", "A fortnight would do."]).await;
+    // Other terms: read, changed, sent.
+    let draft = at("second.json");
+    done(&world, fire, &["terms", "pilot", "--version", "1", "--out", &draft]).await;
+    let mut second: Value = serde_json::from_str(&std::fs::read_to_string(&draft).unwrap()).unwrap();
+    second["flows"][0]["obligations"]["retain_days"] = json!(14);
+    std::fs::write(&draft, second.to_string()).unwrap();
+    let counter = ["counter", "pilot", &draft, "--reason", "retention-too-long", "--text", "A fortnight."];
+    refused(&world, fire_other, &[counter.as_slice(), &["--revision", "1"]].concat(), "answered 412").await;
+    assert_eq!(state(&done(&world, fire_other, &counter).await), "counter-proposed");
+    done(&world, fire, &["comment", "resolve", "pilot", &comment, "--text", "Version 2 has it."]).await;
+    let listed = done(&world, nhs, &["comment", "list", "pilot"]).await;
+    assert!(listed.contains("\"resolved\"") && listed.contains("A fortnight would do."), "{listed}");
+    take(nhs, "accept", "It is what we need.").await;
+    assert_eq!(take(fire, "accept", "It is what we can give.").await, "agreed-in-principle");
+    for (advises, answers) in [(nhs_dpo, nhs), (fire_dpo, fire)] {
+        let advise = ["advise", "pilot", "--favourable", "true", "--text", "Proportionate."];
+        done(&world, advises, &advise).await;
+        let answer = ["answer-advice", "pilot", "--followed", "true", "--text", "As advised."];
+        done(&world, answers, &answer).await;
+    }
+    assert!(done(&world, nhs, &["list"]).await.contains("\"agreed-in-principle\""));
+    let checks = done(&world, nhs, &["checks", "pilot", "--version", "2"]).await;
+    assert!(checks.contains("at-risk"), "{checks}");
+    let impact = done(&world, nhs, &["impact", "pilot", "--version", "2"]).await;
+    assert!(impact.contains("\"in_force\""), "{impact}");
+    take(nhs, "assure", "Bases, notices and the assessment were looked at.").await;
+    assert_eq!(take(fire, "open-signing", "Everybody has agreed.").await, "awaiting-signature");
+    for (partner, person, role) in [
+        ("nhs", "siro", "siro"),
+        ("nhs", "guardian", "caldicott-guardian"),
+        ("nhs", "assets", "iao"),
+        ("fire", "siro", "siro"),
+    ] {
+        let key = key_file(&world, partner, person).display().to_string();
+        let sign = ["sign", "pilot", "--version", "2", "--role", role, "--key", &key];
+        done(&world, (partner, person), &sign).await;
+    }
+    take(nhs, "activate", "Everybody has signed.").await;
+    refused(&world, nhs, &["confirm", "pilot", "--text", "Myself."], "answered 403").await;
+    assert_eq!(take(fire, "confirm", "Every signature is there.").await, "active");
+    // A dispute, with a mediator of neither.
+    let with = ["--with", "nhs-england", "--reason", "unclear", "--text", "It comes too late."];
+    let opening = ["dispute", "begin", "pilot", "--version", "2", "--clause", "/flows/0"];
+    let begun = done(&world, fire, &[opening.as_slice(), &with].concat()).await;
+    let dispute = serde_json::from_str::<Value>(&begun).unwrap()["id"].as_str().unwrap().to_owned();
+    let argue = async |who, step: &str, more: &[&str]| {
+        done(&world, who, &[&["dispute", "take", "pilot", &dispute, step], more].concat()).await
+    };
+    let mediates = ("council", "mediator");
+    argue(mediates, "mediate", &["--text", "I know both of you."]).await;
+    let outcome = ["--outcome", "practice-changes", "--text", "It is sent by noon."];
+    let unsaid = ["dispute", "take", "pilot", &dispute, "settle", "--text", "It is sent by noon."];
+    refused(&world, mediates, &unsaid, "--outcome").await;
+    argue(mediates, "settle", &outcome).await;
+    argue(nhs, "accept-outcome", &["--text", "We can do that."]).await;
+    assert_eq!(state(&argue(fire, "accept-outcome", &[]).await), "resolved");
+    let listed = done(&world, nhs, &["dispute", "list", "pilot"]).await;
+    assert!(listed.contains("We can do that."), "{listed}");
+    done(&world, nhs, &["dispute", "precedents"]).await;
+    // It lives, and ends.
+    let reviewed = ["reviewed", "pilot", "--next-on", "2027-09-30", "--text", "It works."];
+    assert_eq!(state(&done(&world, nhs, &reviewed).await), "active");
+    done(&world, nhs, &["usage", "pilot"]).await;
+    let mut third = second;
+    third["title"] = json!("Adults at risk of fire");
+    std::fs::write(&draft, third.to_string()).unwrap();
+    let vary = ["vary", "pilot", &draft, "--reason", "unclear", "--text", "Whom it is about."];
+    done(&world, fire_other, &vary).await;
+    take(fire_other, "withdraw", "Not now.").await;
+    third["id"] = json!("another");
+    std::fs::write(&draft, third.to_string()).unwrap();
+    refused(&world, fire_other, &vary, "terms of \"another\", not of pilot").await;
+    take(nhs, "terminate", "Another service does it now.").await;
+    assert_eq!(take(fire, "confirm", "So it does.").await, "terminated");
+    let steps = done(&world, nhs_other, &["steps", "pilot"]).await;
+    let steps: Value = serde_json::from_str(&steps).unwrap();
+    for step in steps["steps"].as_array().unwrap() {
+        // Every step says why, but a signature, whose terms do, and the beginning of a draft.
+        let is_silent = ["drafted", "signed"].contains(&step["action"].as_str().unwrap());
+        assert!(is_silent || step["text"].as_str().is_some_and(|text| !text.is_empty()), "{step}");
+    }
+    world.verify().await;
+}

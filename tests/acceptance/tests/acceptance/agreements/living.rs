@@ -158,12 +158,19 @@ async fn whoever_changes_what_is_in_force_says_why() {
     assert!(unsaid.body["detail"].as_str().unwrap().contains("reason"), "{unsaid:?}");
     vary["reason"] = json!("less-would-do");
     taken(&world, "nhs", author, vary).await;
-    taken(&world, "nhs", author, json!({ "step": "propose" })).await;
+    taken(&world, "nhs", author, json!({ "step": "propose", "text": "Crews visit before a fire does." }))
+        .await;
     for (partner, person) in [("nhs", lead as Person), ("fire", lead)] {
-        taken(&world, partner, person, json!({ "step": "accept" })).await;
+        taken(
+            &world,
+            partner,
+            person,
+            json!({ "step": "accept", "text": "It is what we need, and no more." }),
+        )
+        .await;
     }
     taken(&world, "fire", other, json!({ "step": "assure", "text": "In order." })).await;
-    taken(&world, "nhs", lead, json!({ "step": "open-signing" })).await;
+    taken(&world, "nhs", lead, json!({ "step": "open-signing", "text": "Everybody has agreed." })).await;
     all_sign(&world, 2).await;
     taken(&world, "nhs", lead, json!({ "step": "activate", "text": "It is narrower." })).await;
     taken(&world, "fire", lead, json!({ "step": "confirm", "text": "It is." })).await;
@@ -473,10 +480,11 @@ async fn the_command_line_takes_an_agreement_from_a_file_to_a_signature() {
     let (ran, said) = run(&world, "nhs", "author", &["propose", "pilot", "--text", "To prevent fires."]);
     assert!(ran && said.contains("\"proposed\""), "{said}");
     for partner in ["nhs", "fire"] {
-        taken(&world, partner, lead, json!({ "step": "accept" })).await;
+        taken(&world, partner, lead, json!({ "step": "accept", "text": "It is what we need, and no more." }))
+            .await;
     }
     taken(&world, "fire", other, json!({ "step": "assure", "text": "In order." })).await;
-    taken(&world, "nhs", lead, json!({ "step": "open-signing" })).await;
+    taken(&world, "nhs", lead, json!({ "step": "open-signing", "text": "Everybody has agreed." })).await;
     let sign = ["sign", "pilot", "--version", "1", "--role", "siro", "--key"];
     let (ran, said) = run(
         &world,

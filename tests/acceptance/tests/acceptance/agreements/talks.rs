@@ -6,9 +6,11 @@ use super::*;
 async fn assured() -> World {
     let world = deployment().await;
     world.send(begin(&world, &json!({ "id": "pilot", "terms": terms() }))).await;
-    taken(&world, "nhs", author, json!({ "step": "propose" })).await;
+    taken(&world, "nhs", author, json!({ "step": "propose", "text": "Crews visit before a fire does." }))
+        .await;
     for partner in ["nhs", "fire"] {
-        taken(&world, partner, lead, json!({ "step": "accept" })).await;
+        taken(&world, partner, lead, json!({ "step": "accept", "text": "It is what we need, and no more." }))
+            .await;
     }
     taken(&world, "fire", other, json!({ "step": "assure", "text": "In order." })).await;
     world
@@ -37,7 +39,8 @@ async fn a_comment_that_signing_waits_for_is_resolved_by_whoever_made_it() {
     // It is listed where one looks before signing, and signing waits.
     let checks = read(&world, "nhs", "pilot/versions/1/checks").await;
     assert_eq!(checks.body["unresolved_comments"][0]["clause"], "/flows/0/items/1", "{checks:?}");
-    let refused = take(&world, "nhs", lead, json!({ "step": "open-signing" })).await;
+    let refused =
+        take(&world, "nhs", lead, json!({ "step": "open-signing", "text": "Everybody has agreed." })).await;
     assert_eq!((refused.status, refused.code()), (StatusCode::CONFLICT, "step-comments-open"));
     let path = format!("comments/{id}/steps");
     let resolve = json!({ "step": "resolve", "text": "Clear now." });
@@ -48,7 +51,10 @@ async fn a_comment_that_signing_waits_for_is_resolved_by_whoever_made_it() {
     assert_eq!(said(&world, "nhs", lead, (&path, resolve.clone())).await.code(), "step-not-yours");
     assert_eq!(said(&world, "fire", other, (&path, resolve.clone())).await.body["state"], "resolved");
     assert_eq!(said(&world, "fire", other, (&path, resolve)).await.code(), "step-not-in-this-state");
-    assert_eq!(taken(&world, "nhs", lead, json!({ "step": "open-signing" })).await, "awaiting-signature");
+    assert_eq!(
+        taken(&world, "nhs", lead, json!({ "step": "open-signing", "text": "Everybody has agreed." })).await,
+        "awaiting-signature"
+    );
     // What does not fit is refused with what to do.
     let edits: [(&str, Value, &str); 5] = [
         ("clause", json!("/flows/9"), "clause"),
@@ -80,16 +86,18 @@ async fn a_draft_is_not_commented_on_and_a_counter_says_its_interest() {
     world.send(begin(&world, &json!({ "id": "pilot", "terms": terms() }))).await;
     let comment = json!({ "version": 1, "clause": "", "text": "Too early." });
     assert_eq!(said(&world, "nhs", lead, ("comments", comment)).await.code(), "invalid-request");
-    taken(&world, "nhs", author, json!({ "step": "propose" })).await;
+    taken(&world, "nhs", author, json!({ "step": "propose", "text": "Crews visit before a fire does." }))
+        .await;
     let mut other_terms = terms();
     other_terms["title"] = json!("Adults at risk of fire");
     let counter = json!({
         "step": "counter", "terms": other_terms, "reason": "unclear", "interest": "People read the title first",
+        "text": "Whom it is about is not said.",
     });
     taken(&world, "fire", lead, counter).await;
     let steps = read(&world, "nhs", "pilot/steps").await;
     assert_eq!(steps.body["steps"][2]["interest"], "People read the title first", "{steps:?}");
-    assert!(steps.body["steps"][2].get("text").is_none());
+    assert_eq!(steps.body["steps"][2]["text"], "Whom it is about is not said.");
     let taken_name = world.send(begin(&world, &json!({ "id": "precedents", "terms": terms() }))).await;
     assert_eq!(taken_name.code(), "invalid-request");
 }

@@ -41,15 +41,16 @@ async fn fill(world: &World) -> Value {
     }
     let begun = world.send(begin(world, &json!({ "id": "pilot", "terms": terms() }))).await;
     assert_eq!(begun.status, StatusCode::CREATED, "{begun:?}");
-    taken(world, "nhs", author, json!({ "step": "propose" })).await;
+    taken(world, "nhs", author, json!({ "step": "propose", "text": "Crews visit before a fire does." }))
+        .await;
     let mut countered = terms();
     countered["flows"][0]["items"][1]["form"] = json!("year");
     let counter = json!({ "step": "counter", "terms": countered, "reason": "not-enough", "text": HOSTILE });
     taken(world, "fire", author, counter).await;
-    taken(world, "nhs", lead, json!({ "step": "accept" })).await;
-    taken(world, "fire", lead, json!({ "step": "accept" })).await;
+    taken(world, "nhs", lead, json!({ "step": "accept", "text": "It is what we need, and no more." })).await;
+    taken(world, "fire", lead, json!({ "step": "accept", "text": "It is what we need, and no more." })).await;
     taken(world, "fire", other, json!({ "step": "assure", "text": "Looked at." })).await;
-    taken(world, "nhs", lead, json!({ "step": "open-signing" })).await;
+    taken(world, "nhs", lead, json!({ "step": "open-signing", "text": "Everybody has agreed." })).await;
     let signature = async |person, role, version| signature_over(world, "nhs", person, role, version).await;
     json!({
         "released": released,

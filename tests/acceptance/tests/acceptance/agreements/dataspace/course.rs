@@ -179,7 +179,8 @@ async fn an_offer_that_is_sent_late_names_the_flow_that_was_offered() {
     let offer = peer.hears(&one, "ContractOfferMessage", "offers").await;
     assert_eq!((&offer["offer"]["@id"], &offer["offer"]["target"]), (&json!(OFFER), &json!(DATASET)));
     // Proposed, it is another flow: nothing of it is offered in this negotiation.
-    taken(world, "nhs", author, json!({ "step": "propose" })).await;
+    taken(world, "nhs", author, json!({ "step": "propose", "text": "Crews visit before a fire does." }))
+        .await;
     let again = peer.counters(&one, bare_offer()).await;
     assert_eq!(again.status, StatusCode::BAD_REQUEST, "{again:?}");
     world.verify().await;
@@ -197,7 +198,7 @@ async fn a_negotiation_that_cannot_be_read_stops_no_other() {
     let begun = world.send(begin(world, &json!({ "id": "second", "terms": one_flow() }))).await;
     assert_eq!(begun.status, StatusCode::CREATED, "{begun:?}");
     let about = |body: Value| by(world.act("nhs", "/v1/agreements/second/steps", PURPOSE, body), author);
-    let mut propose = about(json!({ "step": "propose" }));
+    let mut propose = about(json!({ "step": "propose", "text": "Crews visit before a fire does." }));
     propose.if_match = begun.headers.get("etag").cloned();
     let proposed = world.send(propose).await;
     assert_eq!(proposed.status, StatusCode::OK, "{proposed:?}");

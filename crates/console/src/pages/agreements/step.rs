@@ -1,0 +1,206 @@
+//! An agreement that is managed here, and the steps that people take of it.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::{
+    extract::{Path, State},
+    http::StatusCode,
+    response::{IntoResponse as _, Redirect, Response},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{Managed, Options, Step, Tab, correction, managed, named, options, steps_of, tabs, terms_of};
+use crate::{
+    Console,
+    desk::Ask,
+    fault::{Correction, Fault, status_of},
+    form::Form,
+    page::{Frame, organisation, render},
+    pages::{kept, segment},
+    person::Right,
+    session::Signed,
+};
+
+#[derive(Template)]
+#[template(path = "managed.html")]
+struct ManagedPage {
+    frame: Frame,
+    tabs: Vec<Tab>,
+    one: Managed,
+    register: Option<String>,
+    steps: Vec<Step>,
+    may_act: bool,
+    possible: Options,
+    scopes: Options,
+    reasons: Options,
+    said: Filled,
+}
+
+/// What somebody has filled in of a step.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Filled {
+    step: String,
+    scope: String,
+    reason: String,
+    next_on: String,
+    text: String,
+}
+
+/// The name under which a step is kept while somebody proves who they are.
+fn kept_step(id: &str) -> String {
+    format!("{id}/step")
+}
+
+/// Why an agreement is switched off.
+const REASONS: [(&str, &str); 7] = [
+    ("breach", "A breach, or the fear of one"),
+    ("lawful-basis", "The law on which it rests is in doubt"),
+    ("data-quality", "What leaves is wrong or stale"),
+    ("obligations-not-kept", "The recipient does not do what it took on"),
+    ("regulator", "A supervisory authority or a court asks for it"),
+    ("security", "A system is not safe to be used"),
+    ("other", "Another reason"),
+];
+
+/// Steps that need no more than this form. Terms, signatures and advice have pages of their own.
+const STEPS: [(&str, &str); 15] = [
+    ("review", "We are looking at it"),
+    ("accept", "We agree in principle"),
+    ("decline", "We leave the negotiation"),
+    ("propose", "Put the draft to the parties"),
+    ("proceed", "Go on with the parties that have agreed"),
+    ("withdraw", "Take the proposal back"),
+    ("assure", "It is in order"),
+    ("open-signing", "Ask the parties to sign"),
+    ("activate", "Ask for it to be put in force"),
+    ("confirm", "Confirm what a colleague asked for"),
+    ("suspend", "Switch it off, at once"),
+    ("resume", "Switch it on again"),
+    ("reviewed", "We have reviewed it"),
+    ("exit", "Our organisation leaves it, at once"),
+    ("terminate", "Ask for it to be ended"),
+];
+
+/// All of an agreement, as a scope of the form.
+const ALL: &str = "agreement";
+
+/// What can be switched off: all of it, a party's flows, or one flow.
+async fn scopes(console: &Console, signed: &Signed, one: &Managed) -> Result<Options, Fault> {
+    let mut scopes = options(&[(ALL, "All of it")]);
+    let Some(version) = &one.in_force else { return Ok(scopes) };
+    scopes.extend(version.parties.iter().map(|party| {
+        let name = organisation(console, &party.organisation);
+        (format!("party:{}", party.organisation), format!("What {name} gives and gets"))
+    }));
+    let terms = terms_of(console, signed, &one.id, version.number).await?;
+    let flows = terms.get("flows").and_then(Value::as_array).into_iter().flatten();
+    scopes.extend(flows.filter_map(|flow| {
+        let name = flow.get("name")?.as_str()?;
+        Some((format!("flow:{name}"), format!("The flow {name}")))
+    }));
+    Ok(scopes)
+}
+
+/// A scope of the form as the API has it.
+fn scope(chosen: &str) -> Value {
+    match chosen.split_once(':') {
+        Some((kind, name)) => json!({ kind: name }),
+        None => json!(ALL),
+    }
+}
+
+/// The page, with what was kept of a step.
+pub(super) async fn show(console: &Console, signed: &Signed, id: &str) -> Result<Response, Fault> {
+    let kept = kept::take(console, signed, ("words", &kept_step(id))).await?;
+    page(console, signed, id, (kept.is_some(), kept.unwrap_or_default()), None).await
+}
+
+async fn page(
+    console: &Console,
+    signed: &Signed,
+    id: &str,
+    (was_kept, said): (bool, Filled),
+    correction: Option<Correction>,
+) -> Result<Response, Fault> {
+    let one = managed(console, signed, id).await?;
+    let steps = steps_of(console, signed, id).await?;
+    let status = status_of(correction.as_ref());
+    let acts = [Right::Draft, Right::Approve, Right::Mediate];
+    let may_act = acts.into_iter().any(|right| signed.person.may(right));
+    let page = ManagedPage {
+        frame: Frame::of(signed, one.id.clone(), "/agreements")
+            .back_to("/agreements", "Agreements")
+            .correcting(correction)
+            .keeping(was_kept),
+        may_act,
+        possible: options(&STEPS),
+        scopes: if may_act { scopes(console, signed, &one).await? } else { Vec::new() },
+        reasons: options(&REASONS),
+        tabs: tabs(&one, ""),
+        register: console.settings.register_url.clone().filter(|_| one.in_force.is_some()),
+        steps: named(console, steps),
+        one: one.named(console),
+        said,
+    };
+    Ok((status, render(&page)).into_response())
+}
+
+/// Takes a step. Whether it is possible, and for whom, the API says.
+pub(crate) async fn act(
+    State(console): State<Arc<Console>>,
+    Path(id): Path<String>,
+    form: Form,
+) -> Result<Response, Fault> {
+    let to = format!("/agreements/{}", segment(&id));
+    let field = |name: &str| form.field(name).to_owned();
+    let said = Filled {
+        step: field("step"),
+        scope: field("scope"),
+        reason: field("reason"),
+        next_on: field("next_on"),
+        text: field("text"),
+    };
+    if !form.signed.is_fresh(&console) {
+        // Nothing is kept for somebody who does not see the agreement.
+        managed(&console, &form.signed, &id).await?;
+    }
+    if let Some(response) = kept::step_up_form(&console, &form.signed, &to, (&kept_step(&id), &said)).await? {
+        return Ok(response);
+    }
+    let Ok(revision) = form.field("revision").parse() else { return Err(Fault::not_found()) };
+    let body = match body(&said) {
+        Ok(body) => body,
+        Err(wrong) => return page(&console, &form.signed, &id, (false, said), Some(wrong)).await,
+    };
+    let asked = Ask::post(format!("/v1{to}/steps"), &body).made_to(revision);
+    let wrong = match console.ask::<Value>(&form.signed, asked).await {
+        Ok(_) => return Ok(Redirect::to(&to).into_response()),
+        Err(Fault::Refused { status: StatusCode::PRECONDITION_FAILED, detail, .. }) => {
+            Correction { field: "step".to_owned(), text: Correction::of(&detail).text }
+        }
+        Err(fault) => correction(fault, &["scope", "reason", "next_on", "text"])?,
+    };
+    page(&console, &form.signed, &id, (false, said), Some(wrong)).await
+}
+
+/// The step as the API has it.
+fn body(said: &Filled) -> Result<Value, Correction> {
+    let Some((step, _)) = STEPS.into_iter().find(|(code, _)| *code == said.step) else {
+        return Err(Correction::of("step: choose a step"));
+    };
+    let text = &said.text;
+    Ok(match step {
+        "suspend" => {
+            json!({ "step": step, "scope": scope(&said.scope), "reason": said.reason, "text": text })
+        }
+        "resume" => json!({ "step": step, "scope": scope(&said.scope), "text": text }),
+        "reviewed" if said.next_on.parse::<jiff::civil::Date>().is_err() => {
+            return Err(Correction::of("next_on: a day, such as 2028-04-01"));
+        }
+        "reviewed" => json!({ "step": step, "next_on": said.next_on, "text": text }),
+        _ => json!({ "step": step, "text": text }),
+    })
+}

@@ -42,7 +42,10 @@ pub mod usage;
 pub mod watch;
 
 /// How often a step is tried again that other changes got in the way of.
-const TRIES: u8 = 4;
+const TRIES: u32 = 16;
+
+/// How long a step waits at most before it is tried again, in milliseconds: longer each time, and not as long as the others beside it.
+const PAUSE_MS_MAX: u128 = 400;
 
 /// A step that was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -167,7 +170,14 @@ pub fn outline(set: &PolicySet, terms: &Terms) -> Result<Outline, StepError> {
         )));
     }
     with_file(set, file)?;
-    Ok(Outline::of(&agreement, set, &digest))
+    let outline = Outline::of(&agreement, set, &digest);
+    if let Some(flow) = outline.flows.iter().find(|flow| flow.provider == flow.recipient) {
+        return Err(StepError::Terms(format!(
+            "terms.flows: `{}` has one organisation at both ends, which shares nothing; name whose records they are, and who asks",
+            flow.id
+        )));
+    }
+    Ok(outline)
 }
 
 /// The policies in force with these terms beside or in place of what they have of the agreement, signed by nobody.
@@ -237,7 +247,10 @@ pub async fn begin(
 /// # Errors
 /// [`StepError`] saying what to do.
 pub async fn take(app: &App, id: &AgreementId, wanted: &Wanted<'_>) -> Result<Taken, StepError> {
-    for _ in 0..TRIES {
+    for tried in 0..TRIES {
+        if tried > 0 {
+            pause(app, tried).await;
+        }
         let row = app.store.managed(id).await?.ok_or(StepError::Changed)?;
         if wanted.read_at.is_some_and(|read_at| read_at != row.revision) {
             return Err(StepError::Changed);
@@ -250,6 +263,15 @@ pub async fn take(app: &App, id: &AgreementId, wanted: &Wanted<'_>) -> Result<Ta
         if let Command::OpenSigning { blocked, evaluated } = &mut command {
             *blocked = app.store.is_blocked(id).await?;
             *evaluated = is_evaluated(app, &before).await?;
+        }
+        // What somebody has to answer before it is signed, they have to answer before it begins.
+        let begins = match &command {
+            Command::Ask(pending) => *pending == Pending::Activation,
+            Command::Confirm => before.waits_for_activation(),
+            _ => false,
+        };
+        if begins && app.store.is_blocked(id).await? {
+            return Err(Refusal::CommentsOpen.into());
         }
         let action = command.as_str();
         let after = before.clone().apply(command, hand, at)?;
@@ -265,6 +287,13 @@ pub async fn take(app: &App, id: &AgreementId, wanted: &Wanted<'_>) -> Result<Ta
         }
     }
     Err(StepError::Unavailable)
+}
+
+/// Gives way to the others who were first.
+async fn pause(app: &App, tried: u32) {
+    let longest = (10_u128 << tried.min(16)).min(PAUSE_MS_MAX);
+    let pause = app.entropy.bits() % longest;
+    tokio::time::sleep(std::time::Duration::from_millis(u64::try_from(pause).unwrap_or_default())).await;
 }
 
 fn refused(error: CommitError) -> StepError {
@@ -477,6 +506,9 @@ fn about(managed: &Managed, wanted: &Wanted<'_>) -> Option<(u32, String)> {
 
 /// How much of the agreement a step is about, as the ledger writes it.
 fn scope(command: &Command, managed: &Managed) -> Option<String> {
+    if let Command::Ask(Pending::Succession { of, by, .. }) = command {
+        return Some(format!("succession:{of}:{by}"));
+    }
     let (Command::Suspend { scope, .. } | Command::Resume(scope)) = command else { return None };
     let scope = scope.clone();
     Some(match managed.in_force.as_ref().map_or(scope.clone(), |in_force| in_force.live().in_terms(scope)) {

@@ -47,6 +47,8 @@ const RESERVED: usize = 64;
 pub struct RequestLimits {
     /// Largest body.
     pub body_bytes_max: usize,
+    /// Largest body with the terms of an agreement: sixty parties and their flows fit.
+    pub terms_bytes_max: usize,
     /// Longest time for one request.
     pub deadline: Duration,
     /// The first of the times at which "no record is available" is answered; see [`crate::answer_time`].
@@ -67,6 +69,7 @@ impl Default for RequestLimits {
     fn default() -> Self {
         Self {
             body_bytes_max: 64 * 1024,
+            terms_bytes_max: 512 * 1024,
             deadline: Duration::from_secs(10),
             no_record_step: Duration::from_millis(25),
             requests_max: 256,

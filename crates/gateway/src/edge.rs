@@ -639,7 +639,8 @@ async fn read_body(
 /// # Errors
 /// The [`Problem`], whose words name members and never values.
 pub fn parse_body<T: DeserializeOwned>(bytes: &[u8], body_bytes_max: usize) -> Result<T, Problem> {
-    let limits = Limits { bytes_max: body_bytes_max, depth_max: 16, values_max: 5_000 };
+    let limits =
+        Limits { bytes_max: body_bytes_max, depth_max: 16, values_max: (body_bytes_max / 16).max(5_000) };
     json::parse(bytes, &limits).map_err(|error| match error.fault {
         JsonFault::TooLarge => Problem::BodyTooLarge,
         _ => Problem::InvalidRequest(format!("the body is not usable json: {error}")),

@@ -235,7 +235,7 @@ impl Problem {
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "body-too-large",
                 "The body is too large",
-                "a request body is at most 64 KiB, a list 8 MiB; ask for fewer items, or fewer people",
+                "a request body is at most 64 KiB, one with the terms of an agreement 512 KiB, a list 8 MiB; ask for fewer items, or fewer people",
             ),
             Self::BodyTooSlow => say(
                 StatusCode::REQUEST_TIMEOUT,

@@ -448,7 +448,12 @@ impl PolicySet {
         if let Some(said) = agreement.pilot_problem() {
             problems.push(file.problem(at_id, said.to_owned()));
         }
-        for party in &agreement.parties {
+        for (position, party) in agreement.parties.iter().enumerate() {
+            let name = party.organisation.get_ref();
+            if agreement.parties.iter().take(position).any(|earlier| earlier.organisation.get_ref() == name) {
+                let message = format!("`{name}` is a party twice; write it once, in the role that it has");
+                problems.push(file.problem(party.organisation.span().start, message));
+            }
             problems.extend(self.unknown_organisation(file, &party.organisation));
         }
         for (position, flow) in agreement.flows.iter().enumerate() {

@@ -43,10 +43,18 @@ struct Managed {
     negotiated: Option<Version>,
     in_force: Option<Version>,
     drafted_by: Option<String>,
-    stops: Vec<Value>,
+    stops: Vec<Stop>,
     waits_for_confirmation: Option<String>,
     versions: Vec<VersionLine>,
     moved_at: String,
+}
+
+/// What is switched off.
+#[derive(Deserialize)]
+struct Stop {
+    scope: Value,
+    reason: String,
+    by: Option<String>,
 }
 
 #[derive(Clone, Deserialize)]

@@ -86,29 +86,34 @@ pub async fn begin(State(app): State<Arc<App>>, request: Request) -> Response {
         let route = "/v1/agreements";
         let key = request_key::header(request.headers());
         let mut received = receive(&app, request).await?;
-        let asked = received.json::<Value>(app.limits.body_bytes_max).await;
+        let asked = received.json::<Value>(app.limits.terms_bytes_max).await;
         let work = async {
             let value = asked.map_err(Refused::Problem)?;
-            let request = identified(&app, &received, key, (route, &value)).await?;
-            let request = match request {
+            let request = match identified(&app, &received, key.clone(), (route, &value)).await? {
                 Asked::New(request) => request,
                 Asked::Earlier(answer) => return Ok(answer),
             };
-            let asked: AgreementRequest = shape(&value).map_err(Refused::Problem)?;
-            let id: AgreementId = asked
-                .id
-                .parse()
-                .map_err(|error| Refused::Problem(Problem::InvalidRequest(format!("id: {error}"))))?;
-            let terms = Terms::offered(&id, 1, asked.terms)
-                .map_err(|error| Refused::Problem(Problem::InvalidRequest(error.to_string())))?;
-            let hand = hand(&app, &received, &id).await?;
-            let wanted = Wanted { request, ..wanted(&received, &hand) };
-            let taken = agreements::begin(&app, &id, terms, wanted).await?;
-            answer(&app, &received, (StatusCode::CREATED, &taken)).await
+            let begun = begun(&app, &received, (&value, request)).await;
+            or_earlier(&app, &received, key, (route, &value), begun).await
         };
         settle(&app, &received, route, work.await).await
     })
     .await
+}
+
+async fn begun(
+    app: &App,
+    received: &Received,
+    (value, request): (&Value, Keyed),
+) -> Result<Response, Refused> {
+    let invalid = |error: String| Refused::Problem(Problem::InvalidRequest(error));
+    let asked: AgreementRequest = shape(value).map_err(Refused::Problem)?;
+    let id: AgreementId = asked.id.parse().map_err(|error| invalid(format!("id: {error}")))?;
+    let terms = Terms::offered(&id, 1, asked.terms).map_err(|error| invalid(error.to_string()))?;
+    let hand = hand(app, received, &id).await?;
+    let wanted = Wanted { request, ..wanted(received, &hand) };
+    let taken = agreements::begin(app, &id, terms, wanted).await?;
+    answer(app, received, (StatusCode::CREATED, &taken)).await
 }
 
 /// List the agreements that your organisation has to do with; for auditors and mediators, every one that was proposed.
@@ -148,8 +153,8 @@ pub async fn show(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
     .await
 }
 
-/// Take a step. Which are possible when, and for whom, is in docs/agreements.md. Every step but `suspend`, `sign`, `advise`
-/// and `answer-advice` needs `If-Match` with the revision that it is made to.
+/// Take a step. Which are possible when, and for whom, is in docs/agreements.md. Every step but `suspend`, `sign` and `advise`
+/// needs `If-Match` with the revision that it is made to.
 #[utoipa::path(post, path = "/v1/agreements/{id}/steps", tag = "agreements", params(("id" = String, Path, description = "The agreement")), request_body = StepRequest,
     responses((status = 200, description = "The agreement after it; `ETag` is its revision", body = ManagedBody), (status = 400, description = "The request cannot be read, or the terms do not fit"),
         (status = 401, description = "The caller was not accepted"), (status = 403, description = "Somebody else has to do it"),
@@ -163,26 +168,36 @@ pub async fn take(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
             (request_key::header(request.headers()), request.headers().get(header::IF_MATCH).cloned());
         let mut received = receive(&app, request).await?;
         let row = found(&app, &received, &id, route).await?;
-        let asked = received.json::<Value>(app.limits.body_bytes_max).await;
+        let asked = received.json::<Value>(app.limits.terms_bytes_max).await;
         let work = async {
             let value = asked.map_err(Refused::Problem)?;
             let path = format!("/v1/agreements/{}/steps", row.id);
-            let request = match identified(&app, &received, key, (&path, &value)).await? {
+            let request = match identified(&app, &received, key.clone(), (&path, &value)).await? {
                 Asked::New(request) => request,
                 Asked::Earlier(answer) => return Ok(answer),
             };
-            let asked: StepRequest = shape(&value).map_err(Refused::Problem)?;
-            let read_at = asked.read_at(if_match.as_ref()).map_err(Refused::Problem)?;
-            let id = named(&row).map_err(Refused::Problem)?;
-            let hand = hand(&app, &received, &id).await?;
-            let wanted = Wanted { read_at, request, ..wanted(&received, &hand) };
-            let wanted = asked.complete(&app, (&id, &row), wanted).await?;
-            let taken = agreements::take(&app, &id, &wanted).await?;
-            answer(&app, &received, (StatusCode::OK, &taken)).await
+            let taken = Box::pin(taken(&app, &received, &row, (&value, if_match, request))).await;
+            or_earlier(&app, &received, key, (&path, &value), taken).await
         };
         settle(&app, &received, route, work.await).await
     })
     .await
+}
+
+async fn taken(
+    app: &App,
+    received: &Received,
+    row: &ManagedRow,
+    (value, if_match, request): (&Value, Option<HeaderValue>, Keyed),
+) -> Result<Response, Refused> {
+    let asked: StepRequest = shape(value).map_err(Refused::Problem)?;
+    let read_at = asked.read_at(if_match.as_ref()).map_err(Refused::Problem)?;
+    let id = named(row).map_err(Refused::Problem)?;
+    let hand = hand(app, received, &id).await?;
+    let wanted = Wanted { read_at, request, ..wanted(received, &hand) };
+    let wanted = asked.complete(app, (&id, row), wanted).await?;
+    let taken = agreements::take(app, &id, &wanted).await?;
+    answer(app, received, (StatusCode::OK, &taken)).await
 }
 
 /// What stands against a request.
@@ -203,9 +218,12 @@ impl From<store::StoreError> for Refused {
     }
 }
 
+/// A request's key, and the digest of what it asks for: system, key, digest. None where it was sent without.
+type Keyed = Option<(String, String, String)>;
+
 /// A request is carried out, or was before.
 enum Asked<E = Response> {
-    New(Option<(String, String, String)>),
+    New(Keyed),
     Earlier(E),
 }
 
@@ -249,6 +267,21 @@ async fn identified(
     let shown = body(app, (&row, &received.caller.organisation), None).await;
     let shown = shown.map_err(|refusal| Refused::Problem(refusal.problem))?;
     Ok(Asked::Earlier(replayed(tagged(StatusCode::OK, row.revision, &shown))))
+}
+
+/// The same request, sent twice at once: what one is refused for the other has done, and both are answered with that.
+async fn or_earlier(
+    app: &App,
+    received: &Received,
+    key: Option<HeaderValue>,
+    of: (&str, &Value),
+    done: Result<Response, Refused>,
+) -> Result<Response, Refused> {
+    let Err(refused) = done else { return done };
+    match identified(app, received, key, of).await {
+        Ok(Asked::Earlier(answer)) => Ok(answer),
+        _ => Err(refused),
+    }
 }
 
 /// As [`identified_as`], for something beside an agreement's course, as it is now.

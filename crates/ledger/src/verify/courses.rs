@@ -25,6 +25,28 @@ struct Course {
     asked: Option<Person>,
     /// Who switched what off.
     stopped: HashMap<String, HashSet<Person>>,
+    /// The places that it was asked to be taken: whose, by whom.
+    succession: Option<(String, String)>,
+    /// The organisations that have left.
+    left: HashSet<String>,
+}
+
+impl Course {
+    /// What an organisation had switched off is its successor's to switch on.
+    fn succeed(&mut self) {
+        let Some((of, by)) = self.succession.take() else { return };
+        for stopped in self.stopped.values_mut() {
+            *stopped = stopped
+                .drain()
+                .map(|(organisation, person)| {
+                    (if organisation == of { by.clone() } else { organisation }, person)
+                })
+                .collect();
+        }
+        if self.left.contains(&of) {
+            self.left.insert(by);
+        }
+    }
 }
 
 /// A comment, a dispute or a record.
@@ -56,7 +78,11 @@ impl Courses {
         let Some(by) = by.map(person) else { return Ok(()) };
         let scope = scope.unwrap_or_default().to_owned();
         match action {
-            "activation-asked" | "termination-asked" | "succession-asked" => course.asked = Some(by),
+            "activation-asked" | "termination-asked" | "succession-asked" => {
+                let places = scope.strip_prefix("succession:").and_then(|places| places.split_once(':'));
+                course.succession = places.map(|(of, by)| (of.to_owned(), by.to_owned()));
+                course.asked = Some(by);
+            }
             "confirmed" => {
                 let asked = course.asked.take();
                 if asked.is_none_or(|asked| asked == by) {
@@ -65,12 +91,17 @@ impl Courses {
                         "it is confirmed by whoever asked for it, or by nobody's asking",
                     );
                 }
+                course.succeed();
             }
+            "rejected" => (course.asked, course.succession) = (None, None),
+            "exited" => drop(course.left.insert(by.0)),
             "suspended" => drop(course.stopped.entry(scope).or_default().insert(by)),
             "resumed" => {
                 let stopped = course.stopped.entry(scope).or_default();
                 let before = stopped.len();
-                stopped.retain(|stopped| stopped.0 != by.0 || *stopped == by);
+                // What somebody switched off who has left since is anybody's to switch on.
+                let left = &course.left;
+                stopped.retain(|stopped| *stopped == by || (stopped.0 != by.0 && !left.contains(&stopped.0)));
                 if stopped.len() == before {
                     return broken(
                         "agreement-one-hand",

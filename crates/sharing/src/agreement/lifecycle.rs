@@ -131,6 +131,8 @@ pub enum Command {
     Ask(Pending),
     /// Confirm what another person asked for.
     Confirm,
+    /// Say no to what another person asked for, or take one's own asking back.
+    Reject,
     /// Take the proposal back.
     Withdraw,
     /// Switch something off, now.
@@ -170,6 +172,7 @@ impl Command {
             Self::Sign(_) => "signed",
             Self::Ask(pending) => pending.asked(),
             Self::Confirm => "confirmed",
+            Self::Reject => "rejected",
             Self::Withdraw => "withdrawn",
             Self::Suspend { .. } => "suspended",
             Self::Resume(_) => "resumed",
@@ -299,12 +302,19 @@ impl Managed {
             }
             Command::Resume(scope) => self.running(|in_force| in_force.resume(&scope, hand)),
             Command::Exit => self.running(|in_force| in_force.exit(hand, at)),
-            Command::Reviewed { next_on } => self.running(|in_force| in_force.reviewed(next_on, hand)),
+            Command::Reviewed { next_on } => self.running(|in_force| in_force.reviewed(next_on, hand, at)),
             Command::Sign(signing) if self.signs_what_runs(&signing) => {
                 self.running(|in_force| in_force.sign_late(signing, hand))
             }
             Command::Advise { .. } | Command::AnswerAdvice { .. } if self.joins_late(hand) => {
                 self.running(|in_force| in_force.advised_late(&command, hand, at))
+            }
+            // One thing waits at a time, so that whoever confirms it cannot mean another.
+            Command::Ask(Pending::Activation) if self.waits_for_an_end() => Err(Refusal::OtherAsked),
+            Command::Ask(Pending::Termination { .. } | Pending::Succession { .. })
+                if self.waits_for_activation() =>
+            {
+                Err(Refusal::OtherAsked)
             }
             Command::Ask(pending @ (Pending::Termination { .. } | Pending::Succession { .. })) => {
                 self.running(|in_force| in_force.ask(pending.by(act), hand))
@@ -320,6 +330,7 @@ impl Managed {
             }
             Command::Confirm if self.waits_for_activation() => self.activate(act, hand),
             Command::Confirm => self.running(|in_force| in_force.confirm(hand)),
+            Command::Reject if !self.waits_for_activation() => self.running(|in_force| in_force.reject(hand)),
             Command::Withdraw => self.withdraw(hand, at),
             other => {
                 let is_rewritten = matches!(other, Command::Counter(_) | Command::Revise(_));
@@ -405,7 +416,14 @@ impl Managed {
         if self.waits_for_activation() && !before.waits_for_activation() {
             return self.next.as_ref().map(|next| signed(next.deal()));
         }
+        // Whoever takes a place takes the flows that go with it.
+        let places = |of: &Self| of.running_live().map(|live| live.successors.clone()).unwrap_or_default();
+        let had: BTreeSet<_> = places(before).into_values().collect();
+        let taken: BTreeSet<_> = places(self).into_values().filter(|by| !had.contains(by)).collect();
         let (version, now) = signed(&self.running_live()?.deal);
+        if !taken.is_empty() {
+            return Some((version, taken));
+        }
         let ran = before.running_live().map(|live| signed(&live.deal)).filter(|(of, _)| *of == version);
         let begun: BTreeSet<_> =
             now.difference(&ran.map(|(_, ran)| ran).unwrap_or_default()).cloned().collect();
@@ -415,6 +433,11 @@ impl Managed {
     /// The organisations whose places in what runs others have taken, with those.
     pub fn successors(&self) -> BTreeMap<OrganisationId, OrganisationId> {
         self.running_live().map(|live| live.successors.clone()).unwrap_or_default()
+    }
+
+    /// Whether what runs waits for a second person, to end it or to let a successor in.
+    fn waits_for_an_end(&self) -> bool {
+        self.running_live().is_some_and(|live| live.pending.is_some())
     }
 
     /// Whether it was asked to be put in force, and waits for a second person.

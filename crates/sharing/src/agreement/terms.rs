@@ -20,6 +20,12 @@ const NOT_AT_THE_TOP: [&str; 4] = ["id", "version", "status", "terms_sha256"];
 #[derive(Debug, Clone, PartialEq)]
 pub struct Terms(Map<String, Value>);
 
+/// Longest name in terms, in characters.
+const NAME_MAX: usize = 300;
+
+/// Longest grace after a review that was missed, in days.
+const GRACE_DAYS_MAX: u16 = 365;
+
 /// Terms that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -65,7 +71,7 @@ impl Terms {
         members.insert("id".to_owned(), id.as_str().into());
         members.insert("version".to_owned(), version.into());
         let terms = Self(members);
-        terms.agreement()?;
+        plausible(&terms.agreement()?)?;
         Ok(terms)
     }
 
@@ -140,6 +146,40 @@ impl Terms {
         toml::to_string(&Value::Object(members))
             .map_err(|_| TermsError("terms: null has no meaning in them; leave the member out".to_owned()))
     }
+}
+
+/// What no program can refuse later, once people have signed it: names that show as nothing, or as something else; and times that
+/// leave nothing to review.
+fn plausible(agreement: &Agreement) -> Result<(), TermsError> {
+    for (member, text) in [
+        ("title", &agreement.title),
+        ("framework", &agreement.framework),
+        ("owner", &agreement.owner),
+        ("breach_contact", &agreement.breach_contact),
+    ] {
+        let is_long = text.chars().count() > NAME_MAX;
+        if text.trim().is_empty() || text.trim() != text || is_long || text.chars().any(is_unseen) {
+            return Err(TermsError(format!(
+                "terms.{member}: 1 to {NAME_MAX} characters that can be seen, on one line, without blanks at its ends"
+            )));
+        }
+    }
+    if agreement.flows.is_empty() {
+        return Err(TermsError("terms.flows: one at least".to_owned()));
+    }
+    if agreement.review_on <= agreement.effective_on {
+        return Err(TermsError("terms.review_on: a day after `effective_on`".to_owned()));
+    }
+    if agreement.grace_days.is_some_and(|days| days > GRACE_DAYS_MAX) {
+        return Err(TermsError(format!("terms.grace_days: at most {GRACE_DAYS_MAX}")));
+    }
+    Ok(())
+}
+
+/// Whether a character shows as nothing, or turns what stands beside it.
+fn is_unseen(char: char) -> bool {
+    char.is_control()
+        || matches!(char, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 impl Standing {

@@ -16,6 +16,7 @@ mod dataspace;
 mod frameworks;
 mod living;
 mod offices;
+mod races;
 mod readable;
 mod steps;
 mod talks;
@@ -255,10 +256,14 @@ async fn put_in_force(world: &World) {
 /// A deployment where the agreement waits for signatures, with everybody in office.
 async fn to_be_signed() -> World {
     let world = deployment().await;
-    offices(&world).await;
-    proposed(&world, &terms()).await;
-    agreed(&world).await;
+    comes_to_be_signed(&world).await;
     world
+}
+
+async fn comes_to_be_signed(world: &World) {
+    offices(world).await;
+    proposed(world, &terms()).await;
+    agreed(world).await;
 }
 
 async fn signed() -> World {
@@ -271,6 +276,13 @@ pub(crate) async fn in_force() -> World {
     let world = signed().await;
     put_in_force(&world).await;
     world
+}
+
+/// The agreement comes to be in force in this deployment.
+pub(crate) async fn comes_in_force(world: &World) {
+    comes_to_be_signed(world).await;
+    all_sign(world, 1).await;
+    put_in_force(world).await;
 }
 
 fn question(world: &World) -> Request {
@@ -541,7 +553,7 @@ async fn whoever_has_left_the_office_or_is_somebody_else_does_not_sign() {
 #[tokio::test]
 async fn terms_that_do_not_fit_are_refused_with_what_to_do() {
     let world = World::new().await;
-    let edits: [(Person, &str); 9] = [
+    let edits: [(Person, &str); 17] = [
         (|body| body["id"] = json!("gm-fire-prevention-over-65s"), "operator's files"),
         (|body| body["id"] = json!("Not A Name"), "id"),
         (|body| body["terms"]["review_on"] = json!("2026-10-01"), "review_on"),
@@ -550,6 +562,21 @@ async fn terms_that_do_not_fit_are_refused_with_what_to_do() {
         (|body| body["terms"]["flows"][0]["provider"] = json!("nobody"), "nobody"),
         (|body| drop(body["terms"]["parties"].as_array_mut().unwrap().remove(0)), "not a party"),
         (|body| body["terms"]["status"] = json!("active"), "status"),
+        (
+            |body| {
+                let mut twice = body["terms"]["parties"][0].clone();
+                twice["controller"] = json!("processor");
+                body["terms"]["parties"].as_array_mut().unwrap().push(twice);
+            },
+            "is a party twice",
+        ),
+        (|body| body["terms"]["flows"][0]["recipient"] = json!("nhs-england"), "at both ends"),
+        (|body| body["terms"]["flows"] = json!([]), "flows: one at least"),
+        (|body| body["terms"]["title"] = json!("  "), "title"),
+        (|body| body["terms"]["title"] = json!("\u{202e}=x"), "title"),
+        (|body| body["terms"]["owner"] = json!("x\n=1+1"), "owner"),
+        (|body| body["terms"]["review_on"] = body["terms"]["effective_on"].clone(), "review_on"),
+        (|body| body["terms"]["grace_days"] = json!(65_535), "grace_days"),
         (|body| body["terms"]["flows"][0]["suspended"] = json!(false), "suspended"),
     ];
     for (edit, said) in edits {
@@ -588,9 +615,14 @@ async fn sixty_parties_are_parties() {
         let mut flow = many["flows"][0].clone();
         flow["id"] = json!(format!("to-{number}"));
         flow["recipient"] = json!(format!("partner-{number}"));
+        for item in flow["items"].as_array_mut().unwrap() {
+            item["justification"] = json!("The crew has to find them. ".repeat(20).trim());
+        }
         many["flows"].as_array_mut().unwrap().push(flow);
     }
-    let begun = world.send(begin(&world, &json!({ "id": "pilot", "terms": many }))).await;
+    let body = json!({ "id": "pilot", "terms": many });
+    assert!(body.to_string().len() > 64 * 1024, "more than other requests may have");
+    let begun = world.send(begin(&world, &body)).await;
     assert_eq!(begun.status, StatusCode::CREATED, "{begun:?}");
     taken(&world, "nhs", author, json!({ "step": "propose", "text": "Crews visit before a fire does." }))
         .await;

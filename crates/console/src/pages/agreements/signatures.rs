@@ -6,6 +6,7 @@ use std::sync::Arc;
 use askama::Template;
 use axum::{
     extract::{Path, State},
+    http::StatusCode,
     response::{IntoResponse as _, Redirect, Response},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
@@ -299,8 +300,20 @@ pub(crate) async fn act(
         return page(&console, &form.signed, &id, (false, filled), Some(wrong)).await;
     };
     let path = format!("/v1/agreements/{}/steps", crate::pages::segment(&id));
-    match console.ask::<Value>(&form.signed, Ask::post(path, &body)).await {
+    let mut asked = Ask::post(path, &body);
+    // An answer is to the advice that was read.
+    if filled.what == "answer-advice" {
+        let Ok(revision) = form.field("revision").parse() else { return Err(Fault::not_found()) };
+        asked = asked.made_to(revision);
+    }
+    match console.ask::<Value>(&form.signed, asked).await {
         Ok(_) => Ok(Redirect::to(&place).into_response()),
+        Err(Fault::Refused { status: StatusCode::PRECONDITION_FAILED, .. }) => {
+            let text =
+                "Somebody took a step meanwhile: read the advice again, and answer it if that is still right";
+            let wrong = Correction { field: String::new(), text: text.to_owned() };
+            page(&console, &form.signed, &id, (false, filled), Some(wrong)).await
+        }
         Err(fault) => {
             let wrong = at(&filled.what, fault, &["signature", "text"])?;
             page(&console, &form.signed, &id, (false, filled), Some(wrong)).await

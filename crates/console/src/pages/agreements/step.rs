@@ -11,13 +11,15 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Managed, Options, Step, Tab, correction, managed, named, options, steps_of, tabs, terms_of};
+use super::{
+    Managed, Options, Step, Stop, Tab, correction, managed, named, options, steps_of, tabs, terms_of,
+};
 use crate::{
     Console,
     desk::Ask,
     fault::{Correction, Fault, status_of},
     form::Form,
-    page::{Frame, organisation, render},
+    page::{Frame, organisation, render, words},
     pages::{kept, segment},
     person::Right,
     session::Signed,
@@ -34,6 +36,7 @@ struct ManagedPage {
     may_act: bool,
     possible: Options,
     scopes: Options,
+    stops: Vec<String>,
     reasons: Options,
     said: Filled,
 }
@@ -66,7 +69,7 @@ const REASONS: [(&str, &str); 7] = [
 ];
 
 /// Steps that need no more than this form. Terms, signatures and advice have pages of their own.
-const STEPS: [(&str, &str); 15] = [
+const STEPS: [(&str, &str); 16] = [
     ("review", "We are looking at it"),
     ("accept", "We agree in principle"),
     ("decline", "We leave the negotiation"),
@@ -77,6 +80,7 @@ const STEPS: [(&str, &str); 15] = [
     ("open-signing", "Ask the parties to sign"),
     ("activate", "Ask for it to be put in force"),
     ("confirm", "Confirm what a colleague asked for"),
+    ("reject", "Say no to what a colleague asked for, or take our own asking back"),
     ("suspend", "Switch it off, at once"),
     ("resume", "Switch it on again"),
     ("reviewed", "We have reviewed it"),
@@ -87,21 +91,36 @@ const STEPS: [(&str, &str); 15] = [
 /// All of an agreement, as a scope of the form.
 const ALL: &str = "agreement";
 
+/// What is switched off, in words.
+fn scope_said(console: &Console, scope: &Value) -> String {
+    let named = |kind: &str| scope.get(kind).and_then(Value::as_str);
+    match (named("party"), named("flow")) {
+        (Some(party), _) => format!("What {} gives and gets", organisation(console, party)),
+        (None, Some(flow)) => format!("The flow {flow}"),
+        (None, None) => "All of it".to_owned(),
+    }
+}
+
+fn stopped(console: &Console, stop: &Stop) -> String {
+    let by = stop.by.as_deref().map_or_else(|| "time alone".to_owned(), |by| organisation(console, by));
+    format!("{}, by {by}: {}", scope_said(console, &stop.scope), words(&stop.reason))
+}
+
 /// What can be switched off: all of it, a party's flows, or one flow.
 async fn scopes(console: &Console, signed: &Signed, one: &Managed) -> Result<Options, Fault> {
-    let mut scopes = options(&[(ALL, "All of it")]);
-    let Some(version) = &one.in_force else { return Ok(scopes) };
-    scopes.extend(version.parties.iter().map(|party| {
-        let name = organisation(console, &party.organisation);
-        (format!("party:{}", party.organisation), format!("What {name} gives and gets"))
-    }));
-    let terms = terms_of(console, signed, &one.id, version.number).await?;
-    let flows = terms.get("flows").and_then(Value::as_array).into_iter().flatten();
-    scopes.extend(flows.filter_map(|flow| {
-        let name = flow.get("name")?.as_str()?;
-        Some((format!("flow:{name}"), format!("The flow {name}")))
-    }));
-    Ok(scopes)
+    let mut chosen = vec![ALL.to_owned()];
+    if let Some(version) = &one.in_force {
+        chosen.extend(version.parties.iter().map(|party| format!("party:{}", party.organisation)));
+        let terms = terms_of(console, signed, &one.id, version.number).await?;
+        let flows = terms.get("flows").and_then(Value::as_array).into_iter().flatten();
+        let names = flows.filter_map(|flow| flow.get("id").and_then(Value::as_str));
+        chosen.extend(names.map(|name| format!("flow:{name}")));
+    }
+    let said = |chosen: String| {
+        let said = scope_said(console, &scope(&chosen));
+        (chosen, said)
+    };
+    Ok(chosen.into_iter().map(said).collect())
 }
 
 /// A scope of the form as the API has it.
@@ -139,6 +158,7 @@ async fn page(
         possible: options(&STEPS),
         scopes: if may_act { scopes(console, signed, &one).await? } else { Vec::new() },
         reasons: options(&REASONS),
+        stops: one.stops.iter().map(|stop| stopped(console, stop)).collect(),
         tabs: tabs(&one, ""),
         register: console.settings.register_url.clone().filter(|_| one.in_force.is_some()),
         steps: named(console, steps),

@@ -63,6 +63,8 @@ pub(super) enum StepVerb {
     Activate(StepArguments),
     /// Confirm what another person asked for: putting in force, an end, a successor.
     Confirm(StepArguments),
+    /// Say no to what another person asked for, or take your own asking back.
+    Reject(StepArguments),
     /// Take the proposal back.
     Withdraw(StepArguments),
     /// Switch off an agreement, a party or a flow, at once.
@@ -163,7 +165,7 @@ impl StepVerb {
     /// Takes the step.
     pub(super) async fn take(self) -> anyhow::Result<()> {
         // These are not held up by what somebody else does meanwhile.
-        let is_free = matches!(self, Self::Suspend { .. } | Self::Advise { .. } | Self::AnswerAdvice { .. });
+        let is_free = matches!(self, Self::Suspend { .. } | Self::Advise { .. });
         let (step, mut body) = self.read()?;
         if let Some(members) = body.as_object_mut() {
             members.insert("text".to_owned(), step.text.into());
@@ -208,6 +210,7 @@ impl StepVerb {
             Self::OpenSigning(step) => plain(step, "open-signing"),
             Self::Activate(step) => plain(step, "activate"),
             Self::Confirm(step) => plain(step, "confirm"),
+            Self::Reject(step) => plain(step, "reject"),
             Self::Withdraw(step) => plain(step, "withdraw"),
             Self::Suspend { step, scope, reason } => {
                 Ok((step, json!({ "step": "suspend", "scope": scope.scope(), "reason": reason })))

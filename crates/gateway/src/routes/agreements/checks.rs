@@ -58,7 +58,7 @@ pub async fn fits(State(app): State<Arc<App>>, request: Request) -> Response {
     respond(request_id(request.headers()), async {
         let route = "/v1/agreements/check";
         let mut received = receive(&app, request).await?;
-        let asked = received.json::<AgreementRequest>(app.limits.body_bytes_max).await;
+        let asked = received.json::<AgreementRequest>(app.limits.terms_bytes_max).await;
         let work = async {
             let asked = asked.map_err(Refused::Problem)?;
             let invalid = |said: String| Refused::Problem(Problem::InvalidRequest(said));

@@ -199,12 +199,20 @@ pub async fn make(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
         let work = async {
             let value = asked.map_err(Refused::Problem)?;
             let path = format!("/v1/agreements/{}/comments", row.id);
-            let request = match identified_matter(&app, &received, key, (&path, &value)).await? {
+            let request = match identified_matter(&app, &received, key.clone(), (&path, &value)).await? {
                 Asked::New(request) => request,
                 Asked::Earlier(made) => return again(&app, &made).await,
             };
             let asked: CommentRequest = shape(&value).map_err(Refused::Problem)?;
-            let made = said(&app, &received, (&row, request), asked).await?;
+            let made = match said(&app, &received, (&row, request), asked).await {
+                Ok(made) => made,
+                // The same request, sent twice at once: the other was carried out.
+                Err(refused) => {
+                    let earlier = identified_matter(&app, &received, key, (&path, &value)).await;
+                    let Ok(Asked::Earlier(made)) = earlier else { return Err(refused) };
+                    return again(&app, &made).await;
+                }
+            };
             let receipt = Receipt::of(&made.row.id, &made.committed);
             let shown = body(&app, &made.row, Some(receipt)).await?;
             Ok(tagged(StatusCode::CREATED, made.row.revision, &shown))

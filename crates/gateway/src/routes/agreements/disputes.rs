@@ -194,7 +194,7 @@ pub async fn open(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
         let key = request_key::header(request.headers());
         let mut received = receive(&app, request).await?;
         let row = found(&app, &received, &id, route).await?;
-        let asked = received.json::<Value>(app.limits.body_bytes_max).await;
+        let asked = received.json::<Value>(app.limits.terms_bytes_max).await;
         let work = async {
             let value = asked.map_err(Refused::Problem)?;
             let path = format!("/v1/agreements/{}/disputes", row.id);
@@ -296,7 +296,7 @@ pub async fn take(
         let mut received = receive(&app, request).await?;
         let row = found(&app, &received, &id, route).await?;
         let matter = comments::found_matter(&app, &received, (&row, &dispute, "dispute"), route).await?;
-        let asked = received.json::<Value>(app.limits.body_bytes_max).await;
+        let asked = received.json::<Value>(app.limits.terms_bytes_max).await;
         let work = async {
             let value = asked.map_err(Refused::Problem)?;
             let path = format!("/v1/agreements/{}/disputes/{}/steps", row.id, matter.id);

@@ -230,7 +230,7 @@ pub async fn compare(
             Err(_) => None,
         };
         let Some(kept) = kept else { return Err(received.refuse(&app, Problem::NoSuchEntry, route).await) };
-        let asked = received.json::<CompareRequest>(app.limits.body_bytes_max).await;
+        let asked = received.json::<CompareRequest>(app.limits.terms_bytes_max).await;
         let work = async {
             let asked = asked.map_err(Refused::Problem)?;
             let next = agreements::read(&row)?.latest + 1;

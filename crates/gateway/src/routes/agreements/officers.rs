@@ -81,6 +81,10 @@ pub async fn ask(State(app): State<Arc<App>>, request: Request) -> Response {
             Ok(row) => row,
             Err(problem) => return Err(received.refuse(&app, problem, route).await),
         };
+        if row.person == row.asked_by {
+            let problem = Problem::NotAllowed("nobody puts themselves in office; two colleagues do");
+            return Err(received.refuse(&app, problem, route).await);
+        }
         if let Some(fault) = stands_against(&app, &row).await? {
             let problem = Problem::InvalidRequest(fault.to_owned());
             return Err(received.refuse(&app, problem, route).await);

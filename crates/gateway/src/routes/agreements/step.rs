@@ -136,6 +136,13 @@ pub enum StepRequest {
         #[schema(required)]
         text: String,
     },
+    /// Say no to what another person asked for, or take your own asking back: it waits no more.
+    Reject {
+        /// Why, in words.
+        #[serde(default)]
+        #[schema(required)]
+        text: String,
+    },
     /// Take the proposal back.
     Withdraw {
         /// Why, in words.
@@ -228,10 +235,7 @@ impl CounterReason {
 impl StepRequest {
     /// The revision that the step is made to, where it has to say it.
     pub(super) fn read_at(&self, if_match: Option<&HeaderValue>) -> Result<Option<i64>, Problem> {
-        let free = matches!(
-            self,
-            Self::Suspend { .. } | Self::Sign { .. } | Self::Advise { .. } | Self::AnswerAdvice { .. }
-        );
+        let free = matches!(self, Self::Suspend { .. } | Self::Sign { .. } | Self::Advise { .. });
         revision(if_match, free)
     }
 
@@ -250,6 +254,7 @@ impl StepRequest {
             | Self::Assure { text }
             | Self::Activate { text }
             | Self::Confirm { text }
+            | Self::Reject { text }
             | Self::Terminate { text }
             | Self::Succeed { text, .. }
             | Self::Withdraw { text }
@@ -326,6 +331,7 @@ impl StepRequest {
                 Command::Ask(Pending::Succession { of, by, asked: None })
             }
             Self::Confirm { .. } => Command::Confirm,
+            Self::Reject { .. } => Command::Reject,
             Self::Withdraw { .. } => Command::Withdraw,
             Self::Suspend { scope, reason, .. } => {
                 if reason == StopReason::ReviewMissed {

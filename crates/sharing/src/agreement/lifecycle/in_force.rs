@@ -174,6 +174,19 @@ impl Pending {
         }
     }
 
+    /// Whether both are the same thing, whoever asked for it.
+    fn is_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Activation, Self::Activation) | (Self::Termination { .. }, Self::Termination { .. }) => {
+                true
+            }
+            (Self::Succession { of, by, .. }, Self::Succession { of: other_of, by: other_by, .. }) => {
+                of == other_of && by == other_by
+            }
+            _ => false,
+        }
+    }
+
     fn asker(&self) -> Option<&Person> {
         match self {
             Self::Activation => None,
@@ -240,6 +253,11 @@ impl Live {
             .into_iter()
             .any(|end| matches!(self.deal.parties.get(end), Some(Party::Exited(_) | Party::Declined(_))));
         stopped || is_own || left
+    }
+
+    /// Whether no flow has both of its ends still in it, or coming.
+    fn is_deserted(&self) -> bool {
+        !self.deal.pairs(Party::is_in)
     }
 
     /// The flows that are switched off.
@@ -404,17 +422,19 @@ impl InForce {
         Ok(if wholly { Self::Suspended(self.into_live()) } else { self })
     }
 
-    /// Switches something on again: another person of the organisation that switched it off.
+    /// Switches something on again: another person of the organisation that switched it off; of any party, where that one has left.
     pub(super) fn resume(mut self, scope: &Scope, hand: &Hand) -> Result<Self, Refusal> {
         hand.needs(Authority::Approve)?;
         self.live().party(hand)?;
         let scope = self.live().in_terms(scope.clone());
         let successors = self.live().successors.clone();
+        let before = self.live().clone();
         let stops = self.live().stops.iter().filter(|stop| stop.scope == scope);
         let hands: Vec<_> = stops.filter_map(|stop| stop.by.as_ref()).map(|act| act.by.clone()).collect();
         let is_colleagues = |by: &Person| {
             let now = successors.get(&by.organisation).unwrap_or(&by.organisation);
-            *now == hand.person.organisation && *by != hand.person
+            let has_left = !before.acts_for(now).any(|party| before.deal.is_in(party));
+            has_left || (*now == hand.person.organisation && *by != hand.person)
         };
         if !hands.iter().any(is_colleagues) {
             return Err(match hands.first() {
@@ -443,7 +463,7 @@ impl InForce {
     }
 
     /// The parties have held their review. What a missed one had switched off goes on.
-    pub(super) fn reviewed(mut self, next_on: Date, hand: &Hand) -> Result<Self, Refusal> {
+    pub(super) fn reviewed(mut self, next_on: Date, hand: &Hand, at: Timestamp) -> Result<Self, Refusal> {
         hand.needs(Authority::Approve)?;
         self.live().party(hand)?;
         if self.live().deal.authors.contains(&hand.person) {
@@ -452,6 +472,13 @@ impl InForce {
         let live = self.live_mut();
         if next_on <= live.review_on || next_on > live.deal.outline.ends_on {
             return Err(Refusal::ReviewNotAhead);
+        }
+        // One person speaks for all: for a year, or as long as all have signed.
+        let from = london_day(at).max(live.review_on);
+        let signed = live.deal.outline.review_days.unwrap_or_default();
+        let after = |span| from.checked_add(span).unwrap_or(from);
+        if next_on > after(Span::new().years(1)).max(after(Span::new().days(signed))) {
+            return Err(Refusal::ReviewTooFar);
         }
         live.review_on = next_on;
         live.stops.retain(|stop| !by_time(stop));
@@ -477,7 +504,8 @@ impl InForce {
         for place in places {
             live.deal.parties.insert(place, Party::Exited(act.clone()));
         }
-        Ok(self)
+        // Nothing can flow any more, between whomever.
+        if live.is_deserted() { Ok(Self::Terminated(self.into_live())) } else { Ok(self) }
     }
 
     /// A party that signs later than the others: with its last signature its flows begin, so that by then everything has to be
@@ -515,20 +543,41 @@ impl InForce {
         hand.needs(Authority::Approve)?;
         if let Pending::Succession { of, by, .. } = &pending {
             self.live().may_succeed(of, by)?;
-            // It is for whoever takes the place, or whose place it is, to ask.
-            if hand.person.organisation != *by && hand.person.organisation != *of {
-                return Err(Refusal::NotYours);
+            // It is for whoever takes the place to ask: nobody is put there without a word of theirs.
+            if hand.person.organisation != *by {
+                let is_theirs = hand.person.organisation == *of;
+                return Err(if is_theirs { Refusal::SuccessorSilent } else { Refusal::NotYours });
             }
         } else {
             self.live().party(hand)?;
+        }
+        if self.live().pending.as_ref().is_some_and(|waits| !waits.is_as(&pending)) {
+            return Err(Refusal::OtherAsked);
         }
         self.live_mut().pending = Some(pending);
         Ok(self)
     }
 
+    /// Says no to what waits for a second person, or takes one's own asking back: it waits no more.
+    pub(super) fn reject(mut self, hand: &Hand) -> Result<Self, Refusal> {
+        hand.needs(Authority::Approve)?;
+        self.waits_for(hand)?;
+        self.live_mut().pending.take().ok_or(Refusal::NothingAsked)?;
+        Ok(self)
+    }
+
+    /// Somebody of a party, or of the organisation that would take a place.
+    fn waits_for(&self, hand: &Hand) -> Result<(), Refusal> {
+        let live = self.live();
+        match &live.pending {
+            Some(Pending::Succession { by, .. }) if *by == hand.person.organisation => Ok(()),
+            _ => live.party(hand),
+        }
+    }
+
     pub(super) fn confirm(mut self, hand: &Hand) -> Result<Self, Refusal> {
         hand.needs(Authority::Approve)?;
-        self.live().party(hand)?;
+        self.waits_for(hand)?;
         let pending = self.live_mut().pending.take().ok_or(Refusal::NothingAsked)?;
         let asker = pending.asker().ok_or(Refusal::NothingAsked)?.clone();
         if asker == hand.person {
@@ -544,8 +593,8 @@ impl InForce {
                 Ok(Self::Terminated(self.into_live()))
             }
             Pending::Succession { of, by, .. } => {
-                // Another party confirms it: nobody lets themselves in.
-                if hand.person.organisation == asker.organisation {
+                // Another party confirms it: neither of the two speaks for whoever shares with them.
+                if [&asker.organisation, &of, &by].contains(&&hand.person.organisation) {
                     return Err(Refusal::SameParty);
                 }
                 self.live().may_succeed(&of, &by)?;

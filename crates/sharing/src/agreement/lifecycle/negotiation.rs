@@ -160,6 +160,17 @@ impl AwaitingSignature {
         Ok(self)
     }
 
+    /// Says no to its being put in force, or takes one's own asking back: it waits no more.
+    ///
+    /// # Errors
+    /// [`Refusal`] for whoever approves nothing, and where nobody has asked.
+    pub fn reject(mut self, hand: &Hand) -> Result<Self, Refusal> {
+        hand.needs(Authority::Approve)?;
+        self.deal.party_of(hand)?;
+        self.asked.take().ok_or(Refusal::NothingAsked)?;
+        Ok(self)
+    }
+
     /// Puts it in force: the second person's hand.
     ///
     /// # Errors
@@ -248,6 +259,9 @@ impl Negotiation {
             }
             (Self::AwaitingSignature(stage), Command::Ask(Pending::Activation)) => {
                 stage.ask(hand, at).map(Self::AwaitingSignature)
+            }
+            (Self::AwaitingSignature(stage), Command::Reject) => {
+                stage.reject(hand).map(Self::AwaitingSignature)
             }
             (stage, command) => {
                 self = stage;

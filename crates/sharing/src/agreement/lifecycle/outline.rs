@@ -33,6 +33,9 @@ pub struct Outline {
     pub has_breach_contact: bool,
     /// Days after that day before what can wait is suspended.
     pub grace_days: u16,
+    /// Days from the first day to the first review: the next ones are no further off. None where this was not kept yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review_days: Option<i32>,
     /// Whether it is a pilot.
     #[serde(default)]
     pub is_pilot: bool,
@@ -112,6 +115,12 @@ impl Outline {
             has_breach_contact: !agreement.breach_contact.trim().is_empty(),
             ends_on: agreement.ends_on.day(),
             review_on: agreement.review_on.day(),
+            review_days: agreement
+                .review_on
+                .day()
+                .since(agreement.effective_on.day())
+                .ok()
+                .map(|span| span.get_days()),
             is_pilot: agreement.pilot.is_some(),
             grace_days: agreement.grace_days.unwrap_or(super::GRACE_DAYS),
             flows,

@@ -93,7 +93,7 @@ impl Party {
         matches!(self, Self::Reviewing { accepted: Some(_), .. } | Self::Signed { .. })
     }
 
-    fn is_in(&self) -> bool {
+    pub(super) fn is_in(&self) -> bool {
         !matches!(self, Self::Declined(_) | Self::Exited(_))
     }
 
@@ -355,6 +355,9 @@ impl Deal {
         match self.parties.get(organisation).and_then(Party::advice) {
             None => return Err(Refusal::AdviceMissing),
             Some(Advice { answered: None, .. }) => return Err(Refusal::AdviceUnanswered),
+            Some(Advice { favourable: false, answered: Some((_, true)), .. }) => {
+                return Err(Refusal::AdviceAgainst);
+            }
             Some(_) => {}
         }
         let has_notice = self.outline.parties.get(organisation).is_some_and(|party| party.has_notice);

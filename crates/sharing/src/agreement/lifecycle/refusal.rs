@@ -50,6 +50,10 @@ pub enum Refusal {
     SignsTwice,
     NotTheRecipient,
     NamesPredecessor,
+    AdviceAgainst,
+    OtherAsked,
+    SuccessorSilent,
+    ReviewTooFar,
 }
 
 /// What kind of refusal it is.
@@ -110,6 +114,10 @@ impl Refusal {
             Self::SignsTwice => "signs-twice",
             Self::NotTheRecipient => "not-the-recipient",
             Self::NamesPredecessor => "names-predecessor",
+            Self::AdviceAgainst => "advice-against",
+            Self::OtherAsked => "other-asked",
+            Self::SuccessorSilent => "successor-silent",
+            Self::ReviewTooFar => "review-too-far",
         }
     }
 
@@ -130,12 +138,14 @@ impl Refusal {
             | Self::LevelDecides
             | Self::SignsTwice
             | Self::NotTheRecipient
+            | Self::SuccessorSilent
             | Self::StopIsTheirs => Kind::Person,
             _ => Kind::State,
         }
     }
 
     /// What it is and what to do.
+    #[expect(clippy::too_many_lines, reason = "a table")]
     pub fn advice(self) -> &'static str {
         match self {
             Self::NotInThisState => {
@@ -152,7 +162,7 @@ impl Refusal {
             Self::AuthorApproves => "whoever wrote the terms does not approve or sign them; ask a colleague",
             Self::SamePerson => "a second person has to confirm it",
             Self::SameParty => {
-                "whoever asked is of the same party; an approver of another one confirms it, and a party leaves alone with `exit`"
+                "an approver of another party confirms it, for a successor neither of its own nor of whose place it takes; and a party leaves alone with `exit`"
             }
             Self::OtherVersion => {
                 "these are not the terms that are offered now; read the newest version and sign that"
@@ -221,6 +231,18 @@ impl Refusal {
             }
             Self::NamesPredecessor => {
                 "its terms name an organisation whose place another has taken; counter them with the successor in its place, or withdraw them"
+            }
+            Self::AdviceAgainst => {
+                "a data protection officer advises not to go on, and that is to be followed: counter the terms or withdraw them; or answer the advice anew, and say why it is not followed"
+            }
+            Self::OtherAsked => {
+                "something else waits for a second person, as `waits_for_confirmation` says: confirm it or reject it first"
+            }
+            Self::SuccessorSilent => {
+                "an approver of the organisation that would take the place asks for it, and another party confirms it"
+            }
+            Self::ReviewTooFar => {
+                "the next review is at most a year off, or as long as the first one was from the start, as it was signed; choose an earlier day"
             }
             Self::SignsTwice => {
                 "you have signed for your organisation in another role; a second person signs in this one"

@@ -51,6 +51,7 @@ fn flow(id: &str, provider: &str, recipient: &str, purpose: PurposeClass) -> Flo
 fn outline(version: u32) -> Outline {
     let party = || PartyOutline { roles: vec![SignatoryRole::Siro], controls: true, has_notice: true };
     Outline {
+        review_days: None,
         version,
         terms_sha256: format!("digest-{version}"),
         parties: ["nhs", "fire", "council"].map(|name| (organisation(name), party())).into(),
@@ -418,8 +419,11 @@ fn a_party_leaves_and_another_takes_the_place_of_one() {
         })
     };
     assert_eq!(refused(&managed, succeed(), &hand("nhs", "lead")), Refusal::NotYours);
+    assert_eq!(refused(&managed, succeed(), &hand("council", "lead")), Refusal::SuccessorSilent);
     let asked = after(managed, vec![(succeed(), hand("merged", "lead"))]);
-    assert_eq!(refused(&asked, Command::Confirm, &hand("merged", "other")), Refusal::NotAParty);
+    assert_eq!(refused(&asked, Command::Confirm, &hand("merged", "other")), Refusal::SameParty);
+    assert_eq!(refused(&asked, Command::Confirm, &hand("council", "lead")), Refusal::SameParty);
+    assert_eq!(refused(&asked, Command::Confirm, &hand("stranger", "lead")), Refusal::NotAParty);
     let merged = after(asked, vec![(Command::Confirm, hand("nhs", "lead"))]);
     let standing = merged.in_force.as_ref().unwrap().standing();
     assert_eq!(standing.successors, BTreeMap::from([(organisation("council"), organisation("merged"))]));
@@ -559,6 +563,7 @@ const TABLE: &[(&str, &str, &[&str])] = &[
     ("awaiting-signature", "signed", &["awaiting-signature"]),
     ("awaiting-signature", "activation-asked", &["awaiting-signature"]),
     ("awaiting-signature", "confirmed", &["active"]),
+    ("awaiting-signature", "rejected", &["awaiting-signature"]),
     ("awaiting-signature", "withdrawn", &["withdrawn"]),
 ];
 
@@ -576,6 +581,7 @@ fn is_in_the_table(from: &str, action: &str, to: &str) -> bool {
             "suspended" => to == "suspended" || to == from,
             "resumed" | "reviewed" => to == "active" || to == from,
             "confirmed" => ["terminated", "active", from].contains(&to),
+            "exited" => to == "terminated" || to == from,
             _ => from == to,
         };
     }
@@ -642,7 +648,7 @@ proptest! {
                 let to = after.state();
                 let beside = after.next.as_ref().map(Negotiation::state);
                 // What ends makes way for what is negotiated beside it, as it is.
-                let has_ended = action == "confirmed" && after.in_force.as_ref().is_some_and(|ended| !ended.is_running());
+                let has_ended = ["confirmed", "exited"].contains(&action) && after.in_force.as_ref().is_some_and(|ended| !ended.is_running());
                 let makes_way = has_ended && negotiated.is_some() && negotiated == beside && beside == Some(to);
                 let by_table = makes_way || is_in_the_table(from, action, to)
                     || negotiated.is_some_and(|negotiated| is_in_the_table(negotiated, action, beside.unwrap_or("withdrawn")));

@@ -38,7 +38,8 @@ async fn a_version_is_a_pdf_that_others_read_with_its_hash_on_every_page() {
     offices(&world).await;
     let terms_of_draft = terms();
     let mut hostile = terms();
-    hostile["title"] = json!("Oedolion mewn perygl: Sŵn \u{202e}gnp");
+    hostile["title"] = json!("Oedolion mewn perygl: Sŵn");
+    hostile["flows"][0]["items"][1]["justification"] = json!("Sŵn \u{202e}gnp");
     hostile["owner"] = json!("Ştefan Łukasz, Λάρισα \u{1f600} שלום <b>&amp;");
     hostile["flows"][0]["items"][0]["justification"] =
         json!(format!("{} {}", "Llanfairpwllgwyngyll".repeat(20), "The crew has to find them. ".repeat(60)));
@@ -59,12 +60,9 @@ async fn a_version_is_a_pdf_that_others_read_with_its_hash_on_every_page() {
     let checked = said_of(&file, "qpdf", &["--check"]);
     assert!(checked.contains("No syntax or stream encoding errors found"), "{checked}");
     let about = said_of(&file, "pdfinfo", &[]);
-    for line in [
-        "Title:           Oedolion mewn perygl: Sŵn [U+202E]gnp – version 1",
-        "Tagged:          yes",
-        "(A4)",
-        &hash,
-    ] {
+    for line in
+        ["Title:           Oedolion mewn perygl: Sŵn – version 1", "Tagged:          yes", "(A4)", &hash]
+    {
         assert!(about.contains(line), "{line}: {about}");
     }
     let metadata = said_of(&file, "pdfinfo", &["-meta"]);

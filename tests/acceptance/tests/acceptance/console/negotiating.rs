@@ -6,7 +6,9 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use super::{deployment, run};
-use crate::agreements::{author, begin, by, lead, office, other, signature_over, taken, terms};
+use crate::agreements::{
+    author, begin, by, comes_in_force, lead, office, other, signature_over, taken, terms,
+};
 
 const HOSTILE: &str = "<img src=x onerror=window.broken=1>";
 
@@ -89,5 +91,30 @@ async fn people_negotiate_in_the_console() {
     }
     let signed = entries.iter().filter(|entry| entry.body.kind() == "agreement_signed").count();
     assert_eq!(signed, 1, "no signature that was refused is there");
+    world.verify().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_switch_off_and_on_in_the_console() {
+    let (world, started) = deployment().await;
+    comes_in_force(&world).await;
+    run(&world, started, "living.mjs", &Value::Null).await;
+    let entries = world.entries().await;
+    let moved: Vec<_> = entries
+        .iter()
+        .filter(|entry| entry.body.kind() == "agreement_moved")
+        .map(|entry| serde_json::to_string(&entry.body).unwrap())
+        .filter(|text| text.contains("\"system\":\"console\""))
+        .collect();
+    for (action, person, stops) in [
+        ("suspended", "GMFRS-IG-1", "at-risk"),
+        ("resumed", "GMFRS-IG-2", ""),
+        ("suspended", "NHS-IG-1", "gmca"),
+        ("reviewed", "NHS-IG-1", ""),
+        ("exited", "GMFRS-IG-1", ""),
+    ] {
+        let found = moved.iter().any(|text| [action, person, stops].iter().all(|part| text.contains(part)));
+        assert!(found, "{action} by {person}: {moved:#?}");
+    }
     world.verify().await;
 }

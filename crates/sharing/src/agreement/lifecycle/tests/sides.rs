@@ -91,7 +91,88 @@ fn two_of_one_party_end_it_for_nobody_else() {
     assert_eq!(refused(&asked, Command::Confirm, &hand("nhs", "other")), Refusal::SameParty);
     // Alone it leaves, and takes what it has asked for with it.
     let left = after(asked.clone(), vec![(Command::Exit, hand("nhs", "other"))]);
-    assert_eq!((left.state(), running(&left)), ("active", names(&[])));
-    assert_eq!(refused(&left, Command::Confirm, &hand("fire", "lead")), Refusal::NothingAsked);
+    assert_eq!((left.state(), running(&left)), ("terminated", names(&[])), "nothing can flow any more");
+    assert_eq!(refused(&left, Command::Confirm, &hand("fire", "lead")), Refusal::NotInThisState);
     assert_eq!(after(asked, vec![(Command::Confirm, hand("fire", "other"))]).state(), "terminated");
+}
+
+#[test]
+fn one_thing_waits_at_a_time_and_is_rejected() {
+    let managed = signed_by_late(active(&["nhs", "fire"]));
+    let end = || Command::Ask(Pending::Termination { asked: None });
+    let succeed = Command::Ask(Pending::Succession {
+        of: organisation("council"),
+        by: organisation("merged"),
+        asked: None,
+    });
+    let asked = after(managed.clone(), vec![(end(), hand("nhs", "lead"))]);
+    assert_eq!(refused(&asked, succeed.clone(), &hand("merged", "lead")), Refusal::OtherAsked);
+    assert_eq!(after(asked.clone(), vec![(end(), hand("fire", "lead"))]).state(), "active");
+    // Whoever says no, or whoever asked, lets something else be asked for.
+    assert_eq!(refused(&asked, Command::Reject, &hand("stranger", "lead")), Refusal::NotAParty);
+    for by in ["fire", "nhs"] {
+        let rejected = after(asked.clone(), vec![(Command::Reject, hand(by, "other"))]);
+        assert_eq!(refused(&rejected, Command::Confirm, &hand("fire", "lead")), Refusal::NothingAsked);
+        after(rejected, vec![(succeed.clone(), hand("merged", "lead"))]);
+    }
+    // Nor are an end and a beginning asked for at once.
+    let varied = after(managed, vec![(Command::Vary(outline(2)), hand("fire", "analyst"))]);
+    let steps = vec![
+        (Command::Propose, hand("fire", "analyst")),
+        (Command::Accept, hand("nhs", "lead")),
+        (Command::Accept, hand("fire", "lead")),
+        (Command::Accept, hand("council", "lead")),
+        (Command::Assure, hand("fire", "quality")),
+        (Command::OpenSigning { blocked: false, evaluated: false }, hand("nhs", "lead")),
+    ];
+    let two = signed_by(after(varied, steps), 2, &["nhs", "fire", "council"]);
+    let begin = || Command::Ask(Pending::Activation);
+    let ending = after(two.clone(), vec![(end(), hand("nhs", "lead"))]);
+    assert_eq!(refused(&ending, begin(), &hand("nhs", "lead")), Refusal::OtherAsked);
+    let beginning = after(two, vec![(begin(), hand("nhs", "lead"))]);
+    assert_eq!(refused(&beginning, end(), &hand("nhs", "lead")), Refusal::OtherAsked);
+    let rejected = after(beginning, vec![(Command::Reject, hand("council", "lead"))]);
+    assert_eq!(refused(&rejected, Command::Confirm, &hand("fire", "lead")), Refusal::NothingAsked);
+}
+
+#[test]
+fn what_somebody_switched_off_who_has_left_is_anybodys_to_switch_on() {
+    let managed = signed_by_late(active(&["nhs", "fire"]));
+    let off = Command::Suspend { scope: Scope::Agreement, reason: StopReason::Breach };
+    let off = after(managed, vec![(off, hand("council", "lead"))]);
+    let on = || Command::Resume(Scope::Agreement);
+    assert_eq!(refused(&off, on(), &hand("nhs", "lead")), Refusal::StopIsTheirs);
+    let left = after(off, vec![(Command::Exit, hand("council", "lead"))]);
+    assert_eq!(refused(&left, on(), &hand("council", "other")), Refusal::LeftAlready);
+    let again = after(left, vec![(on(), hand("nhs", "lead"))]);
+    assert_eq!((again.state(), running(&again)), ("active", names(&["list"])));
+}
+
+#[test]
+fn a_review_is_put_off_for_a_year_or_as_long_as_was_signed() {
+    let managed = active(&["nhs", "fire"]);
+    let due = managed.in_force.as_ref().unwrap().live().review_on;
+    let next = |years: i32, days: i32| Command::Reviewed {
+        next_on: due.saturating_add(jiff::Span::new().years(years).days(days)),
+    };
+    let ends_on = managed.in_force.as_ref().unwrap().live().deal.outline.ends_on;
+    assert!(due.saturating_add(jiff::Span::new().years(1).days(1)) <= ends_on, "the end is no help");
+    assert_eq!(refused(&managed, next(1, 1), &hand("nhs", "lead")), Refusal::ReviewTooFar);
+    after(managed, vec![(next(1, 0), hand("nhs", "lead"))]);
+}
+
+#[test]
+fn advice_that_is_to_be_followed_is_followed() {
+    let answered = |favourable, followed| {
+        let steps = vec![
+            (Command::Advise { favourable }, dpo("nhs")),
+            (Command::AnswerAdvice { followed }, hand("nhs", "lead")),
+        ];
+        after(signed_by(assured(begun()), 1, &["nhs", "fire"]), steps)
+    };
+    let begin = Command::Ask(Pending::Activation);
+    assert_eq!(refused(&answered(false, true), begin.clone(), &hand("nhs", "lead")), Refusal::AdviceAgainst);
+    for (favourable, followed) in [(true, true), (true, false), (false, false)] {
+        after(answered(favourable, followed), vec![(begin.clone(), hand("nhs", "lead"))]);
+    }
 }

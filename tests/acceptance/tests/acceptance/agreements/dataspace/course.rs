@@ -74,8 +74,12 @@ fn varied(title: &str) -> Value {
 }
 
 async fn ends_with_its_version(peer: &Peer, negotiation: &Negotiation) {
+    ends_for(peer, negotiation, "version-over").await;
+}
+
+async fn ends_for(peer: &Peer, negotiation: &Negotiation, code: &str) {
     let over = peer.hears(negotiation, "ContractNegotiationTerminationMessage", "termination").await;
-    assert_eq!(over["code"], "version-over");
+    assert_eq!(over["code"], code);
     peer.is(negotiation, "TERMINATED").await;
 }
 
@@ -125,7 +129,7 @@ async fn a_negotiation_ends_with_its_version_and_goes_on_where_another_is_on_off
     peer.settle().await;
     peer.is(&one, "VERIFIED").await;
     taken(world, "fire", lead, json!({ "step": "exit", "text": "The pilot is over for us." })).await;
-    ends_with_its_version(&peer, &one).await;
+    ends_for(&peer, &one, "agreement-over").await;
     world.verify().await;
 }
 

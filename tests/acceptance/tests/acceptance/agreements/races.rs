@@ -1,0 +1,104 @@
+//! What several people do at once, and what one does who should be two.
+
+use futures_util::future::join_all;
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_switch_off_at_once_and_each_is_recorded() {
+    let world = in_force().await;
+    let off = async |number: usize| {
+        let text = format!("Laptop {number} is lost.");
+        let suspend =
+            json!({ "step": "suspend", "scope": { "flow": "at-risk" }, "reason": "breach", "text": text });
+        let partner = ["fire", "nhs"][number % 2];
+        world.send(step(&world, partner, lead, suspend)).await
+    };
+    let answers = join_all((0..12).map(off)).await;
+    for answer in &answers {
+        assert_eq!(answer.status, StatusCode::OK, "a kill switch waits for nobody: {answer:?}");
+    }
+    let seen = shown(&world, "fire").await;
+    assert_eq!(seen.body["stops"].as_array().unwrap().len(), 12, "{seen:?}");
+    world.verify().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_sent_twice_at_once_is_done_once_and_answered_alike() {
+    let world = deployment().await;
+    let body = json!({ "id": "pilot", "terms": terms() });
+    let sent = async |_| {
+        let mut request = begin(&world, &body);
+        request.request_key = Some("begin-1");
+        world.send(request).await
+    };
+    let codes = |answers: &[Answer]| answers.iter().map(|answer| answer.status).collect::<Vec<_>>();
+    let begun = join_all((0..6).map(sent)).await;
+    let made = begun.iter().filter(|answer| answer.status == StatusCode::CREATED).count();
+    let again = begun.iter().filter(|answer| answer.headers.contains_key("idempotency-replayed")).count();
+    assert_eq!((made, again), (1, 5), "{:?}", codes(&begun));
+    taken(&world, "nhs", author, json!({ "step": "propose", "text": "Crews visit before a fire does." }))
+        .await;
+    let comment = json!({ "version": 1, "clause": "/title", "text": "Too long." });
+    let said = async |_| {
+        let path = "/v1/agreements/pilot/comments";
+        let mut request = by(world.act("fire", path, PURPOSE, comment.clone()), lead);
+        request.request_key = Some("comment-1");
+        world.send(request).await
+    };
+    let answers = join_all((0..6).map(said)).await;
+    let made = answers.iter().filter(|answer| answer.status == StatusCode::CREATED).count();
+    let again = answers.iter().filter(|answer| answer.headers.contains_key("idempotency-replayed")).count();
+    assert_eq!((made, again), (1, 5), "{:?}", codes(&answers));
+    world.verify().await;
+}
+
+#[tokio::test]
+async fn nobody_puts_themselves_in_office() {
+    let world = World::new().await;
+    let body = json!({ "person": "lead", "name": "Lea Dee", "role": "governance-lead" });
+    let itself =
+        world.send(by(world.act("fire", "/v1/agreement-officers", PURPOSE, body.clone()), lead)).await;
+    assert_eq!(itself.code(), "not-allowed", "{itself:?}");
+    let asked = world.send(by(world.act("fire", "/v1/agreement-officers", PURPOSE, body), other)).await;
+    assert_eq!(asked.status, StatusCode::CREATED, "{asked:?}");
+}
+
+#[tokio::test]
+async fn what_signing_waits_for_the_beginning_waits_for_too() {
+    let world = signed().await;
+    let comment = json!({
+        "version": 1, "clause": "/title", "text": "Who is meant?", "owner": { "organisation": "nhs-england" }, "blocking": true,
+    });
+    let path = "/v1/agreements/pilot/comments";
+    let made = world.send(by(world.act("fire", path, PURPOSE, comment), lead)).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+    let activate = json!({ "step": "activate", "text": "Everybody has signed." });
+    assert_eq!(take(&world, "nhs", lead, activate).await.code(), "step-comments-open");
+    let path = format!("{path}/{}/steps", made.body["id"].as_str().unwrap());
+    let resolve = json!({ "step": "resolve", "text": "Adults who live alone." });
+    let resolved = world.send(by(world.act("fire", &path, PURPOSE, resolve), lead)).await;
+    assert_eq!(resolved.status, StatusCode::OK, "{resolved:?}");
+    put_in_force(&world).await;
+    world.verify().await;
+}
+
+#[tokio::test]
+async fn whoever_confirms_knows_what_and_whoever_says_no_is_heard() {
+    let world = in_force().await;
+    let end = json!({ "step": "terminate", "text": "Another service does it now." });
+    taken(&world, "nhs", lead, end.clone()).await;
+    let place = json!({ "step": "succeed", "of": "gmca", "by": "trafford-council", "text": "It has moved." });
+    assert_eq!(take(&world, "council", lead, place.clone()).await.code(), "step-other-asked");
+    assert_eq!(shown(&world, "fire").await.body["waits_for_confirmation"], "termination");
+    taken(&world, "fire", lead, json!({ "step": "reject", "text": "It does not." })).await;
+    assert_eq!(shown(&world, "fire").await.body["waits_for_confirmation"], Value::Null);
+    let confirm = json!({ "step": "confirm", "text": "So it does." });
+    assert_eq!(take(&world, "fire", lead, confirm).await.code(), "step-nothing-asked");
+    let asked = take(&world, "council", lead, place).await;
+    assert_eq!(asked.status, StatusCode::OK, "{asked:?}");
+    let answer = json!({ "step": "answer-advice", "followed": true, "text": "As advised." });
+    let unread = world.send(step(&world, "nhs", lead, answer)).await;
+    assert_eq!(unread.code(), "version-missing", "an answer is to the advice that was read");
+    world.verify().await;
+}

@@ -307,7 +307,7 @@ impl Problem {
                 StatusCode::FORBIDDEN,
                 "referred-to-a-person",
                 "A person has to decide this",
-                "no agreement covers it, but a one-off disclosure may be lawful: say why you need it at /v1/referrals/{decision_id}/request, and a named person of the record holder decides",
+                "no agreement that is in force covers it: there is none, or it is switched off or over. A one-off disclosure may be lawful: say why you need it at /v1/referrals/{decision_id}/request, and a named person of the record holder decides",
             ),
             Self::NoRecordAvailable => say(
                 StatusCode::NOT_FOUND,

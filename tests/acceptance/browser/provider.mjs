@@ -4,7 +4,8 @@
 //
 // It says `ready PORT` once it listens. Its clock begins at NOW_MS, as the test's does, and `advance SECONDS`, written to it,
 // moves it. It ends when its input does. Accounts are made as they are asked for: `ROLE[+ROLE].ORGANISATION.ID`.
-import { randomUUID, generateKeyPairSync } from 'node:crypto';
+import { execFileSync } from 'node:child_process';
+import { createPrivateKey, randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:https';
 import { createInterface } from 'node:readline';
@@ -17,8 +18,10 @@ Date.now = () => real() + ahead;
 const { default: Provider } = await import(pathToFileURL(`${modules}/oidc-provider/lib/index.js`));
 const file = (name) => readFileSync(`${folder}/${name}`, 'utf8');
 
+// Not by node: its key generation can wait for itself for ever, when the collector runs while a key is exported.
+const pem = execFileSync('openssl', ['genpkey', '-algorithm', 'EC', '-pkeyopt', 'ec_paramgen_curve:P-256']);
 const key = {
-  ...generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ format: 'jwk' }),
+  ...createPrivateKey(pem).export({ format: 'jwk' }),
   kid: randomUUID(), alg: 'ES256', use: 'sig',
 };
 

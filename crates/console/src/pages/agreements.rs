@@ -51,7 +51,7 @@ struct Managed {
 
 /// What is switched off.
 #[derive(Deserialize)]
-struct Stop {
+pub(in crate::pages) struct Stop {
     scope: Value,
     reason: String,
     by: Option<String>,

@@ -11,7 +11,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sharing::explain;
 
-use super::kept;
+use super::{
+    agreements::{Stop, step::stopped},
+    kept,
+};
 use crate::{
     Console,
     desk::Ask,
@@ -35,12 +38,22 @@ struct Referral {
     due: String,
     overdue: bool,
     taken_by: Option<String>,
+    #[serde(default)]
+    not_in_force: Vec<NotInForce>,
     form: Value,
     outcome: Option<Value>,
     messages: Vec<Message>,
     /// The items that were asked for, in words.
     #[serde(skip)]
     items: String,
+}
+
+/// An agreement that would cover it, and is not in force now.
+#[derive(Deserialize)]
+struct NotInForce {
+    agreement: String,
+    flow: String,
+    stops: Vec<Stop>,
 }
 
 #[derive(Deserialize)]
@@ -106,6 +119,7 @@ type Options = Vec<(String, String)>;
 struct ReferralPage {
     frame: Frame,
     one: Referral,
+    not_in_force: Vec<(String, String)>,
     form: Vec<(String, String)>,
     outcome: Vec<(String, String)>,
     is_mine: bool,
@@ -118,6 +132,13 @@ struct ReferralPage {
 
 fn options(of: &[(&str, &str)]) -> Options {
     of.iter().map(|(code, text)| ((*code).to_owned(), (*text).to_owned())).collect()
+}
+
+/// An agreement that is not in force, and what is switched off of it.
+fn off(console: &Console, one: &NotInForce) -> (String, String) {
+    let stops: Vec<_> = one.stops.iter().map(|stop| stopped(console, stop)).collect();
+    let why = if stops.is_empty() { "not active".to_owned() } else { stops.join("; ") };
+    (one.agreement.clone(), format!("the flow {}. {why}", one.flow))
 }
 
 /// The queue.
@@ -166,6 +187,7 @@ async fn page(
     let status = status_of(correction.as_ref());
     let page = ReferralPage {
         frame: frame.correcting(correction).keeping(was_kept),
+        not_in_force: one.not_in_force.iter().map(|one| off(console, one)).collect(),
         form: members(console, &one.form),
         outcome: one.outcome.as_ref().map(|outcome| members(console, outcome)).unwrap_or_default(),
         is_mine: one.taken_by.as_deref() == Some(signed.person.id.as_str()),

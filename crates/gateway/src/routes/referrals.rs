@@ -15,7 +15,7 @@ use ledger::entry::Body;
 use serde::{Deserialize, Serialize};
 use sharing::{
     GrantId, PurposeClass,
-    agreement::{Confidentiality, LawfulBasis},
+    agreement::{Confidentiality, LawfulBasis, lifecycle::InForce},
     decide::{PermittedItem, may_be_granted},
     identifier::ProviderId,
     subject::AdHocGrant,
@@ -24,10 +24,12 @@ use store::{Change, Fact, FactRow, ReferralMessage, ReferralMove, ReferralRow, S
 use utoipa::ToSchema;
 
 use super::{
+    agreements::StopBody,
     alerts::time,
     consents::{commit, instant, respond},
 };
 use crate::{
+    agreements,
     app::App,
     caller::{Action, Capability, Named},
     disclose::internal,
@@ -123,6 +125,10 @@ pub struct ReferralBody {
     /// The named person who took it.
     #[serde(skip_serializing_if = "Option::is_none")]
     taken_by: Option<String>,
+    /// Agreements that would cover it and are not in force now, as where one is switched off after a breach: whoever decides knows it. In a
+    /// list it is left out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    not_in_force: Vec<NotInForceBody>,
     /// What the requester wrote.
     #[schema(value_type = Object)]
     form: serde_json::Value,
@@ -132,6 +138,17 @@ pub struct ReferralBody {
     outcome: Option<serde_json::Value>,
     /// What was asked and answered about it.
     messages: Vec<MessageBody>,
+}
+
+/// An agreement that is not in force now.
+#[derive(Serialize, ToSchema)]
+pub struct NotInForceBody {
+    /// Which.
+    agreement: String,
+    /// Its flow.
+    flow: String,
+    /// What is switched off of it, why and by whom, where it is managed over the API.
+    stops: Vec<StopBody>,
 }
 
 /// A question or an answer.
@@ -662,9 +679,40 @@ async fn shown(app: &App, id: &str) -> Result<Response, Refusal> {
     let row = app.store.referral(id).await.map_err(failed)?;
     let messages = app.store.referral_messages(id).await.map_err(failed)?;
     match row {
-        Some(row) => Ok(Json(body(&row, &messages, app.clock.now())).into_response()),
+        Some(row) => {
+            let not_in_force = not_in_force(app, &row).await?;
+            let shown = body(&row, &messages, app.clock.now());
+            Ok(Json(ReferralBody { not_in_force, ..shown }).into_response())
+        }
         None => Err(Problem::NoSuchEntry.into()),
     }
+}
+
+/// The agreements that would cover it, were they in force.
+async fn not_in_force(app: &App, row: &ReferralRow) -> Result<Vec<NotInForceBody>, Refusal> {
+    let (Ok(provider), Ok(recipient), Ok(purpose)) =
+        (row.provider.parse(), row.recipient.parse(), row.purpose.parse())
+    else {
+        return Ok(Vec::new());
+    };
+    let set = app.policies().set;
+    let mut found = Vec::new();
+    for (agreement, flow) in set.flows(&provider, &recipient, purpose) {
+        if agreement.is_switched_on(flow) {
+            continue;
+        }
+        let managed =
+            app.store.managed(agreement.id()).await.map_err(|error| Refusal::from(internal(&error)))?;
+        let managed = managed.map(|row| agreements::read(&row)).transpose();
+        let managed = managed.map_err(|error| Refusal::from(internal(&error)))?;
+        let live = managed.as_ref().and_then(|managed| managed.in_force.as_ref()).map(InForce::live);
+        found.push(NotInForceBody {
+            agreement: agreement.id().to_string(),
+            flow: flow.id.get_ref().to_string(),
+            stops: live.map(StopBody::all).unwrap_or_default(),
+        });
+    }
+    Ok(found)
 }
 
 fn body(row: &ReferralRow, messages: &[ReferralMessage], now: Timestamp) -> ReferralBody {
@@ -681,6 +729,7 @@ fn body(row: &ReferralRow, messages: &[ReferralMessage], now: Timestamp) -> Refe
         due: time(row.due_us),
         overdue: !decided && row.due_us <= now.as_microsecond(),
         taken_by: row.taken_by.clone(),
+        not_in_force: Vec::new(),
         form: kept::members(&row.form),
         outcome: row.outcome.as_deref().map(kept::members),
         messages: messages

@@ -310,6 +310,14 @@ async fn what_is_signed_is_enforced_from_the_next_request_on() {
     assert_ne!(before, digest(&world), "a release that was decided before is decided again");
     let refused = world.send(question(&world)).await;
     assert_eq!(refused.status, StatusCode::FORBIDDEN, "{refused:?}");
+    // Whoever decides whether it is disclosed all the same knows that it is switched off, and why.
+    let referral = format!("/v1/referrals/{}", refused.body["decision_id"].as_str().unwrap());
+    let decider = world.send(world.bare("nhs", "GET", &referral, PURPOSE)).await;
+    assert_eq!(
+        decider.body["not_in_force"],
+        json!([{ "agreement": "pilot", "flow": "at-risk", "stops": [{ "scope": scope, "reason": "breach", "by": "gmca" }] }]),
+        "{decider:?}"
+    );
     let resume = json!({ "step": "resume", "scope": scope, "text": "It was found." });
     assert_eq!(take(&world, "fire", lead, resume.clone()).await.code(), "step-same-person");
     assert_eq!(take(&world, "nhs", lead, resume.clone()).await.code(), "step-stop-is-theirs");

@@ -101,7 +101,7 @@ fn scope_said(console: &Console, scope: &Value) -> String {
     }
 }
 
-fn stopped(console: &Console, stop: &Stop) -> String {
+pub(in crate::pages) fn stopped(console: &Console, stop: &Stop) -> String {
     let by = stop.by.as_deref().map_or_else(|| "time alone".to_owned(), |by| organisation(console, by));
     format!("{}, by {by}: {}", scope_said(console, &stop.scope), words(&stop.reason))
 }

@@ -1,6 +1,6 @@
 //! An agreement as a caller sees it.
 
-use sharing::agreement::lifecycle::{Deal, InForce, Live, Party, Pending};
+use sharing::agreement::lifecycle::{Deal, InForce, Live, Party, Pending, Stop};
 use store::TermsRow;
 
 use super::{Managed, ManagedRow, Receipt, Scope, Serialize, ToSchema, comments::CommentBody, time};
@@ -96,6 +96,18 @@ pub struct StopBody {
     by: Option<String>,
 }
 
+impl StopBody {
+    /// What is switched off of this.
+    pub fn all(live: &Live) -> Vec<Self> {
+        let stop = |stop: &Stop| Self {
+            scope: stop.scope.clone(),
+            reason: stop.reason.as_str(),
+            by: stop.by.as_ref().map(|act| act.by.organisation.to_string()),
+        };
+        live.stops.iter().map(stop).collect()
+    }
+}
+
 /// A version, in a line.
 #[derive(Serialize, ToSchema)]
 pub struct VersionLine {
@@ -130,11 +142,6 @@ impl ManagedBody {
             .next
             .as_ref()
             .map(|next| VersionBody { state: next.state(), ..version(next.deal(), None) });
-        let stops = live.map(|live| live.stops.as_slice()).unwrap_or_default().iter().map(|stop| StopBody {
-            scope: stop.scope.clone(),
-            reason: stop.reason.as_str(),
-            by: stop.by.as_ref().map(|act| act.by.organisation.to_string()),
-        });
         let pending = live.and_then(|live| live.pending.as_ref()).map(|pending| match pending {
             Pending::Activation => "activation",
             Pending::Termination { .. } => "termination",
@@ -159,7 +166,7 @@ impl ManagedBody {
             negotiated,
             in_force,
             drafted_by,
-            stops: stops.collect(),
+            stops: live.map(StopBody::all).unwrap_or_default(),
             waits_for_confirmation: if managed.waits_for_activation() { Some("activation") } else { pending },
             versions: versions.collect(),
             unresolved_comments,

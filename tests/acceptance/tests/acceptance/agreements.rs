@@ -414,6 +414,26 @@ async fn a_bundle_shows_offline_who_signed_what() {
 }
 
 #[tokio::test]
+async fn what_was_signed_in_an_office_that_is_over_is_signed_again() {
+    let world = to_be_signed().await;
+    let signature = signature_over(&world, "fire", "siro", "siro", 1).await;
+    let listed = world.send(by(world.bare("fire", "GET", "/v1/agreement-officers", PURPOSE), lead)).await;
+    let officers = listed.body["officers"].as_array().unwrap();
+    let held = officers.iter().find(|officer| officer["role"] == "siro" && officer["organisation"] == "gmca");
+    let path = format!("/v1/agreement-officers/{}/end", held.unwrap()["id"].as_str().unwrap());
+    let ended = world.send(by(world.bare("fire", "POST", &path, PURPOSE), lead)).await;
+    assert_eq!(ended.status, StatusCode::OK, "{ended:?}");
+    world.clock.advance_s(3_600);
+    office(&world, "fire", "siro", "siro").await;
+    let old = json!({ "step": "sign", "signature": signature });
+    let refused = world.send(step(&world, "fire", siro, old)).await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{refused:?}");
+    assert!(refused.text.contains("before your office was registered"), "{}", refused.text);
+    let anew = sign(&world, "fire", (siro, "siro"), "siro", 1).await;
+    assert_eq!(anew.status, StatusCode::OK, "{anew:?}");
+}
+
+#[tokio::test]
 async fn a_bundle_has_nothing_of_other_agreements() {
     let world = in_force().await;
     // The same officer signs another one, between others.

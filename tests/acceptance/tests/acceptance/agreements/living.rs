@@ -370,7 +370,11 @@ async fn a_workbook_of_another_program_comes_in_row_by_row() {
     world.clock.advance_s(60);
     let (ran, said) = run(&world, "nhs", "author", &["import", &mixed]);
     assert!(!ran && said.contains("row 4: owner: a formula without a value"), "{said}");
-    assert!(said.contains("row 5: care-three:") && said.contains("2 rows are wrong"), "{said}");
+    assert!(
+        said.contains("row 5: effective_on: write the day as 2027-02-01")
+            && said.contains("2 rows are wrong"),
+        "{said}"
+    );
     let (ran, said) = run(&world, "nhs", "author", &["import", "--partial", &mixed]);
     assert!(ran && said.contains("care-one: a draft") && !said.contains("care-two: a draft"), "{said}");
     let kept =
@@ -481,6 +485,9 @@ async fn checks_find_data_that_goes_in_a_circle_and_assurances_that_run_out() {
     for flow in round["flows"].as_array_mut().unwrap() {
         flow["obligations"]["onward_sharing"] = json!(true);
     }
+    // The public register's table says of what runs how its parties are assured.
+    let table = public(&world, "/register.csv").await.text;
+    assert!(table.contains("dspt until 2026-12-31 (https://dspt.example.org/gmca)"), "{table}");
     let begun = world.send(begin(&world, &json!({ "id": "pilot", "terms": round }))).await;
     assert_eq!(begun.status, StatusCode::CREATED, "{begun:?}");
     let found = codes(&world, "pilot").await;

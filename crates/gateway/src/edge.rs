@@ -646,7 +646,7 @@ pub fn parse_body<T: DeserializeOwned>(bytes: &[u8], body_bytes_max: usize) -> R
         _ => Problem::InvalidRequest(format!("the body is not usable json: {error}")),
     })?;
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    serde_path_to_error::deserialize(&mut reader).map_err(|error| misfit(&error))
+    serde_path_to_error::deserialize(&mut reader).map_err(|error| misfit(&error, None))
 }
 
 /// Reads a value that was read strictly already into a shape.
@@ -654,13 +654,42 @@ pub fn parse_body<T: DeserializeOwned>(bytes: &[u8], body_bytes_max: usize) -> R
 /// # Errors
 /// The [`Problem`], whose words name members and never values.
 pub fn shape<T: DeserializeOwned>(value: &serde_json::Value) -> Result<T, Problem> {
-    serde_path_to_error::deserialize(value).map_err(|error| misfit(&error))
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let is_whole = error.path().iter().next().is_none();
+        let blamed = is_whole.then(|| blamed::<T>(value, &error.inner().to_string())).flatten();
+        misfit(&error, blamed)
+    })
 }
 
-fn misfit(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
+/// Most members of a body that are tried one by one.
+const TRIED_MAX: usize = 32;
+
+/// The member that says which of several shapes a body has.
+const TAG: &str = "step";
+
+/// The member that a fault is about, where the reader does not say it because another one had to be read first: the one without
+/// which the fault is another.
+fn blamed<'a, T: DeserializeOwned>(value: &'a serde_json::Value, said: &str) -> Option<&'a str> {
+    let members = value.as_object()?;
+    let is_it = |name: &&String| {
+        let mut others = members.clone();
+        others.remove(name.as_str());
+        let read = T::deserialize(&serde_json::Value::Object(others));
+        read.map_or_else(|error| error.to_string() != said, |_| true)
+    };
+    let mut found: Vec<&str> = members.keys().take(TRIED_MAX).filter(is_it).map(String::as_str).collect();
+    if found.len() > 1 {
+        found.retain(|name| *name != TAG);
+    }
+    found.first().copied()
+}
+
+fn misfit(error: &serde_path_to_error::Error<serde_json::Error>, blamed: Option<&str>) -> Problem {
     let said = error.inner().to_string();
+    // The last: what was sent may have these words in it.
     let expected =
-        said.split_once(", expected ").map(|(_, rest)| rest.split(" at line ").next().unwrap_or(""));
+        said.rsplit_once(", expected ").map(|(_, rest)| rest.split(" at line ").next().unwrap_or(""));
+    let member = blamed.map_or_else(|| error.path().to_string(), str::to_owned);
     Problem::InvalidRequest(match (said.starts_with("unknown field"), expected) {
         (true, Some(expected)) => {
             format!("the body has a member that is not known here; expected {expected}")
@@ -671,7 +700,12 @@ fn misfit(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
                 said.trim_start_matches("missing field ").split(" at line").next().unwrap_or("")
             )
         }
-        _ => format!("`{}` is not of the kind that is documented for it", error.path()),
+        _ => match expected.filter(|_| said.starts_with("unknown variant")) {
+            Some(expected) => {
+                format!("`{member}` is not of the kind that is documented for it; expected {expected}")
+            }
+            None => format!("`{member}` is not of the kind that is documented for it"),
+        },
     })
 }
 
@@ -684,6 +718,51 @@ mod tests {
     struct Shape {
         #[expect(dead_code, reason = "only the reading is tested")]
         purpose: u8,
+    }
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(tag = "step", rename_all = "kebab-case", deny_unknown_fields)]
+    #[expect(dead_code, reason = "only the reading is tested")]
+    enum Tagged {
+        Reviewed { next_on: jiff::civil::Date, text: String },
+        Stop { reason: Why, text: String },
+    }
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    enum Why {
+        Breach,
+        Other,
+    }
+
+    #[test]
+    fn errors_name_members_of_bodies_of_several_shapes() {
+        let said = |body: serde_json::Value| match shape::<Tagged>(&body).unwrap_err() {
+            Problem::InvalidRequest(text) => text,
+            other => other.code(),
+        };
+        let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        assert_eq!(
+            said(json(r#"{"step":"reviewed","next_on":"Jane Smith","text":"a"}"#)),
+            "`next_on` is not of the kind that is documented for it"
+        );
+        assert_eq!(
+            said(json(r#"{"step":"stop","reason":"Jane, expected Smith","text":"a"}"#)),
+            "`reason` is not of the kind that is documented for it; expected `breach` or `other`"
+        );
+        assert_eq!(
+            said(json(r#"{"step":"stop","reason":"breach","text":7}"#)),
+            "`text` is not of the kind that is documented for it"
+        );
+        assert_eq!(
+            said(json(r#"{"step":"Jane Smith"}"#)),
+            "`step` is not of the kind that is documented for it; expected `reviewed` or `stop`"
+        );
+        assert_eq!(said(json(r#"{"step":"stop","text":"a"}"#)), "the body lacks `reason`");
+        assert_eq!(
+            said(json(r#"{"step":"stop","reason":"breach","text":"a","Jane Smith":1}"#)),
+            "the body has a member that is not known here; expected `reason` or `text`"
+        );
     }
 
     fn said(body: &str) -> String {

@@ -12,6 +12,7 @@ use serde::Serialize;
 use sharing::{
     Decision, PolicySet, Pseudonym, Question, SubjectIdentifier, SubjectScheme, SubjectState,
     decide::{Asked, decide},
+    explain::about_agreement,
     policy::{MANAGED, PolicyFile},
     subject::OptOut,
 };
@@ -275,7 +276,7 @@ pub struct Simulation {
     pub questions: u64,
     /// Questions that cannot be decided again, such as ones about a record holder that is no more.
     pub not_replayable: u64,
-    /// Decisions with the policies in force: `permit`, `deny`, `refer`.
+    /// Decisions with the policies in force: `permit`, `deny`, `refer`; for the parties `no_record`, too.
     pub in_force: BTreeMap<&'static str, u64>,
     /// Decisions under the proposal.
     pub proposed: BTreeMap<&'static str, u64>,
@@ -315,8 +316,75 @@ pub async fn simulate(
     proposed: &PolicySet,
     period: (Timestamp, Timestamp),
 ) -> anyhow::Result<Simulation> {
-    simulate_some(archive, proposed, period, (usize::MAX, &|_| true)).await.map(|(simulation, _)| simulation)
+    let all = (usize::MAX, &|_: &Decided| true);
+    let simulated = simulate_some(archive, proposed, period, (all.0, all.1), For::Operators).await;
+    simulated.map(|(simulation, _)| simulation)
 }
+
+/// Whom counts are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum For {
+    /// Whoever runs the gateway: as it is decided.
+    Operators,
+    /// The parties, who asked: as it was told, so that what they were not told is not in the counts. A question that gave no
+    /// record is decided for a stand-in about whom nothing is held; where it was, or would be, answered as if nobody were known, it
+    /// counts as `no_record`.
+    Parties,
+}
+
+/// How a question ended, as far as whoever asked was told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Answered,
+    /// Refused because of the agreement, or left to a person.
+    ByAgreement,
+    /// No record was available, or the record holder gave no answer.
+    Nothing,
+}
+
+impl Told {
+    async fn of(archive: &Archive, recorded: &Recorded) -> anyhow::Result<Self> {
+        let mut told = match recorded.outcome.decision {
+            "refer" => Self::ByAgreement,
+            _ if about_agreement(&recorded.outcome.reasons).next().is_some() => Self::ByAgreement,
+            _ => Self::Nothing,
+        };
+        for leaf in archive.decision(&recorded.decided.decision_id).await? {
+            match Entry::decode(&leaf.bytes)?.body {
+                Body::Release { .. } => told = Self::Answered,
+                Body::Closure { outcome, .. } if outcome == "decision_only" => told = Self::Answered,
+                Body::Closure { reasons, .. } if about_agreement(&reasons).next().is_some() => {
+                    told = Self::ByAgreement;
+                }
+                _ => {}
+            }
+        }
+        Ok(told)
+    }
+
+    /// What a decision counts as.
+    fn counted(self, outcome: &Outcome) -> &'static str {
+        match outcome.decision {
+            "permit" if self == Self::Nothing => NO_RECORD,
+            "deny" if about_agreement(&outcome.reasons).next().is_none() => NO_RECORD,
+            decision => decision,
+        }
+    }
+}
+
+/// Somebody about whom nothing is held, for whom the same people have allowed and declared the same.
+fn stand_in(state: SubjectState) -> SubjectState {
+    SubjectState {
+        relationships: state.relationships,
+        grants: state.grants,
+        emergencies: state.emergencies,
+        opt_out: OptOut::Clear,
+        ..SubjectState::default()
+    }
+}
+
+/// What is counted where a question is answered as if nobody were known.
+pub const NO_RECORD: &str = "no_record";
 
 /// As [`simulate`], of the newest questions of a kind, at most so many. Says whether there were more.
 ///
@@ -327,6 +395,7 @@ pub async fn simulate_some(
     proposed: &PolicySet,
     (from, until): (Timestamp, Timestamp),
     (most, wanted): (usize, &(dyn Fn(&Decided) -> bool + Sync)),
+    whom: For,
 ) -> anyhow::Result<(Simulation, bool)> {
     let current = archive.policy_revision().await?.context("no policy set is in force")?;
     let in_force = policies_of(archive, current).await?;
@@ -344,17 +413,29 @@ pub async fn simulate_some(
             simulation.not_replayable += 1;
             continue;
         };
-        let state = recorded.state(archive, recorded.at).await?;
+        let mut state = recorded.state(archive, recorded.at).await?;
+        let told = match whom {
+            For::Operators => None,
+            For::Parties => Some(Told::of(archive, &recorded).await?),
+        };
+        if told.is_some_and(|told| told != Told::Answered) {
+            state = stand_in(state);
+        }
         let one = outcome(&decide(&question, &in_force, &state, recorded.at));
         let other = outcome(&decide(&question, &proposed, &state, recorded.at));
+        let counted = |one: &Outcome| told.map_or(one.decision, |told| told.counted(one));
         simulation.questions += 1;
-        *simulation.in_force.entry(one.decision).or_default() += 1;
-        *simulation.proposed.entry(other.decision).or_default() += 1;
-        for item in &one.items {
-            simulation.items.entry(item.clone()).or_default().0 += 1;
+        *simulation.in_force.entry(counted(&one)).or_default() += 1;
+        *simulation.proposed.entry(counted(&other)).or_default() += 1;
+        if counted(&one) == "permit" {
+            for item in &one.items {
+                simulation.items.entry(item.clone()).or_default().0 += 1;
+            }
         }
-        for item in &other.items {
-            simulation.items.entry(item.clone()).or_default().1 += 1;
+        if counted(&other) == "permit" {
+            for item in &other.items {
+                simulation.items.entry(item.clone()).or_default().1 += 1;
+            }
         }
         if (one.decision, &one.reasons, &one.items) == (other.decision, &other.reasons, &other.items) {
             continue;

@@ -289,7 +289,9 @@ pub fn agreement_title(set: &PolicySet, id: &str) -> Option<String> {
     set.agreements().find(|known| known.id().as_str() == id).map(|known| known.title.clone())
 }
 
-fn about_agreement(codes: &[String]) -> impl Iterator<Item = Reason> + '_ {
+/// The reasons among these that are about the agreement: what a caller may be told. Without one, a question that was not answered was
+/// answered as if nobody were known.
+pub fn about_agreement(codes: &[String]) -> impl Iterator<Item = Reason> + '_ {
     codes.iter().filter_map(|code| code.parse::<Reason>().ok()).filter(|reason| !reason.depends_on_person())
 }
 

@@ -4,7 +4,8 @@
 //
 // It says `ready PORT` once it listens, and changes its signing key when a line is written to it: `overlap` signs with a new
 // key and still publishes the old one, `replace` publishes the new one alone. It ends when its input does.
-import { generateKeyPairSync, randomUUID } from 'node:crypto';
+import { execFileSync } from 'node:child_process';
+import { createPrivateKey, randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:https';
 import { createInterface } from 'node:readline';
@@ -16,8 +17,10 @@ const file = (name) => readFileSync(`${folder}/${name}`, 'utf8');
 
 const type = 'https://concordat.example/authorization/person-disclosure';
 
+// Not by node: its key generation can wait for itself for ever, when the collector runs while a key is exported.
+const newPem = () => execFileSync('openssl', ['genpkey', '-algorithm', 'EC', '-pkeyopt', 'ec_paramgen_curve:P-256']);
 const newKey = () => ({
-  ...generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ format: 'jwk' }),
+  ...createPrivateKey(newPem()).export({ format: 'jwk' }),
   kid: randomUUID(), alg: 'ES256', use: 'sig',
 });
 

@@ -1,6 +1,8 @@
 //! A version of an agreement with everything that shows who signed it: terms, signatures, keys and the ledger's proofs, in
 //! one file that verifies offline.
 
+use std::collections::BTreeSet;
+
 use anyhow::Context as _;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use ledger::{
@@ -23,7 +25,7 @@ use crate::app::App;
 /// The file's own name for its format.
 pub const FORMAT: &str = "concordat-agreement-bundle/1";
 
-/// Most entries of one agreement that a bundle has.
+/// Most steps of one agreement that are looked through, and most entries about the offices of its signatories.
 const ENTRIES_MAX: u32 = 2_000;
 
 /// A version with its signatures.
@@ -89,23 +91,12 @@ pub struct Shown {
 /// When something of it cannot be read.
 pub async fn make(app: &App, id: &AgreementId, version: u32) -> anyhow::Result<Option<Bundle>> {
     let Some(terms) = app.store.terms(id, version).await? else { return Ok(None) };
-    let mut signatures = Vec::new();
-    let mut wanted = vec![Term::new(Field::Agreement, id.as_str())];
+    let (mut signatures, mut held) = (Vec::new(), Vec::new());
     for row in app.store.signatures(id, version).await? {
         let officer = app.store.officer(&row.officer_id).await?.context("an office is not kept")?;
         let jwk = officer.jwk.context("an office without a key has signed")?;
-        wanted.push(Term::new(Field::Reference, &row.officer_id));
+        held.push(row.officer_id.clone());
         signatures.push(BundledSignature { officer_id: row.officer_id, jwk, signature: row.signature });
-    }
-    app.trail.catch_up(&app.store).await?;
-    let kinds = ["agreement_moved", "agreement_signed", "agreement_officer_moved"];
-    let kinds = kinds.map(|kind| Term::new(Field::Kind, kind)).to_vec();
-    let query = TrailQuery { all_of: vec![wanted, kinds], ..TrailQuery::default() };
-    let mut entries = Vec::new();
-    for seq in app.trail.find(&query, ENTRIES_MAX).await?.into_iter().rev() {
-        let leaf = app.store.leaves(seq, 1).await?.into_iter().next().context("an entry is gone")?;
-        let proof = app.store.proof(seq).await?.context("an entry has no proof")?;
-        entries.push(BundledEntry { leaf: BASE64.encode(leaf.bytes), proof: proof.to_text() });
     }
     let agreement = id.to_string();
     Ok(Some(Bundle {
@@ -114,11 +105,59 @@ pub async fn make(app: &App, id: &AgreementId, version: u32) -> anyhow::Result<O
         version,
         terms: terms.terms,
         signatures,
-        entries,
+        entries: entries(app, id, version, &held).await?,
     }))
 }
 
+/// The steps of this version, and how its signatories came into office and left it, the oldest first. What the same people
+/// signed elsewhere is not for whoever reads this, nor are the steps of other versions.
+async fn entries(
+    app: &App,
+    id: &AgreementId,
+    version: u32,
+    offices: &[String],
+) -> anyhow::Result<Vec<BundledEntry>> {
+    app.trail.catch_up(&app.store).await?;
+    let of_kind = |kind| vec![Term::new(Field::Kind, kind)];
+    let own = vec![Term::new(Field::Agreement, id.as_str())];
+    let held: Vec<_> = offices.iter().map(|office| Term::new(Field::Reference, office)).collect();
+    let mut places = BTreeSet::new();
+    // Each of these for itself, so that none of them is pushed out by many of another.
+    let searches = [
+        vec![own.clone(), of_kind("agreement_moved")],
+        vec![own, of_kind("agreement_signed")],
+        vec![held, of_kind("agreement_officer_moved")],
+    ];
+    for all_of in searches {
+        if all_of.iter().all(|group| !group.is_empty()) {
+            let query = TrailQuery { all_of, ..TrailQuery::default() };
+            places.extend(app.trail.find(&query, ENTRIES_MAX).await?);
+        }
+    }
+    let mut entries = Vec::new();
+    for seq in places {
+        let leaf = app.store.leaves(seq, 1).await?.into_iter().next().context("an entry is gone")?;
+        let is_shown = match Entry::decode(&leaf.bytes)?.body {
+            Body::AgreementMoved { agreement, version: of, .. }
+            | Body::AgreementSigned { agreement, version: of, .. } => {
+                (agreement.as_str(), of) == (id.as_str(), version)
+            }
+            Body::AgreementOfficerMoved { officer_id, action, .. } => {
+                offices.contains(&officer_id) && action != "asked"
+            }
+            _ => false,
+        };
+        if is_shown {
+            let proof = app.store.proof(seq).await?.context("an entry has no proof")?;
+            entries.push(BundledEntry { leaf: BASE64.encode(leaf.bytes), proof: proof.to_text() });
+        }
+    }
+    Ok(entries)
+}
+
 /// Checks a bundle against the ledger's keys, which the reader has from elsewhere.
+///
+/// What nobody has signed yet verifies, with nobody in `signed`: whoever shows it says so.
 ///
 /// # Errors
 /// What does not hold.
@@ -132,18 +171,61 @@ pub fn verify(bundle: &Bundle, keys: &[NoteVerifier]) -> anyhow::Result<Shown> {
     anyhow::ensure!(names == expected, "the terms are of another agreement or version than the bundle says");
     let terms_sha256 = hexadecimal(&Sha256::digest(&canonical));
     let (entries, ledger_size) = proved(bundle, keys)?;
+    each_once(bundle, &entries)?;
     let mut signed = Vec::new();
     for one in &bundle.signatures {
         signed.push(signature_holds(bundle, one, &terms_sha256, &entries)?);
     }
+    let put_in_force = put_in_force(&entries, bundle, &terms_sha256);
+    anyhow::ensure!(
+        !put_in_force || both_ends(&terms, &signed),
+        "it was put in force, and the bundle does not show that both ends of any of its flows have signed: signatures are missing; export it again"
+    );
     Ok(Shown {
-        put_in_force: put_in_force(&entries, bundle, &terms_sha256),
+        put_in_force,
         agreement: bundle.agreement.clone(),
         version: bundle.version,
         terms_sha256,
         signed,
         ledger_size,
     })
+}
+
+/// That the bundle has each signature which its entries record, once: none was taken out, none is there twice.
+fn each_once(bundle: &Bundle, entries: &[Entry]) -> anyhow::Result<()> {
+    let mut seen = BTreeSet::new();
+    for one in &bundle.signatures {
+        let is_new = seen.insert((one.officer_id.as_str(), one.signature.as_str()));
+        anyhow::ensure!(is_new, "the bundle has the signature of {} more than once", one.officer_id);
+    }
+    let mut recorded = BTreeSet::new();
+    for entry in entries {
+        let Body::AgreementSigned { agreement, version, officer_id, signature, role, by, .. } = &entry.body
+        else {
+            continue;
+        };
+        if (agreement, *version) != (&bundle.agreement, bundle.version) {
+            continue;
+        }
+        let one = (officer_id.as_str(), signature.as_str());
+        anyhow::ensure!(
+            seen.contains(&one),
+            "a signature is missing: the ledger has one for {} as {role} (office {officer_id}), and the bundle has not; export it again",
+            by.organisation
+        );
+        anyhow::ensure!(recorded.insert(one), "the ledger has the signature of {officer_id} more than once");
+    }
+    Ok(())
+}
+
+/// Whether the recipient of some flow has signed, and another party: whose records they are is in the catalogue, not in the terms.
+fn both_ends(terms: &Value, signed: &[(String, String, String)]) -> bool {
+    let has_signed = |name: Option<&str>| signed.iter().any(|(of, ..)| Some(of.as_str()) == name);
+    let listed = |name: &str| terms.get(name).and_then(Value::as_array).into_iter().flatten();
+    let parties = listed("parties").map(|party| party.get("organisation").and_then(Value::as_str));
+    let have_signed: BTreeSet<_> = parties.filter(|party| has_signed(*party)).collect();
+    let mut recipients = listed("flows").map(|flow| flow.get("recipient").and_then(Value::as_str));
+    have_signed.len() > 1 && recipients.any(|recipient| have_signed.contains(&recipient))
 }
 
 /// The entries, each shown to be in the ledger at its place.
@@ -175,7 +257,9 @@ fn signature_holds(
     entries: &[Entry],
 ) -> anyhow::Result<(String, String, String)> {
     let office = &one.officer_id;
+    let said = signature::statement(&one.signature)?;
     let mut in_office: Option<(&str, &str, &str, &str)> = None;
+    let mut since_s = 0;
     let mut recorded = None;
     for entry in entries {
         match &entry.body {
@@ -184,6 +268,7 @@ fn signature_holds(
             {
                 let key = key.as_deref().unwrap_or_default();
                 in_office = (action == "registered").then_some((organisation, person, role, key));
+                since_s = entry.at_us.div_euclid(1_000_000);
             }
             Body::AgreementSigned {
                 officer_id,
@@ -202,13 +287,17 @@ fn signature_holds(
                 recorded = in_office
                     .filter(|(organisation, person, of, _)| hand == (*organisation, *person) && role == of);
                 anyhow::ensure!(recorded.is_some(), "whoever signed as {office} was not in that office then");
+                let until_s = entry.at_us.div_euclid(1_000_000);
+                anyhow::ensure!(
+                    (since_s - signature::SKEW_S..=until_s + signature::SKEW_S).contains(&said.signed_at),
+                    "the signature of {office} says that it was made before the office was registered, or after the ledger had it"
+                );
             }
             _ => {}
         }
     }
     let (organisation, person, role, key) =
         recorded.with_context(|| format!("the ledger has no signature of {office} over these terms"))?;
-    let said = signature::statement(&one.signature)?;
     let expected = Statement {
         agreement: bundle.agreement.clone(),
         version: bundle.version,
@@ -238,6 +327,7 @@ fn put_in_force(entries: &[Entry], bundle: &Bundle, terms_sha256: &str) -> bool 
         let person = (by.organisation.clone(), by.practitioner.clone());
         match action.as_str() {
             "activation-asked" => asked = Some(person),
+            "rejected" => asked = None,
             "confirmed" => return asked.as_ref().is_some_and(|asked| *asked != person),
             _ => {}
         }

@@ -353,6 +353,19 @@ fn versions_of(agreement: &Agreement, terms: &[TermsRow], steps: &[StepRow]) -> 
     versions.collect()
 }
 
+impl RegisteredParty {
+    /// Each as `Trafford Council: dspt until 2027-06-30 (https://…)`.
+    fn assurances_in_lines(&self) -> impl Iterator<Item = String> + '_ {
+        self.assurances.iter().map(|assurance| {
+            let until = if assurance.current { "until" } else { "expired on" };
+            format!(
+                "{}: {} {until} {} ({})",
+                self.name, assurance.scheme, assurance.expires_on, assurance.link
+            )
+        })
+    }
+}
+
 impl RegisteredVersion {
     /// As `2: variation-begun 2027-02-01, less-would-do: less data would do`.
     fn in_a_line(&self) -> String {
@@ -393,6 +406,9 @@ impl Register {
                 "versions",
                 "framework",
                 "framework_standing",
+                "assessment_link",
+                "assurances",
+                "notices",
             ]
             .map(str::to_owned)
             .to_vec(),
@@ -404,6 +420,13 @@ impl Register {
             let usage = usage.collect::<Vec<_>>().join("; ");
             let versions = agreement.versions.iter().map(RegisteredVersion::in_a_line);
             let versions = versions.collect::<Vec<_>>().join("; ");
+            let link = agreement.assessment.link.clone().unwrap_or_default();
+            let assurances = agreement.parties.iter().flat_map(RegisteredParty::assurances_in_lines);
+            let assurances = assurances.collect::<Vec<_>>().join("; ");
+            let notices = agreement.parties.iter().filter_map(|party| {
+                party.privacy_notice.as_ref().map(|notice| format!("{}: {notice}", party.name))
+            });
+            let notices = notices.collect::<Vec<_>>().join("; ");
             for flow in &agreement.flows {
                 lines.push(vec![
                     agreement.id.clone(),
@@ -429,6 +452,9 @@ impl Register {
                     versions.clone(),
                     agreement.framework.clone(),
                     agreement.framework_standing.to_owned(),
+                    link.clone(),
+                    assurances.clone(),
+                    notices.clone(),
                 ]);
             }
         }

@@ -17,6 +17,9 @@ use crate::{app::App, caller::jws};
 /// The `typ` of a signature's protected header.
 pub const TYPE: &str = "agreement-signature+jws";
 
+/// How far the clocks of whoever signs and of the gateway may be apart, in seconds.
+pub const SKEW_S: i64 = 60;
+
 /// Longest signature, in bytes.
 const SIGNATURE_BYTES_MAX: usize = 4 * 1024;
 

@@ -15,6 +15,7 @@ use sharing::{
         FlowItem, london_day,
         record::{Kind, Record},
     },
+    explain::about_agreement,
     small_numbers::Shown,
 };
 use store::{Change, CommitError, StoreError, Submission, UseCount};
@@ -66,26 +67,36 @@ async fn count(app: &App, entries: &[Entry]) -> Result<Vec<UseCount>, StoreError
         match &entry.body {
             Body::Intent(decided) | Body::Refusal(decided) | Body::Referral(decided) => {
                 let Some(of) = &decided.agreement else { continue };
-                let what = match &entry.body {
-                    Body::Intent(_) => "permit",
-                    Body::Refusal(_) => "deny",
-                    _ => "refer",
-                };
-                add(of, what, String::new());
-                decided.reasons.iter().for_each(|reason| add(of, "reason", reason.clone()));
+                add(of, "question", String::new());
+                let why: Vec<_> = about_agreement(&decided.reasons).collect();
+                match &entry.body {
+                    Body::Referral(_) => add(of, "referred", String::new()),
+                    Body::Refusal(_) if !why.is_empty() => add(of, "refused", String::new()),
+                    _ => {}
+                }
+                why.iter().for_each(|reason| add(of, "why", reason.as_str().to_owned()));
             }
-            Body::Closure { decision_id, reasons, .. } => {
+            Body::Closure { decision_id, outcome, reasons, .. } => {
                 let Some(of) = deciding.get(decision_id).and_then(|decided| decided.agreement.as_ref())
                 else {
                     continue;
                 };
-                reasons.iter().for_each(|reason| add(of, "reason", reason.clone()));
+                // What is about the person, or the record holder, is counted nowhere: a recipient that asked about one person would
+                // find it here.
+                let why: Vec<_> = about_agreement(reasons).collect();
+                if outcome == "decision_only" {
+                    add(of, "answered", String::new());
+                } else if !why.is_empty() {
+                    add(of, "refused", String::new());
+                }
+                why.iter().for_each(|reason| add(of, "why", reason.as_str().to_owned()));
             }
             Body::Release { decision_id, items, .. } => {
                 let Some(of) = deciding.get(decision_id).and_then(|decided| decided.agreement.as_ref())
                 else {
                     continue;
                 };
+                add(of, "answered", String::new());
                 add(of, "release", String::new());
                 add(of, "day", day.to_string());
                 items.iter().for_each(|item| add(of, "item", item.clone()));
@@ -112,15 +123,19 @@ pub struct QuarterBody {
     /// Questions.
     #[schema(value_type = Object)]
     pub questions: Shown,
-    /// Questions that were permitted.
+    /// Questions that were answered: with a record, or with a decision where no more was asked for.
     #[schema(value_type = Object)]
     pub permits: Shown,
-    /// Questions that were refused.
+    /// Questions that were refused, whoever the person is.
     #[schema(value_type = Object)]
     pub refusals: Shown,
     /// Questions that were left to a person.
     #[schema(value_type = Object)]
     pub referrals: Shown,
+    /// Questions to which no record was available: nobody of that identifier is known, something about the person stood
+    /// against it, or it ended without an answer. Which of these is told to nobody.
+    #[schema(value_type = Object)]
+    pub no_record: Shown,
     /// Records that were released.
     #[schema(value_type = Object)]
     pub releases: Shown,
@@ -141,14 +156,21 @@ pub fn quarters(counts: &[&UseCount]) -> Vec<QuarterBody> {
         let of = |what: &str| {
             sum(counts.iter().copied().filter(|count| count.quarter == quarter && count.what == what))
         };
-        let (parts, questions) = Shown::parts(&[of("permit"), of("deny"), of("refer")]);
+        let told = [of("answered"), of("refused"), of("referred")];
+        let no_record = of("question").saturating_sub(told.iter().sum());
+        let (parts, questions) = Shown::parts(&[told.as_slice(), &[no_record]].concat());
         let part = |place: usize| parts.get(place).copied().unwrap_or(Shown::Unsaid);
         QuarterBody {
             questions,
             permits: part(0),
             refusals: part(1),
             referrals: part(2),
-            releases: Shown::of(of("release")),
+            no_record: part(3),
+            // They are the permits, or nearly.
+            releases: match (part(0), of("release")) {
+                (Shown::Unsaid, 1..) => Shown::Unsaid,
+                (_, releases) => Shown::of(releases),
+            },
             quarter: quarter.clone(),
         }
     });
@@ -167,8 +189,8 @@ pub struct FlowUseBody {
     flow: String,
     /// Each quarter that is over, the oldest first.
     quarters: Vec<QuarterBody>,
-    /// Why questions were refused, or ended without a release: how often each reason was given. One that was given less than
-    /// eight times is left out.
+    /// Why questions were refused: how often each reason about the agreement was given. One that was given less than eight times
+    /// is left out, and so is all that is about a person.
     #[schema(value_type = Object)]
     reasons: BTreeMap<String, Shown>,
     /// Who receives it: theirs to say which items they use.
@@ -224,7 +246,7 @@ pub fn flows(agreement: &Agreement, counts: &[UseCount], reports: &[Record]) -> 
         let id = flow.id.get_ref().to_string();
         let own = counts.iter().filter(|count| count.flow == id);
         let mut reasons = BTreeMap::<String, u64>::new();
-        for count in own.clone().filter(|count| count.what == "reason") {
+        for count in own.clone().filter(|count| count.what == "why") {
             *reasons.entry(count.name.clone()).or_default() += u64::try_from(count.count).unwrap_or_default();
         }
         let listed: Vec<_> = reasons.values().copied().collect();

@@ -411,7 +411,7 @@ fn verify(keys: &[String], file: &Path, as_json: bool) -> anyhow::Result<()> {
     let shown = bundle::verify(&bundle, &keys)?;
     if as_json {
         output::line(&serde_json::to_string_pretty(&shown)?);
-        return Ok(());
+        return somebody_signed(&shown);
     }
     output::line(&format!("{} version {}, terms {}", shown.agreement, shown.version, shown.terms_sha256));
     for (organisation, person, role) in &shown.signed {
@@ -419,6 +419,11 @@ fn verify(keys: &[String], file: &Path, as_json: bool) -> anyhow::Result<()> {
     }
     let force = if shown.put_in_force { "put in force by two people" } else { "not put in force" };
     output::line(&format!("  {force}, as of {} entries of the ledger", shown.ledger_size));
+    somebody_signed(&shown)
+}
+
+fn somebody_signed(shown: &bundle::Shown) -> anyhow::Result<()> {
+    anyhow::ensure!(!shown.signed.is_empty(), "nobody has signed it: the bundle shows no signature");
     Ok(())
 }
 

@@ -42,6 +42,13 @@ pub const COLUMNS: [&str; 27] = [
     "notice",
 ];
 
+/// Columns with a day in them.
+const DAYS: [&str; 5] =
+    ["effective_on", "ends_on", "review_on", "assessment_completed_on", "assessment_current_until"];
+
+/// Longest reference of another register, in characters.
+const REFERENCE_CHARS_MAX: usize = 200;
+
 /// Most rows of a file, below the one that names the columns.
 const ROWS_MAX: usize = 5_000;
 
@@ -125,7 +132,19 @@ fn cell(data: &Data) -> String {
 
 fn agreements(rows: &[Vec<String>]) -> anyhow::Result<(Vec<Imported>, Vec<RowFault>)> {
     let heading = rows.first().context("the file is empty; the first row names the columns")?;
-    for name in heading {
+    if let [alone] = heading.as_slice()
+        && let Some(separator) = [';', '\t'].into_iter().find(|separator| alone.contains(*separator))
+    {
+        let said = if separator == ';' { "semicolons" } else { "tabs" };
+        anyhow::bail!(
+            "the columns are separated by {said}; save the file again as CSV with commas, or as an XLSX workbook"
+        );
+    }
+    for (place, name) in heading.iter().enumerate() {
+        anyhow::ensure!(
+            !heading.iter().take(place).any(|before| before == name) || !COLUMNS.contains(&name.as_str()),
+            "the column `{name}` is there twice; take one of them out"
+        );
         anyhow::ensure!(
             COLUMNS.contains(&name.as_str()),
             "there is no column `{name}`; they are {}",
@@ -151,6 +170,10 @@ fn agreements(rows: &[Vec<String>]) -> anyhow::Result<(Vec<Imported>, Vec<RowFau
             broken.extend(row.get("id").map(|id| (*id).to_owned()));
         }
     }
+    anyhow::ensure!(
+        !(all.is_empty() && faults.is_empty()),
+        "there are no rows below the one that names the columns; write a row for each flow"
+    );
     all.values_mut().for_each(|agreement| agreement.is_broken = broken.contains(&agreement.id));
     Ok((all.into_values().collect(), faults))
 }
@@ -173,6 +196,12 @@ fn taken(
         return Err(format!(
             "{name}: a formula without a value; write the value, or open the workbook in a spreadsheet program and save it"
         ));
+    }
+    if let Some(name) = DAYS.into_iter().find(|name| !is_day(text(name))) {
+        return Err(format!("{name}: write the day as 2027-02-01: year, month, day"));
+    }
+    if text("external_reference").chars().count() > REFERENCE_CHARS_MAX {
+        return Err(format!("external_reference: at most {REFERENCE_CHARS_MAX} characters"));
     }
     let (flow, top, parties) = (flow(row)?, top(row), parties(row));
     match all.get_mut(text("id")) {
@@ -208,6 +237,10 @@ fn taken(
         }
     }
     Ok(())
+}
+
+fn is_day(text: &str) -> bool {
+    text.len() == "2027-02-01".len() && text.parse::<jiff::civil::Date>().is_ok()
 }
 
 fn top(row: &BTreeMap<&str, &str>) -> Map<String, Value> {
@@ -364,7 +397,29 @@ mod tests {
         assert!(faults[0].said.starts_with("owner: a formula without a value"), "{faults:?}");
         let (_, faults) = rows(|all| all[1][7].clear());
         assert_eq!(faults[0].said, "owner: it is empty");
+        for text in ["01/02/2027", "46000", "2027-02-30", "2027-02-01T00:00"] {
+            let (_, faults) = rows(|all| all[1][11] = text.to_owned());
+            let said = "assessment_completed_on: write the day as 2027-02-01: year, month, day";
+            assert_eq!((faults[0].row, faults[0].said.as_str()), (2, said), "{text}");
+        }
+        let (_, faults) = rows(|all| all[1][1] = "x".repeat(201));
+        assert_eq!(faults[0].said, "external_reference: at most 200 characters");
+        let (_, faults) = rows(|all| all.iter_mut().skip(1).for_each(|row| row[1] = "x".repeat(200)));
+        assert!(faults.is_empty(), "{faults:?}");
         assert!(agreements(&[vec!["id".to_owned(), "surprise".to_owned()]]).is_err());
         assert!(agreements(&[vec!["id".to_owned()]]).unwrap_err().to_string().contains("missing"));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_taken_as_it_is_says_why() {
+        let refused = |rows: &[Vec<String>]| agreements(rows).unwrap_err().to_string();
+        let heading = COLUMNS.map(str::to_owned).to_vec();
+        assert!(refused(std::slice::from_ref(&heading)).starts_with("there are no rows below"));
+        assert!(refused(&[heading.clone(), vec![String::new(); 27]]).starts_with("there are no rows below"));
+        let twice = [heading.clone(), vec!["title".to_owned()]].concat();
+        assert_eq!(refused(&[twice]), "the column `title` is there twice; take one of them out");
+        let semicolons = refused(&[vec![COLUMNS.join(";")], vec!["one;two".to_owned()]]);
+        assert!(semicolons.starts_with("the columns are separated by semicolons; save"), "{semicolons}");
+        assert!(refused(&[vec![COLUMNS.join("\t")]]).starts_with("the columns are separated by tabs"));
     }
 }

@@ -7,7 +7,10 @@ use gateway::agreements::{
     signature::{self, Statement},
     watch,
 };
-use ledger::{entry::Body, note::NoteVerifier};
+use ledger::{
+    entry::{Actor, Body},
+    note::NoteVerifier,
+};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -366,7 +369,7 @@ async fn a_bundle_shows_offline_who_signed_what() {
     let keys = [NoteVerifier::parse(&world.app.store.verifiers()[0].to_string()).unwrap()];
     let holds = bundle::verify(&made, &keys).unwrap();
     assert_eq!((holds.signed.len(), holds.put_in_force), (4, true));
-    let edits: [(&str, Tampering); 8] = [
+    let edits: [(&str, Tampering); 11] = [
         ("other terms", |made| made.terms = made.terms.replace("\"retain_days\":30", "\"retain_days\":31")),
         ("another spelling", |made| made.terms.push(' ')),
         ("another version", |made| made.version = 2),
@@ -375,6 +378,9 @@ async fn a_bundle_shows_offline_who_signed_what() {
         ("a signature that the ledger has not", |made| made.signatures[0].signature.push('A')),
         ("an entry less", |made| drop(made.entries.remove(1))),
         ("an entry that was changed", |made| made.entries[0].leaf.insert(0, 'A')),
+        ("a signature less", |made| drop(made.signatures.remove(1))),
+        ("no signature", |made| made.signatures.clear()),
+        ("a signature twice", |made| made.signatures.push(made.signatures[0].clone())),
     ];
     for (what, edit) in edits {
         let mut edited = made.clone();
@@ -382,6 +388,22 @@ async fn a_bundle_shows_offline_who_signed_what() {
         // An entry less shows less: nobody is shown to be in office.
         assert!(bundle::verify(&edited, &keys).is_err(), "{what}");
     }
+    // With its entry gone too, and whoever else signed for that end, it shows that it is not whole.
+    let mut one_end = made.clone();
+    let is_of = |organisation: &str, one: &bundle::BundledSignature| {
+        signature::statement(&one.signature).unwrap().organisation == organisation
+    };
+    let gone: Vec<_> = made.signatures.iter().filter(|one| is_of("nhs-england", one)).cloned().collect();
+    one_end.signatures.retain(|one| is_of("gmca", one));
+    let kept = recorded(&world, &made).await.into_iter().map(|body| match body {
+        Body::AgreementSigned { signature, .. } => gone.iter().all(|one| one.signature != signature),
+        _ => true,
+    });
+    let mut kept = kept.collect::<Vec<_>>().into_iter();
+    one_end.entries.retain(|_| kept.next().unwrap());
+    assert_eq!(one_end.entries.len(), made.entries.len() - 3);
+    let fault = bundle::verify(&one_end, &keys).unwrap_err().to_string();
+    assert!(fault.contains("both ends"), "{fault}");
     let stranger = ledger::note::NoteSigner::from_seed("concordat.example/demo", &[9; 32]).verifier_key();
     assert!(bundle::verify(&made, &[NoteVerifier::parse(&stranger).unwrap()]).is_err(), "another ledger");
     // The program says the same.
@@ -394,10 +416,106 @@ async fn a_bundle_shows_offline_who_signed_what() {
     let ran = ran.output().unwrap();
     let said = String::from_utf8_lossy(&ran.stdout);
     assert!(ran.status.success() && said.contains("put in force by two people"), "{ran:?}");
+    let mut emptied = made.clone();
+    emptied.signatures.clear();
+    emptied.entries.clear();
+    std::fs::write(&file, serde_json::to_string(&emptied).unwrap()).unwrap();
+    let mut command = std::process::Command::new(acceptance::program());
+    let ran = command
+        .args(["agreement", "verify", "--key", &world.app.store.verifiers()[0].to_string()])
+        .arg(&file);
+    let ran = ran.output().unwrap();
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.code() == Some(1) && said.contains("nobody has signed it"), "{ran:?}");
     // And people read it, with the hash of what was signed.
     let path = "/v1/agreements/pilot/versions/1/document";
     let page = world.send(by(world.bare("fire", "GET", path, PURPOSE), lead)).await;
     assert!(page.text.contains(&holds.terms_sha256) && page.text.contains("siro of fire"), "{}", page.text);
+}
+
+#[tokio::test]
+async fn what_was_signed_in_an_office_that_is_over_is_signed_again() {
+    let world = to_be_signed().await;
+    let signature = signature_over(&world, "fire", "siro", "siro", 1).await;
+    let listed = world.send(by(world.bare("fire", "GET", "/v1/agreement-officers", PURPOSE), lead)).await;
+    let officers = listed.body["officers"].as_array().unwrap();
+    let held = officers.iter().find(|officer| officer["role"] == "siro" && officer["organisation"] == "gmca");
+    let path = format!("/v1/agreement-officers/{}/end", held.unwrap()["id"].as_str().unwrap());
+    let ended = world.send(by(world.bare("fire", "POST", &path, PURPOSE), lead)).await;
+    assert_eq!(ended.status, StatusCode::OK, "{ended:?}");
+    world.clock.advance_s(3_600);
+    office(&world, "fire", "siro", "siro").await;
+    let old = json!({ "step": "sign", "signature": signature });
+    let refused = world.send(step(&world, "fire", siro, old)).await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{refused:?}");
+    assert!(refused.text.contains("before your office was registered"), "{}", refused.text);
+    let anew = sign(&world, "fire", (siro, "siro"), "siro", 1).await;
+    assert_eq!(anew.status, StatusCode::OK, "{anew:?}");
+}
+
+#[tokio::test]
+async fn a_bundle_has_nothing_of_other_agreements() {
+    let world = in_force().await;
+    // The same officer signs another one, between others.
+    let path = "/v1/agreements/pilot/versions/1/bundle";
+    let bundle = async || {
+        let exported = world.send(by(world.bare("fire", "GET", path, PURPOSE), lead)).await;
+        serde_json::from_str::<Bundle>(&exported.text).unwrap()
+    };
+    let before = bundle().await;
+    let siro = before.signatures.iter().find(|one| {
+        let said = signature::statement(&one.signature).unwrap();
+        (said.organisation.as_str(), said.role.as_str()) == ("nhs-england", "siro")
+    });
+    let siro = siro.unwrap().officer_id.clone();
+    let actor: Actor = serde_json::from_value(json!({
+        "organisation": "nhs-england", "system": "nhs-system", "practitioner": "siro",
+        "certificate_sha256": "00".repeat(32),
+    }))
+    .unwrap();
+    let written = |agreement: &str, version| Body::AgreementSigned {
+        agreement: agreement.to_owned(),
+        revision: 1,
+        version,
+        terms_sha256: "00".repeat(32),
+        state: "awaiting-signature".to_owned(),
+        role: "siro".to_owned(),
+        officer_id: siro.clone(),
+        signature: "e30..AA".to_owned(),
+        by: actor.clone(),
+    };
+    let moved = Body::AgreementMoved {
+        agreement: "pilot".to_owned(),
+        revision: 99,
+        version: 2,
+        terms_sha256: "00".repeat(32),
+        action: "drafted".to_owned(),
+        state: "active".to_owned(),
+        scope: None,
+        reason: None,
+        text_sha256: None,
+        by: Some(actor.clone()),
+    };
+    let bodies = vec![written("secret", 1), written("pilot", 2), moved];
+    let submission = store::Submission::of(gateway::clock::Clock::now(&world.clock), bodies);
+    world.app.store.commit(submission).await.unwrap();
+    let after = bundle().await;
+    let leaves = |made: &Bundle| made.entries.iter().map(|entry| entry.leaf.clone()).collect::<Vec<_>>();
+    assert_eq!(leaves(&before), leaves(&after), "neither of another agreement nor of another version");
+    let bodies = recorded(&world, &after).await;
+    let count = |kind: &str| bodies.iter().filter(|body| body.kind() == kind).count();
+    assert_eq!((count("agreement_officer_moved"), count("agreement_signed")), (4, 4), "{bodies:?}");
+}
+
+/// What its entries say.
+async fn recorded(world: &World, bundle: &Bundle) -> Vec<Body> {
+    let mut bodies = Vec::new();
+    for entry in &bundle.entries {
+        let place = ledger::proof::TlogProof::parse(&entry.proof).unwrap().index;
+        let leaves = world.app.store.leaves(place, 1).await.unwrap();
+        bodies.push(ledger::entry::Entry::decode(&leaves[0].bytes).unwrap().body);
+    }
+    bodies
 }
 
 #[tokio::test]

@@ -85,7 +85,12 @@ pub(crate) async fn impact(
     let version = which.version.unwrap_or_else(|| one.latest());
     let path = format!("/v1/agreements/{}/versions/{version}/impact", crate::pages::segment(&id));
     let found: Impact = console.ask(&signed, Ask::get(path)).await?;
-    let rows = [("permit", "Permitted"), ("deny", "Refused"), ("refer", "Left to a person")];
+    let rows = [
+        ("permit", "Permitted"),
+        ("deny", "Refused"),
+        ("refer", "Left to a person"),
+        ("no_record", "No record available"),
+    ];
     let said = |counts: &BTreeMap<String, Count>, code: &str| {
         counts.get(code).map_or_else(|| "0".to_owned(), ToString::to_string)
     };
@@ -192,6 +197,7 @@ struct Quarter {
     permits: Count,
     refusals: Count,
     referrals: Count,
+    no_record: Count,
     releases: Count,
 }
 

@@ -96,12 +96,6 @@ fn without_details(text: &str) -> String {
 fn detail(word: &str, next: &str, rest: &[&str]) -> (usize, Option<&'static str>) {
     const TITLES: [&str; 11] =
         ["Mr", "Mrs", "Ms", "Miss", "Mx", "Dr", "Prof", "Professor", "Cllr", "Councillor", "Nurse"];
-    const STREETS: [&str; 16] = [
-        "Street", "St", "Road", "Rd", "Avenue", "Ave", "Lane", "Close", "Drive", "Court", "Way", "Crescent",
-        "Place", "Terrace", "Gardens", "Grove",
-    ];
-    let bare = |word: &str| word.trim_matches(|c: char| !c.is_alphanumeric()).to_owned();
-    let is_name = |word: &str| bare(word).chars().next().is_some_and(char::is_uppercase);
     let plain = bare(word);
     if word.contains('@') {
         return (1, Some("[an address]"));
@@ -114,28 +108,57 @@ fn detail(word: &str, next: &str, rest: &[&str]) -> (usize, Option<&'static str>
         return if names == 0 { (1, None) } else { (names + 1, Some("[a person]")) };
     }
     let is_house = plain.chars().next().is_some_and(|first| first.is_ascii_digit());
-    let street = rest.iter().take(4).position(|word| STREETS.contains(&bare(word).as_str()));
-    if let (true, Some(street)) = (is_house, street)
-        && rest.iter().take(street).all(|word| is_name(word))
-    {
-        return (street + 2, Some("[an address]"));
+    if is_house && let Some(words) = address(rest) {
+        return (words + 1, Some("[an address]"));
     }
-    if is_outward(&plain) && is_inward(&bare(next)) {
-        return (2, Some("[a postcode]"));
-    }
-    if plain.len() >= 5 && plain.len() <= 7 && plain.is_ascii() {
-        let (outward, inward) = plain.split_at(plain.len() - 3);
-        if is_outward(outward) && is_inward(inward) {
-            return (1, Some("[a postcode]"));
-        }
+    if let Some(words) = postcode(&plain, &bare(next)) {
+        return (words, Some("[a postcode]"));
     }
     let digits = |word: &str| word.chars().filter(char::is_ascii_digit).count();
     if digits(word) >= 3 {
-        // A number is often written in groups.
-        let groups = rest.iter().take_while(|word| digits(word) >= 2).count();
+        // A number is often written in groups; what begins an address or a postcode is none of them.
+        let mut groups = 0;
+        while let Some((group, behind)) = rest.get(groups..).and_then(<[_]>::split_first) {
+            let follows = bare(behind.first().copied().unwrap_or_default());
+            if digits(group) < 2 || address(behind).is_some() || postcode(&bare(group), &follows).is_some() {
+                break;
+            }
+            groups += 1;
+        }
         return (groups + 1, Some("[a number]"));
     }
     (1, None)
+}
+
+/// A word without the punctuation around it.
+fn bare(word: &str) -> String {
+    word.trim_matches(|c: char| !c.is_alphanumeric()).to_owned()
+}
+
+fn is_name(word: &str) -> bool {
+    bare(word).chars().next().is_some_and(char::is_uppercase)
+}
+
+/// How many words behind the number of a house are its street.
+fn address(rest: &[&str]) -> Option<usize> {
+    const STREETS: [&str; 16] = [
+        "Street", "St", "Road", "Rd", "Avenue", "Ave", "Lane", "Close", "Drive", "Court", "Way", "Crescent",
+        "Place", "Terrace", "Gardens", "Grove",
+    ];
+    let street = rest.iter().take(4).position(|word| STREETS.contains(&bare(word).as_str()))?;
+    rest.iter().take(street).all(|word| is_name(word)).then_some(street + 1)
+}
+
+/// How many of these two words are a postcode.
+fn postcode(plain: &str, next: &str) -> Option<usize> {
+    if is_outward(plain) && is_inward(next) {
+        return Some(2);
+    }
+    if !plain.is_ascii() || !(5..=7).contains(&plain.len()) {
+        return None;
+    }
+    let (outward, inward) = plain.split_at(plain.len() - 3);
+    (is_outward(outward) && is_inward(inward)).then_some(1)
 }
 
 /// The first half of a postcode, as `M33` or `SW1A`.
@@ -219,6 +242,9 @@ mod tests {
                 "She lives at [an address], Sale, [a postcode].",
             ),
             ("at M337AB", "at [a postcode]"),
+            ("07700900123, M41 5AB", "[a number], [a postcode]"),
+            ("Ring 07700 900123 M415AB.", "Ring [a number] [a postcode]."),
+            ("NHS 999 000 0204 12 Acacia Avenue", "NHS [a number] [an address]"),
             ("Ring 0161 496 0123 or 999 000 0204.", "Ring [a number] or [a number]."),
             (
                 "Write to joan@example.org, or see https://example.org/x",

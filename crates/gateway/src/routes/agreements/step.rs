@@ -446,9 +446,16 @@ async fn sign<'a>(
     let at = jiff::Timestamp::from_second(said.signed_at)
         .map_err(|_| invalid("signature: `signed_at` is not a time".to_owned()))?;
     let age_s = now.as_second() - at.as_second();
-    if !(-60..=7 * 86_400).contains(&age_s) {
+    if !(-signature::SKEW_S..=7 * 86_400).contains(&age_s) {
         return Err(invalid(
             "signature: `signed_at` is in the future or more than a week ago; sign again".to_owned(),
+        ));
+    }
+    // What was signed in an office that is over is not signed in the one that came after it.
+    let since_s = office.registered_us.unwrap_or(i64::MAX).div_euclid(1_000_000);
+    if said.signed_at < since_s - signature::SKEW_S {
+        return Err(invalid(
+            "signature: `signed_at` is before your office was registered; sign again".to_owned(),
         ));
     }
     let role = signatory_role(&office.role)?;

@@ -137,10 +137,11 @@ pub struct ImpactBody {
     until: String,
     /// Whether there were more questions than are looked at.
     truncated: bool,
-    /// Past questions between its parties, as the policies in force decide them: `permit`, `deny`, `refer`.
+    /// Past questions between its parties, as the policies in force decide them: `permit`, `deny`, `refer`, and `no_record` for
+    /// those to which no record was available, or would be: whether nobody is known or something stands against it is told to nobody.
     #[schema(value_type = Object)]
     in_force: BTreeMap<&'static str, Shown>,
-    /// As this version would.
+    /// As this version would. Where a question gave no record, as it would for somebody about whom nothing is held.
     #[schema(value_type = Object)]
     proposed: BTreeMap<&'static str, Shown>,
     /// How often each item would be permitted.
@@ -339,8 +340,8 @@ pub async fn impact(
                 proposed.providers().find(|known| known.provider.id.get_ref().as_str() == decided.provider);
             party(&decided.recipient) && holder.is_some_and(|holder| party(holder.organisation().as_str()))
         };
-        let simulated =
-            replay::simulate_some(&archive, &proposed, (from, until), (IMPACT_QUESTIONS_MAX, &between));
+        let some = (IMPACT_QUESTIONS_MAX, &between as &(dyn Fn(&ledger::entry::Decided) -> bool + Sync));
+        let simulated = replay::simulate_some(&archive, &proposed, (from, until), some, replay::For::Parties);
         let (simulation, truncated) = simulated.await.map_err(|error| failed(error.as_ref()))?;
         Ok(Json(impact_of(agreement.version, &simulation, truncated)).into_response())
     })
@@ -349,7 +350,7 @@ pub async fn impact(
 
 fn impact_of(version: u32, simulation: &Simulation, truncated: bool) -> ImpactBody {
     let decisions = |counts: &BTreeMap<&'static str, u64>| {
-        let all = ["permit", "deny", "refer"];
+        let all = ["permit", "deny", "refer", replay::NO_RECORD];
         let (shown, _) = Shown::parts(&all.map(|decision| counts.get(decision).copied().unwrap_or(0)));
         all.into_iter().zip(shown).collect()
     };

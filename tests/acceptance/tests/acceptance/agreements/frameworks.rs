@@ -96,7 +96,12 @@ async fn what_runs_goes_on_with_the_gap_for_everybody_to_see() {
     assert_eq!(members.len(), 2, "{members:?}");
     let table = living::public(&world, "/register.csv").await;
     assert!(
-        table.text.lines().next().unwrap().ends_with("versions,framework,framework_standing"),
+        table
+            .text
+            .lines()
+            .next()
+            .unwrap()
+            .ends_with("versions,framework,framework_standing,assessment_link,assurances,notices"),
         "{}",
         table.text
     );

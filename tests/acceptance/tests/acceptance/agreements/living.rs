@@ -43,7 +43,7 @@ async fn the_register_says_what_is_in_force_and_how_much_it_is_used_and_names_no
     let pilot = pilot(&register);
     assert_eq!(
         pilot["usage"][0],
-        json!({ "quarter": "2026-Q4", "questions": 10, "permits": 10, "refusals": 0, "referrals": 0, "releases": 10 })
+        json!({ "quarter": "2026-Q4", "questions": 10, "permits": 10, "refusals": 0, "referrals": 0, "no_record": 0, "releases": 10 })
     );
     let (page, table) = (public(&world, "/register").await, public(&world, "/register.csv").await);
     assert!(page.text.contains("2026-Q4") && page.text.contains("Adults at risk of fire"), "{}", page.text);
@@ -73,6 +73,49 @@ async fn the_register_says_what_is_in_force_and_how_much_it_is_used_and_names_no
     let table = read(&world, "nhs", "/v1/ropa.csv").await;
     assert!(table.text.contains("pilot/at-risk,discloses"), "{}", table.text);
     world.verify().await;
+}
+
+/// What counts say after somebody asked about one person twelve times and got nothing.
+async fn counted_after(number: &str, objects: bool) -> Vec<Value> {
+    let world = in_force().await;
+    if objects {
+        assert_eq!(world.send(world.objection(number)).await.status, StatusCode::CREATED);
+    }
+    for _ in 0..12 {
+        let answer = world.send(world.prevention(number)).await;
+        assert_eq!((answer.status, answer.code()), (StatusCode::NOT_FOUND, "no-record-available"));
+    }
+    world.clock.advance_s(86_400);
+    let impact = read(&world, "fire", "/v1/agreements/pilot/versions/1/impact").await;
+    assert_eq!(impact.status, StatusCode::OK, "{impact:?}");
+    world.clock.advance_s(60 * 86_400);
+    usage::catch_up(&world.app).await.unwrap();
+    let register = public(&world, "/register.json").await;
+    let mut said = vec![json!({
+        "in_force": impact.body["in_force"], "proposed": impact.body["proposed"], "items": impact.body["items"],
+    })];
+    for one in register.body["agreements"].as_array().unwrap() {
+        said.push(json!([one["id"], one["usage"]]));
+        let path = format!("/v1/agreements/{}/usage", one["id"].as_str().unwrap());
+        let used = read(&world, "fire", &path).await;
+        if used.status == StatusCode::OK {
+            said.push(used.body["flows"].clone());
+        }
+    }
+    said.push(json!(public(&world, "/register.csv").await.text));
+    said.push(json!(public(&world, "/register").await.text));
+    said
+}
+
+#[tokio::test]
+async fn no_count_tells_somebody_about_whom_nothing_is_said_from_nobody() {
+    let nobody = counted_after("9990000239", false).await;
+    assert_eq!(nobody[0]["in_force"]["no_record"], json!(10), "{}", nobody[0]);
+    assert_eq!(nobody[0]["proposed"]["no_record"], json!(10), "{}", nobody[0]);
+    assert!(nobody.iter().any(|said| said[1][0]["no_record"] == json!(10)), "{nobody:?}");
+    for (number, objects) in [("9736363015", true), ("9000000009", false), ("9000000025", false)] {
+        assert_eq!(counted_after(number, objects).await, nobody, "{number}");
+    }
 }
 
 #[tokio::test]
@@ -327,7 +370,11 @@ async fn a_workbook_of_another_program_comes_in_row_by_row() {
     world.clock.advance_s(60);
     let (ran, said) = run(&world, "nhs", "author", &["import", &mixed]);
     assert!(!ran && said.contains("row 4: owner: a formula without a value"), "{said}");
-    assert!(said.contains("row 5: care-three:") && said.contains("2 rows are wrong"), "{said}");
+    assert!(
+        said.contains("row 5: effective_on: write the day as 2027-02-01")
+            && said.contains("2 rows are wrong"),
+        "{said}"
+    );
     let (ran, said) = run(&world, "nhs", "author", &["import", "--partial", &mixed]);
     assert!(ran && said.contains("care-one: a draft") && !said.contains("care-two: a draft"), "{said}");
     let kept =
@@ -442,6 +489,9 @@ async fn checks_find_data_that_goes_in_a_circle_and_assurances_that_run_out() {
     for flow in round["flows"].as_array_mut().unwrap() {
         flow["obligations"]["onward_sharing"] = json!(true);
     }
+    // The public register's table says of what runs how its parties are assured.
+    let table = public(&world, "/register.csv").await.text;
+    assert!(table.contains("dspt until 2026-12-31 (https://dspt.example.org/gmca)"), "{table}");
     let begun = world.send(begin(&world, &json!({ "id": "pilot", "terms": round }))).await;
     assert_eq!(begun.status, StatusCode::CREATED, "{begun:?}");
     let found = codes(&world, "pilot").await;

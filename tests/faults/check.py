@@ -25,6 +25,7 @@ import collections
 import hashlib
 import json
 import pathlib
+import re
 import sys
 import tomllib
 
@@ -222,6 +223,8 @@ def check(folder):
     said = [json.dumps(line["body"], ensure_ascii=False) for line in account if "record" not in line and "body" in line and line.get("status", 0) >= 400]
     texts = {"a refusal": "\n".join(said), "a leaf": b"\n".join(leaves).decode()}
     texts |= {name: pathlib.Path(name).read_text() for name in inputs["logs"]}
+    # Digests and signatures have any five letters in them now and then.
+    texts = {where: re.sub(r"[A-Za-z0-9+/=]{32,}", "", text) for where, text in texts.items()}
     for where, text in texts.items():
         for value in inputs["personal"]:
             if value in text:

@@ -274,7 +274,10 @@ pub async fn take(app: &App, id: &AgreementId, wanted: &Wanted<'_>) -> Result<Ta
             return Err(Refusal::CommentsOpen.into());
         }
         let action = command.as_str();
+        let confirms = command == Command::Confirm;
         let after = before.clone().apply(command, hand, at)?;
+        // One of several has agreed.
+        let action = if confirms && after.waits_for_a_successor() { "succession-agreed" } else { action };
         is_carried(app, (&before, &after), at).await?;
         let prepared = Prepared::of(app, (row.revision, after), wanted, action).await?;
         match prepared.commit(app, wanted).await {
@@ -463,6 +466,14 @@ async fn is_carried(
     let row = row.ok_or_else(|| StepError::Kept("the terms that begin are not kept".to_owned()))?;
     let agreement = Terms::kept(&row.terms).and_then(|terms| terms.agreement());
     let agreement = agreement.map_err(|error| StepError::Kept(error.to_string()))?;
+    // A variation whose first day is still to come would end what runs, and begin nothing.
+    let runs =
+        before.in_force.as_ref().filter(|one| one.is_running()).map(|one| one.live().deal.outline.version);
+    if runs.is_some_and(|runs| runs != version)
+        && agreement.effective_on.day() > sharing::agreement::london_day(at)
+    {
+        return Err(Refusal::BeginsLater.into());
+    }
     match framework::gap(&app.policies().set, &agreement, &parties, at) {
         None => Ok(()),
         Some(Gap::Unknown) => Err(Refusal::FrameworkUnknown.into()),

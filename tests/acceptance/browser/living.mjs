@@ -44,7 +44,7 @@ const journeys = {
     await take(page, 'reviewed', 'It works.');
     await says(page, 'A day, such as 2028-04-01');
     await check(page, 'agreement-review-wrong');
-    await page.fill('#next_on', '2028-04-01');
+    await page.fill('#next_on', '2027-11-01');
     await press(page, 'Take it');
     await says(page, 'It works.');
     is(await page.getByText('There is a problem').count(), 0, 'problems');

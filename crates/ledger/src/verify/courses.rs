@@ -18,13 +18,20 @@ pub(super) struct Courses {
     officers: HashMap<String, Person>,
 }
 
+/// Who switched something off, and whose it is to switch on now.
+#[derive(PartialEq, Eq, Hash)]
+struct Stopped {
+    by: Person,
+    now: String,
+}
+
 #[derive(Default)]
 struct Course {
     revision: u64,
     /// Who asked for what a second person has to confirm.
     asked: Option<Person>,
     /// Who switched what off.
-    stopped: HashMap<String, HashSet<Person>>,
+    stopped: HashMap<String, HashSet<Stopped>>,
     /// The places that it was asked to be taken: whose, by whom.
     succession: Option<(String, String)>,
     /// The organisations that have left.
@@ -36,12 +43,11 @@ impl Course {
     fn succeed(&mut self) {
         let Some((of, by)) = self.succession.take() else { return };
         for stopped in self.stopped.values_mut() {
-            *stopped = stopped
-                .drain()
-                .map(|(organisation, person)| {
-                    (if organisation == of { by.clone() } else { organisation }, person)
-                })
-                .collect();
+            let whose = |one: Stopped| {
+                let now = if one.now == of { by.clone() } else { one.now };
+                Stopped { now, ..one }
+            };
+            *stopped = stopped.drain().map(whose).collect();
         }
         if self.left.contains(&of) {
             self.left.insert(by);
@@ -95,13 +101,18 @@ impl Courses {
             }
             "rejected" => (course.asked, course.succession) = (None, None),
             "exited" => drop(course.left.insert(by.0)),
-            "suspended" => drop(course.stopped.entry(scope).or_default().insert(by)),
+            "suspended" => {
+                let now = by.0.clone();
+                course.stopped.entry(scope).or_default().insert(Stopped { by, now });
+            }
             "resumed" => {
                 let stopped = course.stopped.entry(scope).or_default();
                 let before = stopped.len();
                 // What somebody switched off who has left since is anybody's to switch on.
                 let left = &course.left;
-                stopped.retain(|stopped| *stopped == by || (stopped.0 != by.0 && !left.contains(&stopped.0)));
+                stopped.retain(|stopped| {
+                    stopped.by == by || (stopped.now != by.0 && !left.contains(&stopped.now))
+                });
                 if stopped.len() == before {
                     return broken(
                         "agreement-one-hand",

@@ -284,8 +284,13 @@ impl Managed {
         let negotiated = self.next.iter().filter(|_| !drafting).flat_map(|next| next.deal().parties.keys());
         let live = self.in_force.iter().map(InForce::live);
         let in_force = live.clone().flat_map(|live| live.deal.parties.keys());
-        let successors = live.flat_map(|live| live.successors.values());
-        negotiated.chain(in_force).chain(successors).chain([&self.convener]).cloned().collect()
+        let successors = live.clone().flat_map(|live| live.successors.values());
+        // Whoever is to take a place is asked.
+        let asked = live.filter_map(|live| match &live.pending {
+            Some(Pending::Succession { by, .. }) => Some(by),
+            _ => None,
+        });
+        negotiated.chain(in_force).chain(successors).chain(asked).chain([&self.convener]).cloned().collect()
     }
 
     /// Takes a step.
@@ -438,6 +443,12 @@ impl Managed {
     /// Whether what runs waits for a second person, to end it or to let a successor in.
     fn waits_for_an_end(&self) -> bool {
         self.running_live().is_some_and(|live| live.pending.is_some())
+    }
+
+    /// Whether others have still to agree to a successor, after this one.
+    pub fn waits_for_a_successor(&self) -> bool {
+        let pending = self.running_live().and_then(|live| live.pending.as_ref());
+        matches!(pending, Some(Pending::Succession { .. }))
     }
 
     /// Whether it was asked to be put in force, and waits for a second person.

@@ -198,12 +198,20 @@ pub async fn open(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
         let work = async {
             let value = asked.map_err(Refused::Problem)?;
             let path = format!("/v1/agreements/{}/disputes", row.id);
-            let request = match identified_matter(&app, &received, key, (&path, &value)).await? {
+            let request = match identified_matter(&app, &received, key.clone(), (&path, &value)).await? {
                 Asked::New(request) => request,
                 Asked::Earlier(made) => return again(&app, &made).await,
             };
             let asked: DisputeRequest = shape(&value).map_err(Refused::Problem)?;
-            let made = begun(&app, &received, (&row, request), asked).await?;
+            let made = match begun(&app, &received, (&row, request), asked).await {
+                Ok(made) => made,
+                // The same request, sent twice at once: the other was carried out.
+                Err(refused) => {
+                    let earlier = identified_matter(&app, &received, key, (&path, &value)).await;
+                    let Ok(Asked::Earlier(made)) = earlier else { return Err(refused) };
+                    return again(&app, &made).await;
+                }
+            };
             let receipt = Receipt::of(&made.row.id, &made.committed);
             Ok(tagged(StatusCode::CREATED, &body(&app, &made.row, Some(receipt)).await?))
         };

@@ -328,7 +328,12 @@ impl StepRequest {
                 if app.policies().set.organisation(&by).is_none() {
                     return Err(invalid("by: not a registered organisation"));
                 }
-                Command::Ask(Pending::Succession { of, by, asked: None })
+                Command::Ask(Pending::Succession {
+                    of,
+                    by,
+                    asked: None,
+                    agreed: std::collections::BTreeSet::new(),
+                })
             }
             Self::Confirm { .. } => Command::Confirm,
             Self::Reject { .. } => Command::Reject,

@@ -149,3 +149,36 @@ fn a_course_in_order_verifies() {
     let verified = verified(&leaves, &checkpoint(&leaves));
     assert!(verified.is_ok(), "{verified:?}");
 }
+
+fn fits(bodies: Vec<Body>) {
+    let leaves = leaves([vec![opened(), policies(1, "active", 2 * DAY_US)], bodies].concat());
+    let verified = verified(&leaves, &checkpoint(&leaves));
+    assert!(verified.is_ok(), "{verified:?}");
+}
+
+#[test]
+fn what_waits_and_was_rejected_is_confirmed_by_nobody() {
+    let asked = || vec![step(1, "termination-asked", one()), step(2, "rejected", theirs())];
+    fits(asked());
+    let confirmed = [asked(), vec![step(3, "confirmed", theirs())]].concat();
+    assert_eq!(fault_of(confirmed), (Some(4), ONE_HAND));
+}
+
+#[test]
+fn what_was_switched_off_is_its_successors_to_switch_on_and_anybodys_when_they_have_left() {
+    let off = || vec![step(1, "suspended", one())];
+    // A person of the successor may have the name that a person of the other had.
+    let on = |revision| step(revision, "resumed", hand("merged", "P-1"));
+    assert_eq!(fault_of([off(), vec![on(2)]].concat()), (Some(3), ONE_HAND));
+    let mut asked = step(2, "succession-asked", theirs());
+    if let Body::AgreementMoved { scope, .. } = &mut asked {
+        *scope = Some("succession:gmca:merged".to_owned());
+    }
+    let taken = vec![
+        asked,
+        step(3, "succession-agreed", hand("merged", "P-9")),
+        step(4, "confirmed", hand("nhs", "P-5")),
+    ];
+    fits([off(), taken, vec![on(5)]].concat());
+    fits([off(), vec![step(2, "exited", two()), step(3, "resumed", theirs())]].concat());
+}

@@ -151,6 +151,9 @@ pub enum Pending {
         /// Who asked.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         asked: Option<Act>,
+        /// The organisations that have agreed so far, beside whoever asked.
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        agreed: BTreeSet<OrganisationId>,
     },
 }
 
@@ -170,7 +173,9 @@ impl Pending {
         match self {
             Self::Activation => Self::Activation,
             Self::Termination { .. } => Self::Termination { asked: Some(act) },
-            Self::Succession { of, by, .. } => Self::Succession { of, by, asked: Some(act) },
+            Self::Succession { of, by, .. } => {
+                Self::Succession { of, by, asked: Some(act), agreed: BTreeSet::new() }
+            }
         }
     }
 
@@ -474,7 +479,7 @@ impl InForce {
             return Err(Refusal::ReviewNotAhead);
         }
         // One person speaks for all: for a year, or as long as all have signed.
-        let from = london_day(at).max(live.review_on);
+        let from = london_day(at);
         let signed = live.deal.outline.review_days.unwrap_or_default();
         let after = |span| from.checked_add(span).unwrap_or(from);
         if next_on > after(Span::new().years(1)).max(after(Span::new().days(signed))) {
@@ -541,15 +546,9 @@ impl InForce {
 
     pub(super) fn ask(mut self, pending: Pending, hand: &Hand) -> Result<Self, Refusal> {
         hand.needs(Authority::Approve)?;
+        self.live().party(hand)?;
         if let Pending::Succession { of, by, .. } = &pending {
             self.live().may_succeed(of, by)?;
-            // It is for whoever takes the place to ask: nobody is put there without a word of theirs.
-            if hand.person.organisation != *by {
-                let is_theirs = hand.person.organisation == *of;
-                return Err(if is_theirs { Refusal::SuccessorSilent } else { Refusal::NotYours });
-            }
-        } else {
-            self.live().party(hand)?;
         }
         if self.live().pending.as_ref().is_some_and(|waits| !waits.is_as(&pending)) {
             return Err(Refusal::OtherAsked);
@@ -592,10 +591,18 @@ impl InForce {
                 }
                 Ok(Self::Terminated(self.into_live()))
             }
-            Pending::Succession { of, by, .. } => {
-                // Another party confirms it: neither of the two speaks for whoever shares with them.
-                if [&asker.organisation, &of, &by].contains(&&hand.person.organisation) {
+            Pending::Succession { of, by, asked, mut agreed } => {
+                let own = &hand.person.organisation;
+                let asker = self.live().now(&asker.organisation).clone();
+                let mut needed = self.live().agree_to(&of, &by);
+                needed.remove(&asker);
+                if !needed.contains(own) {
                     return Err(Refusal::SameParty);
+                }
+                agreed.insert(own.clone());
+                if !needed.is_subset(&agreed) {
+                    self.live_mut().pending = Some(Pending::Succession { of, by, asked, agreed });
+                    return Ok(self);
                 }
                 self.live().may_succeed(&of, &by)?;
                 self.live_mut().succeed(of, by);

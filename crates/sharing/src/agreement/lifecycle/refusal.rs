@@ -52,8 +52,8 @@ pub enum Refusal {
     NamesPredecessor,
     AdviceAgainst,
     OtherAsked,
-    SuccessorSilent,
     ReviewTooFar,
+    BeginsLater,
 }
 
 /// What kind of refusal it is.
@@ -116,7 +116,7 @@ impl Refusal {
             Self::NamesPredecessor => "names-predecessor",
             Self::AdviceAgainst => "advice-against",
             Self::OtherAsked => "other-asked",
-            Self::SuccessorSilent => "successor-silent",
+            Self::BeginsLater => "begins-later",
             Self::ReviewTooFar => "review-too-far",
         }
     }
@@ -138,7 +138,6 @@ impl Refusal {
             | Self::LevelDecides
             | Self::SignsTwice
             | Self::NotTheRecipient
-            | Self::SuccessorSilent
             | Self::StopIsTheirs => Kind::Person,
             _ => Kind::State,
         }
@@ -162,7 +161,7 @@ impl Refusal {
             Self::AuthorApproves => "whoever wrote the terms does not approve or sign them; ask a colleague",
             Self::SamePerson => "a second person has to confirm it",
             Self::SameParty => {
-                "an approver of another party confirms it, for a successor neither of its own nor of whose place it takes; and a party leaves alone with `exit`"
+                "an approver of another party confirms it: for a successor of that one, of whoever gives records to its place, and of whose place it is if that gives records; a party leaves alone with `exit`"
             }
             Self::OtherVersion => {
                 "these are not the terms that are offered now; read the newest version and sign that"
@@ -238,8 +237,8 @@ impl Refusal {
             Self::OtherAsked => {
                 "something else waits for a second person, as `waits_for_confirmation` says: confirm it or reject it first"
             }
-            Self::SuccessorSilent => {
-                "an approver of the organisation that would take the place asks for it, and another party confirms it"
+            Self::BeginsLater => {
+                "what is in force would end before this begins, and nothing would be shared meanwhile; ask for it on its first day"
             }
             Self::ReviewTooFar => {
                 "the next review is at most a year off, or as long as the first one was from the start, as it was signed; choose an earlier day"

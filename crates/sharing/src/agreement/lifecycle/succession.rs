@@ -1,6 +1,8 @@
 //! Organisations that take another's place in what runs, as after a merger. Whoever has a place acts in it; whose place it was does no
 //! more.
 
+use std::collections::BTreeSet;
+
 use super::{FlowOutline, Hand, Live, Refusal, Scope};
 use crate::identifier::OrganisationId;
 
@@ -68,6 +70,23 @@ impl Live {
         let has_one = self.acts_for(of).count() + self.acts_for(by).count() == 1;
         let signed = places.all(|party| self.deal.is_signed_by(party));
         if has_one || signed { Ok(()) } else { Err(Refusal::PlaceNotSigned) }
+    }
+
+    /// Who has to agree that a place is taken: whoever takes it, whose records go to it, and whose place it is where that gives
+    /// records itself. Nobody is put in a place, or is given somebody else to share with, without a word of theirs.
+    pub(super) fn agree_to(&self, of: &OrganisationId, by: &OrganisationId) -> BTreeSet<OrganisationId> {
+        let place = |end: &OrganisationId| self.now(end) == of;
+        let flows =
+            self.deal.outline.flows.iter().filter(|flow| place(&flow.provider) || place(&flow.recipient));
+        let providers = flows.map(|flow| self.now(&flow.provider)).filter(|provider| {
+            // Whoever has left shares nothing any more.
+            self.acts_for(provider).any(|party| self.deal.is_in(party))
+        });
+        let mut needed: BTreeSet<_> = providers.chain([by]).cloned().collect();
+        if needed.len() == 1 {
+            needed.insert(of.clone());
+        }
+        needed
     }
 
     /// Takes the place. Whose places that party had taken before, they are the successor's now.

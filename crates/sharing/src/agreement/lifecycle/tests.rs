@@ -411,20 +411,13 @@ fn a_party_leaves_and_another_takes_the_place_of_one() {
     let left = after(managed.clone(), vec![(Command::Exit, hand("council", "lead"))]);
     assert_eq!((left.state(), running(&left)), ("active", names(&["list"])));
     assert_eq!(refused(&left, Command::Exit, &hand("council", "lead")), Refusal::LeftAlready);
-    let succeed = || {
-        Command::Ask(Pending::Succession {
-            of: organisation("council"),
-            by: organisation("merged"),
-            asked: None,
-        })
-    };
-    assert_eq!(refused(&managed, succeed(), &hand("nhs", "lead")), Refusal::NotYours);
-    assert_eq!(refused(&managed, succeed(), &hand("council", "lead")), Refusal::SuccessorSilent);
-    let asked = after(managed, vec![(succeed(), hand("merged", "lead"))]);
-    assert_eq!(refused(&asked, Command::Confirm, &hand("merged", "other")), Refusal::SameParty);
-    assert_eq!(refused(&asked, Command::Confirm, &hand("council", "lead")), Refusal::SameParty);
+    let succeed = || places::succeed("council", "merged");
+    assert_eq!(refused(&managed, succeed(), &hand("merged", "lead")), Refusal::NotAParty);
+    let asked = after(managed, vec![(succeed(), hand("fire", "lead"))]);
+    assert!(asked.members().contains(&organisation("merged")), "whoever is to take a place is asked");
+    assert_eq!(refused(&asked, Command::Confirm, &hand("fire", "other")), Refusal::SameParty);
     assert_eq!(refused(&asked, Command::Confirm, &hand("stranger", "lead")), Refusal::NotAParty);
-    let merged = after(asked, vec![(Command::Confirm, hand("nhs", "lead"))]);
+    let merged = places::agreed(asked);
     let standing = merged.in_force.as_ref().unwrap().standing();
     assert_eq!(standing.successors, BTreeMap::from([(organisation("council"), organisation("merged"))]));
     assert_eq!(running(&merged), names(&["list", "care", "safe"]));
@@ -517,7 +510,7 @@ fn time_warns_and_never_cuts_a_safeguarding_route() {
     assert_eq!(steps, ["review-due", "overdue", "suspended"]);
     assert_eq!(running(&late), names(&["safe"]), "what somebody's safety may depend on goes on");
     // The review brings back what its absence had switched off.
-    let next_on: Date = "2028-06-01".parse().unwrap();
+    let next_on: Date = "2027-11-01".parse().unwrap();
     let reviewed = |next_on| Command::Reviewed { next_on };
     let early = reviewed("2027-06-01".parse().unwrap());
     assert_eq!(refused(&late, early, &hand("nhs", "lead")), Refusal::ReviewNotAhead);
@@ -525,7 +518,7 @@ fn time_warns_and_never_cuts_a_safeguarding_route() {
     assert_eq!(refused(&late, beyond, &hand("nhs", "lead")), Refusal::ReviewNotAhead);
     let held = after(late, vec![(reviewed(next_on), hand("nhs", "lead"))]);
     assert_eq!((held.state(), running(&held)), ("active", names(&["list", "care", "safe"])));
-    assert_eq!(passed(&held, "2028-03-01T12:00:00Z").1, ["review-due"]);
+    assert_eq!(passed(&held, "2027-08-02T12:00:00Z").1, ["review-due"]);
     let (ended, _) = passed(&held, "2029-01-01T00:00:00Z");
     assert_eq!((ended.state(), running(&ended)), ("expired", names(&[])));
     assert_eq!(refused(&ended, Command::Exit, &hand("nhs", "lead")), Refusal::NotInThisState);

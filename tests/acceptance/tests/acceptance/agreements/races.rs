@@ -89,16 +89,42 @@ async fn whoever_confirms_knows_what_and_whoever_says_no_is_heard() {
     let end = json!({ "step": "terminate", "text": "Another service does it now." });
     taken(&world, "nhs", lead, end.clone()).await;
     let place = json!({ "step": "succeed", "of": "gmca", "by": "trafford-council", "text": "It has moved." });
-    assert_eq!(take(&world, "council", lead, place.clone()).await.code(), "step-other-asked");
+    assert_eq!(take(&world, "fire", lead, place.clone()).await.code(), "step-other-asked");
     assert_eq!(shown(&world, "fire").await.body["waits_for_confirmation"], "termination");
     taken(&world, "fire", lead, json!({ "step": "reject", "text": "It does not." })).await;
     assert_eq!(shown(&world, "fire").await.body["waits_for_confirmation"], Value::Null);
     let confirm = json!({ "step": "confirm", "text": "So it does." });
     assert_eq!(take(&world, "fire", lead, confirm).await.code(), "step-nothing-asked");
-    let asked = take(&world, "council", lead, place).await;
+    let asked = take(&world, "fire", lead, place).await;
     assert_eq!(asked.status, StatusCode::OK, "{asked:?}");
     let answer = json!({ "step": "answer-advice", "followed": true, "text": "As advised." });
     let unread = world.send(step(&world, "nhs", lead, answer)).await;
     assert_eq!(unread.code(), "version-missing", "an answer is to the advice that was read");
+    world.verify().await;
+}
+
+#[tokio::test]
+async fn a_variation_that_begins_later_does_not_end_what_runs_before_it() {
+    let world = in_force().await;
+    let mut later = terms();
+    later["effective_on"] = json!("2027-04-01");
+    let vary = json!({ "step": "vary", "terms": later, "reason": "changed", "text": "From April on." });
+    taken(&world, "fire", author, vary).await;
+    taken(&world, "fire", author, json!({ "step": "propose", "text": "From April on." })).await;
+    for (partner, person, step) in [
+        ("nhs", lead as Person, "accept"),
+        ("fire", lead, "accept"),
+        ("fire", other, "assure"),
+        ("nhs", lead, "open-signing"),
+    ] {
+        taken(&world, partner, person, json!({ "step": step, "text": "It is in order." })).await;
+    }
+    all_sign(&world, 2).await;
+    let activate = json!({ "step": "activate", "text": "Everybody has signed." });
+    assert_eq!(take(&world, "nhs", lead, activate.clone()).await.code(), "step-begins-later");
+    assert_eq!(world.send(question(&world)).await.status, StatusCode::OK, "what is in force goes on");
+    world.clock.advance_s(130 * 86_400);
+    let asked = take(&world, "nhs", lead, activate).await;
+    assert_eq!(asked.status, StatusCode::OK, "{asked:?}");
     world.verify().await;
 }

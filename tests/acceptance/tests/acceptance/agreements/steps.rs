@@ -47,7 +47,7 @@ async fn a_review_keeps_the_use_that_it_was_held_over() {
     let path = "/v1/agreements/pilot/records";
     let noted = world.send(by(world.act("fire", path, PURPOSE, harm), lead)).await;
     let before = used().await;
-    let reviewed = json!({ "step": "reviewed", "next_on": "2028-06-01", "text": "It is used and it helps." });
+    let reviewed = json!({ "step": "reviewed", "next_on": "2027-11-20", "text": "It is used and it helps." });
     taken(&world, "nhs", lead, reviewed).await;
     // What is used afterwards changes what is counted, and not what was looked at.
     use_it().await;
@@ -127,7 +127,7 @@ async fn what_a_recipient_says_of_its_items_stands_beside_what_was_released() {
     let (flow, _) = used().await;
     assert_eq!((&flow["released_unused"], &flow["items"][0]["used"]), (&json!([]), &json!(true)), "{flow}");
     // The review keeps it.
-    let reviewed = json!({ "step": "reviewed", "next_on": "2028-06-01", "text": "The year is of use." });
+    let reviewed = json!({ "step": "reviewed", "next_on": "2027-11-20", "text": "The year is of use." });
     taken(&world, "nhs", lead, reviewed).await;
     let steps = world
         .send(by(world.bare("fire", "GET", "/v1/agreements/pilot/steps?order=newest&limit=1", PURPOSE), lead))

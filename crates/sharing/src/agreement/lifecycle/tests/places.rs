@@ -2,13 +2,28 @@
 
 use super::*;
 
-fn succeed(of: &str, by: &str) -> Command {
-    Command::Ask(Pending::Succession { of: organisation(of), by: organisation(by), asked: None })
+pub(super) fn succeed(of: &str, by: &str) -> Command {
+    Command::Ask(Pending::Succession {
+        of: organisation(of),
+        by: organisation(by),
+        asked: None,
+        agreed: BTreeSet::new(),
+    })
 }
 
-/// `by` takes the place of `of`: it asks, and another party confirms.
-fn succeeded(managed: Managed, of: &str, by: &str, confirms: &str) -> Managed {
-    after(managed, vec![(succeed(of, by), hand(by, "lead")), (Command::Confirm, hand(confirms, "lead"))])
+/// Everybody agrees who has to.
+pub(super) fn agreed(managed: Managed) -> Managed {
+    ["nhs", "fire", "council", "merged", "other"].into_iter().fold(managed, |managed, of| {
+        let confirmed = managed.clone().apply(Command::Confirm, &hand(of, "second"), now());
+        if managed.waits_for_a_successor() { confirmed.unwrap_or(managed) } else { managed }
+    })
+}
+
+/// `by` takes the place of `of`: a party asks, and all agree who have to.
+fn succeeded(managed: Managed, of: &str, by: &str, asks: &str) -> Managed {
+    let managed = agreed(after(managed, vec![(succeed(of, by), hand(asks, "lead"))]));
+    assert!(!managed.waits_for_a_successor());
+    managed
 }
 
 #[test]
@@ -83,7 +98,7 @@ fn places_go_on_with_whoever_takes_them() {
     assert_eq!(standing.successors, expected);
     assert_eq!(running(&all), names(&["list", "care", "safe"]));
     assert_eq!(refused(&all, Command::Exit, &hand("fire", "lead")), Refusal::LeftAlready);
-    assert_eq!(refused(&all, succeed("council", "police"), &hand("police", "lead")), Refusal::NoSuchFlow);
+    assert_eq!(refused(&all, succeed("council", "police"), &hand("nhs", "lead")), Refusal::NoSuchFlow);
     assert_eq!(refused(&all, succeed("nhs", "nhs"), &hand("nhs", "lead")), Refusal::NoSuchFlow);
     assert_eq!(running(&after(all, vec![(Command::Exit, hand("merged", "lead"))])), names(&[]));
 }
@@ -206,4 +221,18 @@ fn what_a_step_begins_is_whoever_has_signed_by_then_and_had_not_before() {
     );
     let late = after(advised.clone(), vec![(Command::Sign(signing("council", 1)), hand("council", "siro"))]);
     assert_eq!(late.begun_by(&advised), Some((1, BTreeSet::from([organisation("council")]))));
+}
+
+#[test]
+fn nobody_takes_the_place_of_whoever_gives_records_without_them() {
+    let managed = active(&["nhs", "fire", "council"]);
+    let asked = after(managed, vec![(succeed("nhs", "merged"), hand("fire", "lead"))]);
+    let two = after(asked, vec![(Command::Confirm, hand("merged", "lead"))]);
+    // The council gives records to the NHS as well.
+    let two = after(two, vec![(Command::Confirm, hand("council", "lead"))]);
+    assert!(two.waits_for_a_successor() && two.successors().is_empty());
+    let stop = Command::Suspend { scope: Scope::Agreement, reason: StopReason::Breach };
+    after(two.clone(), vec![(stop, hand("nhs", "lead"))]);
+    let three = after(two, vec![(Command::Confirm, hand("nhs", "lead"))]);
+    assert_eq!(three.successors(), BTreeMap::from([(organisation("nhs"), organisation("merged"))]));
 }

@@ -100,20 +100,16 @@ fn two_of_one_party_end_it_for_nobody_else() {
 fn one_thing_waits_at_a_time_and_is_rejected() {
     let managed = signed_by_late(active(&["nhs", "fire"]));
     let end = || Command::Ask(Pending::Termination { asked: None });
-    let succeed = Command::Ask(Pending::Succession {
-        of: organisation("council"),
-        by: organisation("merged"),
-        asked: None,
-    });
+    let succeed = places::succeed("council", "merged");
     let asked = after(managed.clone(), vec![(end(), hand("nhs", "lead"))]);
-    assert_eq!(refused(&asked, succeed.clone(), &hand("merged", "lead")), Refusal::OtherAsked);
+    assert_eq!(refused(&asked, succeed.clone(), &hand("council", "lead")), Refusal::OtherAsked);
     assert_eq!(after(asked.clone(), vec![(end(), hand("fire", "lead"))]).state(), "active");
     // Whoever says no, or whoever asked, lets something else be asked for.
     assert_eq!(refused(&asked, Command::Reject, &hand("stranger", "lead")), Refusal::NotAParty);
     for by in ["fire", "nhs"] {
         let rejected = after(asked.clone(), vec![(Command::Reject, hand(by, "other"))]);
         assert_eq!(refused(&rejected, Command::Confirm, &hand("fire", "lead")), Refusal::NothingAsked);
-        after(rejected, vec![(succeed.clone(), hand("merged", "lead"))]);
+        after(rejected, vec![(succeed.clone(), hand("council", "lead"))]);
     }
     // Nor are an end and a beginning asked for at once.
     let varied = after(managed, vec![(Command::Vary(outline(2)), hand("fire", "analyst"))]);
@@ -151,7 +147,7 @@ fn what_somebody_switched_off_who_has_left_is_anybodys_to_switch_on() {
 #[test]
 fn a_review_is_put_off_for_a_year_or_as_long_as_was_signed() {
     let managed = active(&["nhs", "fire"]);
-    let due = managed.in_force.as_ref().unwrap().live().review_on;
+    let due = crate::agreement::london_day(now());
     let next = |years: i32, days: i32| Command::Reviewed {
         next_on: due.saturating_add(jiff::Span::new().years(years).days(days)),
     };

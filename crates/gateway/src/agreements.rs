@@ -17,6 +17,7 @@ use sharing::{
     AgreementId, PolicySet,
     agreement::{
         lifecycle::{Command, Hand, InForce, Managed, Outline, Pending, Refusal, Scope},
+        london_day,
         terms::{Standing, Terms},
     },
     framework::{self, Gap},
@@ -469,9 +470,7 @@ async fn is_carried(
     // A variation whose first day is still to come would end what runs, and begin nothing.
     let runs =
         before.in_force.as_ref().filter(|one| one.is_running()).map(|one| one.live().deal.outline.version);
-    if runs.is_some_and(|runs| runs != version)
-        && agreement.effective_on.day() > sharing::agreement::london_day(at)
-    {
+    if runs.is_some_and(|runs| runs != version) && agreement.effective_on.day() > london_day(at) {
         return Err(Refusal::BeginsLater.into());
     }
     match framework::gap(&app.policies().set, &agreement, &parties, at) {

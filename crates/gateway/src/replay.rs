@@ -316,8 +316,8 @@ pub async fn simulate(
     proposed: &PolicySet,
     period: (Timestamp, Timestamp),
 ) -> anyhow::Result<Simulation> {
-    let all = (usize::MAX, &|_: &Decided| true);
-    let simulated = simulate_some(archive, proposed, period, (all.0, all.1), For::Operators).await;
+    let all: (usize, &(dyn Fn(&Decided) -> bool + Sync)) = (usize::MAX, &|_| true);
+    let simulated = simulate_some(archive, proposed, period, all, For::Operators).await;
     simulated.map(|(simulation, _)| simulation)
 }
 

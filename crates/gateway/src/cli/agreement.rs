@@ -262,10 +262,8 @@ pub async fn run(arguments: AgreementArguments) -> anyhow::Result<()> {
             let path = format!("/v1/agreements{path}");
             print(&Gateway::of(&caller)?.send(method, &path, None, None).await?)
         }
-        AgreementVerb::List { caller } => {
-            print(&Gateway::of(&caller)?.send(Method::GET, "/v1/agreements", None, None).await?)
-        }
-        AgreementVerb::Show { caller, id } => read(&caller, &id, "").await,
+        AgreementVerb::List { caller } => read(&caller, "/v1/agreements").await,
+        AgreementVerb::Show { caller, id } => read(&caller, &path(&id, "")).await,
         AgreementVerb::Terms { caller, id, version, out } => {
             let path = path(&id, &format!("/versions/{version}"));
             let mut terms = Gateway::of(&caller)?.send(Method::GET, &path, None, None).await?.body;
@@ -277,14 +275,14 @@ pub async fn run(arguments: AgreementArguments) -> anyhow::Result<()> {
             output::line(&format!("{}: change it, and send it with `counter` or `vary`", out.display()));
             Ok(())
         }
-        AgreementVerb::Steps { caller, id } => read(&caller, &id, "/steps").await,
+        AgreementVerb::Steps { caller, id } => read(&caller, &path(&id, "/steps")).await,
         AgreementVerb::Checks { caller, id, version } => {
-            read(&caller, &id, &format!("/versions/{version}/checks")).await
+            read(&caller, &path(&id, &format!("/versions/{version}/checks"))).await
         }
         AgreementVerb::Impact { caller, id, version } => {
-            read(&caller, &id, &format!("/versions/{version}/impact")).await
+            read(&caller, &path(&id, &format!("/versions/{version}/impact"))).await
         }
-        AgreementVerb::Usage { caller, id } => read(&caller, &id, "/usage").await,
+        AgreementVerb::Usage { caller, id } => read(&caller, &path(&id, "/usage")).await,
         AgreementVerb::Diff { caller, id, from, to } => {
             let query = format!("/diff?from={from}&to={to}");
             let answer = Gateway::of(&caller)?.send(Method::GET, &path(&id, &query), None, None).await?;
@@ -362,9 +360,9 @@ fn terms_for(id: &str, file: &Path) -> anyhow::Result<Value> {
     Ok(terms)
 }
 
-/// Asks for something of an agreement, and prints it.
-async fn read(caller: &CallerArguments, id: &str, rest: &str) -> anyhow::Result<()> {
-    print(&Gateway::of(caller)?.send(Method::GET, &path(id, rest), None, None).await?)
+/// Asks for something, and prints it.
+async fn read(caller: &CallerArguments, path: &str) -> anyhow::Result<()> {
+    print(&Gateway::of(caller)?.send(Method::GET, path, None, None).await?)
 }
 
 fn print(answer: &Answer) -> anyhow::Result<()> {

@@ -297,6 +297,20 @@ async fn identified_matter(
     })
 }
 
+/// As [`or_earlier`], for something beside an agreement's course: what the other request made.
+async fn made_meanwhile(
+    app: &App,
+    received: &Received,
+    key: Option<HeaderValue>,
+    of: (&str, &Value),
+    refused: Refused,
+) -> Result<MatterRow, Refused> {
+    match identified_matter(app, received, key, of).await {
+        Ok(Asked::Earlier(made)) => Ok(made),
+        _ => Err(refused),
+    }
+}
+
 /// An answer to a request that was carried out before.
 fn replayed(mut answer: Response) -> Response {
     answer.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));

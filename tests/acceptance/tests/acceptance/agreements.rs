@@ -276,8 +276,8 @@ async fn signed() -> World {
 }
 
 pub(crate) async fn in_force() -> World {
-    let world = signed().await;
-    put_in_force(&world).await;
+    let world = deployment().await;
+    comes_in_force(&world).await;
     world
 }
 

@@ -7,7 +7,7 @@ use jiff::civil::Date;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
-use super::{CallerArguments, Gateway, path, print, terms_for};
+use super::{CallerArguments, Gateway, path, print, read, terms_for};
 
 /// Something about a clause.
 #[derive(Subcommand)]
@@ -48,22 +48,14 @@ pub(super) enum CommentVerb {
     /// Answer one.
     Reply {
         #[command(flatten)]
-        caller: CallerArguments,
-        /// Of which agreement.
-        id: String,
-        /// Which.
-        comment: String,
+        of: OfComment,
         #[command(flatten)]
         said: Said,
     },
     /// Be content with the answer to yours.
     Resolve {
         #[command(flatten)]
-        caller: CallerArguments,
-        /// Of which agreement.
-        id: String,
-        /// Which.
-        comment: String,
+        of: OfComment,
         /// Why, in words.
         #[arg(long)]
         text: String,
@@ -71,15 +63,22 @@ pub(super) enum CommentVerb {
     /// Take one up again.
     Reopen {
         #[command(flatten)]
-        caller: CallerArguments,
-        /// Of which agreement.
-        id: String,
-        /// Which.
-        comment: String,
+        of: OfComment,
         /// Why, in words.
         #[arg(long)]
         text: String,
     },
+}
+
+/// A comment that there is.
+#[derive(Args)]
+pub(super) struct OfComment {
+    #[command(flatten)]
+    caller: CallerArguments,
+    /// Of which agreement.
+    id: String,
+    /// Which.
+    comment: String,
 }
 
 /// What parties do not agree about.
@@ -219,16 +218,18 @@ impl CommentVerb {
                 body.insert("blocking".to_owned(), blocking.into());
                 send(&caller, &path(&id, "/comments"), body, None).await
             }
-            Self::Reply { caller, id, comment, said } => {
-                step(&caller, (&id, &comment), "reply", said.members()).await
-            }
-            Self::Resolve { caller, id, comment, text } => {
-                step(&caller, (&id, &comment), "resolve", members([("text", Some(text))])).await
-            }
-            Self::Reopen { caller, id, comment, text } => {
-                step(&caller, (&id, &comment), "reopen", members([("text", Some(text))])).await
-            }
+            Self::Reply { of, said } => of.step("reply", said.members()).await,
+            Self::Resolve { of, text } => of.step("resolve", members([("text", Some(text))])).await,
+            Self::Reopen { of, text } => of.step("reopen", members([("text", Some(text))])).await,
         }
+    }
+}
+
+impl OfComment {
+    async fn step(&self, name: &str, mut body: Map<String, Value>) -> anyhow::Result<()> {
+        body.insert("step".to_owned(), name.into());
+        let path = path(&self.id, &format!("/comments/{}/steps", self.comment));
+        send(&self.caller, &path, body, None).await
     }
 }
 
@@ -259,10 +260,6 @@ impl DisputeVerb {
     }
 }
 
-async fn read(caller: &CallerArguments, path: &str) -> anyhow::Result<()> {
-    print(&Gateway::of(caller)?.send(Method::GET, path, None, None).await?)
-}
-
 async fn send(
     caller: &CallerArguments,
     path: &str,
@@ -270,14 +267,4 @@ async fn send(
     tag: Option<String>,
 ) -> anyhow::Result<()> {
     print(&Gateway::of(caller)?.send(Method::POST, path, Some(Value::Object(body)), tag).await?)
-}
-
-async fn step(
-    caller: &CallerArguments,
-    (id, comment): (&str, &str),
-    name: &str,
-    mut body: Map<String, Value>,
-) -> anyhow::Result<()> {
-    body.insert("step".to_owned(), name.into());
-    send(caller, &path(id, &format!("/comments/{comment}/steps")), body, None).await
 }

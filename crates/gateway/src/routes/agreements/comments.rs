@@ -11,8 +11,8 @@ use store::{MatterRow, MatterStepRow, StoreError};
 use super::{
     AgreementId, App, Arc, Asked, Deserialize, Hand, IntoResponse, Json, ManagedRow, Path, Problem, Receipt,
     Received, Refusal, Refused, Request, Response, Serialize, State, StatusCode, StepError, TEXT_MAX, Terms,
-    ToSchema, Value, agreements, found, hand, header, identified_matter, internal, kept, named, receive,
-    record_read, replayed, request_id, request_key, respond, settle, shape,
+    ToSchema, Value, agreements, found, hand, header, identified_matter, internal, kept, made_meanwhile,
+    named, receive, record_read, replayed, request_id, request_key, respond, settle, shape,
     step::{CounterReason, revision},
     tagged, time,
 };
@@ -206,10 +206,8 @@ pub async fn make(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
             let asked: CommentRequest = shape(&value).map_err(Refused::Problem)?;
             let made = match said(&app, &received, (&row, request), asked).await {
                 Ok(made) => made,
-                // The same request, sent twice at once: the other was carried out.
                 Err(refused) => {
-                    let earlier = identified_matter(&app, &received, key, (&path, &value)).await;
-                    let Ok(Asked::Earlier(made)) = earlier else { return Err(refused) };
+                    let made = made_meanwhile(&app, &received, key, (&path, &value), refused).await?;
                     return again(&app, &made).await;
                 }
             };

@@ -18,8 +18,8 @@ use super::{
     App, Arc, Asked, Deserialize, IntoResponse, Json, ManagedRow, Path, Problem, Receipt, Received, Refusal,
     Refused, Request, Response, Serialize, State, StatusCode, StepError, Terms, ToSchema, Value, agreements,
     comments::{self, SaidBody, Told},
-    found, hand, identified_matter, internal, named, receive, record_read, replayed, request_id, request_key,
-    respond, settle, shape,
+    found, hand, identified_matter, internal, made_meanwhile, named, receive, record_read, replayed,
+    request_id, request_key, respond, settle, shape,
     step::{self, CounterReason},
     time,
 };
@@ -205,10 +205,8 @@ pub async fn open(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
             let asked: DisputeRequest = shape(&value).map_err(Refused::Problem)?;
             let made = match begun(&app, &received, (&row, request), asked).await {
                 Ok(made) => made,
-                // The same request, sent twice at once: the other was carried out.
                 Err(refused) => {
-                    let earlier = identified_matter(&app, &received, key, (&path, &value)).await;
-                    let Ok(Asked::Earlier(made)) = earlier else { return Err(refused) };
+                    let made = made_meanwhile(&app, &received, key, (&path, &value), refused).await?;
                     return again(&app, &made).await;
                 }
             };

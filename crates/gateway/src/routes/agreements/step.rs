@@ -328,12 +328,7 @@ impl StepRequest {
                 if app.policies().set.organisation(&by).is_none() {
                     return Err(invalid("by: not a registered organisation"));
                 }
-                Command::Ask(Pending::Succession {
-                    of,
-                    by,
-                    asked: None,
-                    agreed: std::collections::BTreeSet::new(),
-                })
+                Command::Ask(Pending::succession(of, by))
             }
             Self::Confirm { .. } => Command::Confirm,
             Self::Reject { .. } => Command::Reject,

@@ -158,6 +158,11 @@ pub enum Pending {
 }
 
 impl Pending {
+    /// A place that is to be taken, to which nobody has agreed yet.
+    pub fn succession(of: OrganisationId, by: OrganisationId) -> Self {
+        Self::Succession { of, by, asked: None, agreed: BTreeSet::new() }
+    }
+
     /// The name of the asking, in the ledger.
     pub fn asked(&self) -> &'static str {
         match self {
@@ -432,27 +437,27 @@ impl InForce {
         hand.needs(Authority::Approve)?;
         self.live().party(hand)?;
         let scope = self.live().in_terms(scope.clone());
-        let successors = self.live().successors.clone();
-        let before = self.live().clone();
-        let stops = self.live().stops.iter().filter(|stop| stop.scope == scope);
-        let hands: Vec<_> = stops.filter_map(|stop| stop.by.as_ref()).map(|act| act.by.clone()).collect();
-        let is_colleagues = |by: &Person| {
-            let now = successors.get(&by.organisation).unwrap_or(&by.organisation);
-            let has_left = !before.acts_for(now).any(|party| before.deal.is_in(party));
+        let live = self.live();
+        let is_theirs = |stop: &Stop| {
+            let Some(by) = stop.by.as_ref().map(|act| &act.by).filter(|_| stop.scope == scope) else {
+                return false;
+            };
+            let now = live.now(&by.organisation);
+            let has_left = !live.acts_for(now).any(|party| live.deal.is_in(party));
             has_left || (*now == hand.person.organisation && *by != hand.person)
         };
-        if !hands.iter().any(is_colleagues) {
+        // Whoever has switched it off too waits for a colleague for that.
+        let (on, off): (Vec<_>, Vec<_>) = live.stops.iter().cloned().partition(is_theirs);
+        if on.is_empty() {
+            let stops = off.iter().filter(|stop| stop.scope == scope);
+            let hands: Vec<_> = stops.filter_map(|stop| stop.by.as_ref()).map(|act| &act.by).collect();
             return Err(match hands.first() {
                 None => Refusal::NoSuchStop,
-                Some(_) if hands.contains(&hand.person) => Refusal::SamePerson,
+                Some(_) if hands.contains(&&hand.person) => Refusal::SamePerson,
                 Some(_) => Refusal::StopIsTheirs,
             });
         }
-        // Whoever has switched it off too waits for a colleague for that.
-        self.live_mut().stops.retain(|stop| {
-            let by = stop.by.as_ref().map(|act| &act.by);
-            stop.scope != scope || !by.is_some_and(is_colleagues)
-        });
+        self.live_mut().stops = off;
         Ok(self.settled())
     }
 

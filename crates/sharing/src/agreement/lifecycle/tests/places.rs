@@ -3,12 +3,7 @@
 use super::*;
 
 pub(super) fn succeed(of: &str, by: &str) -> Command {
-    Command::Ask(Pending::Succession {
-        of: organisation(of),
-        by: organisation(by),
-        asked: None,
-        agreed: BTreeSet::new(),
-    })
+    Command::Ask(Pending::succession(organisation(of), organisation(by)))
 }
 
 /// Everybody agrees who has to.

@@ -138,7 +138,7 @@ pub struct Dpia {
     /// What it concluded.
     pub outcome: DpiaOutcome,
     /// The day it was concluded.
-    pub completed_on: Date,
+    pub completed_on: LondonDay,
     /// The first day on which it is no longer current.
     pub current_until: LondonDay,
     /// Where it, or a summary of it, is published.
@@ -585,7 +585,7 @@ impl Agreement {
         self.effective_on = beginning.into();
         self.ends_on = end.into();
         self.dpia.outcome = DpiaOutcome::Accepted;
-        self.dpia.current_until = end.into();
+        (self.dpia.completed_on, self.dpia.current_until) = (beginning.into(), end.into());
         for party in &mut self.parties {
             let name = "assumed, in shadow mode".to_owned();
             party.signatures.push(Signature { role: SignatoryRole::Siro, name, signed_on: beginning.into() });

@@ -223,6 +223,16 @@ pub enum Form {
 }
 
 impl Form {
+    /// How much less than the source's own it tells: of two forms of one item the one with the higher number is the coarser.
+    fn coarseness(self) -> u8 {
+        match self {
+            Self::AsIs => 0,
+            Self::Initial | Self::Year | Self::PostcodeDistrict => 1,
+            Self::AgeBand => 2,
+            Self::YesNo => 3,
+        }
+    }
+
     /// The form's name in agreements and the ledger.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -330,6 +340,15 @@ impl Provider {
                 problems.push((
                     offset,
                     format!("item `{id}` has no `forms`; list at least one, such as \"as-is\""),
+                ));
+            }
+            // The order says what widens an agreement, and what less there is to offer.
+            let contradicted =
+                item.forms.array_windows().find(|[one, next]| one.coarseness() >= next.coarseness());
+            if let Some([one, next]) = contradicted {
+                problems.push((
+                    offset,
+                    format!("item `{id}` lists `{next}` after `{one}`; list each form once, the one that tells most first"),
                 ));
             }
             let odd = item.forms.iter().find(|form| !matches!(form, Form::AsIs | Form::YesNo));

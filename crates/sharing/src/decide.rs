@@ -20,7 +20,7 @@
 //! }
 //! ```
 
-use std::sync::Arc;
+use std::{cmp::Reverse, sync::Arc};
 
 use jiff::Timestamp;
 
@@ -375,7 +375,7 @@ fn under_agreements(known: &Known<'_>, only: Option<&AgreementReference>) -> Dec
         let (outcome, fired) = guard::under_agreement(known, &weighed);
         weighed.trace.push(Rule::Guardrail, outcome);
         weighed.fired = fired;
-        if best.as_ref().is_none_or(|best| rank(&weighed.trace) < rank(&best.trace)) {
+        if best.as_ref().is_none_or(|best| rank(&weighed) < rank(best)) {
             best = Some(weighed);
         }
     }
@@ -393,10 +393,16 @@ fn under_agreements(known: &Known<'_>, only: Option<&AgreementReference>) -> Dec
 
 /// How far a flow is from permitting: the least is the one that is answered with. Where no agreement allows it,
 /// which one is named must not depend on the person.
-fn rank(trace: &Trace) -> (usize, usize) {
-    let failures = |person| trace.reasons().filter(|reason| reason.depends_on_person() == person).count();
+///
+/// Of flows that agree alike, the one that covers most of what is asked for: whoever needs to know is told. Then the one
+/// that binds most: no passing on, and kept for the shorter time. Then the first by name.
+fn rank(weighed: &rules::Weighed<'_>) -> (usize, usize, Reverse<u32>, bool, u16) {
+    let failures =
+        |person| weighed.trace.reasons().filter(|reason| reason.depends_on_person() == person).count();
     let by_agreement = failures(false);
-    (by_agreement, if by_agreement == 0 { failures(true) } else { 0 })
+    let by_person = if by_agreement == 0 { failures(true) } else { 0 };
+    let bound = &weighed.candidate.flow.obligations;
+    (by_agreement, by_person, Reverse(weighed.agreed.count()), bound.onward_sharing, bound.retain_days)
 }
 
 fn without_agreement(question: &Question, trace: Trace) -> Decision {

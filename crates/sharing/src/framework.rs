@@ -14,7 +14,8 @@ use crate::{
     PolicySet,
     agreement::{Agreement, LondonDay, london_midnight},
     identifier::{FrameworkId, OrganisationId},
-    policy::{PolicyFile, PolicyProblem},
+    policy::{NOT_A_LINK, PolicyFile, PolicyProblem},
+    seen::is_web_link,
 };
 
 /// A framework, as its file is written. Intervals are half-open, `[from, until)`, at midnight in Europe/London.
@@ -181,6 +182,9 @@ impl Framework {
         if self.review_on < self.effective_on || self.ends_on.is_some_and(|ends_on| self.review_on > ends_on)
         {
             add(at, "`review_on` must lie between `effective_on` and `ends_on`");
+        }
+        if self.link.as_deref().is_some_and(|link| !is_web_link(link)) {
+            add(at, &NOT_A_LINK.replace("{}", "link"));
         }
         for (position, member) in self.members.iter().enumerate() {
             let (offset, of) = (member.organisation.span().start, member.organisation.get_ref());

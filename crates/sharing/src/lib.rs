@@ -22,6 +22,7 @@ pub mod purpose;
 mod reach;
 pub mod restriction;
 pub mod retention;
+pub mod seen;
 pub mod selector;
 pub mod small_numbers;
 pub mod subject;

@@ -3,7 +3,10 @@
 //! Nothing here stops anything: what must not happen is refused by [`crate::PolicySet::load`] or by
 //! [`crate::decide`]. A finding says where, what, and what to do.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -14,6 +17,7 @@ use crate::{
         side_by_side::gateway_gap,
     },
     framework,
+    identifier::{AgreementId, OrganisationId},
 };
 
 /// How far ahead a lead looks.
@@ -74,11 +78,12 @@ pub struct Usage {
 /// Looks at every agreement. With `usage`, also at what nobody uses.
 pub fn lint(policies: &PolicySet, usage: Option<&Usage>, at: Timestamp) -> Vec<Finding> {
     let mut findings = Vec::new();
+    let passed_on = passed_on(policies);
     for agreement in
         policies.agreements().filter(|agreement| agreement.status.get_ref() != &Status::Terminated)
     {
         whole(agreement, at, &mut findings);
-        circle(policies, agreement, &mut findings);
+        circle(&passed_on, agreement, &mut findings);
         assurances(policies, agreement, at, &mut findings);
         under(policies, agreement, at, &mut findings);
         for flow in &agreement.flows {
@@ -158,6 +163,12 @@ fn whole(agreement: &Agreement, at: Timestamp, findings: &mut Vec<Finding>) {
             place,
             format!("impact assessment {} is not concluded", dpia.reference),
         );
+    } else if london_midnight(dpia.completed_on) > at {
+        let message = format!(
+            "impact assessment {} is accepted and completed on {}, which is yet to come; correct the day",
+            dpia.reference, dpia.completed_on
+        );
+        add(findings, Severity::Refuses, "dpia-not-completed", place, message);
     } else if let Some(severity) = ends(dpia.current_until, at) {
         let message = format!(
             "impact assessment {} is current until {}; review it",
@@ -214,29 +225,47 @@ fn under(policies: &PolicySet, agreement: &Agreement, at: Timestamp, findings: &
     }
 }
 
-/// Data that may be passed on comes back to where it began: nobody can say any more whose copy is whose.
-fn circle(policies: &PolicySet, agreement: &Agreement, findings: &mut Vec<Finding>) {
-    let passed_on = agreement.flows.iter().filter(|flow| flow.obligations.onward_sharing);
-    let ends = passed_on.filter_map(|flow| {
-        Some((policies.provider(flow.provider.get_ref())?.organisation(), flow.recipient.get_ref()))
+/// A flow whose data may be passed on: whose it is, who gets it, under which agreement.
+type PassedOn<'a> = (&'a OrganisationId, &'a OrganisationId, &'a AgreementId);
+
+fn passed_on(policies: &PolicySet) -> Vec<PassedOn<'_>> {
+    let agreements =
+        policies.agreements().filter(|agreement| agreement.status.get_ref() != &Status::Terminated);
+    let flows = agreements.flat_map(|agreement| agreement.flows.iter().map(move |flow| (agreement, flow)));
+    let passed_on = flows.filter(|(_, flow)| flow.obligations.onward_sharing);
+    let ends = passed_on.filter_map(|(agreement, flow)| {
+        let provider = policies.provider(flow.provider.get_ref())?;
+        Some((provider.organisation(), flow.recipient.get_ref(), agreement.id()))
     });
-    let ends: Vec<_> = ends.collect();
-    for (begin, next) in &ends {
-        let mut reached = vec![*next];
+    ends.collect()
+}
+
+/// Data that may be passed on comes back to where it began, under whichever agreements: nobody can say any more whose copy is whose.
+fn circle(passed_on: &[PassedOn<'_>], agreement: &Agreement, findings: &mut Vec<Finding>) {
+    for (begin, next, _) in passed_on.iter().filter(|(.., of)| *of == agreement.id()) {
+        let mut reached = vec![(*next, BTreeSet::new())];
         let mut place = 0;
-        while let Some(from) = reached.get(place).copied() {
+        while let Some((from, under)) = reached.get(place).cloned() {
             place += 1;
             if from == *begin {
+                let others: Vec<_> = under.iter().map(ToString::to_string).collect();
+                let others =
+                    if others.is_empty() { String::new() } else { format!(", with {}", others.join(", ")) };
                 let message = format!(
-                    "what {begin} gives may be passed on until it comes back to {begin}; say who may not pass it on"
+                    "what {begin} gives may be passed on until it comes back to {begin}{others}; say who may not pass it on"
                 );
                 add(findings, Severity::Ask, "circular", agreement.id().as_str(), message);
                 return;
             }
-            let onward =
-                ends.iter().filter(|(provider, _)| *provider == from).map(|(_, recipient)| *recipient);
-            let new: Vec<_> = onward.filter(|recipient| !reached.contains(recipient)).collect();
-            reached.extend(new);
+            for (_, recipient, of) in passed_on.iter().filter(|(provider, ..)| *provider == from) {
+                if !reached.iter().any(|(known, _)| known == recipient) {
+                    let mut under = under.clone();
+                    if *of != agreement.id() {
+                        under.insert(*of);
+                    }
+                    reached.push((recipient, under));
+                }
+            }
         }
     }
 }
@@ -340,10 +369,13 @@ fn unused(flow: &DataFlow, place: &str, usage: &Usage, findings: &mut Vec<Findin
     }
 }
 
-/// Two flows for the same pair and purpose: which one answers is decided by what fails least, then by name.
+/// Two flows for the same pair and purpose: which one answers is decided by what fails least, then as the decision's ranks say.
+/// What is not in force yet counts: whoever is about to sign it has to know.
 fn overlaps(policies: &PolicySet, findings: &mut Vec<Finding>) {
     let mut by_pair: BTreeMap<(String, String, String), Vec<String>> = BTreeMap::new();
-    for agreement in policies.agreements().filter(|agreement| agreement.status.get_ref() == &Status::Active) {
+    for agreement in
+        policies.agreements().filter(|agreement| agreement.status.get_ref() != &Status::Terminated)
+    {
         for flow in &agreement.flows {
             let key = (
                 flow.provider.get_ref().to_string(),
@@ -354,13 +386,16 @@ fn overlaps(policies: &PolicySet, findings: &mut Vec<Finding>) {
         }
     }
     for ((provider, recipient, purpose), places) in by_pair {
-        let [first, others @ ..] = places.as_slice() else { continue };
-        if !others.is_empty() {
+        for place in &places {
+            let others: Vec<_> = places.iter().filter(|other| *other != place).map(String::as_str).collect();
+            if others.is_empty() {
+                continue;
+            }
             let message = format!(
-                "{} also covers {recipient} asking {provider} for {purpose}; agree which one should",
+                "{} also covers {recipient} asking {provider} for {purpose}; agree which one should. Until then whichever covers most of what is asked for answers, then whichever binds most",
                 others.join(", ")
             );
-            add(findings, Severity::Ask, "overlap", first, message);
+            add(findings, Severity::Ask, "overlap", place, message);
         }
     }
 }
@@ -497,6 +532,18 @@ mod tests {
         let file = files.iter_mut().find(|file| file.path == care).unwrap();
         file.text = file.text.replace("onward_sharing = false", "onward_sharing = true");
         assert_eq!(codes(&files), 1);
+        // Or one way under one agreement, and back under another.
+        let mut files = policy_files();
+        let file = files.iter_mut().find(|file| file.path == care).unwrap();
+        let (first, second) = file.text.split_at(file.text.rfind("[[flows]]").unwrap());
+        let mut back = file.clone();
+        back.path = "agreements/and-back.toml".to_owned();
+        back.text = format!("{first}{}", second.replace("onward_sharing = false", "onward_sharing = true"))
+            .replacen("trafford-asc-nhs-direct-care", "and-back", 1);
+        file.text = format!("{}{second}", first.replace("onward_sharing = false", "onward_sharing = true"));
+        assert_eq!(codes(&files), 0);
+        files.push(back);
+        assert_eq!(codes(&files), 2, "each is told of the other");
     }
 
     #[test]
@@ -539,6 +586,10 @@ mod tests {
         files.push(copy);
         let at: Timestamp = crate::cases::MATRIX_AT.parse().unwrap();
         let findings = lint(&PolicySet::load(&files).unwrap(), None, at);
-        assert!(findings.iter().any(|finding| finding.code == "overlap"));
+        let at_each = ["gm-safe-and-well-pilot", "gm-safe-and-well-referral"].map(|id| {
+            let found = |finding: &&Finding| finding.code == "overlap" && finding.place.starts_with(id);
+            findings.iter().filter(found).count()
+        });
+        assert_eq!(at_each, [1, 1], "each side is told of the other");
     }
 }

@@ -21,9 +21,13 @@ use crate::{
     identifier::{AgreementId, OrganisationId, ProviderId},
     purpose::PurposeClass,
     retention::Retention,
+    seen::is_web_link,
 };
 
 mod ready;
+
+/// What is said of a link that leads elsewhere than to the web: the public register has it on its page.
+pub(crate) const NOT_A_LINK: &str = "`{}` is an address that begins with https:// or http://; correct it";
 
 /// Where agreements are that are managed over the API. No folder of the operator's has this name.
 pub const MANAGED: &str = "managed/";
@@ -202,6 +206,8 @@ impl PolicySet {
         }
         for (file, organisation) in organisations {
             let (id, offset) = (organisation.id.get_ref().clone(), organisation.id.span().start);
+            let odd = organisation.assurances.iter().find(|assurance| !is_web_link(&assurance.link));
+            problems.extend(odd.map(|_| file.problem(offset, NOT_A_LINK.replace("{}", "assurances.link"))));
             if set.organisations.insert(id.clone(), organisation).is_some() {
                 problems
                     .push(file.problem(offset, format!("organisation `{id}` is defined twice; remove one")));

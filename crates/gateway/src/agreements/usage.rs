@@ -204,7 +204,7 @@ pub struct FlowUseBody {
     /// Most people in a day, where the terms say so.
     #[serde(skip_serializing_if = "Option::is_none")]
     ceiling_per_day: Option<u32>,
-    /// Releases on the busiest day.
+    /// Releases on the busiest day of the quarters whose releases are shown.
     #[schema(value_type = Object)]
     busiest_day: Shown,
 }
@@ -214,7 +214,7 @@ pub struct FlowUseBody {
 pub struct ItemUseBody {
     /// The item with its form, as `person.name:as-is`.
     item: String,
-    /// How often it was released.
+    /// How often it was released, in the quarters whose releases are shown.
     #[schema(value_type = Object)]
     releases: Shown,
     /// Whether its recipient uses it, as it said last. Nothing where it never said.
@@ -258,12 +258,24 @@ pub fn flows(agreement: &Agreement, counts: &[UseCount], reports: &[Record]) -> 
             let mut own = reports.iter().filter(|report| report.flow.as_ref() == Some(flow.id.get_ref()));
             own.find_map(|report| Some((*report.items.get(item)?, &report.by)))
         };
+        let quarters = quarters(&own.clone().collect::<Vec<_>>());
+        // An item's count would say what a quarter's own does not.
+        let told: BTreeSet<_> = quarters
+            .iter()
+            .filter(|quarter| quarter.releases != Shown::Unsaid)
+            .map(|quarter| quarter.quarter.as_str())
+            .collect();
+        let is_told = |count: &&UseCount| told.contains(count.quarter.as_str());
         let listed = agreed.iter().map(|item| {
             let times = own.clone().filter(|count| count.what == "item" && count.name == *item);
+            let shown = match sum(times.clone().filter(is_told)) {
+                0 if times.count() > 0 => Shown::Unsaid,
+                told => Shown::of(told),
+            };
             let said = said(item);
             ItemUseBody {
                 item: item.clone(),
-                releases: Shown::of(sum(times)),
+                releases: shown,
                 used: said.map(|(used, _)| used),
                 said_by: said.map(|(_, by)| by.by.organisation.to_string()),
                 said_on: said.map(|(_, by)| london_day(by.at).to_string()),
@@ -273,9 +285,14 @@ pub fn flows(agreement: &Agreement, counts: &[UseCount], reports: &[Record]) -> 
         let is_released = |item: &&String| released.contains(item.as_str());
         let unused =
             agreed.iter().filter(is_released).filter(|item| said(item).is_some_and(|(used, _)| !used));
-        let busiest = own.clone().filter(|count| count.what == "day").map(|count| count.count).max();
+        let days = own.clone().filter(|count| count.what == "day");
+        let busiest = days.clone().filter(is_told).map(|count| count.count).max();
+        let busiest_day = match busiest {
+            None if days.count() > 0 => Shown::Unsaid,
+            busiest => Shown::of(u64::try_from(busiest.unwrap_or_default()).unwrap_or_default()),
+        };
         FlowUseBody {
-            quarters: quarters(&own.clone().collect::<Vec<_>>()),
+            quarters,
             // That a reason was given at all can be about one person.
             reasons: reasons.into_keys().zip(shown).filter(|(_, count)| *count != Shown::Unsaid).collect(),
             recipient: flow.recipient.get_ref().to_string(),
@@ -283,7 +300,7 @@ pub fn flows(agreement: &Agreement, counts: &[UseCount], reports: &[Record]) -> 
             released_unused: unused.cloned().collect(),
             never_released: agreed.iter().filter(|item| !is_released(item)).cloned().collect(),
             ceiling_per_day: flow.releases_per_day_max,
-            busiest_day: Shown::of(u64::try_from(busiest.unwrap_or_default()).unwrap_or_default()),
+            busiest_day,
             flow: id,
         }
     });

@@ -270,8 +270,7 @@ pub async fn run(arguments: AgreementArguments) -> anyhow::Result<()> {
             if let Some(members) = terms.as_object_mut() {
                 members.remove("version");
             }
-            std::fs::write(&out, serde_json::to_string_pretty(&terms)?)
-                .with_context(|| out.display().to_string())?;
+            begun(&out, &serde_json::to_string_pretty(&terms)?)?;
             output::line(&format!("{}: change it, and send it with `counter` or `vary`", out.display()));
             Ok(())
         }
@@ -315,7 +314,7 @@ pub async fn run(arguments: AgreementArguments) -> anyhow::Result<()> {
             let gateway = Gateway::of(&caller)?;
             let path = path(&id, &format!("/versions/{version}/bundle"));
             let answer = gateway.send(Method::GET, &path, None, None).await?;
-            std::fs::write(&out, answer.text).with_context(|| out.display().to_string())?;
+            begun(&out, &answer.text)?;
             output::line(&format!("{}: check it with `concordat agreement verify`", out.display()));
             Ok(())
         }
@@ -325,6 +324,20 @@ pub async fn run(arguments: AgreementArguments) -> anyhow::Result<()> {
             Ok(())
         }
     }
+}
+
+/// Writes a file that is not there yet: one that somebody has changed is not lost.
+fn begun(file: &Path, text: &str) -> anyhow::Result<()> {
+    use std::io::Write as _;
+    let mut created = std::fs::File::create_new(file).with_context(|| {
+        let name = file.display();
+        if file.exists() {
+            format!("{name}: there is one already; name another, or move it away")
+        } else {
+            name.to_string()
+        }
+    })?;
+    created.write_all(text.as_bytes()).with_context(|| file.display().to_string())
 }
 
 fn path(id: &str, rest: &str) -> String {
@@ -506,7 +519,10 @@ impl Gateway {
         let text = String::from_utf8(bytes)?;
         let body: Value = serde_json::from_str(&text).unwrap_or_default();
         let said = body.get("detail").and_then(Value::as_str).unwrap_or("it said nothing more");
-        anyhow::ensure!(status.is_success(), "the gateway answered {status}: {said}");
+        // The problem's name, by which docs/problems.md has it.
+        let name = body.get("type").and_then(Value::as_str).and_then(|kind| kind.rsplit('/').next());
+        let name = name.map(|name| format!(" ({name})")).unwrap_or_default();
+        anyhow::ensure!(status.is_success(), "the gateway answered {status}{name}: {said}");
         Ok(Answer { body, text, tag })
     }
 }

@@ -155,6 +155,9 @@ pub struct Case {
     pub nominated: Option<(Person, BTreeSet<OrganisationId>)>,
     /// Who mediates.
     pub mediator: Option<Person>,
+    /// Those whom a party would not have, or not any longer: they do not mediate it again.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub released: BTreeSet<Person>,
     /// The outcome on the table, and the organisations that agree.
     pub offered: Option<(Outcome, Act, BTreeSet<OrganisationId>)>,
 }
@@ -226,6 +229,8 @@ pub enum Command {
     Mediate,
     /// Agree to a mediator who is of a party's organisation.
     AcceptMediator,
+    /// Go on without whoever mediates, or offers to: a party says so, or they themselves.
+    ReleaseMediator,
     /// Take it to the next level.
     Escalate,
     /// Put an outcome on the table.
@@ -273,6 +278,7 @@ impl Open {
             due: level.due(at),
             nominated: None,
             mediator: None,
+            released: BTreeSet::new(),
             offered: None,
         };
         Ok(Self { case })
@@ -366,6 +372,9 @@ impl Case {
         if self.mediator.is_some() || self.nominated.is_some() {
             return Err(Refusal::NotInThisState);
         }
+        if self.released.contains(&hand.person) {
+            return Err(Refusal::MediatorReleased);
+        }
         let is_neutral = !self.parties.contains(&hand.person.organisation);
         if is_neutral {
             self.mediator = Some(hand.person.clone());
@@ -389,6 +398,17 @@ impl Case {
             self.nominated = Some((person, agreed));
         }
         Ok((self, all))
+    }
+
+    /// A mediator has the trust of each party or none: one party's word is enough. Whoever steps down may come back.
+    fn release_mediator(mut self, hand: &Hand) -> Result<Self, Refusal> {
+        let nominated = self.nominated.take().map(|(person, _)| person);
+        let named = self.mediator.take().or(nominated).ok_or(Refusal::NoMediator)?;
+        if named != hand.person {
+            self.decides(hand)?;
+            self.released.insert(named);
+        }
+        Ok(self)
     }
 
     fn escalate(mut self, at: Timestamp) -> Result<Escalated, Refusal> {
@@ -566,6 +586,10 @@ impl Dispute {
                 let name = if all { "mediation-begun" } else { "mediator-accepted" };
                 Ok((stage.with(case, all), name))
             }
+            Command::ReleaseMediator => {
+                let case = case.release_mediator(hand)?;
+                Ok((stage.without_mediator(case), "mediator-released"))
+            }
             Command::Escalate => {
                 case.decides(hand)?;
                 Ok((Self::Escalated(case.escalate(at)?), "escalated"))
@@ -595,6 +619,15 @@ impl Dispute {
             Self::Mediating(_) => Self::Mediating(Mediating { case }),
             Self::Escalated(_) => Self::Escalated(Escalated { case }),
             Self::Resolved(stage) => Self::Resolved(Resolved { case, ..stage }),
+        }
+    }
+
+    /// The stage in which the parties talk: the first, or the level that it had come to.
+    fn without_mediator(self, case: Case) -> Self {
+        match self {
+            Self::Mediating(_) if case.level == Level::Practitioners => Self::Open(Open { case }),
+            Self::Mediating(_) => Self::Escalated(Escalated { case }),
+            stage => stage.with(case, false),
         }
     }
 

@@ -85,10 +85,15 @@ fn of_flow(flow: &DataFlow, provider: &Provider, rungs: &mut Vec<Rung>) {
         rungs.push(Rung { place: place.clone(), how, form: None, cost: cost.to_owned() });
     };
     let items = || flow.items.iter().filter_map(|listed| provider.item(listed.item.get_ref()));
-    if flow.roles.iter().any(|role| role == "unattended") {
+    let in_lists = flow.list_people_max.is_some();
+    if in_lists || flow.roles.iter().any(|role| role == "unattended") {
         add(
             Lesser::PullOnDemand,
-            "named people would ask for one person at a time, when they need it; lists made ahead would stop",
+            if in_lists {
+                "named people would ask for one person at a time, when they need it; lists of people would stop"
+            } else {
+                "named people would ask for one person at a time, when they need it; jobs that ask by themselves would stop"
+            },
         );
         add(
             Lesser::Aggregate,

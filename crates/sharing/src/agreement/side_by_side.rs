@@ -91,11 +91,15 @@ fn of_flow(flow: &DataFlow, set: &PolicySet) -> Option<FlowBases> {
 /// no NHS body.
 pub fn gateway_gap(flow: &DataFlow, provider: &OrganisationId, set: &PolicySet) -> Option<&'static str> {
     let named = flow.statutory_gateway.as_deref()?.to_lowercase();
+    // As people write it: the Act by its name, or `DEA 2017`, `DEA17`, `D.E.A.`
+    let mut words =
+        named.split(|char: char| !char.is_alphanumeric() && char != '.').map(|word| word.replace('.', ""));
+    let is_short = words.any(|word| matches!(word.as_str(), "dea" | "dea17" | "dea2017"));
     let is_nhs = |id: &OrganisationId| {
         set.organisation(id).is_some_and(|organisation| organisation.kind == OrganisationKind::Nhs)
     };
-    let misses =
-        named.contains("digital economy act") && (is_nhs(provider) || is_nhs(flow.recipient.get_ref()));
+    let misses = (is_short || named.contains("digital economy"))
+        && (is_nhs(provider) || is_nhs(flow.recipient.get_ref()));
     misses
         .then_some("the digital economy act 2017 names no nhs body in schedule 4; another gateway is needed")
 }
@@ -145,10 +149,18 @@ mod tests {
         let mut flow = found.flows[0].clone();
         let provider: OrganisationId = "nhs-england".parse().unwrap();
         assert_eq!(gateway_gap(&flow, &provider, &set), None);
-        flow.statutory_gateway = Some("Digital Economy Act 2017, s35".to_owned());
-        assert!(gateway_gap(&flow, &provider, &set).is_some());
+        for written in [
+            "Digital Economy Act 2017, s35",
+            "the DEA 2017 (section 35)",
+            "DEA17 s.35",
+            "D.E.A. 2017",
+            "Digital Economy (Chapter 1, Part 5)",
+        ] {
+            flow.statutory_gateway = Some(written.to_owned());
+            assert!(gateway_gap(&flow, &provider, &set).is_some(), "{written}");
+        }
         assert_eq!(gateway_gap(&flow, &"trafford-council".parse().unwrap(), &set), None, "council to fire");
-        flow.statutory_gateway = Some("Fire and Rescue Services Act 2004, s6".to_owned());
+        flow.statutory_gateway = Some("Fire and Rescue Services Act 2004, s6: dealt with, idea".to_owned());
         assert_eq!(gateway_gap(&flow, &provider, &set), None);
     }
 }

@@ -11,6 +11,7 @@ use super::{Agreement, SignatoryRole, Status};
 use crate::{
     identifier::{AgreementId, FlowId, OrganisationId},
     policy::{PolicyFile, managed_path},
+    seen::{is_unseen, is_web_link},
 };
 
 /// Members that the course of an agreement decides, at the top.
@@ -22,6 +23,9 @@ pub struct Terms(Map<String, Value>);
 
 /// Longest name in terms, in characters.
 const NAME_MAX: usize = 300;
+
+/// Longest reason in terms, in characters.
+const REASON_MAX: usize = 2_000;
 
 /// Longest grace after a review that was missed, in days.
 const GRACE_DAYS_MAX: u16 = 365;
@@ -68,6 +72,7 @@ impl Terms {
                 )));
             }
         }
+        members.iter().try_for_each(|(name, value)| seen(&format!("terms.{name}"), value))?;
         members.insert("id".to_owned(), id.as_str().into());
         members.insert("version".to_owned(), version.into());
         let terms = Self(members);
@@ -156,13 +161,31 @@ fn plausible(agreement: &Agreement) -> Result<(), TermsError> {
         ("framework", &agreement.framework),
         ("owner", &agreement.owner),
         ("breach_contact", &agreement.breach_contact),
+        ("dpia.reference", &agreement.dpia.reference),
     ] {
-        let is_long = text.chars().count() > NAME_MAX;
-        if text.trim().is_empty() || text.trim() != text || is_long || text.chars().any(is_unseen) {
+        named(member, text)?;
+    }
+    if let Some(reference) = &agreement.external_reference {
+        named("external_reference", reference)?;
+    }
+    for measure in agreement.pilot.iter().flat_map(|pilot| &pilot.measures) {
+        reasoned("pilot.measures", measure)?;
+    }
+    for listed in agreement.flows.iter().flat_map(|flow| &flow.items) {
+        reasoned("flows.items.justification", &listed.justification)?;
+    }
+    let notices = agreement.parties.iter().filter_map(|party| party.privacy_notice.as_ref());
+    let notices =
+        notices.filter(|notice| !notice.is_empty()).map(|notice| ("parties.privacy_notice", notice));
+    for (member, link) in notices.chain(agreement.dpia.link.iter().map(|link| ("dpia.link", link))) {
+        if !is_web_link(link) {
             return Err(TermsError(format!(
-                "terms.{member}: 1 to {NAME_MAX} characters that can be seen, on one line, without blanks at its ends"
+                "terms.{member}: an address that begins with https:// or http://"
             )));
         }
+    }
+    if agreement.dpia.current_until <= agreement.dpia.completed_on {
+        return Err(TermsError("terms.dpia.current_until: a day after `completed_on`".to_owned()));
     }
     if agreement.flows.is_empty() {
         return Err(TermsError("terms.flows: one at least".to_owned()));
@@ -176,10 +199,47 @@ fn plausible(agreement: &Agreement) -> Result<(), TermsError> {
     Ok(())
 }
 
-/// Whether a character shows as nothing, or turns what stands beside it.
-fn is_unseen(char: char) -> bool {
-    char.is_control()
-        || matches!(char, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+/// Something that people call by its name.
+fn named(member: &str, text: &str) -> Result<(), TermsError> {
+    if !text.trim().is_empty() && text.trim() == text && text.chars().count() <= NAME_MAX {
+        return Ok(());
+    }
+    Err(TermsError(format!("terms.{member}: 1 to {NAME_MAX} characters, without blanks at its ends")))
+}
+
+/// Something that says why.
+fn reasoned(member: &str, text: &str) -> Result<(), TermsError> {
+    if !text.trim().is_empty() && text.chars().count() <= REASON_MAX {
+        return Ok(());
+    }
+    Err(TermsError(format!("terms.{member}: 1 to {REASON_MAX} characters")))
+}
+
+/// Members that may be of several lines.
+const IN_LINES: [&str; 2] = ["justification", "measures"];
+
+/// What is signed is what people see: no text in it has characters that show as nothing, or turn what stands beside them.
+fn seen(place: &str, value: &Value) -> Result<(), TermsError> {
+    match value {
+        Value::Object(members) => members.iter().try_for_each(|(name, value)| {
+            seen("a name", &Value::String(name.clone()))?;
+            seen(&format!("{place}.{name}"), value)
+        }),
+        Value::Array(entries) => entries.iter().try_for_each(|entry| seen(place, entry)),
+        Value::String(text) => {
+            let in_lines = IN_LINES.iter().any(|name| place.ends_with(name));
+            let is_line = |char: char| in_lines && matches!(char, '\n' | '\r' | '\t');
+            let Some(hidden) = text.chars().find(|char| is_unseen(*char) && !is_line(*char)) else {
+                return Ok(());
+            };
+            Err(TermsError(format!(
+                "{place}: U+{:04X} cannot be seen{}; take it out",
+                u32::from(hidden),
+                if hidden == '\n' { ", and this is one line" } else { "" }
+            )))
+        }
+        _ => Ok(()),
+    }
 }
 
 impl Standing {

@@ -207,7 +207,9 @@ fn signatures(candidate: &Candidate<'_>) -> Outcome {
 
 fn dpia(candidate: &Candidate<'_>) -> Outcome {
     let dpia = &candidate.agreement.dpia;
-    let current = candidate.at < london_midnight(dpia.current_until);
+    // One that is to be completed some day is none.
+    let completed = london_midnight(dpia.completed_on) <= candidate.at;
+    let current = completed && candidate.at < london_midnight(dpia.current_until);
     check(dpia.outcome == DpiaOutcome::Accepted && current, Reason::DpiaNotCurrent)
 }
 

@@ -101,6 +101,24 @@ fn a_broken_policy_is_named_by_file_and_line() {
     assert!(!health.is_empty());
     let clear_text = broken("catalogue/nhs-pds.toml", "https://127", "http://127");
     assert!(clear_text[0].contains("must begin with https://"), "{clear_text:?}");
+    // The order of forms says what widens an agreement: one that contradicts what the forms tell would show less as more.
+    for order in ["[\"yes-no\", \"as-is\"]", "[\"as-is\", \"as-is\"]"] {
+        let upside_down = broken("catalogue/nhs-pds.toml", "[\"as-is\", \"yes-no\"]", order);
+        assert!(
+            upside_down.iter().any(|problem| problem.contains("the one that tells most first")),
+            "{upside_down:?}"
+        );
+    }
+    let assured =
+        "assurances = [{ scheme = \"dspt\", link = \"javascript:alert(1)\", expires_on = \"2027-06-30\" }]\n";
+    let script = broken("organisations/gmca.toml", "kind = ", &format!("{assured}kind = "));
+    assert!(script[0].contains("`assurances.link` is an address"), "{script:?}");
+    let script = broken(
+        "frameworks/gm-information-sharing-accord.toml",
+        "title = ",
+        "link = \"data:text/html,x\"\ntitle = ",
+    );
+    assert!(script[0].contains("`link` is an address"), "{script:?}");
 }
 
 fn question(flow: u8, asked: Asked) -> Question {

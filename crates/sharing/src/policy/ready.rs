@@ -193,6 +193,10 @@ impl ItemBits {
         self == Self::default()
     }
 
+    pub(crate) fn count(self) -> u32 {
+        self.0.iter().map(|word| word.count_ones()).sum()
+    }
+
     /// Those in both.
     pub(crate) fn and(self, other: Self) -> Self {
         self.by_word(other, |one, other| one & other)

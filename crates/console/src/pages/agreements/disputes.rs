@@ -69,15 +69,19 @@ impl Dispute {
 /// A step: its code, what it says, and whether it is said in words.
 type Step = (&'static str, &'static str, bool);
 
-const BY_PARTIES: [Step; 5] = [
+const BY_PARTIES: [Step; 6] = [
     ("accept-mediator", "Agree to the mediator who offers", false),
+    ("release-mediator", "Go on without the mediator", true),
     ("accept-outcome", "Agree to the outcome on the table", false),
     ("settle", "Put an outcome on the table", true),
     ("escalate", "Take it to the next level", true),
     ("withdraw", "Take it back", true),
 ];
-const BY_MEDIATORS: [Step; 2] =
-    [("mediate", "Offer to mediate", false), ("settle", "Put an outcome on the table", true)];
+const BY_MEDIATORS: [Step; 3] = [
+    ("mediate", "Offer to mediate", false),
+    ("settle", "Put an outcome on the table", true),
+    ("release-mediator", "Step down as the mediator", true),
+];
 const OUTCOMES: [(&str, &str); 4] = [
     ("terms-stand", "The terms stay as they are"),
     ("terms-change", "Other terms are proposed"),

@@ -1,5 +1,7 @@
 //! Characters that people would not see, or that change what they see: they stand as their number in Unicode.
 
+use sharing::seen::{is_character, is_unseen};
+
 /// Text without what changes the order in which it is shown, and without control characters.
 ///
 /// Source: Unicode Standard Annex 9, section 2; Unicode Technical Report 36, section 2.5.
@@ -26,27 +28,8 @@ pub(super) fn shown(text: &str, is_hidden: impl Fn(char) -> bool) -> String {
     said
 }
 
-/// Whether a character has nothing to be seen by, whatever the font has for it: those that are ignorable by default, and those of
-/// private use.
-///
-/// Source: Unicode Standard, `Default_Ignorable_Code_Point`.
-pub(super) fn is_unseen(char: char) -> bool {
-    char.is_control()
-        || !is_character(char)
-        || matches!(char,
-            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
-            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
-            | '\u{e000}'..='\u{f8ff}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
-            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{10ffff}')
-}
-
 fn turns(char: char) -> bool {
     matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-fn is_character(char: char) -> bool {
-    let code = u32::from(char);
-    !(matches!(code, 0xfdd0..=0xfdef) || code & 0xfffe == 0xfffe || matches!(code, 0xe0000..=0xe0fff))
 }
 
 #[cfg(test)]

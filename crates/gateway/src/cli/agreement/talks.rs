@@ -118,7 +118,7 @@ pub(super) enum DisputeVerb {
         dispute: String,
         /// What to do.
         step: DisputeStep,
-        /// What to say, or why. `escalate`, `settle`, `withdraw`, `comment`, `propose-terms` and `confirm-text` need it.
+        /// What to say, or why. `release-mediator`, `escalate`, `settle`, `withdraw`, `comment`, `propose-terms` and `confirm-text` need it.
         #[arg(long)]
         text: Option<String>,
         /// For `settle`: `terms-stand`, `terms-change`, `practice-changes` or `part-ways`.
@@ -145,6 +145,8 @@ pub(super) enum DisputeStep {
     Mediate,
     /// Agree to a mediator who is of a party's organisation.
     AcceptMediator,
+    /// Go on without whoever mediates, or offers to.
+    ReleaseMediator,
     /// Take it to the next level.
     Escalate,
     /// Put an outcome on the table.

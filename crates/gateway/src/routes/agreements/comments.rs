@@ -331,27 +331,20 @@ pub async fn take(
         let work = async {
             let value = asked.map_err(Refused::Problem)?;
             let path = format!("/v1/agreements/{}/comments/{}/steps", row.id, matter.id);
-            let request =
-                match identified_matter(&app, &received, request_key::header(&headers), (&path, &value))
-                    .await?
-                {
-                    Asked::New(request) => request,
-                    Asked::Earlier(made) => return again(&app, &made).await,
-                };
+            let key = request_key::header(&headers);
+            let request = match identified_matter(&app, &received, key.clone(), (&path, &value)).await? {
+                Asked::New(request) => request,
+                Asked::Earlier(made) => return again(&app, &made).await,
+            };
             let asked: CommentStep = shape(&value).map_err(Refused::Problem)?;
             let read_at = revision(headers.get(header::IF_MATCH), true).map_err(Refused::Problem)?;
-            let (command, reason, written) = asked.read()?;
-            let hand = hand(&app, &received, &named(&row).map_err(Refused::Problem)?).await?;
-            let parties = agreements::read(&row)?.at_the_table();
-            let decide = |comment: Comment, at| {
-                let act = Act { by: hand.person.clone(), at };
-                Ok((comment.apply(command, &hand, act, &parties)?, command.as_str()))
+            let moved = match moved(&app, &received, (&row, &matter.id, request), (asked, read_at)).await {
+                Ok(moved) => moved,
+                Err(refused) => {
+                    let made = made_meanwhile(&app, &received, key, (&path, &value), refused).await?;
+                    return again(&app, &made).await;
+                }
             };
-            let said = |_: &Comment| {
-                let (reason, written, request) = (reason.clone(), written.clone(), request.clone());
-                Ok(Said { reason, written, request, ..by(&received, &hand) })
-            };
-            let moved = matters::take(&app, &matter.id, read_at, decide, said).await?;
             let receipt = Receipt::of(&format!("{}/{}", moved.row.id, moved.row.revision), &moved.committed);
             let shown = body(&app, &moved.row, Some(receipt)).await?;
             Ok(tagged(StatusCode::OK, moved.row.revision, &shown))
@@ -359,6 +352,26 @@ pub async fn take(
         settle(&app, &received, route, work.await).await
     })
     .await
+}
+
+async fn moved(
+    app: &App,
+    received: &Received,
+    (row, matter, request): (&ManagedRow, &str, Option<(String, String, String)>),
+    (asked, read_at): (CommentStep, Option<i64>),
+) -> Result<matters::Moved<Comment>, Refused> {
+    let (command, reason, written) = asked.read()?;
+    let hand = hand(app, received, &named(row).map_err(Refused::Problem)?).await?;
+    let parties = agreements::read(row)?.at_the_table();
+    let decide = |comment: Comment, at| {
+        let act = Act { by: hand.person.clone(), at };
+        Ok((comment.apply(command, &hand, act, &parties)?, command.as_str()))
+    };
+    let said = |_: &Comment| {
+        let (reason, written, request) = (reason.clone(), written.clone(), request.clone());
+        Ok(Said { reason, written, request, ..by(received, &hand) })
+    };
+    Ok(matters::take(app, matter, read_at, decide, said).await?)
 }
 
 impl CommentStep {

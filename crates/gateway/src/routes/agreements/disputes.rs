@@ -86,6 +86,12 @@ pub enum DisputeStep {
         #[serde(default)]
         text: Option<String>,
     },
+    /// Go on without whoever mediates, or offers to: any party says so, or the mediator, who steps down. Another may offer then; one that
+    /// a party has let go does not.
+    ReleaseMediator {
+        /// Why, in words.
+        text: String,
+    },
     /// Take it to the next level.
     Escalate {
         /// Why, in words.
@@ -306,45 +312,54 @@ pub async fn take(
         let work = async {
             let value = asked.map_err(Refused::Problem)?;
             let path = format!("/v1/agreements/{}/disputes/{}/steps", row.id, matter.id);
-            let request =
-                match identified_matter(&app, &received, request_key::header(&headers), (&path, &value))
-                    .await?
-                {
-                    Asked::New(request) => request,
-                    Asked::Earlier(made) => return again(&app, &made).await,
-                };
+            let key = request_key::header(&headers);
+            let request = match identified_matter(&app, &received, key.clone(), (&path, &value)).await? {
+                Asked::New(request) => request,
+                Asked::Earlier(made) => return again(&app, &made).await,
+            };
             let asked: DisputeStep = shape(&value).map_err(Refused::Problem)?;
             let free = matches!(asked, DisputeStep::Comment { .. });
             let read_at = step::revision(headers.get(header::IF_MATCH), free).map_err(Refused::Problem)?;
-            let (command, reason, written) = asked.read(&app, &row)?;
-            let hand = hand(&app, &received, &named(&row).map_err(Refused::Problem)?).await?;
-            let successors = agreements::read(&row)?.successors();
-            let decide = |dispute: Dispute, at| {
-                Ok(dispute.succeeded(&successors).apply(command.clone(), &hand, at)?)
+            let moved = match moved(&app, &received, (&row, &matter, request), (asked, read_at)).await {
+                Ok(moved) => moved,
+                Err(refused) => {
+                    let made = made_meanwhile(&app, &received, key, (&path, &value), refused).await?;
+                    return again(&app, &made).await;
+                }
             };
-            // What is published is made of what was there before: nothing of it changes any more.
-            let precedent = preview(&app, &matter).await?.map(|precedent| precedent.to_string());
-            let said = |dispute: &Dispute| {
-                let is_published = matches!(dispute, Dispute::Resolved(ended) if ended.is_published());
-                let published = precedent.clone().filter(|_| is_published);
-                let said = comments::by(&received, &hand);
-                let (reason, written, request) = (reason.clone(), written.clone(), request.clone());
-                // Who has it now is told, whoever took it there: a person, or time.
-                let is_taken_further = matches!(command, Command::Escalate);
-                let changes = if is_taken_further {
-                    watch::dispute_alerts(&app, &matter.id, dispute)
-                } else {
-                    Vec::new()
-                };
-                Ok(Said { reason, written, published, changes, request, ..said })
-            };
-            let moved = matters::take(&app, &matter.id, read_at, decide, said).await?;
             let receipt = Receipt::of(&format!("{}/{}", moved.row.id, moved.row.revision), &moved.committed);
             Ok(tagged(StatusCode::OK, &body(&app, &moved.row, Some(receipt)).await?))
         };
         settle(&app, &received, route, work.await).await
     })
     .await
+}
+
+async fn moved(
+    app: &App,
+    received: &Received,
+    (row, matter, request): (&ManagedRow, &MatterRow, Option<(String, String, String)>),
+    (asked, read_at): (DisputeStep, Option<i64>),
+) -> Result<matters::Moved<Dispute>, Refused> {
+    let (command, reason, written) = asked.read(app, row)?;
+    let hand = hand(app, received, &named(row).map_err(Refused::Problem)?).await?;
+    let successors = agreements::read(row)?.successors();
+    let decide =
+        |dispute: Dispute, at| Ok(dispute.succeeded(&successors).apply(command.clone(), &hand, at)?);
+    // What is published is made of what was there before: nothing of it changes any more.
+    let precedent = preview(app, matter).await?.map(|precedent| precedent.to_string());
+    let said = |dispute: &Dispute| {
+        let is_published = matches!(dispute, Dispute::Resolved(ended) if ended.is_published());
+        let published = precedent.clone().filter(|_| is_published);
+        let said = comments::by(received, &hand);
+        let (reason, written, request) = (reason.clone(), written.clone(), request.clone());
+        // Who has it now is told, whoever took it there: a person, or time.
+        let is_taken_further = matches!(command, Command::Escalate);
+        let changes =
+            if is_taken_further { watch::dispute_alerts(app, &matter.id, dispute) } else { Vec::new() };
+        Ok(Said { reason, written, published, changes, request, ..said })
+    };
+    Ok(matters::take(app, &matter.id, read_at, decide, said).await?)
 }
 
 impl DisputeStep {
@@ -372,6 +387,9 @@ impl DisputeStep {
             Self::Mediate { text } => (Command::Mediate, None, words(&[("text", text.as_deref())])?),
             Self::AcceptMediator { text } => {
                 (Command::AcceptMediator, None, words(&[("text", text.as_deref())])?)
+            }
+            Self::ReleaseMediator { text } => {
+                (Command::ReleaseMediator, None, words(&[("text", Some(&text))])?)
             }
             Self::Escalate { text } => (Command::Escalate, None, words(&[("text", Some(&text))])?),
             Self::Settle { outcome, text } => {

@@ -8,8 +8,8 @@ use super::{
     Refusal, Refused, Request, Response, Serialize, State, StatusCode, StepError, Terms, ToSchema, Value,
     agreements,
     comments::{self, SaidBody},
-    documents, hand, identified_matter, internal, receive, receive_any, record_read, replayed, request_id,
-    request_key, respond, settle, shape, tagged,
+    documents, hand, identified_matter, internal, made_meanwhile, receive, receive_any, record_read,
+    replayed, request_id, request_key, respond, settle, shape, tagged,
 };
 use crate::{
     agreements::{
@@ -183,21 +183,29 @@ pub async fn note(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
         let work = async {
             let value = asked.map_err(Refused::Problem)?;
             let path = format!("/v1/agreements/{}/records", agreed.id());
-            let request = match identified_matter(&app, &received, key, (&path, &value)).await? {
+            let request = match identified_matter(&app, &received, key.clone(), (&path, &value)).await? {
                 Asked::New(request) => request,
-                Asked::Earlier(made) => {
-                    let shown = body(&app, &made, None).await?;
-                    return Ok(replayed(tagged(StatusCode::OK, made.revision, &shown)));
-                }
+                Asked::Earlier(made) => return again(&app, &made).await,
             };
             let asked: RecordRequest = shape(&value).map_err(Refused::Problem)?;
-            let made = noted(&app, &received, (&agreed, request), asked).await?;
+            let made = match noted(&app, &received, (&agreed, request), asked).await {
+                Ok(made) => made,
+                Err(refused) => {
+                    let made = made_meanwhile(&app, &received, key, (&path, &value), refused).await?;
+                    return again(&app, &made).await;
+                }
+            };
             let receipt = Receipt::of(&made.row.id, &made.committed);
             Ok(tagged(StatusCode::CREATED, made.row.revision, &body(&app, &made.row, Some(receipt)).await?))
         };
         settle(&app, &received, route, work.await).await
     })
     .await
+}
+
+/// The record, for a request that was carried out before.
+async fn again(app: &App, made: &store::MatterRow) -> Result<Response, Refused> {
+    Ok(replayed(tagged(StatusCode::OK, made.revision, &body(app, made, None).await?)))
 }
 
 async fn noted(

@@ -256,3 +256,30 @@ fn a_dispute_goes_on_between_those_who_have_the_places_now() {
     assert_eq!(mediated.clone().succeeded(&merged).case().mediator, mediated.case().mediator);
     assert_eq!(mediated.succeeded(&by_council).case().mediator, None);
 }
+
+#[test]
+fn a_mediator_goes_when_one_party_says_so_and_another_comes() {
+    let (mediated, _) = after(begun(), &[(Command::Mediate, council())]).unwrap();
+    let stranger = hand("police", "lead", &[Authority::Approve]);
+    let released = |hand: Hand| after(mediated.clone(), &[(Command::ReleaseMediator, hand)]);
+    assert_eq!(released(stranger).unwrap_err(), Refusal::NotAParty);
+    let (open, name) = released(fire()).unwrap();
+    assert_eq!(
+        (open.state(), name, open.is_mediated_by(&council().person)),
+        ("open", "mediator-released", false)
+    );
+    assert_eq!(after(open.clone(), &[(Command::Mediate, council())]).unwrap_err(), Refusal::MediatorReleased);
+    assert_eq!(after(open.clone(), &[(Command::ReleaseMediator, nhs())]).unwrap_err(), Refusal::NoMediator);
+    let another = hand("ombudsman", "m", &[Authority::Mediate]);
+    assert_eq!(after(open, &[(Command::Mediate, another)]).unwrap().0.state(), "mediating");
+    // Whoever steps down may come back.
+    let (down, _) = released(council()).unwrap();
+    assert_eq!(after(down, &[(Command::Mediate, council())]).unwrap().0.state(), "mediating");
+    // At a further level it stays there.
+    let (up, _) = after(begun(), &[(Command::Escalate, nhs()), (Command::Mediate, council())]).unwrap();
+    assert_eq!(after(up, &[(Command::ReleaseMediator, nhs())]).unwrap().0.state(), "escalated");
+    // An offer that a party does not take does not keep others away.
+    let own = hand("police", "m", &[Authority::Mediate]);
+    let steps = [(Command::Mediate, own), (Command::ReleaseMediator, fire()), (Command::Mediate, council())];
+    assert_eq!(after(begun(), &steps).unwrap().0.state(), "mediating");
+}

@@ -449,9 +449,10 @@ impl InForce {
         // Whoever has switched it off too waits for a colleague for that.
         let (on, off): (Vec<_>, Vec<_>) = live.stops.iter().cloned().partition(is_theirs);
         if on.is_empty() {
-            let stops = off.iter().filter(|stop| stop.scope == scope);
-            let hands: Vec<_> = stops.filter_map(|stop| stop.by.as_ref()).map(|act| &act.by).collect();
+            let stops = || off.iter().filter(|stop| stop.scope == scope);
+            let hands: Vec<_> = stops().filter_map(|stop| stop.by.as_ref()).map(|act| &act.by).collect();
             return Err(match hands.first() {
+                None if stops().next().is_some() => Refusal::StoppedByReview,
                 None => Refusal::NoSuchStop,
                 Some(_) if hands.contains(&&hand.person) => Refusal::SamePerson,
                 Some(_) => Refusal::StopIsTheirs,
@@ -504,9 +505,13 @@ impl InForce {
         let own = &hand.person.organisation;
         let act = Act { by: hand.person.clone(), at };
         let live = self.live_mut();
-        // What it had asked for waits for nobody any more.
-        if live.pending.as_ref().and_then(Pending::asker).is_some_and(|by| live.now(&by.organisation) == own)
-        {
+        // What it had asked for, or had to agree to, waits for nobody any more: those who stay ask again, for what is left.
+        let waits_for_it = match &live.pending {
+            Some(pending) if pending.asker().is_some_and(|by| live.now(&by.organisation) == own) => true,
+            Some(Pending::Succession { of, by, .. }) => of == own || live.agree_to(of, by).contains(own),
+            _ => false,
+        };
+        if waits_for_it {
             live.pending = None;
         }
         // A successor leaves in every place that it has.

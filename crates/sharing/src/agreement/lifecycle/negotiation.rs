@@ -266,6 +266,10 @@ impl Negotiation {
             (stage, command) => {
                 self = stage;
                 self.said(&command, hand, at)?;
+                // What was asked for was to put it in force with whoever has just left it.
+                if let (Self::AwaitingSignature(stage), Command::Decline) = (&mut self, &command) {
+                    stage.asked = None;
+                }
                 Ok(self)
             }
         }

@@ -31,6 +31,7 @@ pub enum Refusal {
     NothingAsked,
     NoSuchFlow,
     NoSuchStop,
+    StoppedByReview,
     StopIsTheirs,
     ReviewNotAhead,
     SameTerms,
@@ -39,6 +40,8 @@ pub enum Refusal {
     OwnerNotAParty,
     MediatorIsAParty,
     NotTheMediator,
+    NoMediator,
+    MediatorReleased,
     MediatesHere,
     NothingOffered,
     LevelDecides,
@@ -95,6 +98,7 @@ impl Refusal {
             Self::NothingAsked => "nothing-asked",
             Self::NoSuchFlow => "no-such-flow",
             Self::NoSuchStop => "no-such-stop",
+            Self::StoppedByReview => "stopped-by-review",
             Self::StopIsTheirs => "stop-is-theirs",
             Self::ReviewNotAhead => "review-not-ahead",
             Self::SameTerms => "same-terms",
@@ -103,6 +107,8 @@ impl Refusal {
             Self::OwnerNotAParty => "owner-not-a-party",
             Self::MediatorIsAParty => "mediator-is-a-party",
             Self::NotTheMediator => "not-the-mediator",
+            Self::NoMediator => "no-mediator",
+            Self::MediatorReleased => "mediator-released",
             Self::MediatesHere => "mediates-here",
             Self::NothingOffered => "nothing-offered",
             Self::LevelDecides => "level-decides",
@@ -134,6 +140,7 @@ impl Refusal {
             | Self::SameParty
             | Self::MediatorIsAParty
             | Self::NotTheMediator
+            | Self::MediatorReleased
             | Self::MediatesHere
             | Self::LevelDecides
             | Self::SignsTwice
@@ -195,10 +202,15 @@ impl Refusal {
             Self::NothingAsked => "nothing waits for a second person",
             Self::NoSuchFlow => "the agreement has no such flow or party",
             Self::NoSuchStop => "that is not switched off",
+            Self::StoppedByReview => {
+                "a review that was missed has switched it off; hold it and record it with `reviewed`, and it goes on"
+            }
             Self::StopIsTheirs => {
                 "whoever switched it off is of another organisation, and that one switches it on"
             }
-            Self::ReviewNotAhead => "the next review has to be after today and no later than the end",
+            Self::ReviewNotAhead => {
+                "the next review has to be after today, after the day that is set now, and no later than the end"
+            }
             Self::SameTerms => "the terms are the same; there is nothing to counter",
             Self::CommentsOpen => {
                 "a comment that signing has to wait for is not resolved; the version's `checks` list it"
@@ -211,6 +223,8 @@ impl Refusal {
             }
             Self::MediatorIsAParty => "a mediator decides nothing in a dispute; ask another person",
             Self::NotTheMediator => "only the mediator of this dispute does this",
+            Self::NoMediator => "nobody mediates it, or offers to",
+            Self::MediatorReleased => "a party goes on without you; another mediator may offer",
             Self::MediatesHere => {
                 "you mediate an open dispute of this agreement and take no other step in it; ask a colleague, or wait until the dispute is resolved"
             }

@@ -239,7 +239,8 @@ fn a_variation_without_a_party_waits_until_it_has_left() {
     // Nor is a party cut off that wants to go on as it is.
     let asked = varied(managed, outline(2), &["nhs", "fire"]);
     let declined = after(asked, vec![(Command::Decline, hand("council", "lead"))]);
-    assert_eq!(refused(&declined, Command::Confirm, &hand("fire", "lead")), Refusal::WouldCutAParty);
+    let asked = after(declined, vec![(Command::Ask(Pending::Activation), hand("nhs", "lead"))]);
+    assert_eq!(refused(&asked, Command::Confirm, &hand("fire", "lead")), Refusal::WouldCutAParty);
 }
 
 #[test]

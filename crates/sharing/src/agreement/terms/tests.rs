@@ -93,3 +93,32 @@ fn terms_do_not_say_what_is_not_theirs() {
     }
     assert!(Terms::offered(&pilot(), 1, json!([])).is_err());
 }
+
+#[test]
+fn what_people_sign_can_be_seen_followed_and_true() {
+    type Edit = fn(&mut Value);
+    let edits: [(Edit, &str); 12] = [
+        (|terms| terms["dpia"]["link"] = json!("javascript:alert(1)"), "dpia.link"),
+        (|terms| terms["parties"][0]["privacy_notice"] = json!("data:text/html,x"), "privacy_notice"),
+        (|terms| terms["dpia"]["reference"] = json!(" "), "dpia.reference"),
+        (|terms| terms["dpia"]["reference"] = json!("DPIA\u{202e}1"), "dpia.reference"),
+        (|terms| terms["dpia"]["current_until"] = json!("2026-02-12"), "dpia.current_until"),
+        (|terms| terms["external_reference"] = json!("ISG\u{200b}7"), "external_reference"),
+        (|terms| terms["external_reference"] = json!("ISG\n7"), "external_reference"),
+        (|terms| terms["flows"][0]["items"][0]["justification"] = json!("why\u{7}"), "justification"),
+        (|terms| terms["flows"][0]["items"][0]["justification"] = json!("x".repeat(2_001)), "justification"),
+        (|terms| terms["pilot"] = json!({ "measures": ["\u{3164}"] }), "pilot.measures"),
+        (|terms| terms["owner"] = json!("\u{e000}"), "owner"),
+        (|terms| terms["title"] = json!("two\nlines"), "title"),
+    ];
+    for (edit, said) in edits {
+        let mut terms = example();
+        edit(&mut terms);
+        let error = Terms::offered(&pilot(), 1, terms).unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
+    }
+    let mut terms = example();
+    terms["dpia"]["link"] = json!("https://example.org/dpia");
+    terms["flows"][0]["items"][0]["justification"] = json!("The visitor asks for it.\nAt the door.");
+    Terms::offered(&pilot(), 1, terms).unwrap();
+}

@@ -69,6 +69,37 @@ fn the_agreement_that_is_nearest_to_permitting_is_the_one_that_is_named() {
 }
 
 #[test]
+fn of_agreements_that_permit_alike_the_one_that_tells_what_is_asked_answers_and_then_the_one_that_binds_most()
+{
+    let longer = ("retain_days = 180", "retain_days = 365");
+    let onward = ("onward_sharing = false", "onward_sharing = true");
+    let answers = |more: &[(&str, &[(&str, &str)])], asked: &Question| {
+        let Decision::Permit(permit) = decide(asked, &with_agreements(more), &SubjectState::default(), now())
+        else {
+            panic!("a permit")
+        };
+        let items = permit.items().len();
+        (permit.authority().agreement().unwrap().agreement.to_string(), items)
+    };
+    let all = question(0, Asked::AllAgreed);
+    let over_65s = "gm-fire-prevention-over-65s";
+    let whole = answers(&[], &all).1;
+    // An earlier name with fewer items does not take away what another agreement allows.
+    let start = "[[flows.items]]";
+    let text = policy_files().iter().find(|file| file.path == OVER_65S).unwrap().text.clone();
+    let dropped = (text.split_at(text.rfind(start).unwrap()).1, "");
+    for id in ["aa-first", "zz-last"] {
+        assert_eq!(answers(&[(id, &[dropped])], &all), (over_65s.to_owned(), whole), "{id}");
+        assert_eq!(answers(&[(id, &[longer])], &all).0, over_65s, "{id}: kept for longer");
+        assert_eq!(answers(&[(id, &[onward])], &all).0, over_65s, "{id}: passed on");
+    }
+    // Where both have what is asked for, the one that keeps it for less, however many items it has besides.
+    let asked = question(0, Asked::Items(vec!["person.family_name".parse().unwrap()]));
+    let shorter = ("retain_days = 180", "retain_days = 30");
+    assert_eq!(answers(&[("zz-last", &[shorter, dropped])], &asked).0, "zz-last");
+}
+
+#[test]
 fn which_agreement_is_named_does_not_depend_on_the_person_where_none_allows_it() {
     let role = ("roles = [\"prevention-officer\", \"unattended\"]", "roles = [\"unattended\"]");
     let suspended = ("status = \"active\"", "status = \"suspended\"");

@@ -50,7 +50,39 @@ async fn a_request_that_is_sent_twice_at_once_is_done_once_and_answered_alike() 
     let made = answers.iter().filter(|answer| answer.status == StatusCode::CREATED).count();
     let again = answers.iter().filter(|answer| answer.headers.contains_key("idempotency-replayed")).count();
     assert_eq!((made, again), (1, 5), "{:?}", codes(&answers));
+    // So is what is done with a comment, in a dispute, and what is recorded about an agreement.
+    let comment = answers[0].body["id"].as_str().unwrap().to_owned();
+    let path = format!("/v1/agreements/pilot/comments/{comment}/steps");
+    six_at_once(&world, ("reply-1", &path), json!({ "step": "reply", "text": "Shorter, then." }), None).await;
+    let path = format!("disputes/{}", talks::disputed(&world).await);
+    let tag = talks::read(&world, "fire", &format!("pilot/{path}")).await.headers["etag"].clone();
+    let path = format!("/v1/agreements/pilot/{path}/steps");
+    six_at_once(
+        &world,
+        ("escalate-1", &path),
+        json!({ "step": "escalate", "text": "Nobody answers." }),
+        Some(tag),
+    )
+    .await;
+    let path = "/v1/agreements/gm-fire-prevention-over-65s/records";
+    six_at_once(&world, ("benefit-1", path), json!({ "kind": "benefit", "text": "Forty visits." }), None)
+        .await;
     world.verify().await;
+}
+
+/// One request six times at once: done once, and answered alike.
+async fn six_at_once(world: &World, (key, path): (&'static str, &str), body: Value, tag: Option<String>) {
+    let sent = async |_| {
+        let mut request = by(world.act("fire", path, PURPOSE, body.clone()), lead);
+        request.request_key = Some(key);
+        request.if_match.clone_from(&tag);
+        world.send(request).await
+    };
+    let answers = join_all((0..6).map(sent)).await;
+    let codes: Vec<_> = answers.iter().map(|answer| answer.status).collect();
+    assert!(codes.iter().all(StatusCode::is_success), "{path}: {codes:?}");
+    let again = answers.iter().filter(|answer| answer.headers.contains_key("idempotency-replayed")).count();
+    assert_eq!(again, 5, "{path}: {codes:?}");
 }
 
 #[tokio::test]

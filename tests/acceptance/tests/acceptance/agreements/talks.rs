@@ -20,7 +20,7 @@ async fn said(world: &World, partner: &'static str, person: Person, (path, body)
     world.send(by(world.act(partner, &format!("/v1/agreements/pilot/{path}"), PURPOSE, body), person)).await
 }
 
-async fn read(world: &World, partner: &'static str, path: &str) -> Answer {
+pub(super) async fn read(world: &World, partner: &'static str, path: &str) -> Answer {
     world.send(by(world.bare(partner, "GET", &format!("/v1/agreements/{path}"), PURPOSE), lead)).await
 }
 

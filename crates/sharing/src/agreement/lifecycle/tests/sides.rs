@@ -164,3 +164,46 @@ fn advice_that_is_to_be_followed_is_followed() {
         after(answered(favourable, followed), vec![(begin.clone(), hand("nhs", "lead"))]);
     }
 }
+
+#[test]
+fn what_waits_for_whoever_leaves_waits_no_more() {
+    // Of two that have signed and a third, which is to be part of what begins, the third declines.
+    let asked = after(
+        signed_by(assured(begun()), 1, &["nhs", "fire"]),
+        vec![(Command::Ask(Pending::Activation), hand("nhs", "lead"))],
+    );
+    let declined = after(asked, vec![(Command::Decline, hand("council", "lead"))]);
+    assert!(!declined.waits_for_activation());
+    assert_eq!(refused(&declined, Command::Confirm, &hand("fire", "lead")), Refusal::NotInThisState);
+    let again = vec![
+        (Command::Ask(Pending::Activation), hand("nhs", "lead")),
+        (Command::Confirm, hand("fire", "lead")),
+    ];
+    assert_eq!(after(declined, again).state(), "active");
+    // A place that whoever leaves would have had to agree to, or whose it was.
+    let managed = active(&["nhs", "fire", "council"]);
+    let asked = after(managed, vec![(places::succeed("nhs", "merged"), hand("fire", "lead"))]);
+    for leaves in ["council", "nhs"] {
+        let left = after(asked.clone(), vec![(Command::Exit, hand(leaves, "other"))]);
+        assert!(!left.waits_for_a_successor(), "{leaves}");
+    }
+}
+
+#[test]
+fn what_a_missed_review_has_switched_off_goes_on_with_the_review() {
+    let managed = active(&["nhs", "fire"]);
+    let late = at("2029-01-01T00:00:00Z");
+    let mut passed = managed;
+    while let Some((next, _)) =
+        passed.pass(late.min(passed.in_force.as_ref().unwrap().next_change().unwrap_or(late)))
+    {
+        passed = next;
+        if passed.state() == "suspended" {
+            break;
+        }
+    }
+    assert_eq!(passed.state(), "suspended");
+    let on = |flow: &str| Command::Resume(Scope::Flow(flow.parse().unwrap()));
+    assert_eq!(refused(&passed, on("list"), &hand("nhs", "lead")), Refusal::StoppedByReview);
+    assert_eq!(refused(&passed, on("safe"), &hand("nhs", "lead")), Refusal::NoSuchStop);
+}

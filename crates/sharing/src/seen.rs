@@ -1,0 +1,68 @@
+//! What people would see of a text, and where a link leads: for what others write and people sign, read or follow.
+
+/// Whether a character has nothing to be seen by, whatever the font has for it: those that are ignorable by default, and those of
+/// private use.
+///
+/// Source: Unicode Standard, `Default_Ignorable_Code_Point`.
+pub fn is_unseen(char: char) -> bool {
+    char.is_control()
+        || !is_character(char)
+        || matches!(char,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+            | '\u{e000}'..='\u{f8ff}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{10ffff}')
+}
+
+/// Whether a code point is there for text at all.
+pub fn is_character(char: char) -> bool {
+    let code = u32::from(char);
+    !(matches!(code, 0xfdd0..=0xfdef) || code & 0xfffe == 0xfffe || matches!(code, 0xe0000..=0xe0fff))
+}
+
+/// Whether a text is a link that a page may have: to the web and nowhere else. `javascript:` would run as the page's own, and
+/// `data:` shows what its writer likes under the page's name.
+pub fn is_web_link(text: &str) -> bool {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let host = rest.map(|rest| rest.split(['/', '?', '#']).next().unwrap_or(rest));
+    let is_plain =
+        |char: char| !char.is_whitespace() && !is_unseen(char) && !matches!(char, '"' | '<' | '>' | '\\');
+    // A name before an @ is shown like a host and is none.
+    host.is_some_and(|host| host.starts_with(char::is_alphanumeric) && !host.contains('@'))
+        && text.chars().all(is_plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_lead_to_the_web() {
+        for good in ["https://example.org/a?b=c#d", "http://127.0.0.1:8080/notice", "https://example.org"] {
+            assert!(is_web_link(good), "{good}");
+        }
+        for bad in [
+            "javascript:alert(1)",
+            "JavaScript:alert(1)",
+            "data:text/html,x",
+            "https:/example.org",
+            "https://",
+            "https:///x",
+            "//example.org",
+            " https://example.org",
+            "https://example.org/a b",
+            "https://example.org/\u{202e}x",
+            "https://nhs.uk@example.org/",
+            "https://example.org\\x",
+            "",
+        ] {
+            assert!(!is_web_link(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_shows_as_nothing_is_found() {
+        assert!("\u{200b}\u{202e}\u{3164}\u{e000}\u{0}\n".chars().all(is_unseen));
+        assert!(!"Cyngor Sŵn, Λάρισα, שלום".chars().any(is_unseen));
+    }
+}

@@ -39,6 +39,8 @@ pub struct Migration {
     pub name: String,
     /// Whether it was applied.
     pub applied: bool,
+    /// Whether the database has it in other words than this program's: what it did is not known.
+    pub altered: bool,
     /// The oldest migration whose programs may use a database that has this one.
     pub runs_beside: i64,
     /// Whether this program may use a database that has it.
@@ -112,6 +114,12 @@ pub(crate) async fn check(database: &Database, pool: &AnyPool) -> Result<(), Sto
 
 async fn vet(migrator: &Migrator, database: &Database, pool: &AnyPool) -> Result<(), StoreError> {
     let all = all(migrator, database, pool).await?;
+    if let Some(altered) = all.iter().find(|one| one.altered) {
+        return Err(StoreError::Unsafe(format!(
+            "the database has migration {} in other words than this program: somebody has changed it, or the database is of another program. Restore a backup from before it, or start the program that applied it",
+            altered.version
+        )));
+    }
     let Some(strange) = all.iter().find(|one| one.applied && !one.allows_this_program) else { return Ok(()) };
     Err(StoreError::Unsafe(format!(
         "the database has migration {}, which programs need to know {} for, and this program knows {}: a newer program has used it. Start that one, or restore a backup from before it",
@@ -139,6 +147,15 @@ pub(crate) async fn applied(database: &Database, pool: &AnyPool) -> Result<Vec<i
     Ok(applied.fetch_all(pool).await?)
 }
 
+/// What each migration said that a database has, as its digest.
+async fn digests(database: &Database, pool: &AnyPool) -> Result<Vec<(i64, Vec<u8>)>, StoreError> {
+    if !has_table("_sqlx_migrations", database, pool).await? {
+        return Ok(Vec::new());
+    }
+    let all = sqlx::query_as("SELECT version, checksum FROM _sqlx_migrations WHERE success ORDER BY version");
+    Ok(all.fetch_all(pool).await?)
+}
+
 async fn said(database: &Database, pool: &AnyPool) -> Result<Vec<(i64, i64)>, StoreError> {
     if !has_table("schema_step", database, pool).await? {
         return Ok(Vec::new());
@@ -147,26 +164,30 @@ async fn said(database: &Database, pool: &AnyPool) -> Result<Vec<(i64, i64)>, St
 }
 
 async fn all(migrator: &Migrator, database: &Database, pool: &AnyPool) -> Result<Vec<Migration>, StoreError> {
-    let applied = applied(database, pool).await?;
+    let digests = digests(database, pool).await?;
     let said = said(database, pool).await?;
     let known = newest(migrator);
+    let of = |version: i64| digests.iter().find(|(applied, _)| *applied == version).map(|(_, digest)| digest);
     let mut all: Vec<_> = migrator
         .iter()
         .map(|migration| Migration {
             version: migration.version,
             name: migration.description.replace('_', " "),
-            applied: applied.contains(&migration.version),
+            applied: of(migration.version).is_some(),
+            altered: of(migration.version).is_some_and(|digest| digest.as_slice() != &*migration.checksum),
             runs_beside: runs_beside(migration),
             allows_this_program: true,
         })
         .collect();
-    let strange = applied.into_iter().filter(|version| !migrator.version_exists(*version));
+    let applied = digests.iter().map(|(version, _)| *version);
+    let strange = applied.filter(|version| !migrator.version_exists(*version));
     all.extend(strange.map(|version| {
         let beside = said.iter().find(|(step, _)| *step == version).map_or(version, |(_, beside)| *beside);
         Migration {
             version,
             name: UNKNOWN.to_owned(),
             applied: true,
+            altered: false,
             runs_beside: beside,
             allows_this_program: beside <= known,
         }

@@ -48,7 +48,11 @@ pub async fn run(arguments: &MigrateArguments) -> anyhow::Result<()> {
     }
     let migrations = migrating::status(database).await.with_context(|| database.to_string())?;
     for one in &migrations {
-        let state = if one.applied { "applied" } else { "missing" };
+        let state = match (one.applied, one.altered) {
+            (false, _) => "missing",
+            (true, false) => "applied",
+            (true, true) => "altered",
+        };
         let beside = match one.runs_beside {
             beside if beside < one.version => format!(" (beside programs from {beside:04} on)"),
             _ => String::new(),
@@ -59,6 +63,10 @@ pub async fn run(arguments: &MigrateArguments) -> anyhow::Result<()> {
     anyhow::ensure!(
         migrations.iter().all(|one| one.allows_this_program),
         "a newer program has used this database: start that one, or restore a backup from before it"
+    );
+    anyhow::ensure!(
+        migrations.iter().all(|one| !one.altered),
+        "this database has a migration in other words than this program: somebody has changed it, or the database is of another program. Restore a backup from before it, or start the program that applied it"
     );
     anyhow::ensure!(
         missing == 0,

@@ -258,3 +258,22 @@ async fn a_migration_that_is_interrupted_at_any_statement_is_done_again() {
     assert!(interrupted > 40, "{interrupted} interruptions");
     pool.close().await;
 }
+
+#[tokio::test]
+async fn a_migration_that_somebody_has_changed_is_told_and_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = scratch::database(folder.path()).await;
+    let pool = database.connect(Access::Write, 2).await.unwrap();
+    run(&database, &pool).await.unwrap();
+    assert!(status(&database).await.unwrap().iter().all(|one| one.applied && !one.altered));
+    let other = "UPDATE _sqlx_migrations SET checksum = (SELECT checksum FROM _sqlx_migrations WHERE version = 2) WHERE version = 1";
+    pool.execute(other).await.unwrap();
+    let all = status(&database).await.unwrap();
+    let altered: Vec<_> = all.iter().filter(|one| one.altered).map(|one| one.version).collect();
+    assert_eq!(altered, [1]);
+    for refused in [run(&database, &pool).await, check(&database, &pool).await] {
+        let said = refused.unwrap_err().to_string();
+        assert!(said.contains("migration 1 in other words"), "{said}");
+    }
+    pool.close().await;
+}

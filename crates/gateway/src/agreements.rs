@@ -265,6 +265,9 @@ pub async fn take(app: &App, id: &AgreementId, wanted: &Wanted<'_>) -> Result<Ta
             *blocked = app.store.is_blocked(id).await?;
             *evaluated = is_evaluated(app, &before).await?;
         }
+        if let Command::Ask(Pending::Succession { of, of_in_office, .. }) = &mut command {
+            *of_in_office = !app.store.offices_of(of).await?.is_empty();
+        }
         // What somebody has to answer before it is signed, they have to answer before it begins.
         let begins = match &command {
             Command::Ask(pending) => *pending == Pending::Activation,

@@ -224,7 +224,7 @@ pub enum Form {
 
 impl Form {
     /// How much less than the source's own it tells: of two forms of one item the one with the higher number is the coarser.
-    fn coarseness(self) -> u8 {
+    pub(crate) fn coarseness(self) -> u8 {
         match self {
             Self::AsIs => 0,
             Self::Initial | Self::Year | Self::PostcodeDistrict => 1,

@@ -395,14 +395,23 @@ fn under_agreements(known: &Known<'_>, only: Option<&AgreementReference>) -> Dec
 /// which one is named must not depend on the person.
 ///
 /// Of flows that agree alike, the one that covers most of what is asked for: whoever needs to know is told. Then the one
-/// that binds most: no passing on, and kept for the shorter time. Then the first by name.
-fn rank(weighed: &rules::Weighed<'_>) -> (usize, usize, Reverse<u32>, bool, u16) {
+/// that binds most: no passing on, in coarser forms, kept for the shorter time. Then the first by name.
+fn rank(weighed: &rules::Weighed<'_>) -> (usize, usize, Reverse<u32>, bool, Reverse<u32>, u16) {
     let failures =
         |person| weighed.trace.reasons().filter(|reason| reason.depends_on_person() == person).count();
     let by_agreement = failures(false);
     let by_person = if by_agreement == 0 { failures(true) } else { 0 };
     let bound = &weighed.candidate.flow.obligations;
-    (by_agreement, by_person, Reverse(weighed.agreed.count()), bound.onward_sharing, bound.retain_days)
+    let agreed = weighed.candidate.items(weighed.agreed);
+    let coarseness = agreed.map(|(permitted, _)| u32::from(permitted.form.coarseness())).sum();
+    (
+        by_agreement,
+        by_person,
+        Reverse(weighed.agreed.count()),
+        bound.onward_sharing,
+        Reverse(coarseness),
+        bound.retain_days,
+    )
 }
 
 fn without_agreement(question: &Question, trace: Trace) -> Decision {

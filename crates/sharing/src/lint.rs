@@ -8,20 +8,17 @@ use std::{
     fmt,
 };
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::{
     PolicySet,
     agreement::{
-        Agreement, Confidentiality, DataFlow, DpiaOutcome, LondonDay, Status, london_midnight,
-        side_by_side::gateway_gap,
+        Agreement, DataFlow, DpiaOutcome, LondonDay, Status, london_midnight,
+        side_by_side::{AHEAD, gateway_gap, support_gap},
     },
     framework,
     identifier::{AgreementId, OrganisationId},
 };
-
-/// How far ahead a lead looks.
-const AHEAD: SignedDuration = SignedDuration::from_hours(90 * 24);
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -317,12 +314,8 @@ fn bases(policies: &PolicySet, flow: &DataFlow, place: &str, findings: &mut Vec<
 }
 
 fn support(flow: &DataFlow, place: &str, at: Timestamp, findings: &mut Vec<Finding>) {
-    if let Confidentiality::Section251 { reference, expires_on } = &flow.confidentiality
-        && let Some(severity) = ends(*expires_on, at)
-    {
-        let message = format!(
-            "section 251 support {reference} expires on {expires_on}; ask the Confidentiality Advisory Group for renewal"
-        );
+    if let Some((has_ended, message)) = support_gap(flow, at) {
+        let severity = if has_ended { Severity::Refuses } else { Severity::Soon };
         add(findings, severity, "section-251-expires", place, message);
     }
 }
@@ -565,7 +558,7 @@ mod tests {
         assert!(found("2031-06-30").is_empty());
         let at: Timestamp = crate::cases::MATRIX_AT.parse().unwrap();
         let ahead =
-            crate::agreement::london_day(at.checked_add(SignedDuration::from_hours(24 * 60)).unwrap());
+            crate::agreement::london_day(at.checked_add(jiff::SignedDuration::from_hours(24 * 60)).unwrap());
         let soon = found(&ahead.to_string());
         assert!(soon.len() == 3 && soon.iter().all(|(_, over)| !over), "{soon:?}");
         let over = found("2020-06-30");

@@ -1,7 +1,7 @@
 //! What people would see of a text, and where a link leads: for what others write and people sign, read or follow.
 
-/// Whether a character has nothing to be seen by, whatever the font has for it: those that are ignorable by default, and those of
-/// private use.
+/// Whether a character has nothing to be seen by, whatever the font has for it: those that are ignorable by default, those of
+/// private use, and the Braille pattern without a dot.
 ///
 /// Source: Unicode Standard, `Default_Ignorable_Code_Point`.
 pub fn is_unseen(char: char) -> bool {
@@ -9,7 +9,7 @@ pub fn is_unseen(char: char) -> bool {
         || !is_character(char)
         || matches!(char,
             '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
-            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
             | '\u{e000}'..='\u{f8ff}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
             | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{10ffff}')
 }
@@ -18,6 +18,13 @@ pub fn is_unseen(char: char) -> bool {
 pub fn is_character(char: char) -> bool {
     let code = u32::from(char);
     !(matches!(code, 0xfdd0..=0xfdef) || code & 0xfffe == 0xfffe || matches!(code, 0xe0000..=0xe0fff))
+}
+
+/// What people write to each other: the first character in it that shows as nothing, or turns others round. Lines, and what an
+/// emoji is joined by, are no such.
+pub fn hidden(text: &str) -> Option<char> {
+    text.chars()
+        .find(|char| is_unseen(*char) && !matches!(char, '\n' | '\r' | '\t' | '\u{200d}' | '\u{fe0f}'))
 }
 
 /// Whether a text is a link that a page may have: to the web and nowhere else. `javascript:` would run as the page's own, and
@@ -61,8 +68,16 @@ mod tests {
     }
 
     #[test]
+    fn what_people_write_is_seen() {
+        assert_eq!(hidden("Two\r\nlines,\ta tab, \u{2764}\u{fe0f} and \u{1f468}\u{200d}\u{1f692}"), None);
+        for hides in ["a\u{202e}b", "a\u{200b}b", "a\u{7}b"] {
+            assert!(hidden(hides).is_some(), "{hides:?}");
+        }
+    }
+
+    #[test]
     fn what_shows_as_nothing_is_found() {
-        assert!("\u{200b}\u{202e}\u{3164}\u{e000}\u{0}\n".chars().all(is_unseen));
+        assert!("\u{200b}\u{202e}\u{2800}\u{3164}\u{e000}\u{0}\n".chars().all(is_unseen));
         assert!(!"Cyngor Sŵn, Λάρισα, שלום".chars().any(is_unseen));
     }
 }

@@ -81,6 +81,8 @@ pub struct Shown {
     pub signed: Vec<(String, String, String)>,
     /// Whether two people put this version in force.
     pub put_in_force: bool,
+    /// How the agreement stood after the newest of its steps that is in the file: as it may have ended since it was put in force.
+    pub state: String,
     /// The size of the ledger at the newest checkpoint that proves an entry.
     pub ledger_size: u64,
 }
@@ -181,8 +183,13 @@ pub fn verify(bundle: &Bundle, keys: &[NoteVerifier]) -> anyhow::Result<Shown> {
         !put_in_force || both_ends(&terms, &signed),
         "it was put in force, and the bundle does not show that both ends of any of its flows have signed: signatures are missing; export it again"
     );
+    let state = entries.iter().rev().find_map(|entry| match &entry.body {
+        Body::AgreementMoved { state, .. } | Body::AgreementSigned { state, .. } => Some(state.clone()),
+        _ => None,
+    });
     Ok(Shown {
         put_in_force,
+        state: state.unwrap_or_default(),
         agreement: bundle.agreement.clone(),
         version: bundle.version,
         terms_sha256,

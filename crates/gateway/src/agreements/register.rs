@@ -4,11 +4,13 @@
 //! of quarters that are over, under disclosure control. Source: ICO data sharing code of practice (accountability); Freedom
 //! of Information Act 2000 s19.
 
+use std::collections::BTreeMap;
+
 use askama::Template;
 use serde::Serialize;
 use sharing::{
-    Agreement, PolicySet,
-    agreement::{SignatoryRole, Status},
+    Agreement, OrganisationId, PolicySet,
+    agreement::{SignatoryRole, Status, lifecycle},
     catalogue::Category,
     explain,
     framework::Framework,
@@ -117,8 +119,14 @@ pub struct RegisteredParty {
     /// Where it tells people.
     #[serde(skip_serializing_if = "Option::is_none")]
     privacy_notice: Option<String>,
-    /// The roles in which somebody signed.
+    /// The roles in which somebody signed. Nobody did for one that took a place as it was signed.
     signed_as: Vec<&'static str>,
+    /// Whose places it has taken, as after a merger: signatures, advice and privacy notice are theirs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    in_place_of: Vec<String>,
+    /// Who has taken its place: it takes part no more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    place_taken_by: Option<String>,
     /// How its security is assured, as by the Data Security and Protection Toolkit.
     assurances: Vec<RegisteredAssurance>,
 }
@@ -208,8 +216,11 @@ pub async fn register(app: &App) -> Result<Register, StoreError> {
     let mut agreements = Vec::new();
     for agreement in set.agreements().filter(|agreement| is_in_force(agreement, app.clock.now())) {
         let mut versions = app.store.all_terms(agreement.id()).await?;
+        let (mut successors, mut signatories) = (BTreeMap::new(), None);
         if let Some(row) = app.store.managed(agreement.id()).await? {
             let managed = super::read(&row).map_err(|error| StoreError::Ledger(error.to_string()))?;
+            successors = managed.successors();
+            signatories = managed.in_force.as_ref().map(|in_force| in_force.live().deal.parties.clone());
             // What was drafted and never offered is its authors'.
             versions.retain(|terms| {
                 managed.drafted_by(u32::try_from(terms.version).unwrap_or_default()).is_none()
@@ -217,7 +228,8 @@ pub async fn register(app: &App) -> Result<Register, StoreError> {
         }
         let steps = if versions.is_empty() { Vec::new() } else { app.store.writings(agreement.id()).await? };
         let versions = versions_of(agreement, &versions, &steps);
-        agreements.push(registered(&set, agreement, app.clock.now(), (versions, &counts)));
+        let parties = parties((&set, agreement), today, (&successors, signatories.as_ref()));
+        agreements.push(registered(&set, agreement, app.clock.now(), (parties, versions, &counts)));
     }
     agreements.sort_unstable_by(|one, other| one.id.cmp(&other.id));
     let counts = "counts of quarters that are over; under 8 as *, others rounded to 5";
@@ -236,7 +248,7 @@ fn registered(
     set: &PolicySet,
     agreement: &Agreement,
     at: jiff::Timestamp,
-    (versions, counts): (Vec<RegisteredVersion>, &[UseCount]),
+    (parties, versions, counts): (Vec<RegisteredParty>, Vec<RegisteredVersion>, &[UseCount]),
 ) -> Registered {
     let id = agreement.id().to_string();
     let framework = set.framework_of(agreement);
@@ -260,7 +272,7 @@ fn registered(
             link: agreement.dpia.link.clone(),
             current_until: agreement.dpia.current_until.to_string(),
         },
-        parties: parties(set, agreement, sharing::agreement::london_day(at)),
+        parties,
         flows: flows(set, agreement),
         versions,
         usage: usage::quarters(&counts.iter().filter(|count| count.agreement == id).collect::<Vec<_>>()),
@@ -287,10 +299,22 @@ fn of_framework(set: &PolicySet, framework: &Framework, at: jiff::Timestamp) -> 
     }
 }
 
-fn parties(set: &PolicySet, agreement: &Agreement, today: jiff::civil::Date) -> Vec<RegisteredParty> {
+fn parties(
+    (set, agreement): (&PolicySet, &Agreement),
+    today: jiff::civil::Date,
+    (successors, signatories): (
+        &BTreeMap<OrganisationId, OrganisationId>,
+        Option<&BTreeMap<OrganisationId, lifecycle::Party>>,
+    ),
+) -> Vec<RegisteredParty> {
+    let name = |of: &OrganisationId| explain::organisation(set, of.as_str());
     let parties = agreement.parties.iter().map(|party| {
+        let of = party.organisation.get_ref();
+        let in_place_of = successors.iter().filter(|(_, by)| *by == of).map(|(old, _)| name(old)).collect();
+        let is_signatory = signatories.is_none_or(|signatories| signatories.contains_key(of));
         let organisation = set.organisation(party.organisation.get_ref());
-        let mut signed_as: Vec<_> = party.signatures.iter().map(|signature| signature.role).collect();
+        let own = party.signatures.iter().filter(|_| is_signatory);
+        let mut signed_as: Vec<_> = own.map(|signature| signature.role).collect();
         signed_as.sort_unstable();
         signed_as.dedup();
         let assurances = organisation.into_iter().flat_map(|known| &known.assurances).map(|assurance| {
@@ -306,6 +330,8 @@ fn parties(set: &PolicySet, agreement: &Agreement, today: jiff::civil::Date) -> 
             kind: organisation.map_or("not registered", |known| known.kind.as_str()),
             privacy_notice: party.privacy_notice.clone(),
             signed_as: signed_as.into_iter().map(SignatoryRole::as_str).collect(),
+            in_place_of,
+            place_taken_by: successors.get(of).map(name),
             assurances: assurances.collect(),
         }
     });

@@ -429,7 +429,10 @@ fn verify(keys: &[String], file: &Path, as_json: bool) -> anyhow::Result<()> {
         output::line(&format!("  signed for {organisation} by {person} as {role}"));
     }
     let force = if shown.put_in_force { "put in force by two people" } else { "not put in force" };
-    output::line(&format!("  {force}, as of {} entries of the ledger", shown.ledger_size));
+    output::line(&format!(
+        "  {force}; {} when it was exported, as of {} entries of the ledger",
+        shown.state, shown.ledger_size
+    ));
     somebody_signed(&shown)
 }
 

@@ -153,8 +153,7 @@ fn agreements(rows: &[Vec<String>]) -> anyhow::Result<(Vec<Imported>, Vec<RowFau
     }
     let missing: Vec<_> =
         COLUMNS.iter().filter(|name| !heading.iter().any(|known| known == *name)).copied().collect();
-    let optional = ["external_reference", "justification", "notice"];
-    let missing: Vec<_> = missing.into_iter().filter(|name| !optional.contains(name)).collect();
+    let missing: Vec<_> = missing.into_iter().filter(|name| !OPTIONAL.contains(name)).collect();
     anyhow::ensure!(missing.is_empty(), "these columns are missing: {}", missing.join(", "));
     let mut all: BTreeMap<String, Imported> = BTreeMap::new();
     let (mut faults, mut broken) = (Vec::new(), BTreeSet::new());
@@ -165,10 +164,14 @@ fn agreements(rows: &[Vec<String>]) -> anyhow::Result<(Vec<Imported>, Vec<RowFau
         }
         let row: BTreeMap<&str, &str> =
             heading.iter().map(String::as_str).zip(cells.iter().map(String::as_str)).collect();
-        if let Err(said) = taken(&row, &mut all, number) {
-            faults.push(RowFault { row: number, said });
+        let wrong = match wrong(&row) {
+            wrong if wrong.is_empty() => taken(&row, &mut all, number).err().into_iter().collect(),
+            wrong => wrong,
+        };
+        if !wrong.is_empty() {
             broken.extend(row.get("id").map(|id| (*id).to_owned()));
         }
+        faults.extend(wrong.into_iter().map(|said| RowFault { row: number, said }));
     }
     anyhow::ensure!(
         !(all.is_empty() && faults.is_empty()),
@@ -178,6 +181,46 @@ fn agreements(rows: &[Vec<String>]) -> anyhow::Result<(Vec<Imported>, Vec<RowFau
     Ok((all.into_values().collect(), faults))
 }
 
+/// Columns that may be empty.
+const OPTIONAL: [&str; 3] = ["external_reference", "justification", "notice"];
+
+/// Everything that is wrong with a row by itself.
+fn wrong(row: &BTreeMap<&str, &str>) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for name in COLUMNS {
+        let text = row.get(name).copied().unwrap_or_default();
+        let said = if text.is_empty() {
+            (!OPTIONAL.contains(&name)).then(|| "it is empty".to_owned())
+        } else if text.starts_with('=') {
+            Some("a formula without a value; write the value, or open the workbook in a spreadsheet program and save it".to_owned())
+        } else if DAYS.contains(&name) && !is_day(text) {
+            Some("write the day as 2027-02-01: year, month, day".to_owned())
+        } else if name == "external_reference" && text.chars().count() > REFERENCE_CHARS_MAX {
+            Some(format!("at most {REFERENCE_CHARS_MAX} characters"))
+        } else {
+            None
+        };
+        match said {
+            Some(said) => wrong.push(format!("{name}: {said}")),
+            None if text.is_empty() => {}
+            None => wrong.extend(match name {
+                "retain_days" => days(text).err(),
+                "provider_basis" | "recipient_basis" => basis(name, &list(text)).err(),
+                _ => None,
+            }),
+        }
+    }
+    wrong
+}
+
+fn list(text: &str) -> Vec<&str> {
+    text.split([';', '\n']).map(str::trim).filter(|part| !part.is_empty()).collect()
+}
+
+fn days(text: &str) -> Result<u16, String> {
+    text.parse().ok().filter(|days| *days > 0).ok_or_else(|| "retain_days: whole days, 1 to 65535".to_owned())
+}
+
 /// Takes a row in: a flow of a new agreement, or a further one of an agreement that is the same otherwise.
 fn taken(
     row: &BTreeMap<&str, &str>,
@@ -185,24 +228,6 @@ fn taken(
     number: usize,
 ) -> Result<(), String> {
     let text = |name: &str| row.get(name).copied().unwrap_or_default();
-    for name in
-        COLUMNS.iter().filter(|name| !["external_reference", "justification", "notice"].contains(*name))
-    {
-        if text(name).is_empty() {
-            return Err(format!("{name}: it is empty"));
-        }
-    }
-    if let Some((name, _)) = row.iter().find(|(_, text)| text.starts_with('=')) {
-        return Err(format!(
-            "{name}: a formula without a value; write the value, or open the workbook in a spreadsheet program and save it"
-        ));
-    }
-    if let Some(name) = DAYS.into_iter().find(|name| !is_day(text(name))) {
-        return Err(format!("{name}: write the day as 2027-02-01: year, month, day"));
-    }
-    if text("external_reference").chars().count() > REFERENCE_CHARS_MAX {
-        return Err(format!("external_reference: at most {REFERENCE_CHARS_MAX} characters"));
-    }
     let (flow, top, parties) = (flow(row)?, top(row), parties(row));
     match all.get_mut(text("id")) {
         None => {
@@ -278,24 +303,24 @@ fn parties(row: &BTreeMap<&str, &str>) -> Vec<Value> {
 
 fn flow(row: &BTreeMap<&str, &str>) -> Result<Value, String> {
     let text = |name: &str| row.get(name).copied().unwrap_or_default();
-    let list = |name: &str| -> Vec<&str> {
-        text(name).split([';', '\n']).map(str::trim).filter(|part| !part.is_empty()).collect()
-    };
-    let retain_days: u16 =
-        text("retain_days").parse().map_err(|_| "retain_days: whole days, 1 to 65535".to_owned())?;
-    let mut items = Vec::new();
-    for item in list("items") {
+    let list = |name: &str| list(text(name));
+    let (named, reasons) = (list("items"), list("justification"));
+    // One for each, in their order; or one for all of them.
+    let is_each = named.len() > 1 && reasons.len() == named.len();
+    let items = named.iter().enumerate().map(|(place, item)| {
         let (item, form) = item.split_once(':').unwrap_or((item, "as-is"));
-        let justification = text("justification");
-        items.push(json!({ "item": item.trim(), "form": form.trim(), "justification": justification }));
-    }
+        let own = reasons.get(place).copied().filter(|_| is_each);
+        let justification = own.unwrap_or_else(|| text("justification"));
+        json!({ "item": item.trim(), "form": form.trim(), "justification": justification })
+    });
+    let items: Vec<_> = items.collect();
     Ok(json!({
         "id": text("flow"), "provider": text("provider"), "recipient": text("recipient"), "purpose": text("purpose"),
         "identifiers": list("identifiers"), "roles": list("roles"),
         "provider_basis": basis("provider_basis", &list("provider_basis"))?,
         "recipient_basis": basis("recipient_basis", &list("recipient_basis"))?,
         "confidentiality": { "basis": text("confidentiality") },
-        "obligations": { "retain_days": retain_days, "onward_sharing": false },
+        "obligations": { "retain_days": days(text("retain_days"))?, "onward_sharing": false },
         "items": items,
     }))
 }

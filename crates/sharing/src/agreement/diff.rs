@@ -142,6 +142,11 @@ impl Walk<'_> {
             (Some(from), Some(to)) => self.members(place, from, to, found),
             (None, None) => {}
             // An empty list beside a named one is a list: each entry is a difference of its own.
+            (from, to) if from.or(to).and_then(Value::as_array).is_some_and(Vec::is_empty) => {
+                let mut difference = self.difference(place, from, to);
+                difference.direction = Direction::Alters;
+                found.push(difference);
+            }
             (None, Some(to @ Value::Array(_))) => self.members(place, &Value::Array(Vec::new()), to, found),
             (Some(from @ Value::Array(_)), None) => {
                 self.members(place, from, &Value::Array(Vec::new()), found);

@@ -513,6 +513,26 @@ impl Dispute {
         self
     }
 
+    /// The dispute with everybody who is a party of its agreement by now: none of them is neutral, whoever was one when it began. A
+    /// mediator whose organisation has become one mediates no more.
+    #[must_use]
+    pub fn among(mut self, parties: &BTreeSet<OrganisationId>) -> Self {
+        let case = match &mut self {
+            Self::Open(Open { case })
+            | Self::Mediating(Mediating { case })
+            | Self::Escalated(Escalated { case }) => case,
+            Self::Resolved(stage) => &mut stage.case,
+        };
+        let is_new = |organisation: &OrganisationId| {
+            parties.contains(organisation) && !case.parties.contains(organisation)
+        };
+        if case.mediator.as_ref().is_some_and(|mediator| is_new(&mediator.organisation)) {
+            case.mediator = None;
+        }
+        case.parties.extend(parties.iter().cloned());
+        self
+    }
+
     /// What it is about, and where it stands.
     pub fn case(&self) -> &Case {
         match self {

@@ -74,6 +74,10 @@ pub enum Fate {
     Varied,
     /// Its convener took it back.
     Withdrawn,
+    /// It had run its time before a later version was put in force.
+    Expired,
+    /// It was ended before a later version was put in force.
+    Terminated,
 }
 
 impl Fate {
@@ -83,6 +87,8 @@ impl Fate {
             Self::Countered => "countered",
             Self::Varied => "varied",
             Self::Withdrawn => "withdrawn",
+            Self::Expired => "expired",
+            Self::Terminated => "terminated",
         }
     }
 }
@@ -499,7 +505,10 @@ impl Managed {
         };
         let at = act.at;
         let mut live = stage.confirm(act, hand)?;
-        if let Some(before) = self.in_force.take().filter(InForce::is_running) {
+        if let Some(over) = self.in_force.take_if(|before| !before.is_running()) {
+            let fate = if matches!(over, InForce::Expired(_)) { Fate::Expired } else { Fate::Terminated };
+            self.past(&over.live().deal.outline, fate, at);
+        } else if let Some(before) = self.in_force.take() {
             // A variation that left somebody's signature behind would cut their flows without a word: they sign it, or leave first.
             if before.live().is_cut_by(&live.deal) {
                 return Err(Refusal::WouldCutAParty);

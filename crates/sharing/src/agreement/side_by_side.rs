@@ -1,8 +1,9 @@
 //! Each flow's legal bases, the provider's beside the recipient's, with what is missing marked.
 
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use super::{Agreement, DataFlow, LawfulBasis};
+use super::{Agreement, Confidentiality, DataFlow, LawfulBasis, london_midnight};
 use crate::{
     identifier::OrganisationId,
     policy::{OrganisationKind, PolicySet},
@@ -44,11 +45,11 @@ pub struct PartyBasis {
 }
 
 /// Every flow's bases.
-pub fn side_by_side(agreement: &Agreement, set: &PolicySet) -> Vec<FlowBases> {
-    agreement.flows.iter().filter_map(|flow| of_flow(flow, set)).collect()
+pub fn side_by_side(agreement: &Agreement, set: &PolicySet, at: Timestamp) -> Vec<FlowBases> {
+    agreement.flows.iter().filter_map(|flow| of_flow(flow, set, at)).collect()
 }
 
-fn of_flow(flow: &DataFlow, set: &PolicySet) -> Option<FlowBases> {
+fn of_flow(flow: &DataFlow, set: &PolicySet, at: Timestamp) -> Option<FlowBases> {
     let provider = set.provider(flow.provider.get_ref())?;
     let items = || flow.items.iter().filter_map(|listed| provider.item(listed.item.get_ref()));
     let of = |organisation: &OrganisationId, basis: &LawfulBasis| {
@@ -75,6 +76,7 @@ fn of_flow(flow: &DataFlow, set: &PolicySet) -> Option<FlowBases> {
     {
         gaps.push("how the duty of confidentiality is met does not fit this purpose".to_owned());
     }
+    gaps.extend(support_gap(flow, at).map(|(_, gap)| gap));
     gaps.extend(gateway_gap(flow, provider.organisation(), set).map(str::to_owned));
     Some(FlowBases {
         flow: flow.id.get_ref().to_string(),
@@ -85,23 +87,47 @@ fn of_flow(flow: &DataFlow, set: &PolicySet) -> Option<FlowBases> {
     })
 }
 
+/// How far ahead a lead looks.
+pub const AHEAD: SignedDuration = SignedDuration::from_hours(90 * 24);
+
+/// Support under section 251 that has ended, or soon will: whether it has, and that in words.
+pub fn support_gap(flow: &DataFlow, at: Timestamp) -> Option<(bool, String)> {
+    let Confidentiality::Section251 { reference, expires_on } = &flow.confidentiality else { return None };
+    let end = london_midnight(*expires_on);
+    let has_ended = end <= at;
+    if !has_ended && at.checked_add(AHEAD).is_ok_and(|ahead| ahead < end) {
+        return None;
+    }
+    let verb = if has_ended { "expired" } else { "expires" };
+    let renewal = "ask the Confidentiality Advisory Group for renewal";
+    Some((has_ended, format!("section 251 support {reference} {verb} on {expires_on}; {renewal}")))
+}
+
 /// A statutory gateway that does not reach one of the two ends.
 ///
 /// Source: Digital Economy Act 2017, s35 and Schedule 4 as enacted: councils, combined and fire authorities are listed, and
 /// no NHS body.
 pub fn gateway_gap(flow: &DataFlow, provider: &OrganisationId, set: &PolicySet) -> Option<&'static str> {
-    let named = flow.statutory_gateway.as_deref()?.to_lowercase();
-    // As people write it: the Act by its name, or `DEA 2017`, `DEA17`, `D.E.A.`
-    let mut words =
-        named.split(|char: char| !char.is_alphanumeric() && char != '.').map(|word| word.replace('.', ""));
-    let is_short = words.any(|word| matches!(word.as_str(), "dea" | "dea17" | "dea2017"));
     let is_nhs = |id: &OrganisationId| {
         set.organisation(id).is_some_and(|organisation| organisation.kind == OrganisationKind::Nhs)
     };
-    let misses = (is_short || named.contains("digital economy"))
-        && (is_nhs(provider) || is_nhs(flow.recipient.get_ref()));
+    let as_statute = match &flow.confidentiality {
+        Confidentiality::Statute { reference } => Some(reference),
+        _ => None,
+    };
+    let is_named = flow.statutory_gateway.iter().chain(as_statute).any(|named| names_economy_act(named));
+    let misses = is_named && (is_nhs(provider) || is_nhs(flow.recipient.get_ref()));
     misses
         .then_some("the digital economy act 2017 names no nhs body in schedule 4; another gateway is needed")
+}
+
+/// Whether a text names the Digital Economy Act as people write it: by its name, or `DEA 2017`, `DEA17`, `D.E.A.`
+fn names_economy_act(text: &str) -> bool {
+    let named = text.to_lowercase().replace("d.e.a", "dea");
+    let is_short = |word: &str| {
+        word.strip_prefix("dea").is_some_and(|rest| rest.chars().all(|char| char.is_ascii_digit()))
+    };
+    named.contains("digital economy") || named.split(|char: char| !char.is_alphanumeric()).any(is_short)
 }
 
 #[cfg(test)]
@@ -118,7 +144,7 @@ mod tests {
         let set = PolicySet::load(&files).unwrap();
         let found =
             set.agreements().find(|found| found.id().as_str() == "gm-safe-and-well-referral").unwrap();
-        side_by_side(found, &set)
+        side_by_side(found, &set, crate::cases::MATRIX_AT.parse().unwrap())
     }
 
     #[test]
@@ -138,6 +164,16 @@ mod tests {
         let [uncovered]: [FlowBases; 1] =
             bases(("basis = \"explicit-consent\"", "basis = \"implied-consent\"")).try_into().unwrap();
         assert_eq!(uncovered.gaps.len(), 1, "{uncovered:?}");
+        let supported = |until: &str| {
+            let section =
+                format!("{{ basis = \"section251\", reference = \"26/CAG/1\", expires_on = \"{until}\" }}");
+            let [flow]: [FlowBases; 1] =
+                bases(("{ basis = \"explicit-consent\" }", &section)).try_into().unwrap();
+            flow.gaps.iter().filter(|gap| gap.contains("section 251")).cloned().collect::<Vec<_>>()
+        };
+        assert!(supported("2027-12-31").is_empty());
+        assert!(supported("2026-12-31")[0].contains("expires on 2026-12-31"));
+        assert!(supported("2026-01-31")[0].contains("expired on 2026-01-31"));
     }
 
     #[test]
@@ -154,12 +190,18 @@ mod tests {
             "the DEA 2017 (section 35)",
             "DEA17 s.35",
             "D.E.A. 2017",
+            "DEA.s35",
             "Digital Economy (Chapter 1, Part 5)",
         ] {
             flow.statutory_gateway = Some(written.to_owned());
             assert!(gateway_gap(&flow, &provider, &set).is_some(), "{written}");
         }
         assert_eq!(gateway_gap(&flow, &"trafford-council".parse().unwrap(), &set), None, "council to fire");
+        flow.statutory_gateway = None;
+        flow.confidentiality =
+            Confidentiality::Statute { reference: "Digital Economy Act 2017 s35".to_owned() };
+        assert!(gateway_gap(&flow, &provider, &set).is_some(), "named as the statute");
+        flow.confidentiality = Confidentiality::NotConfidential;
         flow.statutory_gateway = Some("Fire and Rescue Services Act 2004, s6: dealt with, idea".to_owned());
         assert_eq!(gateway_gap(&flow, &provider, &set), None);
     }

@@ -27,6 +27,9 @@ const NAME_MAX: usize = 300;
 /// Longest reason in terms, in characters.
 const REASON_MAX: usize = 2_000;
 
+/// Oldest age that a cohort may begin with, in years.
+const AGE_MAX: i16 = 120;
+
 /// Longest grace after a review that was missed, in days.
 const GRACE_DAYS_MAX: u16 = 365;
 
@@ -182,6 +185,22 @@ fn plausible(agreement: &Agreement) -> Result<(), TermsError> {
             return Err(TermsError(format!(
                 "terms.{member}: an address that begins with https:// or http://"
             )));
+        }
+    }
+    for flow in &agreement.flows {
+        let id = flow.id.get_ref();
+        let zero = [
+            ("obligations.retain_days", flow.obligations.retain_days == 0),
+            ("releases_per_day_max", flow.releases_per_day_max == Some(0)),
+            ("list_people_max", flow.list_people_max == Some(0)),
+        ];
+        if let Some((member, _)) = zero.into_iter().find(|(_, is_zero)| *is_zero) {
+            return Err(TermsError(format!(
+                "terms.flows.{member} of `{id}`: 1 or more; leave a flow out that is not to be used"
+            )));
+        }
+        if flow.cohort.age_from_years.is_some_and(|age| !(0..=AGE_MAX).contains(&age)) {
+            return Err(TermsError(format!("terms.flows.cohort.age_from_years of `{id}`: 0 to {AGE_MAX}")));
         }
     }
     if agreement.dpia.current_until <= agreement.dpia.completed_on {

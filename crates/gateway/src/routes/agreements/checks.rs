@@ -8,7 +8,7 @@ use super::{
     documents, internal, receive, record_read, request_id, respond, settle,
 };
 use sharing::{
-    agreement::{ladder, lifecycle::Refusal::NotAParty, side_by_side},
+    agreement::{Agreement, ControllerRole, ladder, lifecycle::Refusal::NotAParty, side_by_side},
     lint,
 };
 
@@ -100,7 +100,7 @@ pub async fn check(
         let json = |value: Result<Value, serde_json::Error>| value.map_err(|error| failed(&error));
         let lesser =
             ladder::ladder(&agreement, &set).into_iter().map(|rung| json(serde_json::to_value(rung)));
-        let bases = side_by_side::side_by_side(&agreement, &set);
+        let bases = side_by_side::side_by_side(&agreement, &set, app.clock.now());
         let bases = bases.into_iter().map(|bases| json(serde_json::to_value(bases)));
         let own = agreement.id().as_str();
         let findings = lint::lint(&set, None, app.clock.now()).into_iter().filter(|finding| {
@@ -114,11 +114,36 @@ pub async fn check(
             place: finding.place,
             message: finding.message,
         });
-        let findings = findings.collect();
+        let findings = findings.chain(missing(&agreement)).collect();
         let (lesser, bases) = (lesser.collect::<Result<_, _>>()?, bases.collect::<Result<_, _>>()?);
         let unresolved_comments =
             comments::unresolved(&app, agreement.id()).await.map_err(|error| failed(&error))?;
         Ok(Json(ChecksBody { lesser, bases, findings, unresolved_comments }).into_response())
     })
     .await
+}
+
+/// What would keep it from being put in force, that nothing else finds in its terms: said while there is time to counter.
+fn missing(agreement: &Agreement) -> impl Iterator<Item = FindingBody> {
+    agreement.parties.iter().flat_map(|party| {
+        let has_notice = party.privacy_notice.as_deref().is_some_and(|notice| !notice.trim().is_empty());
+        let of = party.organisation.get_ref();
+        let found = |code: &'static str, message: String| FindingBody {
+            severity: lint::Severity::Refuses.as_str(),
+            code,
+            place: agreement.id().to_string(),
+            message,
+        };
+        let notice = (!has_notice).then(|| {
+            found(
+                "notice-missing",
+                format!("{of} has no `privacy_notice`; without one its flows are not put in force"),
+            )
+        });
+        let processor = (party.controller == ControllerRole::Processor).then(|| {
+            let message = format!("{of} is a processor; whoever provides records has to be their controller");
+            found("processor", message)
+        });
+        notice.into_iter().chain(processor)
+    })
 }

@@ -169,6 +169,13 @@ impl SaidBody {
     }
 }
 
+/// That whoever reads a text sees all of it.
+pub(super) fn all_seen(name: &str, text: &str) -> Result<(), Problem> {
+    let Some(hidden) = sharing::seen::hidden(text) else { return Ok(()) };
+    let number = u32::from(hidden);
+    Err(Problem::InvalidRequest(format!("{name}: U+{number:04X} cannot be seen; take it out")))
+}
+
 /// What was written, where it fits.
 pub(super) fn words(said: &[(&str, Option<&str>)]) -> Result<Map<String, Value>, Problem> {
     let mut members = Map::new();
@@ -178,6 +185,7 @@ pub(super) fn words(said: &[(&str, Option<&str>)]) -> Result<Map<String, Value>,
             let said = format!("{name}: 1 to 2000 characters, without naming anybody's case");
             return Err(Problem::InvalidRequest(said));
         }
+        all_seen(name, text)?;
         members.insert((*name).to_owned(), (*text).into());
     }
     Ok(members)

@@ -343,9 +343,11 @@ async fn moved(
 ) -> Result<matters::Moved<Dispute>, Refused> {
     let (command, reason, written) = asked.read(app, row)?;
     let hand = hand(app, received, &named(row).map_err(Refused::Problem)?).await?;
-    let successors = agreements::read(row)?.successors();
-    let decide =
-        |dispute: Dispute, at| Ok(dispute.succeeded(&successors).apply(command.clone(), &hand, at)?);
+    let managed = agreements::read(row)?;
+    let (successors, parties) = (managed.successors(), managed.members());
+    let decide = |dispute: Dispute, at| {
+        Ok(dispute.succeeded(&successors).among(&parties).apply(command.clone(), &hand, at)?)
+    };
     // What is published is made of what was there before: nothing of it changes any more.
     let precedent = preview(app, matter).await?.map(|precedent| precedent.to_string());
     let said = |dispute: &Dispute| {

@@ -3,6 +3,7 @@
 use axum::http::HeaderValue;
 use jiff::civil::Date;
 
+use super::comments::all_seen;
 use super::{
     AgreementId, App, Command, Deserialize, ManagedRow, Pending, Problem, Refused, Scope, Signing, StepError,
     StopReason, TEXT_MAX, Terms, ToSchema, Value, Wanted, agreements, signatory_role, signature,
@@ -286,11 +287,13 @@ impl StepRequest {
         if text.is_some_and(|text| text.trim().is_empty() || text.chars().count() > TEXT_MAX) {
             return Err(invalid("text: say why, in 1 to 2000 characters, and without naming anybody's case"));
         }
+        text.map_or(Ok(()), |text| all_seen("text", text)).map_err(Refused::Problem)?;
         (wanted.reason, wanted.written) = (reason, text.map(str::to_owned));
         if let Self::Counter { interest: Some(interest), .. } = &self {
             if interest.trim().is_empty() || interest.chars().count() > TEXT_MAX {
                 return Err(invalid("interest: what the terms are needed for, in 1 to 2000 characters"));
             }
+            all_seen("interest", interest).map_err(Refused::Problem)?;
             wanted.interest = Some(interest.clone());
         }
         wanted.command = Some(match self {

@@ -283,3 +283,14 @@ fn a_mediator_goes_when_one_party_says_so_and_another_comes() {
     let steps = [(Command::Mediate, own), (Command::ReleaseMediator, fire()), (Command::Mediate, council())];
     assert_eq!(after(begun(), &steps).unwrap().0.state(), "mediating");
 }
+
+#[test]
+fn whoever_becomes_a_party_is_neutral_no_more() {
+    let now = ["nhs", "fire", "council"].map(|name| name.parse().unwrap()).into();
+    // One that has come in since waits for each party, as a party's own does.
+    let (offered, name) = after(begun().among(&now), &[(Command::Mediate, council())]).unwrap();
+    assert_eq!((offered.state(), name), ("open", "mediator-offered"));
+    // And one that comes in while its person mediates, mediates no more.
+    let (mediated, _) = after(begun(), &[(Command::Mediate, council())]).unwrap();
+    assert!(!mediated.among(&now).is_mediated_by(&council().person));
+}

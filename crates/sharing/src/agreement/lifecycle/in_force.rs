@@ -151,6 +151,9 @@ pub enum Pending {
         /// Who asked.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         asked: Option<Act>,
+        /// Whether anybody held an office for whoever has the place, when it was asked: then they agree too.
+        #[serde(default)]
+        of_in_office: bool,
         /// The organisations that have agreed so far, beside whoever asked.
         #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
         agreed: BTreeSet<OrganisationId>,
@@ -160,7 +163,7 @@ pub enum Pending {
 impl Pending {
     /// A place that is to be taken, to which nobody has agreed yet.
     pub fn succession(of: OrganisationId, by: OrganisationId) -> Self {
-        Self::Succession { of, by, asked: None, agreed: BTreeSet::new() }
+        Self::Succession { of, by, asked: None, of_in_office: true, agreed: BTreeSet::new() }
     }
 
     /// The name of the asking, in the ledger.
@@ -178,8 +181,8 @@ impl Pending {
         match self {
             Self::Activation => Self::Activation,
             Self::Termination { .. } => Self::Termination { asked: Some(act) },
-            Self::Succession { of, by, .. } => {
-                Self::Succession { of, by, asked: Some(act), agreed: BTreeSet::new() }
+            Self::Succession { of, by, of_in_office, .. } => {
+                Self::Succession { of, by, asked: Some(act), of_in_office, agreed: BTreeSet::new() }
             }
         }
     }
@@ -508,7 +511,9 @@ impl InForce {
         // What it had asked for, or had to agree to, waits for nobody any more: those who stay ask again, for what is left.
         let waits_for_it = match &live.pending {
             Some(pending) if pending.asker().is_some_and(|by| live.now(&by.organisation) == own) => true,
-            Some(Pending::Succession { of, by, .. }) => of == own || live.agree_to(of, by).contains(own),
+            Some(Pending::Succession { of, by, of_in_office, .. }) => {
+                of == own || live.agree_to((of, *of_in_office), by).contains(own)
+            }
             _ => false,
         };
         if waits_for_it {
@@ -563,6 +568,13 @@ impl InForce {
         if self.live().pending.as_ref().is_some_and(|waits| !waits.is_as(&pending)) {
             return Err(Refusal::OtherAsked);
         }
+        let mut pending = pending;
+        if let Pending::Succession { by, agreed, .. } = &mut pending
+            && *by == hand.person.organisation
+            && hand.holds(SignatoryRole::Siro)
+        {
+            agreed.insert(by.clone());
+        }
         self.live_mut().pending = Some(pending);
         Ok(self)
     }
@@ -601,17 +613,24 @@ impl InForce {
                 }
                 Ok(Self::Terminated(self.into_live()))
             }
-            Pending::Succession { of, by, asked, mut agreed } => {
+            Pending::Succession { of, by, asked, of_in_office, mut agreed } => {
                 let own = &hand.person.organisation;
                 let asker = self.live().now(&asker.organisation).clone();
-                let mut needed = self.live().agree_to(&of, &by);
-                needed.remove(&asker);
+                let mut needed = self.live().agree_to((&of, of_in_office), &by);
+                if asker != by {
+                    needed.remove(&asker);
+                }
                 if !needed.contains(own) {
                     return Err(Refusal::SameParty);
                 }
+                // It takes on what others have signed: whoever answers for its information risk says so.
+                if *own == by && !hand.holds(SignatoryRole::Siro) {
+                    return Err(Refusal::SuccessorSiro);
+                }
                 agreed.insert(own.clone());
                 if !needed.is_subset(&agreed) {
-                    self.live_mut().pending = Some(Pending::Succession { of, by, asked, agreed });
+                    self.live_mut().pending =
+                        Some(Pending::Succession { of, by, asked, of_in_office, agreed });
                     return Ok(self);
                 }
                 self.live().may_succeed(&of, &by)?;

@@ -28,6 +28,7 @@ pub enum Refusal {
     BreachContactMissing,
     WouldCutAParty,
     PlaceNotSigned,
+    SuccessorSiro,
     NothingAsked,
     NoSuchFlow,
     NoSuchStop,
@@ -95,6 +96,7 @@ impl Refusal {
             Self::BreachContactMissing => "breach-contact-missing",
             Self::WouldCutAParty => "would-cut-a-party",
             Self::PlaceNotSigned => "place-not-signed",
+            Self::SuccessorSiro => "successor-siro",
             Self::NothingAsked => "nothing-asked",
             Self::NoSuchFlow => "no-such-flow",
             Self::NoSuchStop => "no-such-stop",
@@ -145,6 +147,7 @@ impl Refusal {
             | Self::LevelDecides
             | Self::SignsTwice
             | Self::NotTheRecipient
+            | Self::SuccessorSiro
             | Self::StopIsTheirs => Kind::Person,
             _ => Kind::State,
         }
@@ -168,14 +171,14 @@ impl Refusal {
             Self::AuthorApproves => "whoever wrote the terms does not approve or sign them; ask a colleague",
             Self::SamePerson => "a second person has to confirm it",
             Self::SameParty => {
-                "an approver of another party confirms it: for a successor of that one, of whoever gives records to its place, and of whose place it is if that gives records; a party leaves alone with `exit`"
+                "an approver of another party confirms it: for a successor its SIRO, and approvers of whoever gives records to its place, and of whose place it is if that gives records or has anybody in office; a party leaves alone with `exit`"
             }
             Self::OtherVersion => {
                 "these are not the terms that are offered now; read the newest version and sign that"
             }
             Self::AlreadySigned => "somebody has signed in this role for your organisation",
             Self::LeftAlready => {
-                "your organisation has declined or left, and takes no further part; the others go on"
+                "your organisation has declined or left, or another has taken its place; it takes no further part, and the others go on"
             }
             Self::NobodyHasAgreed => "both ends of one flow at least have to have agreed",
             Self::NoPairSigned => {
@@ -198,6 +201,9 @@ impl Refusal {
             }
             Self::PlaceNotSigned => {
                 "whoever would have several places in it has to have signed in each; have the signatures that are missing first"
+            }
+            Self::SuccessorSiro => {
+                "for whoever takes the place its registered SIRO agrees, as one would sign: register one, and have them confirm it"
             }
             Self::NothingAsked => "nothing waits for a second person",
             Self::NoSuchFlow => "the agreement has no such flow or party",

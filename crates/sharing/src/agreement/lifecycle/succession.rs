@@ -73,8 +73,13 @@ impl Live {
     }
 
     /// Who has to agree that a place is taken: whoever takes it, whose records go to it, and whose place it is where that gives
-    /// records itself. Nobody is put in a place, or is given somebody else to share with, without a word of theirs.
-    pub(super) fn agree_to(&self, of: &OrganisationId, by: &OrganisationId) -> BTreeSet<OrganisationId> {
+    /// records itself, or has anybody in office who could. Nobody is put in a place, is given somebody else to share with, or loses
+    /// their place, without a word of theirs.
+    pub(super) fn agree_to(
+        &self,
+        (of, in_office): (&OrganisationId, bool),
+        by: &OrganisationId,
+    ) -> BTreeSet<OrganisationId> {
         let place = |end: &OrganisationId| self.now(end) == of;
         let flows =
             self.deal.outline.flows.iter().filter(|flow| place(&flow.provider) || place(&flow.recipient));
@@ -83,7 +88,7 @@ impl Live {
             self.acts_for(provider).any(|party| self.deal.is_in(party))
         });
         let mut needed: BTreeSet<_> = providers.chain([by]).cloned().collect();
-        if needed.len() == 1 {
+        if in_office || needed.len() == 1 {
             needed.insert(of.clone());
         }
         needed

@@ -244,6 +244,19 @@ fn a_variation_without_a_party_waits_until_it_has_left() {
 }
 
 #[test]
+fn what_was_in_force_is_told_as_it_ended_once_a_later_version_is() {
+    let end = vec![
+        (Command::Ask(Pending::Termination { asked: None }), hand("nhs", "lead")),
+        (Command::Confirm, hand("fire", "lead")),
+    ];
+    let over = after(active(&["nhs", "fire"]), end);
+    assert_eq!(over.state_of(1), "terminated");
+    let again = varied(over, outline(2), &["nhs", "fire"]);
+    let again = after(again, vec![(Command::Confirm, hand("fire", "lead"))]);
+    assert_eq!((again.state_of(1), again.state_of(2)), ("terminated", "active"));
+}
+
+#[test]
 fn each_version_has_a_state_of_its_own() {
     let managed = signed_by_late(active(&["nhs", "fire"]));
     let two = after(managed.clone(), vec![(Command::Vary(outline(2)), hand("fire", "analyst"))]);

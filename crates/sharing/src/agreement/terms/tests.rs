@@ -97,7 +97,12 @@ fn terms_do_not_say_what_is_not_theirs() {
 #[test]
 fn what_people_sign_can_be_seen_followed_and_true() {
     type Edit = fn(&mut Value);
-    let edits: [(Edit, &str); 12] = [
+    let edits: [(Edit, &str); 17] = [
+        (|terms| terms["flows"][0]["obligations"]["retain_days"] = json!(0), "retain_days"),
+        (|terms| terms["flows"][0]["releases_per_day_max"] = json!(0), "releases_per_day_max"),
+        (|terms| terms["flows"][0]["list_people_max"] = json!(0), "list_people_max"),
+        (|terms| terms["flows"][0]["cohort"] = json!({ "age_from_years": -5 }), "age_from_years"),
+        (|terms| terms["flows"][0]["cohort"] = json!({ "age_from_years": 300 }), "age_from_years"),
         (|terms| terms["dpia"]["link"] = json!("javascript:alert(1)"), "dpia.link"),
         (|terms| terms["parties"][0]["privacy_notice"] = json!("data:text/html,x"), "privacy_notice"),
         (|terms| terms["dpia"]["reference"] = json!(" "), "dpia.reference"),

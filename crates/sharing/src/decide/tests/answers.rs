@@ -87,11 +87,13 @@ fn of_agreements_that_permit_alike_the_one_that_tells_what_is_asked_answers_and_
     // An earlier name with fewer items does not take away what another agreement allows.
     let start = "[[flows.items]]";
     let text = policy_files().iter().find(|file| file.path == OVER_65S).unwrap().text.clone();
+    let finer = ("form = \"age-band\"", "form = \"year\"");
     let dropped = (text.split_at(text.rfind(start).unwrap()).1, "");
     for id in ["aa-first", "zz-last"] {
         assert_eq!(answers(&[(id, &[dropped])], &all), (over_65s.to_owned(), whole), "{id}");
         assert_eq!(answers(&[(id, &[longer])], &all).0, over_65s, "{id}: kept for longer");
         assert_eq!(answers(&[(id, &[onward])], &all).0, over_65s, "{id}: passed on");
+        assert_eq!(answers(&[(id, &[finer])], &all).0, over_65s, "{id}: in a finer form");
     }
     // Where both have what is asked for, the one that keeps it for less, however many items it has besides.
     let asked = question(0, Asked::Items(vec!["person.family_name".parse().unwrap()]));

@@ -423,7 +423,9 @@ async fn an_organisation_that_takes_anothers_place_asks_in_it_and_the_other_no_m
     // Whoever takes it and whoever gives records to it agree, both.
     let confirm = json!({ "step": "confirm", "text": "I have looked at it." });
     assert_eq!(take(&world, "fire", other, confirm.clone()).await.code(), "step-same-party");
-    taken(&world, "council", other, confirm).await;
+    assert_eq!(take(&world, "council", other, confirm.clone()).await.code(), "step-successor-siro");
+    office(&world, "council", "siro", "siro").await;
+    taken(&world, "council", siro, confirm).await;
     assert_eq!(world.send(ask("council")).await.code(), "referred-to-a-person", "nor is one of two");
     taken(&world, "nhs", lead, json!({ "step": "confirm", "text": "I have looked at it." })).await;
     let released = world.send(ask("council")).await;

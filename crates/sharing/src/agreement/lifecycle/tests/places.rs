@@ -6,10 +6,15 @@ pub(super) fn succeed(of: &str, by: &str) -> Command {
     Command::Ask(Pending::succession(organisation(of), organisation(by)))
 }
 
+/// Somebody who answers for their organisation's information risk.
+fn siro(of: &str) -> Hand {
+    Hand { offices: vec![SignatoryRole::Siro], ..hand(of, "second") }
+}
+
 /// Everybody agrees who has to.
 pub(super) fn agreed(managed: Managed) -> Managed {
     ["nhs", "fire", "council", "merged", "other"].into_iter().fold(managed, |managed, of| {
-        let confirmed = managed.clone().apply(Command::Confirm, &hand(of, "second"), now());
+        let confirmed = managed.clone().apply(Command::Confirm, &siro(of), now());
         if managed.waits_for_a_successor() { confirmed.unwrap_or(managed) } else { managed }
     })
 }
@@ -222,7 +227,8 @@ fn what_a_step_begins_is_whoever_has_signed_by_then_and_had_not_before() {
 fn nobody_takes_the_place_of_whoever_gives_records_without_them() {
     let managed = active(&["nhs", "fire", "council"]);
     let asked = after(managed, vec![(succeed("nhs", "merged"), hand("fire", "lead"))]);
-    let two = after(asked, vec![(Command::Confirm, hand("merged", "lead"))]);
+    assert_eq!(refused(&asked, Command::Confirm, &hand("merged", "lead")), Refusal::SuccessorSiro);
+    let two = after(asked, vec![(Command::Confirm, siro("merged"))]);
     // The council gives records to the NHS as well.
     let two = after(two, vec![(Command::Confirm, hand("council", "lead"))]);
     assert!(two.waits_for_a_successor() && two.successors().is_empty());
@@ -230,4 +236,32 @@ fn nobody_takes_the_place_of_whoever_gives_records_without_them() {
     after(two.clone(), vec![(stop, hand("nhs", "lead"))]);
     let three = after(two, vec![(Command::Confirm, hand("nhs", "lead"))]);
     assert_eq!(three.successors(), BTreeMap::from([(organisation("nhs"), organisation("merged"))]));
+}
+
+#[test]
+fn whoever_is_there_to_speak_for_a_place_does() {
+    let ask = |in_office| {
+        let mut pending = Pending::succession(organisation("fire"), organisation("merged"));
+        if let Pending::Succession { of_in_office, .. } = &mut pending {
+            *of_in_office = in_office;
+        }
+        let asked = after(active(&["nhs", "fire"]), vec![(Command::Ask(pending), hand("nhs", "lead"))]);
+        after(asked, vec![(Command::Confirm, siro("merged"))])
+    };
+    // A recipient that gives no records: nobody is left of it, or somebody is in office.
+    assert!(!ask(false).waits_for_a_successor(), "nobody is left to ask");
+    let waits = ask(true);
+    assert!(waits.waits_for_a_successor(), "it is there, and was not asked");
+    let agreed = after(waits, vec![(Command::Confirm, hand("fire", "lead"))]);
+    assert_eq!(agreed.successors().len(), 1);
+    // A party that takes another's place asks for it by whom it will; its SIRO still has to say yes.
+    let three = signed_by_late(active(&["nhs", "fire"]));
+    let asked = after(three.clone(), vec![(succeed("council", "fire"), hand("fire", "lead"))]);
+    let others = vec![(Command::Confirm, hand("nhs", "other")), (Command::Confirm, hand("council", "other"))];
+    let asked = after(asked, others.clone());
+    assert!(asked.waits_for_a_successor());
+    assert!(!after(asked, vec![(Command::Confirm, siro("fire"))]).waits_for_a_successor());
+    // Or it is the SIRO who asks.
+    let asked = after(three, vec![(succeed("council", "fire"), siro("fire"))]);
+    assert!(!after(asked, others).waits_for_a_successor());
 }

@@ -431,6 +431,17 @@ async fn an_organisation_that_takes_anothers_place_asks_in_it_and_the_other_no_m
     let released = world.send(ask("council")).await;
     assert_eq!(released.status, StatusCode::OK, "{released:?}");
     assert_ne!(world.send(ask("fire")).await.status, StatusCode::OK, "one place, one organisation");
+    // Everybody can see whose word it rests on.
+    let register = public(&world, "/register.json").await;
+    let listed =
+        register.body["agreements"].as_array().unwrap().iter().find(|one| one["id"] == "pilot").unwrap();
+    let party = |name: &str| {
+        let parties = listed["parties"].as_array().unwrap();
+        parties.iter().find(|party| party["name"].as_str().unwrap().contains(name)).unwrap().clone()
+    };
+    let (old, new) = (party("Greater Manchester"), party("Trafford"));
+    assert_eq!((&new["signed_as"], &new["in_place_of"]), (&json!([]), &json!([old["name"]])), "{listed}");
+    assert_eq!((&old["signed_as"], &old["place_taken_by"]), (&json!(["siro"]), &new["name"]), "{listed}");
     // It has the place in the dispute that was begun before, too.
     let seen = read(&world, "council", &format!("/v1/agreements/pilot/disputes/{dispute}")).await;
     assert_eq!(seen.body["between"], json!(["nhs-england", "trafford-council"]), "{seen:?}");

@@ -8,9 +8,11 @@ use super::{
     Refusal, Refused, Request, Response, Serialize, State, StatusCode, StepError, Terms, ToSchema, Value,
     agreements,
     comments::{self, SaidBody},
-    documents, hand, identified_matter, internal, made_meanwhile, receive, receive_any, record_read,
+    documents, found, hand, identified_matter, internal, made_meanwhile, receive, receive_any, record_read,
     replayed, request_id, request_key, respond, settle, shape, tagged,
 };
+use store::ManagedRow;
+
 use crate::{
     agreements::{
         matters::{self, Said},
@@ -21,7 +23,7 @@ use crate::{
 use sharing::{
     Agreement,
     agreement::{
-        lifecycle::Act,
+        lifecycle::{self, Act},
         record::{Kind, Record},
     },
     identifier::FlowId,
@@ -163,11 +165,12 @@ pub struct ItemImpact {
 
 /// Record good that an agreement did, harm where something was not shared, what a pilot's evaluation found, or which items a recipient
 /// uses: the recipient of the flow says that. Practitioners'
-/// systems report harm with the action `read`.
+/// systems report harm with the action `read`, also of waiting for an agreement that was offered and is not in force.
 #[utoipa::path(post, path = "/v1/agreements/{id}/records", tag = "agreements", params(("id" = String, Path, description = "The agreement")), request_body = RecordRequest,
     responses((status = 201, description = "The record", body = RecordBody), (status = 400, description = "The request cannot be read"),
         (status = 401, description = "The caller was not accepted"), (status = 403, description = "Your organisation is not a party"),
-        (status = 404, description = "There is none, or it is not yours to see"), (status = 422, description = "The idempotency key was used for another request")))]
+        (status = 404, description = "There is none, or it is not yours to see"), (status = 409, description = "It is not in force, and this is not about harm"),
+        (status = 422, description = "The idempotency key was used for another request")))]
 pub async fn note(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request) -> Response {
     respond(request_id(request.headers()), async {
         let route = "/v1/agreements/{id}/records";
@@ -178,16 +181,31 @@ pub async fn note(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
         ];
         let key = request_key::header(request.headers());
         let mut received = receive_any(&app, request, &either).await?;
-        let agreed = used(&app, &received, &id, route).await?;
+        let in_force =
+            app.policies().set.agreements().find(|agreement| agreement.id().as_str() == id).cloned();
+        let agreed = match in_force {
+            Some(_) => Some(used(&app, &received, &id, route).await?),
+            None => None,
+        };
+        let row = match agreed {
+            Some(_) => None,
+            None => Some(found(&app, &received, &id, route).await?),
+        };
         let asked = received.json::<Value>(app.limits.body_bytes_max).await;
         let work = async {
             let value = asked.map_err(Refused::Problem)?;
-            let path = format!("/v1/agreements/{}/records", agreed.id());
+            let path = format!("/v1/agreements/{id}/records");
             let request = match identified_matter(&app, &received, key.clone(), (&path, &value)).await? {
                 Asked::New(request) => request,
                 Asked::Earlier(made) => return again(&app, &made).await,
             };
             let asked: RecordRequest = shape(&value).map_err(Refused::Problem)?;
+            let agreed = match (agreed, row) {
+                (Some(agreed), _) => agreed,
+                // Harm comes of waiting for it, too.
+                (None, Some(row)) if asked.kind == Kind::Harm => newest_offered(&app, &row).await?,
+                (None, _) => return Err(StepError::Refused(lifecycle::Refusal::NotInForce).into()),
+            };
             let made = match noted(&app, &received, (&agreed, request), asked).await {
                 Ok(made) => made,
                 Err(refused) => {
@@ -201,6 +219,15 @@ pub async fn note(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
         settle(&app, &received, route, work.await).await
     })
     .await
+}
+
+/// The newest terms that were offered of an agreement that is not in force.
+async fn newest_offered(app: &App, row: &ManagedRow) -> Result<Agreement, Refused> {
+    let managed = agreements::read(row)?;
+    let offered = (1..=managed.latest).rev().find(|version| managed.drafted_by(*version).is_none());
+    let version = offered.ok_or(StepError::Refused(lifecycle::Refusal::NotInForce))?;
+    let (terms, _) = comments::offered(app, row, version).await?;
+    Ok(terms.agreement().map_err(|error| StepError::Kept(error.to_string()))?)
 }
 
 /// The record, for a request that was carried out before.

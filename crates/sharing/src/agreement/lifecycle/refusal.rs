@@ -6,6 +6,7 @@
 #[expect(missing_docs, reason = "each is described by its advice below")]
 pub enum Refusal {
     NotInThisState,
+    NotInForce,
     AlreadyNegotiated,
     NotAParty,
     NotYours,
@@ -73,6 +74,7 @@ impl Refusal {
     /// Its stable code.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::NotInForce => "not-in-force",
             Self::NotInThisState => "not-in-this-state",
             Self::AlreadyNegotiated => "already-negotiated",
             Self::NotAParty => "not-a-party",
@@ -159,6 +161,9 @@ impl Refusal {
         match self {
             Self::NotInThisState => {
                 "the agreement is not in a state for this step; read it, and docs/agreements.md for the steps"
+            }
+            Self::NotInForce => {
+                "it is not in force: of waiting for it `harm` can be reported, and nothing else yet"
             }
             Self::AlreadyNegotiated => {
                 "a next version is drafted or negotiated already, and `drafted_by` or `negotiated` says by whom; counter it, or have it withdrawn"

@@ -144,6 +144,25 @@ async fn good_and_harm_are_recorded_by_those_who_know() {
 }
 
 #[tokio::test]
+async fn harm_of_waiting_is_recorded_before_anything_is_in_force() {
+    let world = deployment().await;
+    let path = "/v1/agreements/pilot/records";
+    let note = |partner, body: &Value| by(world.act(partner, path, PURPOSE, body.clone()), lead);
+    let harm =
+        json!({ "kind": "harm", "reason": "too-late", "text": "A visit would have found the candles." });
+    world.send(begin(&world, &json!({ "id": "pilot", "terms": terms() }))).await;
+    assert_eq!(world.send(note("fire", &harm)).await.code(), "no-such-entry", "a draft is its authors'");
+    taken(&world, "nhs", author, json!({ "step": "propose", "text": "Crews visit before a fire does." }))
+        .await;
+    assert_eq!(world.send(note("fire", &harm)).await.status, StatusCode::CREATED);
+    let benefit = json!({ "kind": "benefit", "text": "Three fires were prevented." });
+    assert_eq!(world.send(note("fire", &benefit)).await.code(), "step-not-in-force");
+    assert_eq!(world.send(note("council", &benefit)).await.code(), "step-not-in-force", "a mediator sees it");
+    assert_eq!(world.send(note("council", &harm)).await.code(), "step-not-a-party");
+    world.verify().await;
+}
+
+#[tokio::test]
 async fn a_proposal_shows_what_it_would_have_answered() {
     let world = in_force().await;
     for _ in 0..8 {

@@ -24,6 +24,7 @@ pub mod consent_receipts;
 pub mod consents;
 pub mod dataspace;
 pub mod decisions;
+pub mod described;
 pub mod disclosures;
 pub mod erasures;
 pub mod exports;
@@ -210,13 +211,13 @@ fn described() -> OpenApiRouter<Arc<App>> {
 
 /// The OpenAPI 3.1 document.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    described().into_openapi()
+    described::complete(described().into_openapi())
 }
 
 /// The whole API.
 pub fn router(app: Arc<App>) -> Router {
     let (router, document) = described().split_for_parts();
-    let document = document.to_json().unwrap_or_default();
+    let document = described::complete(document).to_json().unwrap_or_default();
     router
         // A tile's name has slashes in it, which an OpenAPI path cannot say.
         .route("/.well-known/audit/tile/{*name}", axum::routing::get(audit_log::tile))

@@ -167,8 +167,9 @@ fn whole(agreement: &Agreement, at: Timestamp, findings: &mut Vec<Finding>) {
         );
         add(findings, Severity::Refuses, "dpia-not-completed", place, message);
     } else if let Some(severity) = ends(dpia.current_until, at) {
+        let verb = if severity == Severity::Refuses { "was" } else { "is" };
         let message = format!(
-            "impact assessment {} is current until {}; review it",
+            "impact assessment {} {verb} current until {}; review it",
             dpia.reference, dpia.current_until
         );
         add(findings, severity, "dpia-ends", place, message);

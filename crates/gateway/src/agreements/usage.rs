@@ -21,7 +21,7 @@ use sharing::{
 use store::{Change, CommitError, StoreError, Submission, UseCount};
 use utoipa::ToSchema;
 
-use crate::app::App;
+use crate::{app::App, routes::described::Count};
 
 /// How many entries are counted at a time.
 const PAGE: u32 = 500;
@@ -121,23 +121,23 @@ pub struct QuarterBody {
     /// The quarter, as `2026-Q4`.
     pub quarter: String,
     /// Questions.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Count)]
     pub questions: Shown,
     /// Questions that were answered: with a record, or with a decision where no more was asked for.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Count)]
     pub permits: Shown,
     /// Questions that were refused, whoever the person is.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Count)]
     pub refusals: Shown,
     /// Questions that were left to a person.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Count)]
     pub referrals: Shown,
     /// Questions to which no record was available: nobody of that identifier is known, something about the person stood
     /// against it, or it ended without an answer. Which of these is told to nobody.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Count)]
     pub no_record: Shown,
     /// Records that were released.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Count)]
     pub releases: Shown,
 }
 
@@ -191,7 +191,7 @@ pub struct FlowUseBody {
     quarters: Vec<QuarterBody>,
     /// Why questions were refused: how often each reason about the agreement was given. One that was given less than eight times
     /// is left out, and so is all that is about a person.
-    #[schema(value_type = Object)]
+    #[schema(value_type = BTreeMap<String, Count>)]
     reasons: BTreeMap<String, Shown>,
     /// Who receives it: theirs to say which items they use.
     recipient: String,
@@ -205,7 +205,7 @@ pub struct FlowUseBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     ceiling_per_day: Option<u32>,
     /// Releases on the busiest day of the quarters whose releases are shown.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Count)]
     busiest_day: Shown,
 }
 
@@ -215,7 +215,7 @@ pub struct ItemUseBody {
     /// The item with its form, as `person.name:as-is`.
     item: String,
     /// How often it was released, in the quarters whose releases are shown.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Count)]
     releases: Shown,
     /// Whether its recipient uses it, as it said last. Nothing where it never said.
     #[serde(skip_serializing_if = "Option::is_none")]

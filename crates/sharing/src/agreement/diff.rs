@@ -195,6 +195,7 @@ impl Walk<'_> {
             "flows.obligations.onward_sharing" => Direction::Narrows,
             // A whole cohort, or the age in it: people are left out by it.
             "flows.cohort" | "flows.cohort.age_from_years" => match (age(from), age(to)) {
+                (None, None) => Direction::Alters,
                 (None, Some(_)) => Direction::Narrows,
                 (Some(_), None) => Direction::Widens,
                 (from, to) => rising(&from, &to).back(),
@@ -268,9 +269,11 @@ fn grace(value: Option<&Value>) -> i64 {
     number(value).unwrap_or_else(|| super::lifecycle::GRACE_DAYS.into())
 }
 
+/// Nobody is left out by a cohort that begins at birth.
 fn age(value: Option<&Value>) -> Option<i64> {
     let value = value?;
-    value.as_i64().or_else(|| value.get("age_from_years").and_then(Value::as_i64))
+    let age = value.as_i64().or_else(|| value.get("age_from_years").and_then(Value::as_i64));
+    age.filter(|age| *age > 0)
 }
 
 fn rising<T: PartialOrd>(from: &T, to: &T) -> Direction {

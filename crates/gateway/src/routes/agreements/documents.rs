@@ -59,11 +59,11 @@ pub struct DifferenceBody {
     direction: &'static str,
     /// What it was; none when it was added.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<Value>)]
     from: Option<Value>,
     /// What it is; none when it was taken away.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<Value>)]
     to: Option<Value>,
 }
 

@@ -8,7 +8,10 @@ use super::{
     AgreementId, App, Command, Deserialize, ManagedRow, Pending, Problem, Refused, Scope, Signing, StepError,
     StopReason, TEXT_MAX, Terms, ToSchema, Value, Wanted, agreements, signatory_role, signature,
 };
-use crate::agreements::{signature::Statement, usage};
+use crate::{
+    agreements::{signature::Statement, usage},
+    routes::described::StopScope,
+};
 
 /// A step of an agreement.
 #[derive(Deserialize, ToSchema)]
@@ -152,7 +155,7 @@ pub enum StepRequest {
     /// Switch it off, at once: all of it, a party or a flow. It takes effect on the next request everywhere.
     Suspend {
         /// `"agreement"`, `{"party": "…"}` or `{"flow": "…"}`.
-        #[schema(value_type = Object)]
+        #[schema(value_type = StopScope)]
         scope: Scope,
         /// Why.
         #[schema(value_type = String, example = "breach")]
@@ -163,7 +166,7 @@ pub enum StepRequest {
     /// Switch it on again: another person of the organisation that switched it off.
     Resume {
         /// As it was switched off.
-        #[schema(value_type = Object)]
+        #[schema(value_type = StopScope)]
         scope: Scope,
         /// Why, in words.
         text: String,

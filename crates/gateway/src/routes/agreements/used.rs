@@ -19,6 +19,7 @@ use crate::{
         usage::{self, FlowUseBody},
     },
     replay::{self, Simulation},
+    routes::described::Count,
 };
 use sharing::{
     Agreement,
@@ -141,10 +142,10 @@ pub struct ImpactBody {
     truncated: bool,
     /// Past questions between its parties, as the policies in force decide them: `permit`, `deny`, `refer`, and `no_record` for
     /// those to which no record was available, or would be: whether nobody is known or something stands against it is told to nobody.
-    #[schema(value_type = Object)]
+    #[schema(value_type = BTreeMap<String, Count>)]
     in_force: BTreeMap<&'static str, Shown>,
     /// As this version would. Where a question gave no record, as it would for somebody about whom nothing is held.
-    #[schema(value_type = Object)]
+    #[schema(value_type = BTreeMap<String, Count>)]
     proposed: BTreeMap<&'static str, Shown>,
     /// How often each item would be permitted.
     items: Vec<ItemImpact>,
@@ -156,10 +157,10 @@ pub struct ItemImpact {
     /// The item, with its form.
     item: String,
     /// With the policies in force.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Count)]
     in_force: Shown,
     /// With this version.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Count)]
     proposed: Shown,
 }
 

@@ -4,6 +4,7 @@ use sharing::agreement::lifecycle::{Deal, InForce, Live, Party, Pending, Stop};
 use store::TermsRow;
 
 use super::{Managed, ManagedRow, Receipt, Scope, Serialize, ToSchema, comments::CommentBody, time};
+use crate::routes::described::StopScope;
 
 /// An agreement.
 #[derive(Serialize, ToSchema)]
@@ -87,7 +88,7 @@ pub struct PartyBody {
 #[derive(Serialize, ToSchema)]
 pub struct StopBody {
     /// `"agreement"`, `{"party": "…"}` or `{"flow": "…"}`.
-    #[schema(value_type = Object)]
+    #[schema(value_type = StopScope)]
     scope: Scope,
     /// Why.
     reason: &'static str,

@@ -113,27 +113,36 @@ impl Walk<'_> {
                     found.push(self.difference(place, Some(from), Some(to)));
                     return;
                 }
-                let count = found.len();
                 let names: std::collections::BTreeSet<_> = before.keys().chain(after.keys()).collect();
                 for name in names {
                     let below = format!("{place}[{name}]");
                     self.either(&below, before.get(name).copied(), after.get(name).copied(), found);
                 }
-                if found.len() == count {
-                    found.push(self.difference(&format!("{place}.order"), Some(from), Some(to)));
-                }
+                let in_both = |list: &[Value]| -> Vec<String> {
+                    let named = list.iter().filter_map(|entry| entry.get(key)?.as_str().map(str::to_owned));
+                    named.filter(|name| before.contains_key(name) && after.contains_key(name)).collect()
+                };
+                self.order(place, (in_both(one), in_both(other)), found);
             }
             (Value::Array(one), Value::Array(other)) => {
                 let added = other.iter().filter(|entry| !one.contains(entry));
                 let removed = one.iter().filter(|entry| !other.contains(entry));
-                let count = found.len();
                 added.for_each(|entry| found.push(self.entry(place, None, Some(entry), one.is_empty())));
                 removed.for_each(|entry| found.push(self.entry(place, Some(entry), None, other.is_empty())));
-                if found.len() == count {
-                    found.push(self.difference(&format!("{place}.order"), Some(from), Some(to)));
-                }
+                let shared = |list: &[Value], beside: &[Value]| -> Vec<String> {
+                    list.iter().filter(|entry| beside.contains(entry)).map(ToString::to_string).collect()
+                };
+                self.order(place, (shared(one, other), shared(other, one)), found);
             }
             _ => found.push(self.difference(place, Some(from), Some(to))),
+        }
+    }
+
+    /// What both lists have, where it is not in the same order or not as often.
+    fn order(&self, place: &str, (one, other): (Vec<String>, Vec<String>), found: &mut Vec<Difference>) {
+        if one != other {
+            let place = format!("{place}.order");
+            found.push(self.difference(&place, Some(&one.into()), Some(&other.into())));
         }
     }
 

@@ -17,7 +17,7 @@ fn between(from: &Value, to: &Value) -> Vec<(String, Direction)> {
 
 type Edit = fn(&mut Value);
 
-const EDITS: [(Edit, &str, Direction); 18] = [
+const EDITS: [(Edit, &str, Direction); 20] = [
     (
         |terms| {
             terms["flows"][0]["items"]
@@ -103,6 +103,16 @@ const EDITS: [(Edit, &str, Direction); 18] = [
         "flows[single-look-up].obligations.onward_sharing",
         Direction::Widens,
     ),
+    (
+        |terms| terms["flows"][0]["relationship"] = json!([]),
+        "flows[single-look-up].relationship",
+        Direction::Alters,
+    ),
+    (
+        |terms| terms["flows"][0]["cohort"]["age_from_years"] = json!(0),
+        "flows[single-look-up].cohort.age_from_years",
+        Direction::Widens,
+    ),
     (|terms| terms["ends_on"] = json!("2027-12-01"), "ends_on", Direction::Narrows),
     (|terms| terms["owner"] = json!("Somebody else"), "owner", Direction::Alters),
 ];
@@ -129,6 +139,20 @@ fn each_difference_is_named_with_its_direction() {
             "{place}"
         );
     }
+}
+
+#[test]
+fn another_order_is_told_beside_other_changes() {
+    let before = example();
+    let mut after = before.clone();
+    after["flows"][0]["roles"] = json!(["unattended", "prevention-officer", "crew"]);
+    let items = after["flows"][0]["items"].as_array_mut().unwrap();
+    items.reverse();
+    items.pop();
+    let places: Vec<_> = between(&before, &after).into_iter().map(|(place, _)| place).collect();
+    let at = |name: &str| format!("flows[single-look-up].{name}");
+    let expected = [at("roles"), at("items.order"), at("roles.order"), at("items[person.family_name]")];
+    assert_eq!(places, expected);
 }
 
 proptest! {

@@ -119,8 +119,8 @@ impl Walk<'_> {
                     self.either(&below, before.get(name).copied(), after.get(name).copied(), found);
                 }
                 let in_both = |list: &[Value]| -> Vec<String> {
-                    let named = list.iter().filter_map(|entry| entry.get(key)?.as_str().map(str::to_owned));
-                    named.filter(|name| before.contains_key(name) && after.contains_key(name)).collect()
+                    let all = list.iter().filter_map(|entry| entry.get(key)?.as_str().map(str::to_owned));
+                    all.filter(|name| before.contains_key(name) && after.contains_key(name)).collect()
                 };
                 self.order(place, (in_both(one), in_both(other)), found);
             }

@@ -11,6 +11,9 @@ use jiff::{SignedDuration, Timestamp};
 /// Most sightings that are kept by one rule, of 60 to 90 bytes each. Beyond it the oldest are forgotten early.
 pub(super) const SIGHTINGS_MAX: usize = 2_000_000;
 
+/// Room for so many is kept, whether it is used or not.
+const SHRUNK_FROM: usize = 4_096;
+
 /// A name, hashed.
 type Name = u64;
 
@@ -44,6 +47,10 @@ impl Sliding {
         let oldest = at.as_microsecond().saturating_sub(within);
         while self.seen.front().is_some_and(|(seen, ..)| *seen <= oldest) {
             self.forget_oldest();
+        }
+        // A busy day's room is given back.
+        if self.seen.capacity() > SHRUNK_FROM && self.seen.len() < self.seen.capacity() / 4 {
+            self.seen.shrink_to(2 * self.seen.len());
         }
     }
 
@@ -101,5 +108,23 @@ impl Sliding {
     /// How many sightings were forgotten before their time, for lack of room.
     pub(super) fn forgotten(&self) -> u64 {
         self.forgotten
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_room_of_a_busy_day_is_given_back() {
+        let mut seen = Sliding::new(SignedDuration::from_hours(24), SIGHTINGS_MAX);
+        let at = |s| Timestamp::from_second(s).unwrap();
+        for second in 0..20_000 {
+            seen.see(at(second), "group", "member");
+        }
+        assert!(seen.seen.capacity() >= 20_000 && seen.total("group", "member") == 20_000);
+        seen.see(at(3 * 86_400), "group", "member");
+        assert!(seen.seen.capacity() <= SHRUNK_FROM, "{}", seen.seen.capacity());
+        assert_eq!(seen.total("group", "member"), 1);
     }
 }

@@ -360,14 +360,12 @@ impl Store {
         Ok(rows.bind(of.map(OrganisationId::as_str)).bind(LIST_MAX).fetch_all(&self.readers).await?)
     }
 
-    /// The offices that were asked for, or are held, with this key.
+    /// The offices that were asked for, are held, or were, with this key: what somebody has signed with it goes on.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub async fn offices_with_key(&self, key_id: &str) -> Result<Vec<OfficerRow>, StoreError> {
-        let rows = sqlx::query_as(
-            "SELECT * FROM agreement_officer WHERE key_id = $1 AND state <> 'ended' ORDER BY id LIMIT $2",
-        );
+        let rows = sqlx::query_as("SELECT * FROM agreement_officer WHERE key_id = $1 ORDER BY id LIMIT $2");
         Ok(rows.bind(key_id).bind(LIST_MAX).fetch_all(&self.readers).await?)
     }
 

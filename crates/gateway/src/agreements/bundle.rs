@@ -1,7 +1,7 @@
 //! A version of an agreement with everything that shows who signed it: terms, signatures, keys and the ledger's proofs, in
 //! one file that verifies offline.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context as _;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
@@ -81,8 +81,11 @@ pub struct Shown {
     pub signed: Vec<(String, String, String)>,
     /// Whether two people put this version in force.
     pub put_in_force: bool,
-    /// How the agreement stood after the newest of its steps that is in the file: as it may have ended since it was put in force.
+    /// How the agreement stood after the newest of its steps that is in the file. What whoever made the file left out at its end is
+    /// not in it.
     pub state: String,
+    /// What was done since it was put in force: switched off and on, left, reviewed, ended, places taken.
+    pub since: Vec<String>,
     /// The size of the ledger at the newest checkpoint that proves an entry.
     pub ledger_size: u64,
 }
@@ -174,11 +177,22 @@ pub fn verify(bundle: &Bundle, keys: &[NoteVerifier]) -> anyhow::Result<Shown> {
     let terms_sha256 = hexadecimal(&Sha256::digest(&canonical));
     let (entries, ledger_size) = proved(bundle, keys)?;
     each_once(bundle, &entries)?;
-    let mut signed = Vec::new();
+    let (mut signed, mut keys_of) = (Vec::new(), BTreeMap::new());
     for one in &bundle.signatures {
-        signed.push(signature_holds(bundle, one, &terms_sha256, &entries)?);
+        let by = signature_holds(bundle, one, &terms_sha256, &entries)?;
+        let person = (by.0.clone(), by.1.clone());
+        let first = keys_of.entry(one.jwk.as_str()).or_insert_with(|| person.clone());
+        anyhow::ensure!(
+            *first == person,
+            "one key has signed for {} of {} and for {} of {}: a signature is one person's",
+            first.1,
+            first.0,
+            person.1,
+            person.0
+        );
+        signed.push(by);
     }
-    let put_in_force = put_in_force(&entries, bundle, &terms_sha256);
+    let put_in_force = begun_at(&entries, bundle, &terms_sha256).is_some();
     anyhow::ensure!(
         !put_in_force || both_ends(&terms, &signed),
         "it was put in force, and the bundle does not show that both ends of any of its flows have signed: signatures are missing; export it again"
@@ -187,7 +201,18 @@ pub fn verify(bundle: &Bundle, keys: &[NoteVerifier]) -> anyhow::Result<Shown> {
         Body::AgreementMoved { state, .. } | Body::AgreementSigned { state, .. } => Some(state.clone()),
         _ => None,
     });
+    let after = if put_in_force { begun_at(&entries, bundle, &terms_sha256) } else { None };
+    let since = entries.iter().filter(|entry| after.is_some_and(|after| entry.seq > after));
+    let since = since.filter_map(|entry| match &entry.body {
+        Body::AgreementMoved { action, scope, by, .. } => {
+            let scope = scope.as_ref().map(|scope| format!(" {scope}")).unwrap_or_default();
+            let by = by.as_ref().map(|by| format!(" by {}", by.organisation)).unwrap_or_default();
+            Some(format!("{action}{scope}{by}"))
+        }
+        _ => None,
+    });
     Ok(Shown {
+        since: since.collect(),
         put_in_force,
         state: state.unwrap_or_default(),
         agreement: bundle.agreement.clone(),
@@ -319,10 +344,10 @@ fn signature_holds(
     Ok((organisation.to_owned(), person.to_owned(), role.to_owned()))
 }
 
-/// Whether one person asked for these terms to be put in force and another confirmed it.
-fn put_in_force(entries: &[Entry], bundle: &Bundle, terms_sha256: &str) -> bool {
+/// The place of the entry with which these terms were put in force: one person asked for it and another confirmed it.
+fn begun_at(entries: &[Entry], bundle: &Bundle, terms_sha256: &str) -> Option<u64> {
     let mut asked = None;
-    entries.iter().any(|entry| {
+    let begins = |entry: &&Entry| {
         let Body::AgreementMoved { agreement, version, terms_sha256: of, action, by: Some(by), .. } =
             &entry.body
         else {
@@ -339,5 +364,6 @@ fn put_in_force(entries: &[Entry], bundle: &Bundle, terms_sha256: &str) -> bool 
             _ => {}
         }
         false
-    })
+    };
+    entries.iter().find(begins).map(|entry| entry.seq)
 }

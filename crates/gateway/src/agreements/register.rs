@@ -496,7 +496,9 @@ pub fn table(lines: &[Vec<String>]) -> Result<String, csv::Error> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     for line in lines {
         writer.write_record(line.iter().map(|cell| {
-            let is_formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r']);
+            let is_formula = cell.starts_with([
+                '=', '+', '-', '@', '\t', '\r', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}',
+            ]);
             if is_formula { format!("'{cell}") } else { cell.clone() }
         }))?;
     }

@@ -430,9 +430,12 @@ fn verify(keys: &[String], file: &Path, as_json: bool) -> anyhow::Result<()> {
     }
     let force = if shown.put_in_force { "put in force by two people" } else { "not put in force" };
     output::line(&format!(
-        "  {force}; {} when it was exported, as of {} entries of the ledger",
+        "  {force}; {} after the newest step in this file, as of {} entries of the ledger",
         shown.state, shown.ledger_size
     ));
+    for step in &shown.since {
+        output::line(&format!("  since then: {step}"));
+    }
     somebody_signed(&shown)
 }
 

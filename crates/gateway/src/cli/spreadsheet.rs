@@ -165,7 +165,7 @@ fn agreements(rows: &[Vec<String>]) -> anyhow::Result<(Vec<Imported>, Vec<RowFau
         let row: BTreeMap<&str, &str> =
             heading.iter().map(String::as_str).zip(cells.iter().map(String::as_str)).collect();
         let wrong = match wrong(&row) {
-            wrong if wrong.is_empty() => taken(&row, &mut all, number).err().into_iter().collect(),
+            wrong if wrong.is_empty() => taken(&row, &mut all, number).err().unwrap_or_default(),
             wrong => wrong,
         };
         if !wrong.is_empty() {
@@ -203,6 +203,15 @@ fn wrong(row: &BTreeMap<&str, &str>) -> Vec<String> {
         match said {
             Some(said) => wrong.push(format!("{name}: {said}")),
             None if text.is_empty() => {}
+            None if name == "justification" => {
+                let items = list(row.get("items").copied().unwrap_or_default()).len();
+                let reasons = list(text).len();
+                if reasons > 1 && reasons != items {
+                    wrong.push(format!(
+                        "justification: {reasons} reasons for {items} items; as many as items, with `;` between them, or one for all"
+                    ));
+                }
+            }
             None => wrong.extend(match name {
                 "retain_days" => days(text).err(),
                 "provider_basis" | "recipient_basis" => basis(name, &list(text)).err(),
@@ -226,9 +235,9 @@ fn taken(
     row: &BTreeMap<&str, &str>,
     all: &mut BTreeMap<String, Imported>,
     number: usize,
-) -> Result<(), String> {
+) -> Result<(), Vec<String>> {
     let text = |name: &str| row.get(name).copied().unwrap_or_default();
-    let (flow, top, parties) = (flow(row)?, top(row), parties(row));
+    let (flow, top, parties) = (flow(row).map_err(|said| vec![said])?, top(row), parties(row));
     match all.get_mut(text("id")) {
         None => {
             let mut terms = top;
@@ -242,10 +251,12 @@ fn taken(
         }
         Some(known) => {
             let before = known.rows.first().copied().unwrap_or_default();
-            if let Some((name, _)) =
-                top.iter().find(|(name, value)| known.terms.get(name.as_str()) != Some(*value))
-            {
-                return Err(format!("{name}: it differs from row {before} of the same agreement"));
+            let differ = top.iter().filter(|(name, value)| known.terms.get(name.as_str()) != Some(*value));
+            let differ: Vec<_> = differ
+                .map(|(name, _)| format!("{name}: it differs from row {before} of the same agreement"))
+                .collect();
+            if !differ.is_empty() {
+                return Err(differ);
             }
             let listed = known.terms.get_mut("parties").and_then(Value::as_array_mut);
             if let Some(listed) = listed {
@@ -305,13 +316,11 @@ fn flow(row: &BTreeMap<&str, &str>) -> Result<Value, String> {
     let text = |name: &str| row.get(name).copied().unwrap_or_default();
     let list = |name: &str| list(text(name));
     let (named, reasons) = (list("items"), list("justification"));
-    // One for each, in their order; or one for all of them.
-    let is_each = named.len() > 1 && reasons.len() == named.len();
     let items = named.iter().enumerate().map(|(place, item)| {
         let (item, form) = item.split_once(':').unwrap_or((item, "as-is"));
-        let own = reasons.get(place).copied().filter(|_| is_each);
-        let justification = own.unwrap_or_else(|| text("justification"));
-        json!({ "item": item.trim(), "form": form.trim(), "justification": justification })
+        // One for each, in their order; or one for all of them.
+        let justification = if reasons.len() == 1 { reasons.first() } else { reasons.get(place) };
+        json!({ "item": item.trim(), "form": form.trim(), "justification": justification.unwrap_or(&"") })
     });
     let items: Vec<_> = items.collect();
     Ok(json!({

@@ -167,7 +167,8 @@ async fn begun(
         invalid("callbackAddress: an https address at or below the one that is registered for your connector")
     })?;
     let open = app.store.open_negotiations(Some(&found.agreement)).await.map_err(|error| internal(&error))?;
-    if let Some(same) = sent_again(&open, (&caller.organisation, consumer_pid))? {
+    let asked = asked(&found, &offer)?;
+    if let Some(same) = sent_again(&open, (&caller.organisation, consumer_pid), asked.as_ref())? {
         return Ok(same);
     }
     if !open.is_empty() {
@@ -175,7 +176,6 @@ async fn begun(
             "a negotiation about this dataset goes on; end that one, or go on with it",
         ));
     }
-    let asked = asked(&found, &offer)?;
     let exchange = Exchange {
         consumer: caller.organisation.clone(),
         provider: found.flow.provider.clone(),
@@ -184,7 +184,7 @@ async fn begun(
         flow: found.flow.id.clone(),
         state: Negotiated::Requested,
         version: found.version,
-        asked,
+        asked: asked.clone(),
     };
     let about = (found.agreement.as_str(), found.version);
     let made = match matters::begin(app, about, exchange, Message::Request.as_str(), by(received)).await {
@@ -193,7 +193,7 @@ async fn begun(
             // Another was quicker; perhaps the same one, sent twice.
             let open = app.store.open_negotiations(Some(&found.agreement)).await;
             let open = open.map_err(|error| internal(&error))?;
-            let same = sent_again(&open, (&caller.organisation, consumer_pid))?;
+            let same = sent_again(&open, (&caller.organisation, consumer_pid), asked.as_ref())?;
             return same.ok_or_else(|| problem_of(error));
         }
     };
@@ -204,10 +204,16 @@ async fn begun(
 fn sent_again(
     open: &[MatterRow],
     (consumer, consumer_pid): (&sharing::OrganisationId, &str),
+    asked: Option<&Policy>,
 ) -> Result<Option<Response>, Problem> {
     for row in open {
         let exchange: Exchange = matters::read(row).map_err(|error| internal(&error))?;
         if exchange.consumer == *consumer && exchange.consumer_pid == consumer_pid {
+            if exchange.state == Negotiated::Requested && exchange.asked.as_ref() != asked {
+                return Err(invalid(
+                    "consumerPid: you have asked for something else by this name; counter that, or use another",
+                ));
+            }
             let state = dataspace::state_of(row, &exchange);
             return Ok(Some((StatusCode::CREATED, Json(state)).into_response()));
         }

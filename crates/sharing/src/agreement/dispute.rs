@@ -404,6 +404,10 @@ impl Case {
     fn release_mediator(mut self, hand: &Hand) -> Result<Self, Refusal> {
         let nominated = self.nominated.take().map(|(person, _)| person);
         let named = self.mediator.take().or(nominated).ok_or(Refusal::NoMediator)?;
+        // What they put on the table goes with them; who has agreed to it may put it there again.
+        if self.offered.as_ref().is_some_and(|(_, by, _)| by.by == named) {
+            self.offered = None;
+        }
         if named != hand.person {
             self.decides(hand)?;
             self.released.insert(named);
@@ -526,11 +530,13 @@ impl Dispute {
         let is_new = |organisation: &OrganisationId| {
             parties.contains(organisation) && !case.parties.contains(organisation)
         };
-        if case.mediator.as_ref().is_some_and(|mediator| is_new(&mediator.organisation)) {
+        let is_none_now = case.mediator.as_ref().is_some_and(|mediator| is_new(&mediator.organisation));
+        if is_none_now {
             case.mediator = None;
         }
         case.parties.extend(parties.iter().cloned());
-        self
+        let case = case.clone();
+        if is_none_now { self.without_mediator(case) } else { self }
     }
 
     /// What it is about, and where it stands.

@@ -312,7 +312,7 @@ impl Managed {
                 self.running(|in_force| in_force.suspend(Stop { scope, reason, by: Some(act) }, hand))
             }
             Command::Resume(scope) => self.running(|in_force| in_force.resume(&scope, hand)),
-            Command::Exit => self.running(|in_force| in_force.exit(hand, at)),
+            Command::Exit => self.exit(hand, at),
             Command::Reviewed { next_on } => self.running(|in_force| in_force.reviewed(next_on, hand, at)),
             Command::Sign(signing) if self.signs_what_runs(&signing) => {
                 self.running(|in_force| in_force.sign_late(signing, hand))
@@ -478,6 +478,41 @@ impl Managed {
         Ok(self)
     }
 
+    /// Leaves what runs, and what is negotiated beside it: nobody is held to a version that they signed and left.
+    fn exit(self, hand: &Hand, at: Timestamp) -> Result<Self, Refusal> {
+        let own = hand.person.organisation.clone();
+        let places: BTreeSet<_> = self
+            .running_live()
+            .into_iter()
+            .flat_map(|live| live.acts_for(&own))
+            .cloned()
+            .chain([own.clone()])
+            .collect();
+        let mut left = self.running(|in_force| in_force.exit(hand, at))?;
+        let act = Act { by: hand.person.clone(), at };
+        match left.next.take() {
+            // What they draft is theirs, and nobody else could go on with it.
+            Some(Negotiation::Draft(draft)) if left.convener == own => left.drop_draft(&draft, at),
+            Some(mut next) => {
+                next.left_by(&places, &act);
+                left.next = Some(next);
+            }
+            None => {}
+        }
+        Ok(left)
+    }
+
+    /// A draft that nobody else has seen is no more, nor whose it was.
+    fn drop_draft(&mut self, draft: &Draft, at: Timestamp) {
+        self.past(draft.outline(), Fate::Withdrawn, at);
+        if let Some(past) = self.past.last_mut() {
+            past.drafted_by = Some(self.convener.clone());
+        }
+        if let Some(before) = self.convened_before.take() {
+            self.convener = before;
+        }
+    }
+
     fn withdraw(mut self, hand: &Hand, at: Timestamp) -> Result<Self, Refusal> {
         let next = self.next.take().ok_or(Refusal::NotInThisState)?;
         hand.needs_either(Authority::Draft, Authority::Approve)?;
@@ -489,12 +524,9 @@ impl Managed {
         if !has_its_place {
             next.deal().takes_back(&self.convener, hand)?;
         }
-        let outline = next.deal().outline.clone();
-        self.past(&outline, Fate::Withdrawn, at);
-        if let (Negotiation::Draft(_), Some(past)) = (next, self.past.last_mut()) {
-            // Nobody else has seen it, nor whose it was.
-            past.drafted_by = Some(self.convener.clone());
-            self.convener = self.convened_before.take().unwrap_or(self.convener);
+        match next {
+            Negotiation::Draft(draft) => self.drop_draft(&draft, at),
+            offered => self.past(&offered.deal().outline, Fate::Withdrawn, at),
         }
         Ok(self)
     }

@@ -102,10 +102,14 @@ pub(super) async fn import(caller: &CallerArguments, partial: bool, file: &Path)
     for (row, said) in &wrong {
         output::line(&format!("row {row}: {said}"));
     }
+    let rows: std::collections::BTreeSet<_> = wrong.iter().map(|(row, _)| row).collect();
+    let rows = match rows.len() {
+        1 => "1 row is wrong; correct it".to_owned(),
+        several => format!("{several} rows are wrong; correct them"),
+    };
     anyhow::ensure!(
         partial || wrong.is_empty(),
-        "nothing was begun: {} rows are wrong; correct them, or begin the others with --partial",
-        wrong.len()
+        "nothing was begun: {rows}, or begin the others with --partial"
     );
     for id in there {
         output::line(&format!("{id}: a draft already, with these terms"));

@@ -364,7 +364,8 @@ impl StepRequest {
 /// The revision that a step is made to. A free one does without.
 pub(super) fn revision(if_match: Option<&HeaderValue>, free: bool) -> Result<Option<i64>, Problem> {
     let Some(sent) = if_match else { return if free { Ok(None) } else { Err(Problem::VersionMissing) } };
-    let revision = sent.to_str().ok().and_then(|tag| tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok());
+    let tag = sent.to_str().ok().and_then(|tag| tag.strip_prefix('"')?.strip_suffix('"'));
+    let revision = tag.and_then(|tag| tag.parse().ok().filter(|revision: &i64| revision.to_string() == tag));
     revision.map(Some).ok_or(Problem::VersionMismatch)
 }
 

@@ -275,6 +275,10 @@ fn a_mediator_goes_when_one_party_says_so_and_another_comes() {
     // Whoever steps down may come back.
     let (down, _) = released(council()).unwrap();
     assert_eq!(after(down, &[(Command::Mediate, council())]).unwrap().0.state(), "mediating");
+    // With what they had put on the table.
+    let (settled, _) = after(mediated.clone(), &[(Command::Settle(Outcome::TermsStand), council())]).unwrap();
+    let (gone, _) = after(settled, &[(Command::ReleaseMediator, fire())]).unwrap();
+    assert_eq!(after(gone, &[(Command::AcceptOutcome, nhs())]).unwrap_err(), Refusal::NothingOffered);
     // At a further level it stays there.
     let (up, _) = after(begun(), &[(Command::Escalate, nhs()), (Command::Mediate, council())]).unwrap();
     assert_eq!(after(up, &[(Command::ReleaseMediator, nhs())]).unwrap().0.state(), "escalated");
@@ -292,5 +296,6 @@ fn whoever_becomes_a_party_is_neutral_no_more() {
     assert_eq!((offered.state(), name), ("open", "mediator-offered"));
     // And one that comes in while its person mediates, mediates no more.
     let (mediated, _) = after(begun(), &[(Command::Mediate, council())]).unwrap();
-    assert!(!mediated.among(&now).is_mediated_by(&council().person));
+    let among = mediated.among(&now);
+    assert_eq!((among.state(), among.is_mediated_by(&council().person)), ("open", false));
 }

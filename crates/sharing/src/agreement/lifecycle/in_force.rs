@@ -569,6 +569,12 @@ impl InForce {
             return Err(Refusal::OtherAsked);
         }
         let mut pending = pending;
+        // Whoever has agreed to the same has.
+        if let (Pending::Succession { agreed, .. }, Some(Pending::Succession { agreed: before, .. })) =
+            (&mut pending, &self.live().pending)
+        {
+            agreed.extend(before.iter().cloned());
+        }
         if let Pending::Succession { by, agreed, .. } = &mut pending
             && *by == hand.person.organisation
             && hand.holds(SignatoryRole::Siro)
@@ -620,7 +626,7 @@ impl InForce {
                 if asker != by {
                     needed.remove(&asker);
                 }
-                if !needed.contains(own) {
+                if !needed.contains(own) || agreed.contains(own) {
                     return Err(Refusal::SameParty);
                 }
                 // It takes on what others have signed: whoever answers for its information risk says so.

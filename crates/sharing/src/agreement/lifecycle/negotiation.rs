@@ -78,6 +78,10 @@ impl Draft {
         Ok(Self { deal: Deal::of(outline, hand.person.clone())? })
     }
 
+    pub(super) fn outline(&self) -> &Outline {
+        &self.deal.outline
+    }
+
     fn owner(&self, hand: &Hand) -> Result<(), Refusal> {
         hand.needs(Authority::Draft)?;
         let is_authors = |author: &super::Person| author.organisation == hand.person.organisation;
@@ -272,6 +276,20 @@ impl Negotiation {
                 }
                 Ok(self)
             }
+        }
+    }
+
+    /// These organisations have left what runs, and so this: what was asked for was with them in it.
+    pub(super) fn left_by(&mut self, places: &BTreeSet<OrganisationId>, act: &Act) {
+        if matches!(self, Self::Draft(_)) {
+            return;
+        }
+        let were_in: Vec<_> = places.iter().filter(|place| self.deal().is_in(place)).cloned().collect();
+        for place in &were_in {
+            self.deal_mut().parties.insert(place.clone(), super::Party::Declined(act.clone()));
+        }
+        if let (Self::AwaitingSignature(stage), false) = (self, were_in.is_empty()) {
+            stage.asked = None;
         }
     }
 

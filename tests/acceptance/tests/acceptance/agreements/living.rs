@@ -410,7 +410,7 @@ async fn a_workbook_of_another_program_comes_in_row_by_row() {
     // Five thousand rows, and the last is wrong: it is named, and nothing is begun.
     let (ran, said) = run(&world, "nhs", "author", &["import", &many]);
     assert!(!ran && said.contains("row 5001: retain_days"), "{said}");
-    assert!(said.contains("nothing was begun: 1 rows are wrong"), "{said}");
+    assert!(said.contains("nothing was begun: 1 row is wrong"), "{said}");
     let (ran, said) = run(&world, "nhs", "author", &["import", &more]);
     assert!(!ran && said.contains("more than 5000 rows"), "{said}");
 }

@@ -207,3 +207,23 @@ fn what_a_missed_review_has_switched_off_goes_on_with_the_review() {
     assert_eq!(refused(&passed, on("list"), &hand("nhs", "lead")), Refusal::StoppedByReview);
     assert_eq!(refused(&passed, on("safe"), &hand("nhs", "lead")), Refusal::NoSuchStop);
 }
+
+#[test]
+fn whoever_leaves_what_runs_leaves_what_is_negotiated_beside_it() {
+    let managed = signed_by_late(active(&["nhs", "fire"]));
+    let asked = varied(managed.clone(), outline(2), &["nhs", "fire", "council"]);
+    let left = after(asked, vec![(Command::Exit, hand("council", "lead"))]);
+    assert!(!left.waits_for_activation(), "it was asked for with the council in it");
+    let again = vec![
+        (Command::Ask(Pending::Activation), hand("nhs", "lead")),
+        (Command::Confirm, hand("fire", "other")),
+    ];
+    let next = after(left, again);
+    assert_eq!((next.state_of(2), running(&next)), ("active", names(&["list"])));
+    assert!(!next.at_the_table().contains(&organisation("council")));
+    // What it drafted goes with it, and another begins a version.
+    let drafted = after(managed, vec![(Command::Vary(outline(2)), hand("council", "author"))]);
+    let left = after(drafted, vec![(Command::Exit, hand("council", "lead"))]);
+    assert!(left.shows(2, &organisation("council")) && !left.shows(2, &organisation("fire")));
+    assert_eq!(after(left, vec![(Command::Vary(outline(3)), hand("fire", "author"))]).latest, 3);
+}

@@ -486,6 +486,14 @@ async fn what_a_peer_asks_for_becomes_a_proposal_of_ours_that_people_decide_on()
     items["rightOperand"] = json!(["person.family_name=as-is"]);
     offer["obligation"][0]["constraint"][0]["rightOperand"] = json!("P7D");
     let one = peer.begins_with(offer.clone()).await;
+    // Sent again it is the same; something else by the same name is not taken for it.
+    let send = |offer: &Value| {
+        let body = request(&one.consumer, offer.clone(), &peer.callback());
+        peer.post("/dsp/negotiations/request", body)
+    };
+    let again = send(&offer).await;
+    assert_eq!((again.status, &again.body["providerPid"]), (StatusCode::CREATED, &json!(one.provider)));
+    is_refused(&send(&bare_offer()).await, "ContractNegotiationError");
     let digits = one.provider.trim_start_matches("urn:uuid:").replace('-', "");
     let path = format!("/v1/agreements/pilot/negotiations/mat_{digits}");
     let seen = peer.world.send(by(peer.world.bare("nhs", "GET", &path, PURPOSE), lead)).await;

@@ -86,6 +86,13 @@ async fn a_key_is_one_persons_and_no_systems() {
     assert!(said(&a_systems).contains("it is a system's"), "{a_systems:?}");
     // One person may hold several offices with their key.
     assert_eq!(ask("nhs", "guardian", &guardians).await.status, StatusCode::CREATED);
+    // Nor is it anybody else's when its office is over: what was signed with it goes on.
+    let later = office(&world, "fire", "keeper", "iao").await;
+    let path = format!("/v1/agreement-officers/{later}/end");
+    let ended = world.send(by(world.bare("fire", "POST", &path, PURPOSE), lead)).await;
+    assert_eq!(ended.status, StatusCode::OK, "{ended:?}");
+    let anothers = ask("nhs", "assets", &key(&world, "fire", "keeper")).await;
+    assert!(said(&anothers).contains("registered for somebody else"), "{anothers:?}");
 }
 
 #[tokio::test]

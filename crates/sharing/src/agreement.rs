@@ -172,6 +172,13 @@ pub struct Party {
     pub signatures: Vec<Signature>,
 }
 
+impl Party {
+    /// Whether it says where it tells people about the sharing.
+    pub fn has_notice(&self) -> bool {
+        self.privacy_notice.as_deref().is_some_and(|notice| !notice.trim().is_empty())
+    }
+}
+
 /// How a party stands to the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -14,7 +14,7 @@ use crate::{
     PolicySet,
     agreement::{
         Agreement, DataFlow, DpiaOutcome, LondonDay, Status, london_midnight,
-        side_by_side::{AHEAD, gateway_gap, support_gap},
+        side_by_side::{gateway_gap, nears, support_gap},
     },
     framework,
     identifier::{AgreementId, OrganisationId},
@@ -76,9 +76,7 @@ pub struct Usage {
 pub fn lint(policies: &PolicySet, usage: Option<&Usage>, at: Timestamp) -> Vec<Finding> {
     let mut findings = Vec::new();
     let passed_on = passed_on(policies);
-    for agreement in
-        policies.agreements().filter(|agreement| agreement.status.get_ref() != &Status::Terminated)
-    {
+    for agreement in lasting(policies) {
         whole(agreement, at, &mut findings);
         circle(&passed_on, agreement, &mut findings);
         assurances(policies, agreement, at, &mut findings);
@@ -101,6 +99,11 @@ pub fn lint(policies: &PolicySet, usage: Option<&Usage>, at: Timestamp) -> Vec<F
     findings
 }
 
+/// Every agreement that is not over: what is in force, and what may come to be.
+fn lasting(policies: &PolicySet) -> impl Iterator<Item = &Agreement> {
+    policies.agreements().filter(|agreement| agreement.status.get_ref() != &Status::Terminated)
+}
+
 fn place(agreement: &Agreement, flow: &DataFlow) -> String {
     format!("{}/{}", agreement.id(), flow.id.get_ref())
 }
@@ -117,14 +120,11 @@ fn add(
 
 /// When something ends, if that is now or soon.
 fn ends(day: LondonDay, at: Timestamp) -> Option<Severity> {
-    let end = london_midnight(day);
-    if end <= at {
-        Some(Severity::Refuses)
-    } else if at.checked_add(AHEAD).is_ok_and(|ahead| end <= ahead) {
-        Some(Severity::Soon)
-    } else {
-        None
-    }
+    nears(day, at).map(how_much)
+}
+
+fn how_much(is_over: bool) -> Severity {
+    if is_over { Severity::Refuses } else { Severity::Soon }
 }
 
 fn whole(agreement: &Agreement, at: Timestamp, findings: &mut Vec<Finding>) {
@@ -227,9 +227,8 @@ fn under(policies: &PolicySet, agreement: &Agreement, at: Timestamp, findings: &
 type PassedOn<'a> = (&'a OrganisationId, &'a OrganisationId, &'a AgreementId);
 
 fn passed_on(policies: &PolicySet) -> Vec<PassedOn<'_>> {
-    let agreements =
-        policies.agreements().filter(|agreement| agreement.status.get_ref() != &Status::Terminated);
-    let flows = agreements.flat_map(|agreement| agreement.flows.iter().map(move |flow| (agreement, flow)));
+    let flows =
+        lasting(policies).flat_map(|agreement| agreement.flows.iter().map(move |flow| (agreement, flow)));
     let passed_on = flows.filter(|(_, flow)| flow.obligations.onward_sharing);
     let ends = passed_on.filter_map(|(agreement, flow)| {
         let provider = policies.provider(flow.provider.get_ref())?;
@@ -316,8 +315,7 @@ fn bases(policies: &PolicySet, flow: &DataFlow, place: &str, findings: &mut Vec<
 
 fn support(flow: &DataFlow, place: &str, at: Timestamp, findings: &mut Vec<Finding>) {
     if let Some((has_ended, message)) = support_gap(flow, at) {
-        let severity = if has_ended { Severity::Refuses } else { Severity::Soon };
-        add(findings, severity, "section-251-expires", place, message);
+        add(findings, how_much(has_ended), "section-251-expires", place, message);
     }
 }
 
@@ -367,9 +365,7 @@ fn unused(flow: &DataFlow, place: &str, usage: &Usage, findings: &mut Vec<Findin
 /// What is not in force yet counts: whoever is about to sign it has to know.
 fn overlaps(policies: &PolicySet, findings: &mut Vec<Finding>) {
     let mut by_pair: BTreeMap<(String, String, String), Vec<String>> = BTreeMap::new();
-    for agreement in
-        policies.agreements().filter(|agreement| agreement.status.get_ref() != &Status::Terminated)
-    {
+    for agreement in lasting(policies) {
         for flow in &agreement.flows {
             let key = (
                 flow.provider.get_ref().to_string(),

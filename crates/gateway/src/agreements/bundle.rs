@@ -179,20 +179,18 @@ pub fn verify(bundle: &Bundle, keys: &[NoteVerifier]) -> anyhow::Result<Shown> {
     each_once(bundle, &entries)?;
     let (mut signed, mut keys_of) = (Vec::new(), BTreeMap::new());
     for one in &bundle.signatures {
-        let by = signature_holds(bundle, one, &terms_sha256, &entries)?;
-        let person = (by.0.clone(), by.1.clone());
-        let first = keys_of.entry(one.jwk.as_str()).or_insert_with(|| person.clone());
+        let (by, key) = signature_holds(bundle, one, &terms_sha256, &entries)?;
+        let (organisation, person, _) = &by;
+        let (first_organisation, first) =
+            keys_of.entry(key).or_insert_with(|| (organisation.clone(), person.clone()));
         anyhow::ensure!(
-            *first == person,
-            "one key has signed for {} of {} and for {} of {}: a signature is one person's",
-            first.1,
-            first.0,
-            person.1,
-            person.0
+            (&*first_organisation, &*first) == (organisation, person),
+            "one key has signed for {first} of {first_organisation} and for {person} of {organisation}: a signature is one person's"
         );
         signed.push(by);
     }
-    let put_in_force = begun_at(&entries, bundle, &terms_sha256).is_some();
+    let begun_at = begun_at(&entries, bundle, &terms_sha256);
+    let put_in_force = begun_at.is_some();
     anyhow::ensure!(
         !put_in_force || both_ends(&terms, &signed),
         "it was put in force, and the bundle does not show that both ends of any of its flows have signed: signatures are missing; export it again"
@@ -201,8 +199,7 @@ pub fn verify(bundle: &Bundle, keys: &[NoteVerifier]) -> anyhow::Result<Shown> {
         Body::AgreementMoved { state, .. } | Body::AgreementSigned { state, .. } => Some(state.clone()),
         _ => None,
     });
-    let after = if put_in_force { begun_at(&entries, bundle, &terms_sha256) } else { None };
-    let since = entries.iter().filter(|entry| after.is_some_and(|after| entry.seq > after));
+    let since = entries.iter().filter(|entry| begun_at.is_some_and(|begun_at| entry.seq > begun_at));
     let since = since.filter_map(|entry| match &entry.body {
         Body::AgreementMoved { action, scope, by, .. } => {
             let scope = scope.as_ref().map(|scope| format!(" {scope}")).unwrap_or_default();
@@ -281,13 +278,14 @@ fn proved(bundle: &Bundle, keys: &[NoteVerifier]) -> anyhow::Result<(Vec<Entry>,
     Ok((entries, size))
 }
 
-/// That a signature is by the registered key of somebody in office, over these terms, and in the ledger.
+/// That a signature is by the registered key of somebody in office, over these terms, and in the ledger. Gives who signed, and the
+/// thumbprint of the key, of which there is one however the bundle spells the key.
 fn signature_holds(
     bundle: &Bundle,
     one: &BundledSignature,
     terms_sha256: &str,
     entries: &[Entry],
-) -> anyhow::Result<(String, String, String)> {
+) -> anyhow::Result<((String, String, String), String)> {
     let office = &one.officer_id;
     let said = signature::statement(&one.signature)?;
     let mut in_office: Option<(&str, &str, &str, &str)> = None;
@@ -341,7 +339,7 @@ fn signature_holds(
     };
     signature::verify(&one.signature, &bundle.terms, (&one.jwk, key), &expected)
         .with_context(|| format!("the signature of {office}"))?;
-    Ok((organisation.to_owned(), person.to_owned(), role.to_owned()))
+    Ok(((organisation.to_owned(), person.to_owned(), role.to_owned()), key.to_owned()))
 }
 
 /// The place of the entry with which these terms were put in force: one person asked for it and another confirmed it.

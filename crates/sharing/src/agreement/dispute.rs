@@ -535,8 +535,11 @@ impl Dispute {
             case.mediator = None;
         }
         case.parties.extend(parties.iter().cloned());
+        if !is_none_now {
+            return self;
+        }
         let case = case.clone();
-        if is_none_now { self.without_mediator(case) } else { self }
+        self.without_mediator(case)
     }
 
     /// What it is about, and where it stands.

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use super::{Agreement, Confidentiality, DataFlow, LawfulBasis, london_midnight};
+use super::{Agreement, Confidentiality, DataFlow, LawfulBasis, LondonDay, london_midnight};
 use crate::{
     identifier::OrganisationId,
     policy::{OrganisationKind, PolicySet},
@@ -88,16 +88,20 @@ fn of_flow(flow: &DataFlow, set: &PolicySet, at: Timestamp) -> Option<FlowBases>
 }
 
 /// How far ahead a lead looks.
-pub const AHEAD: SignedDuration = SignedDuration::from_hours(90 * 24);
+const AHEAD: SignedDuration = SignedDuration::from_hours(90 * 24);
+
+/// Whether something that ends on this day is over, where it is, or soon will be.
+pub fn nears(day: LondonDay, at: Timestamp) -> Option<bool> {
+    let end = london_midnight(day);
+    let is_over = end <= at;
+    let is_soon = || at.checked_add(AHEAD).is_ok_and(|ahead| end <= ahead);
+    (is_over || is_soon()).then_some(is_over)
+}
 
 /// Support under section 251 that has ended, or soon will: whether it has, and that in words.
 pub fn support_gap(flow: &DataFlow, at: Timestamp) -> Option<(bool, String)> {
     let Confidentiality::Section251 { reference, expires_on } = &flow.confidentiality else { return None };
-    let end = london_midnight(*expires_on);
-    let has_ended = end <= at;
-    if !has_ended && at.checked_add(AHEAD).is_ok_and(|ahead| ahead < end) {
-        return None;
-    }
+    let has_ended = nears(*expires_on, at)?;
     let verb = if has_ended { "expired" } else { "expires" };
     let renewal = "ask the Confidentiality Advisory Group for renewal";
     Some((has_ended, format!("section 251 support {reference} {verb} on {expires_on}; {renewal}")))

@@ -126,7 +126,6 @@ pub async fn check(
 /// What would keep it from being put in force, that nothing else finds in its terms: said while there is time to counter.
 fn missing(agreement: &Agreement) -> impl Iterator<Item = FindingBody> {
     agreement.parties.iter().flat_map(|party| {
-        let has_notice = party.privacy_notice.as_deref().is_some_and(|notice| !notice.trim().is_empty());
         let of = party.organisation.get_ref();
         let found = |code: &'static str, message: String| FindingBody {
             severity: lint::Severity::Refuses.as_str(),
@@ -134,7 +133,7 @@ fn missing(agreement: &Agreement) -> impl Iterator<Item = FindingBody> {
             place: agreement.id().to_string(),
             message,
         };
-        let notice = (!has_notice).then(|| {
+        let notice = (!party.has_notice()).then(|| {
             found(
                 "notice-missing",
                 format!("{of} has no `privacy_notice`; without one its flows are not put in force"),

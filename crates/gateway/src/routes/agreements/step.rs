@@ -3,10 +3,10 @@
 use axum::http::HeaderValue;
 use jiff::civil::Date;
 
-use super::comments::all_seen;
 use super::{
     AgreementId, App, Command, Deserialize, ManagedRow, Pending, Problem, Refused, Scope, Signing, StepError,
-    StopReason, TEXT_MAX, Terms, ToSchema, Value, Wanted, agreements, signatory_role, signature,
+    StopReason, TEXT_MAX, Terms, ToSchema, Value, Wanted, agreements, comments::all_seen, signatory_role,
+    signature,
 };
 use crate::{
     agreements::{signature::Statement, usage},

@@ -182,15 +182,11 @@ pub async fn note(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
         ];
         let key = request_key::header(request.headers());
         let mut received = receive_any(&app, request, &either).await?;
-        let in_force =
-            app.policies().set.agreements().find(|agreement| agreement.id().as_str() == id).cloned();
-        let agreed = match in_force {
-            Some(_) => Some(used(&app, &received, &id, route).await?),
-            None => None,
-        };
-        let row = match agreed {
-            Some(_) => None,
-            None => Some(found(&app, &received, &id, route).await?),
+        let in_force = app.policies().set.agreements().any(|agreement| agreement.id().as_str() == id);
+        let (agreed, row) = if in_force {
+            (Some(used(&app, &received, &id, route).await?), None)
+        } else {
+            (None, Some(found(&app, &received, &id, route).await?))
         };
         let asked = received.json::<Value>(app.limits.body_bytes_max).await;
         let work = async {

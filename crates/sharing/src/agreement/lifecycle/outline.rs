@@ -103,7 +103,7 @@ impl Outline {
             let outline = PartyOutline {
                 roles: required_roles(kind, provides, confidential(organisation)),
                 controls: party.controller != ControllerRole::Processor,
-                has_notice: party.privacy_notice.as_deref().is_some_and(|notice| !notice.trim().is_empty()),
+                has_notice: party.has_notice(),
             };
             (organisation.clone(), outline)
         });

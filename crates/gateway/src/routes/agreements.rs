@@ -297,17 +297,32 @@ async fn identified_matter(
     })
 }
 
-/// As [`or_earlier`], for something beside an agreement's course: what the other request made.
-async fn made_meanwhile(
+/// What came of a request about something beside an agreement's course.
+enum Once<T> {
+    /// It was done.
+    Done(T),
+    /// It had been, or the same request, sent at once, has done it: what was made then, as it is now.
+    Earlier(MatterRow),
+}
+
+/// Does what a request asks for, once, however often it is sent.
+async fn once<T>(
     app: &App,
     received: &Received,
     key: Option<HeaderValue>,
     of: (&str, &Value),
-    refused: Refused,
-) -> Result<MatterRow, Refused> {
-    match identified_matter(app, received, key, of).await {
-        Ok(Asked::Earlier(made)) => Ok(made),
-        _ => Err(refused),
+    done: impl AsyncFnOnce(Option<(String, String, String)>) -> Result<T, Refused>,
+) -> Result<Once<T>, Refused> {
+    let request = match identified_matter(app, received, key.clone(), of).await? {
+        Asked::New(request) => request,
+        Asked::Earlier(made) => return Ok(Once::Earlier(made)),
+    };
+    match Box::pin(done(request)).await {
+        Ok(done) => Ok(Once::Done(done)),
+        Err(refused) => match identified_matter(app, received, key, of).await {
+            Ok(Asked::Earlier(made)) => Ok(Once::Earlier(made)),
+            _ => Err(refused),
+        },
     }
 }
 

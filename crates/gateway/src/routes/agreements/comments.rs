@@ -9,10 +9,10 @@ use sharing::agreement::{
 use store::{MatterRow, MatterStepRow, StoreError};
 
 use super::{
-    AgreementId, App, Arc, Asked, Deserialize, Hand, IntoResponse, Json, ManagedRow, Path, Problem, Receipt,
+    AgreementId, App, Arc, Deserialize, Hand, IntoResponse, Json, ManagedRow, Once, Path, Problem, Receipt,
     Received, Refusal, Refused, Request, Response, Serialize, State, StatusCode, StepError, TEXT_MAX, Terms,
-    ToSchema, Value, agreements, found, hand, header, identified_matter, internal, kept, made_meanwhile,
-    named, receive, record_read, replayed, request_id, request_key, respond, settle, shape,
+    ToSchema, Value, agreements, found, hand, header, internal, kept, named, once, receive, record_read,
+    replayed, request_id, request_key, respond, settle, shape,
     step::{CounterReason, revision},
     tagged, time,
 };
@@ -207,17 +207,13 @@ pub async fn make(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
         let work = async {
             let value = asked.map_err(Refused::Problem)?;
             let path = format!("/v1/agreements/{}/comments", row.id);
-            let request = match identified_matter(&app, &received, key.clone(), (&path, &value)).await? {
-                Asked::New(request) => request,
-                Asked::Earlier(made) => return again(&app, &made).await,
-            };
-            let asked: CommentRequest = shape(&value).map_err(Refused::Problem)?;
-            let made = match said(&app, &received, (&row, request), asked).await {
-                Ok(made) => made,
-                Err(refused) => {
-                    let made = made_meanwhile(&app, &received, key, (&path, &value), refused).await?;
-                    return again(&app, &made).await;
-                }
+            let done = once(&app, &received, key, (&path, &value), async |request| {
+                let asked: CommentRequest = shape(&value).map_err(Refused::Problem)?;
+                said(&app, &received, (&row, request), asked).await
+            });
+            let made = match done.await? {
+                Once::Done(made) => made,
+                Once::Earlier(made) => return again(&app, &made).await,
             };
             let receipt = Receipt::of(&made.row.id, &made.committed);
             let shown = body(&app, &made.row, Some(receipt)).await?;
@@ -340,18 +336,14 @@ pub async fn take(
             let value = asked.map_err(Refused::Problem)?;
             let path = format!("/v1/agreements/{}/comments/{}/steps", row.id, matter.id);
             let key = request_key::header(&headers);
-            let request = match identified_matter(&app, &received, key.clone(), (&path, &value)).await? {
-                Asked::New(request) => request,
-                Asked::Earlier(made) => return again(&app, &made).await,
-            };
-            let asked: CommentStep = shape(&value).map_err(Refused::Problem)?;
-            let read_at = revision(headers.get(header::IF_MATCH), true).map_err(Refused::Problem)?;
-            let moved = match moved(&app, &received, (&row, &matter.id, request), (asked, read_at)).await {
-                Ok(moved) => moved,
-                Err(refused) => {
-                    let made = made_meanwhile(&app, &received, key, (&path, &value), refused).await?;
-                    return again(&app, &made).await;
-                }
+            let done = once(&app, &received, key, (&path, &value), async |request| {
+                let asked: CommentStep = shape(&value).map_err(Refused::Problem)?;
+                let read_at = revision(headers.get(header::IF_MATCH), true).map_err(Refused::Problem)?;
+                moved(&app, &received, (&row, &matter.id, request), (asked, read_at)).await
+            });
+            let moved = match done.await? {
+                Once::Done(moved) => moved,
+                Once::Earlier(made) => return again(&app, &made).await,
             };
             let receipt = Receipt::of(&format!("{}/{}", moved.row.id, moved.row.revision), &moved.committed);
             let shown = body(&app, &moved.row, Some(receipt)).await?;

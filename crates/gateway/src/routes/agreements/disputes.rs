@@ -15,11 +15,11 @@ use sharing::{
 use store::MatterRow;
 
 use super::{
-    App, Arc, Asked, Deserialize, IntoResponse, Json, ManagedRow, Path, Problem, Receipt, Received, Refusal,
+    App, Arc, Deserialize, IntoResponse, Json, ManagedRow, Once, Path, Problem, Receipt, Received, Refusal,
     Refused, Request, Response, Serialize, State, StatusCode, StepError, Terms, ToSchema, Value, agreements,
     comments::{self, SaidBody, Told},
-    found, hand, identified_matter, internal, made_meanwhile, named, receive, record_read, replayed,
-    request_id, request_key, respond, settle, shape,
+    found, hand, internal, named, once, receive, record_read, replayed, request_id, request_key, respond,
+    settle, shape,
     step::{self, CounterReason},
     time,
 };
@@ -204,17 +204,13 @@ pub async fn open(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
         let work = async {
             let value = asked.map_err(Refused::Problem)?;
             let path = format!("/v1/agreements/{}/disputes", row.id);
-            let request = match identified_matter(&app, &received, key.clone(), (&path, &value)).await? {
-                Asked::New(request) => request,
-                Asked::Earlier(made) => return again(&app, &made).await,
-            };
-            let asked: DisputeRequest = shape(&value).map_err(Refused::Problem)?;
-            let made = match begun(&app, &received, (&row, request), asked).await {
-                Ok(made) => made,
-                Err(refused) => {
-                    let made = made_meanwhile(&app, &received, key, (&path, &value), refused).await?;
-                    return again(&app, &made).await;
-                }
+            let done = once(&app, &received, key, (&path, &value), async |request| {
+                let asked: DisputeRequest = shape(&value).map_err(Refused::Problem)?;
+                begun(&app, &received, (&row, request), asked).await
+            });
+            let made = match done.await? {
+                Once::Done(made) => made,
+                Once::Earlier(made) => return again(&app, &made).await,
             };
             let receipt = Receipt::of(&made.row.id, &made.committed);
             Ok(tagged(StatusCode::CREATED, &body(&app, &made.row, Some(receipt)).await?))
@@ -313,19 +309,16 @@ pub async fn take(
             let value = asked.map_err(Refused::Problem)?;
             let path = format!("/v1/agreements/{}/disputes/{}/steps", row.id, matter.id);
             let key = request_key::header(&headers);
-            let request = match identified_matter(&app, &received, key.clone(), (&path, &value)).await? {
-                Asked::New(request) => request,
-                Asked::Earlier(made) => return again(&app, &made).await,
-            };
-            let asked: DisputeStep = shape(&value).map_err(Refused::Problem)?;
-            let free = matches!(asked, DisputeStep::Comment { .. });
-            let read_at = step::revision(headers.get(header::IF_MATCH), free).map_err(Refused::Problem)?;
-            let moved = match moved(&app, &received, (&row, &matter, request), (asked, read_at)).await {
-                Ok(moved) => moved,
-                Err(refused) => {
-                    let made = made_meanwhile(&app, &received, key, (&path, &value), refused).await?;
-                    return again(&app, &made).await;
-                }
+            let done = once(&app, &received, key, (&path, &value), async |request| {
+                let asked: DisputeStep = shape(&value).map_err(Refused::Problem)?;
+                let free = matches!(asked, DisputeStep::Comment { .. });
+                let read_at =
+                    step::revision(headers.get(header::IF_MATCH), free).map_err(Refused::Problem)?;
+                moved(&app, &received, (&row, &matter, request), (asked, read_at)).await
+            });
+            let moved = match done.await? {
+                Once::Done(moved) => moved,
+                Once::Earlier(made) => return again(&app, &made).await,
             };
             let receipt = Receipt::of(&format!("{}/{}", moved.row.id, moved.row.revision), &moved.committed);
             Ok(tagged(StatusCode::OK, &body(&app, &moved.row, Some(receipt)).await?))

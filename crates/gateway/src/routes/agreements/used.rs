@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Action, App, Arc, Asked, Capability, Deserialize, IntoResponse, Json, Path, Problem, Receipt, Received,
+    Action, App, Arc, Capability, Deserialize, IntoResponse, Json, Once, Path, Problem, Receipt, Received,
     Refusal, Refused, Request, Response, Serialize, State, StatusCode, StepError, Terms, ToSchema, Value,
     agreements,
     comments::{self, SaidBody},
-    documents, found, hand, identified_matter, internal, made_meanwhile, receive, receive_any, record_read,
-    replayed, request_id, request_key, respond, settle, shape, tagged,
+    documents, found, hand, internal, once, receive, receive_any, record_read, replayed, request_id,
+    request_key, respond, settle, shape, tagged,
 };
 use store::ManagedRow;
 
@@ -192,23 +192,19 @@ pub async fn note(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
         let work = async {
             let value = asked.map_err(Refused::Problem)?;
             let path = format!("/v1/agreements/{id}/records");
-            let request = match identified_matter(&app, &received, key.clone(), (&path, &value)).await? {
-                Asked::New(request) => request,
-                Asked::Earlier(made) => return again(&app, &made).await,
-            };
-            let asked: RecordRequest = shape(&value).map_err(Refused::Problem)?;
-            let agreed = match (agreed, row) {
-                (Some(agreed), _) => agreed,
-                // Harm comes of waiting for it, too.
-                (None, Some(row)) if asked.kind == Kind::Harm => newest_offered(&app, &row).await?,
-                (None, _) => return Err(StepError::Refused(lifecycle::Refusal::NotInForce).into()),
-            };
-            let made = match noted(&app, &received, (&agreed, request), asked).await {
-                Ok(made) => made,
-                Err(refused) => {
-                    let made = made_meanwhile(&app, &received, key, (&path, &value), refused).await?;
-                    return again(&app, &made).await;
-                }
+            let done = once(&app, &received, key, (&path, &value), async |request| {
+                let asked: RecordRequest = shape(&value).map_err(Refused::Problem)?;
+                let agreed = match (agreed, row) {
+                    (Some(agreed), _) => agreed,
+                    // Harm comes of waiting for it, too.
+                    (None, Some(row)) if asked.kind == Kind::Harm => newest_offered(&app, &row).await?,
+                    (None, _) => return Err(StepError::Refused(lifecycle::Refusal::NotInForce).into()),
+                };
+                noted(&app, &received, (&agreed, request), asked).await
+            });
+            let made = match done.await? {
+                Once::Done(made) => made,
+                Once::Earlier(made) => return again(&app, &made).await,
             };
             let receipt = Receipt::of(&made.row.id, &made.committed);
             Ok(tagged(StatusCode::CREATED, made.row.revision, &body(&app, &made.row, Some(receipt)).await?))

@@ -6,8 +6,9 @@ inputs.json (logs, personal values, spans in which nothing could be recorded) an
 counted, or what is wrong, and then its exit status is 1.
 
   I1   a record that came has a release with the same leaf hash at the place its receipt names, of its salted digest
-  I2   at each release about consent, a consent of that person stands; and a question asked after something was
-       acknowledged comes later in the ledger than that
+  I2   at each release about consent, a consent of that person stands, and at each its agreement is active; a question asked after
+       something was acknowledged comes later in the ledger than that, and brings no record between the suspension of its
+       agreement and what lifts it
   I3   places are dense, and every checkpoint that a client was ever given is a prefix of the ledger
   I4   no log, no refusal and no leaf names anybody
   I5   every refusal is application/problem+json with a type and a code
@@ -29,7 +30,9 @@ import re
 import sys
 import tomllib
 
-FLOWS = {"SWR": "gm-safe-and-well-referral", "9": "gm-fire-prevention-over-65s"}
+FLOWS = {
+    "SWR": "gm-safe-and-well-referral", "GEN": "gm-safe-and-well-referral", "9": "gm-fire-prevention-over-65s",
+}
 
 
 def node(left, right):
@@ -89,10 +92,47 @@ def raced(account, entries, intents, releases):
     return {"withdrawn_before_the_end": len(between), "released_before_came_after_us_max": latest}
 
 
+def agreement_of(intents, decision):
+    return intents.get(decision, {}).get("agreement", {}).get("agreement")
+
+
+def suspended(account, moves, entries, intents):
+    """How suspensions and questions met: how many came between an INTENT and its end, how many questions were refused while one
+    was in force; and what brought a record while one was."""
+    ends = {entry["decision_id"]: entry["seq"] for entry in entries if entry["kind"] in ("release", "closure")}
+    places = sorted(
+        (entry["seq"], stamp["agreement"]) for entry in entries if entry["kind"] == "policy_set_activated"
+        for stamp in entry["agreements"] if stamp["status"] == "suspended"
+    )
+    between = set()
+    for decision, intent in intents.items():
+        first, last = (bisect.bisect(places, (seq, "")) for seq in (intent["seq"], ends.get(decision, 0)))
+        between |= {place for place, agreement in places[first:last] if agreement == agreement_of(intents, decision)}
+    spans, begun = collections.defaultdict(list), {}
+    for line in moves:
+        if line["op"] == "suspend":
+            begun[line["agreement"]] = line["answered_us"]
+        else:
+            spans[line["agreement"]].append((begun.pop(line["agreement"]), line["sent_us"]))
+    refused, came = 0, []
+    for line in account:
+        if line["op"] != "ask":
+            continue
+        agreement = next(flow for start, flow in FLOWS.items() if line["person"].startswith(start))
+        place = bisect.bisect(spans[agreement], (line["sent_us"], float("inf"))) - 1
+        if place >= 0 and spans[agreement][place][0] <= line["sent_us"] and line["answered_us"] <= spans[agreement][place][1]:
+            refused += line.get("status") == 403
+            if "record" in line:
+                came.append(f"I2 the record of {line['receipt']['decision_id']} came while its agreement was suspended")
+    return {"suspended_before_the_end": len(between), "refused_while_suspended": refused}, came
+
+
 def check(folder):
     wrong = []
     inputs = json.loads((folder / "inputs.json").read_text())
     account = [json.loads(line) for line in (folder / "account.jsonl").read_text().splitlines()]
+    moves = [line for line in account if line["op"] in ("suspend", "resume")]
+    account = [line for line in account if line["op"] not in ("suspend", "resume")]
     for line in account:
         if "text" in line:
             line["record"] = json.loads(line["text"])["record"]
@@ -122,6 +162,7 @@ def check(folder):
     # The ledger by itself: I2, I10.
     intents, ends, releases = {}, collections.Counter(), {}
     standing = collections.defaultdict(set)
+    statuses = {}
     for entry in entries:
         kind, body = entry["kind"], entry
         if kind == "intent":
@@ -133,6 +174,11 @@ def check(folder):
                 needs_consent = intents.get(body["decision_id"], {}).get("purpose") == "safe-and-well-referral"
                 if needs_consent and not any(standing[subject] for subject in body["subjects"]):
                     wrong.append(f"I2 the release at {entry['seq']} has no consent that stands")
+                agreement = agreement_of(intents, body["decision_id"])
+                if statuses.get(agreement) != "active":
+                    wrong.append(f"I2 the release at {entry['seq']} is of an agreement that is {statuses.get(agreement)}")
+        elif kind == "policy_set_activated":
+            statuses = {stamp["agreement"]: stamp["status"] for stamp in body["agreements"]}
         elif kind == "consent_recorded":
             standing[body["subject"]].add(body["consent_id"])
         elif kind == "consent_withdrawn":
@@ -218,6 +264,10 @@ def check(folder):
                 wrong.append(f"I8 {what} went from {before} to {after}")
 
     races = raced(account, entries, intents, releases)
+    stopped, came = suspended(account, moves, entries, intents)
+    wrong.extend(came)
+    if moves:
+        races |= stopped
 
     # I4
     said = [json.dumps(line["body"], ensure_ascii=False) for line in account if "record" not in line and "body" in line and line.get("status", 0) >= 400]

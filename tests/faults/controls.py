@@ -46,6 +46,22 @@ def after_the_withdrawal(account, entries, inputs):
         entry["kind"] = "consent_withdrawn"
 
 
+def after_the_suspension(account, entries, inputs):
+    release = of_release(account, entries)
+    put = next(entry for entry in reversed(entries[:release["seq"]]) if entry["kind"] == "policy_set_activated")
+    for stamp in put["agreements"]:
+        stamp["status"] = "suspended"
+
+
+def told_of_the_suspension(account, entries, inputs):
+    line = with_record(account)
+    agreement = next(entry["agreement"]["agreement"] for entry in entries if entry["kind"] == "intent"
+                     and entry["decision_id"] == line["receipt"]["decision_id"])
+    at, until = line["sent_us"], line["answered_us"]
+    account.append({"op": "suspend", "agreement": agreement, "sent_us": at - 1, "answered_us": at})
+    account.append({"op": "resume", "agreement": agreement, "sent_us": until, "answered_us": until + 1})
+
+
 def earlier_than_acknowledged(account, entries, inputs):
     first = min((line for line in account if line.get("receipt")), key=lambda line: line["receipt"]["log_position"])
     first["sent_us"] = max(line["answered_us"] for line in account) + 1
@@ -107,7 +123,8 @@ def no_end(account, entries, inputs):
 
 
 PLANTED = {
-    no_release: "I1", another_record: "I1", after_the_withdrawal: "I2", earlier_than_acknowledged: "I2",
+    no_release: "I1", another_record: "I1", after_the_withdrawal: "I2",
+    after_the_suspension: "I2", told_of_the_suspension: "I2", earlier_than_acknowledged: "I2",
     another_history: "I3", lost_tail: "I3", somebody_named: "I4", bare_error: "I5", another_item: "I6",
     unreceived: "I7", consent_of_nobody: "I7", questions_of_nobody: "I7", memory_held: "I8", descriptors_held: "I8",
     threads_held: "I8", while_unrecordable: "I9", no_end: "I10",

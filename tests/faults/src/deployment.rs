@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::{Read as _, Seek as _, SeekFrom},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::Arc,
@@ -16,7 +17,7 @@ use gateway::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::{proxy::Proxy, usage::Usage};
+use crate::{load::MADE_UP, proxy::Proxy, usage::Usage};
 
 /// What the gateways keep the ledger in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -350,11 +351,12 @@ impl Deployment {
             assert!(Instant::now() < deadline, "questions stay open: {said}");
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
+        let personal = [acceptance::personal_values(), vec![MADE_UP.to_owned()]].concat();
         let inputs = json!({
             "unrecordable": self.faults,
             "unnoticed": self.unnoticed,
             "usage": self.usage_settled().await,
-            "personal": acceptance::personal_values(),
+            "personal": personal,
             "logs": self.replicas.iter().map(|replica| &replica.log).collect::<Vec<_>>(),
         });
         fs::write(self.folder.path().join("inputs.json"), inputs.to_string()).unwrap();
@@ -521,6 +523,20 @@ impl Replica {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         false
+    }
+
+    /// How long its log is.
+    pub fn log_length(&self) -> u64 {
+        fs::metadata(&self.log).map_or(0, |log| log.len())
+    }
+
+    /// What its log has after so many bytes.
+    pub fn said_since(&self, length: u64) -> String {
+        let mut log = fs::File::open(&self.log).unwrap();
+        log.seek(SeekFrom::Start(length)).unwrap();
+        let mut said = Vec::new();
+        log.read_to_end(&mut said).unwrap();
+        String::from_utf8_lossy(&said).into_owned()
     }
 
     /// Its log.

@@ -18,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 /// People about whom consent is given and taken back, one worker each.
 pub const PEOPLE: [&str; 4] = ["SWR-2041", "SWR-2042", "SWR-2045", "SWR-2046"];
+/// What references of made-up people begin with, all of whom the council has a record of; five figures follow.
+pub const MADE_UP: &str = "GEN-0000";
 /// Somebody about whom nothing changes.
 const STEADY: &str = "9732110317";
 /// How long a client waits for an answer.
@@ -73,7 +75,8 @@ impl Account {
         self.unauthenticated.load(Ordering::Relaxed)
     }
 
-    fn note(&self, line: &Value) {
+    /// Adds a line to it.
+    pub fn note(&self, line: &Value) {
         writeln!(self.file.lock().unwrap(), "{line}").unwrap();
     }
 }

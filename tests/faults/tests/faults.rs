@@ -52,6 +52,7 @@ short! {
     record_holder_flaps: "a record holder goes away and comes back",
     clock_wrong: "one gateway's clock is wrong",
     withdrawals_race: "withdrawals race with questions",
+    suspensions_race: "suspensions race with questions",
     callers_break_off: "callers break off",
     keys_replaced: "certificates and keys are replaced",
     certificates_refused: "a partner's certificate is revoked, and its authority is no longer trusted",

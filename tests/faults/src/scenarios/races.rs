@@ -1,8 +1,8 @@
-//! Withdrawals that race with questions, at three gateways.
+//! Withdrawals and suspensions that race with questions, at three gateways.
 
 use std::{
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -11,14 +11,23 @@ use std::{
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::{Length, running};
-use crate::{deployment::Store, load::Worker};
+use super::{Length, loaded, ms, running};
+use crate::{
+    deployment::{Deployment, Store, signal},
+    load::{MADE_UP, Worker},
+};
+
+/// How many people each worker's races are about, by turns: as many consents each as somebody may give in a lifetime.
+const PEOPLE_EACH: usize = 100;
+
+static PEOPLE: LazyLock<Vec<String>> =
+    LazyLock::new(|| (0..4 * PEOPLE_EACH).map(|number| format!("{MADE_UP}{number:05}")).collect());
 
 /// Races until so many were begun: a consent, a question to each gateway at once, the withdrawal somewhere between the first of
 /// them being sent and the last being answered, and a question to each gateway when it was acknowledged.
-async fn race(worker: Worker, person: &'static str, left: Arc<AtomicU64>, total: u64) {
+async fn race(worker: Worker, people: &'static [String], left: Arc<AtomicU64>, total: u64) {
     let mut longest = Duration::from_millis(40);
-    loop {
+    for person in people.iter().map(String::as_str).cycle() {
         let number = left.fetch_add(1, Ordering::SeqCst);
         if number >= total {
             return;
@@ -39,11 +48,12 @@ async fn race(worker: Worker, person: &'static str, left: Arc<AtomicU64>, total:
 }
 
 /// So many races, about everybody at once.
-async fn races(people: &[(Worker, &'static str)], total: u64) {
+async fn races(workers: &[Worker], total: u64) {
     let begun = Arc::new(AtomicU64::new(0));
-    let racing = people
+    let racing = workers
         .iter()
-        .map(|(worker, person)| tokio::spawn(race(worker.clone(), person, begun.clone(), total)));
+        .zip(PEOPLE.chunks(PEOPLE_EACH))
+        .map(|(worker, people)| tokio::spawn(race(worker.clone(), people, begun.clone(), total)));
     for one in racing.collect::<Vec<_>>() {
         one.await.unwrap();
     }
@@ -52,15 +62,60 @@ async fn races(people: &[(Worker, &'static str)], total: u64) {
 pub async fn withdrawals(length: Length) -> Value {
     let mut running = running(Store::Server, 3, |_, _| {}).await;
     // The usual load would only be in the way.
-    let people = running.pause().await;
-    let (warm, total) = (length.or(0, 1_000), length.or(300, 10_000));
+    let workers = running.pause().await;
+    let (warm, total) = (length.or(0, 1_000), length.or(500, 10_000));
     // What grows to a bound (what is remembered of a day, of tokens, of pages) has, before it is looked at whether anything grows.
-    races(&people, warm).await;
+    races(&workers, warm).await;
     running.deployment.note_usage();
-    races(&people, total).await;
+    races(&workers, total).await;
     let total = warm + total;
     let counts = running.end(json!({ "races": total })).await;
     let between = counts["withdrawn_before_the_end"].as_u64().unwrap();
     assert!(between > total / 50, "only {between} withdrawals came between an INTENT and its end");
+    counts
+}
+
+/// A line that a gateway's log has when it has put policies in force.
+const IN_FORCE: &str = "policies in force";
+
+/// Suspensions of an agreement that questions about it are on their way for, put in force at each gateway by turns, which alone
+/// reads the files again; and taken back.
+pub async fn suspensions(length: Length) -> Value {
+    // More who ask than usually: a suspension is to meet questions.
+    let running = loaded(Deployment::start(Store::Server, 3, |_, _| {}).await, &[""; 8]).await;
+    let file = running.deployment.folder().join("policies/agreements/gm-fire-prevention-over-65s.toml");
+    let active = std::fs::read_to_string(&file).unwrap();
+    let suspended = active.replacen("status = \"active\"", "status = \"suspended\"", 1);
+    assert_ne!(active, suspended);
+    let total = length.or(24, 1_000);
+    let mut longest = Duration::ZERO;
+    for number in 0..total {
+        let replica = &running.deployment.replicas[usize::try_from(number % 3).unwrap()];
+        for (op, text) in [("suspend", &suspended), ("resume", &active)] {
+            let (begun, said) = (Instant::now(), replica.log_length());
+            std::fs::write(&file, text).unwrap();
+            let sent_us = running.account.now_us();
+            signal("HUP", &[replica.process()]);
+            while !replica.said_since(said).contains(IN_FORCE) {
+                assert!(begun.elapsed() < Duration::from_secs(30), "{}", replica.said_since(said));
+                sleep(Duration::from_millis(1)).await;
+            }
+            longest = longest.max(begun.elapsed());
+            let agreement = "gm-fire-prevention-over-65s";
+            running.account.note(&json!({
+                "op": op, "agreement": agreement, "sent_us": sent_us, "answered_us": running.account.now_us(),
+            }));
+            // At another moment of the questions each time.
+            sleep(Duration::from_millis(100 + number * 37 % 200)).await;
+        }
+    }
+    let counts = running.end(json!({ "suspensions": total, "in_force_ms_max": ms(longest) })).await;
+    let between = counts["suspended_before_the_end"].as_u64().unwrap();
+    assert!(between > total / 8, "only {between} suspensions came between an INTENT and its end");
+    let (received, refused) = (&counts["received"], &counts["refused_while_suspended"]);
+    assert!(
+        refused.as_u64().unwrap() > total,
+        "only {refused} questions were refused, beside {received} records"
+    );
     counts
 }

@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use upstreams::{Kind, RequestLog, TlsMaterial};
 
 mod partners;
+pub mod tls;
 
 use partners::sendable;
 pub use partners::{Answer, Partners, Request, answer};

@@ -14,6 +14,7 @@
 )]
 
 pub mod apart;
+pub mod crowds;
 pub mod deployment;
 pub mod load;
 pub mod overload;
@@ -22,7 +23,7 @@ pub mod scenarios;
 pub mod usage;
 
 pub use deployment::{Deployment, Store};
-pub use scenarios::{ALL, APART, Length, Scenario, WITH_PREVIOUS};
+pub use scenarios::{ALL, APART, LONG, Length, Scenario, WITH_PREVIOUS};
 
 static PREVIOUS: std::sync::OnceLock<std::path::PathBuf> = std::sync::OnceLock::new();
 

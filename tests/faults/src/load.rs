@@ -21,7 +21,7 @@ pub const PEOPLE: [&str; 4] = ["SWR-2041", "SWR-2042", "SWR-2045", "SWR-2046"];
 /// What references of made-up people begin with, all of whom the council has a record of; five figures follow.
 pub const MADE_UP: &str = "GEN-0000";
 /// Somebody about whom nothing changes.
-const STEADY: &str = "9732110317";
+pub const STEADY: &str = "9732110317";
 /// How long a client waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -145,14 +145,47 @@ impl Load {
 /// How answers were, by status; 0 is none.
 pub type Statuses = BTreeMap<u16, u64>;
 
-/// Questions at a rate of their own, whatever becomes of those before (an open loop): a client that waits for answers would slow
-/// down with the gateway, and show it faster than it is.
+/// Answers to questions that were sent at a rate of their own.
+pub struct Answered {
+    /// How many of each status.
+    pub statuses: Statuses,
+    /// How long each took that came with a record, in order of length.
+    took: Vec<Duration>,
+}
+
+impl Answered {
+    /// How many came with a record.
+    pub fn records(&self) -> u64 {
+        self.statuses.get(&200).copied().unwrap_or(0)
+    }
+
+    /// How long the record took that so many in a hundred did not take longer than, in microseconds.
+    pub fn took_us(&self, of_hundred: usize) -> u64 {
+        let place = (self.took.len() * of_hundred).div_ceil(100).saturating_sub(1);
+        self.took.get(place).map_or(0, |took| u64::try_from(took.as_micros()).unwrap())
+    }
+
+    /// With the answers of others.
+    #[must_use]
+    pub fn and(mut self, others: Self) -> Self {
+        for (status, count) in others.statuses {
+            *self.statuses.entry(status).or_default() += count;
+        }
+        self.took.extend(others.took);
+        self.took.sort_unstable();
+        self
+    }
+}
+
+/// A partner's questions at a rate of their own, whatever becomes of those before (an open loop): a client that waits for answers
+/// would slow down with the gateway, and show it faster than it is.
 pub async fn open_loop(
     (partners, account, ports): (&Arc<Partners>, &Arc<Account>, &Ports),
-    person: &'static str,
+    (partner, person): (&'static str, &'static str),
     (per_second, seconds): (u64, u64),
-) -> Statuses {
-    let worker = Worker::new(100, partners, account, ports, &CancellationToken::new());
+) -> Answered {
+    let mut worker = Worker::new(100, partners, account, ports, &CancellationToken::new());
+    worker.clients.1 = partners.client(partner);
     let mut every = tokio::time::interval(Duration::from_micros(1_000_000 / per_second));
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
     let mut sent = Vec::new();
@@ -160,13 +193,18 @@ pub async fn open_loop(
         every.tick().await;
         let worker = worker.clone();
         sent.push(tokio::spawn(async move {
-            let request = worker.partners.prevention(person);
-            worker.send("ask", &request, json!({ "person": person })).await
+            let question = worker.partners.prevention(person);
+            let request = Request { certificate_of: partner, tokens_of: partner, ..question };
+            let begun = Instant::now();
+            (worker.send("ask", &request, json!({ "person": person })).await, begun.elapsed())
         }));
     }
-    let mut statuses = Statuses::new();
+    let (mut statuses, mut took) = (Statuses::new(), Vec::new());
     for one in sent {
-        let answer = one.await.unwrap();
+        let (answer, elapsed) = one.await.unwrap();
+        if answer.as_ref().is_some_and(|answer| answer.status == 200) {
+            took.push(elapsed);
+        }
         if let Some(answer) = &answer
             && answer.status != 200
         {
@@ -174,7 +212,8 @@ pub async fn open_loop(
         }
         *statuses.entry(answer.map_or(0, |answer| answer.status.as_u16())).or_default() += 1;
     }
-    statuses
+    took.sort_unstable();
+    Answered { statuses, took }
 }
 
 /// Takes these consents back, one after the other, each once. How many were taken.

@@ -4,7 +4,7 @@
 
 #![expect(clippy::print_stdout, reason = "it prints a table")]
 
-use faults::{ALL, APART, Length, WITH_PREVIOUS, upgrade_from};
+use faults::{ALL, APART, LONG, Length, WITH_PREVIOUS, upgrade_from};
 
 #[tokio::main]
 async fn main() {
@@ -28,7 +28,8 @@ async fn main() {
     }
     let previous = if faults::previous().is_some() { WITH_PREVIOUS } else { &[] };
     let (mut ran, mut skipped) = (0, 0);
-    for scenario in ALL.iter().chain(previous).filter(|scenario| named(scenario.name)) {
+    let long = if length == Length::Long { LONG } else { &[] };
+    for scenario in ALL.iter().chain(long).chain(previous).filter(|scenario| named(scenario.name)) {
         let begun = std::time::Instant::now();
         let counts = (scenario.run)(length).await;
         *(if counts.get("skipped").is_some() { &mut skipped } else { &mut ran }) += 1;

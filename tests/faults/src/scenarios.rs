@@ -13,6 +13,7 @@ use tokio::time::sleep;
 
 use crate::{
     apart,
+    crowds::{goes_on, handshakes, one_of_twenty_is_noisy},
     deployment::{Deployment, Replica, Store},
     load::{Account, Load, PEOPLE, Ports, Worker},
     overload::five_times,
@@ -38,7 +39,8 @@ pub enum Length {
 }
 
 impl Length {
-    fn or(self, short: u64, long: u64) -> u64 {
+    /// One of two numbers.
+    pub fn or(self, short: u64, long: u64) -> u64 {
         match self {
             Self::Short => short,
             Self::Long => long,
@@ -99,6 +101,8 @@ scenarios! { ALL:
     "F21" "memory and processor are short" process::starved,
     "F22" "file descriptors run out" process::no_descriptors,
     "F25" "the collector of traces hangs" outside::collector_hangs,
+    "L4" "connections are opened as fast as they are taken" handshakes,
+    "L6" "one partner of twenty asks fifty times as much as it may" one_of_twenty_is_noisy,
     "L3" "five times as many questions as can be answered" five_times,
 }
 
@@ -108,6 +112,11 @@ scenarios! { APART:
     "F05" "a small disk is full" disk::small_and_full,
     "F06" "a disk can only be read any more" disk::only_read,
     "F09" "a disk hangs" disk::hangs,
+}
+
+// Which says nothing in a short time.
+scenarios! { LONG:
+    "L8" "the load goes on" goes_on,
 }
 
 // Which needs a program of another time.
@@ -132,8 +141,9 @@ async fn hangs_apart(length: Length) -> Value {
 }
 
 /// A deployment under load.
-struct Running {
-    deployment: Deployment,
+pub struct Running {
+    /// What is loaded.
+    pub deployment: Deployment,
     account: Arc<Account>,
     ports: Ports,
     load: Load,
@@ -142,7 +152,8 @@ struct Running {
 /// Two that ask for a record that does not change.
 const ORDINARY: [&str; 2] = ["", ""];
 
-async fn running(store: Store, gateways: usize, change: impl Fn(usize, &mut Replica)) -> Running {
+/// A deployment under the usual load.
+pub async fn running(store: Store, gateways: usize, change: impl Fn(usize, &mut Replica)) -> Running {
     loaded(Deployment::start(store, gateways, change).await, &ORDINARY).await
 }
 
@@ -191,7 +202,7 @@ impl Running {
     }
 
     /// Stops the load and has everything checked.
-    async fn end(self, mut more: Value) -> Value {
+    pub async fn end(self, mut more: Value) -> Value {
         self.load.stop().await;
         let counts = self.deployment.check().await;
         let members = more.as_object_mut().unwrap();
@@ -213,7 +224,7 @@ impl Running {
 }
 
 /// A command, which has to succeed.
-fn shell(folder: &Path, command: &str) {
+pub fn shell(folder: &Path, command: &str) {
     let ran = Command::new("sh").arg("-c").arg(command).current_dir(folder).output().unwrap();
     assert!(ran.status.success(), "{command}: {}", String::from_utf8_lossy(&ran.stderr));
 }

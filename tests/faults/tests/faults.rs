@@ -63,5 +63,7 @@ short! {
     starved: "memory and processor are short",
     no_descriptors: "file descriptors run out",
     collector_hangs: "the collector of traces hangs",
+    handshakes: "connections are opened as fast as they are taken",
+    noisy: "one partner of twenty asks fifty times as much as it may",
     overloaded: "five times as many questions as can be answered",
 }

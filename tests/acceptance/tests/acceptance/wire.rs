@@ -5,19 +5,16 @@
 use std::{
     path::Path,
     process::{Child, Command, Stdio},
-    sync::Arc,
     time::Duration,
 };
 
 use acceptance::{World, unused_port};
-use gateway::tls::crypto;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
     time::timeout,
 };
-use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_rustls::client::TlsStream;
 
 /// Whom the questions are about, and whom the hidden ones are about.
 const ASKED: &str = "9732110317";
@@ -558,21 +555,7 @@ async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, bytes: &[u8])
 
 /// A connection with a partner's certificate.
 pub(super) async fn connect(folder: &Path, port: u16, protocol: &str) -> TlsStream<TcpStream> {
-    let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(read("ca.pem").as_bytes()).unwrap()).unwrap();
-    let chain = vec![CertificateDer::from_pem_slice(read("fire.pem").as_bytes()).unwrap()];
-    let key = PrivateKeyDer::from_pem_slice(read("fire.key").as_bytes()).unwrap();
-    let mut config = rustls::ClientConfig::builder_with_provider(crypto())
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_client_auth_cert(chain, key)
-        .unwrap();
-    config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
-    let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-    let name = ServerName::try_from("localhost").unwrap();
-    TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
+    acceptance::tls::connect(&acceptance::tls::connector(folder, "fire", protocol), port).await.unwrap()
 }
 
 async fn directly(world: &World, bytes: &[u8]) -> String {

@@ -75,8 +75,8 @@ pub async fn withdrawals(length: Length) -> Value {
     counts
 }
 
-/// A line that a gateway's log has when it has put policies in force.
-const IN_FORCE: &str = "policies in force";
+/// What a gateway's log has when it has put policies in force itself, and not found that another did.
+const IN_FORCE: &str = "\"message\":\"policies in force\"";
 
 /// Suspensions of an agreement that questions about it are on their way for, put in force at each gateway by turns, which alone
 /// reads the files again; and taken back.

@@ -20,6 +20,14 @@ pub(crate) const HYPER: u16 = 29_447;
 pub(crate) const NGINX: u16 = 29_448;
 pub(crate) const NGINX_ASKING: u16 = 29_449;
 const DECISIONS: u16 = 29_450;
+/// The gateway with nothing observed, and with all that can be.
+pub(crate) const UNOBSERVED: u16 = 29_451;
+pub(crate) const TRACED: u16 = 29_452;
+const COLLECTOR: u16 = 29_453;
+const COLLECTOR_GRPC: u16 = 29_454;
+
+/// The collector, where `./test` puts it.
+const COLLECTS: &str = "target/third-party/rotel/rotel/rotel-agent";
 
 /// The decision service's program, which is of a workspace of its own.
 const DECIDES: &str = "tests/decision-service/target/release/decision-service";
@@ -38,11 +46,25 @@ pub(crate) struct Contestants {
     pub(crate) gateway_ready: Duration,
     /// The gateway's program.
     pub(crate) concordat: PathBuf,
+    pub(crate) observed: Option<Observed>,
     _holder: Child,
 }
 
+/// The gateway twice more, to tell what it costs to observe it.
+pub(crate) struct Observed {
+    /// Without metrics and without a line for each request.
+    pub(crate) unobserved: Child,
+    /// With metrics, lines, and every span sent to a collector.
+    pub(crate) traced: Child,
+    _collector: Child,
+}
+
 /// Makes keys and settings in a folder and starts everybody.
-pub(crate) async fn start(state: &Path, database: Option<&str>) -> anyhow::Result<Contestants> {
+pub(crate) async fn start(
+    state: &Path,
+    database: Option<&str>,
+    is_observed: bool,
+) -> anyhow::Result<Contestants> {
     let here = std::env::current_exe()?;
     let concordat = here.with_file_name("concordat");
     ensure!(concordat.exists(), "build the gateway first, with the same profile");
@@ -72,6 +94,7 @@ pub(crate) async fn start(state: &Path, database: Option<&str>) -> anyhow::Resul
     let gateway = spawn(Command::new(&concordat).arg("serve").arg("--config").arg(&settings))?;
     answers(GATEWAY).await?;
     let gateway_ready = started.elapsed();
+    let observed = if is_observed { Some(observed(&concordat, state, &settings).await?) } else { None };
     Ok(Contestants {
         gateway,
         hyper,
@@ -80,7 +103,39 @@ pub(crate) async fn start(state: &Path, database: Option<&str>) -> anyhow::Resul
         decisions,
         gateway_ready,
         concordat,
+        observed,
         _holder: holder,
+    })
+}
+
+async fn observed(concordat: &Path, state: &Path, settings: &Path) -> anyhow::Result<Observed> {
+    ensure!(Path::new(COLLECTS).exists(), "run ./test once: it installs the collector");
+    let collector = spawn(
+        Command::new(COLLECTS)
+            .args(["start", "--exporter", "blackhole"])
+            .args(["--otlp-http-endpoint", &format!("127.0.0.1:{COLLECTOR}")])
+            .args(["--otlp-grpc-endpoint", &format!("127.0.0.1:{COLLECTOR_GRPC}")]),
+    )?;
+    answers(COLLECTOR).await?;
+    let at = format!("http://127.0.0.1:{COLLECTOR}/v1");
+    let unobserved = "metrics = false\nlog_filter = \"off\"".to_owned();
+    let traced = format!("otlp_endpoint = \"{at}/traces\"\notlp_metrics_endpoint = \"{at}/metrics\"");
+    let text = std::fs::read_to_string(settings)?;
+    let start = async |port: u16, telemetry: &str| {
+        let own = state.join(format!("observed-{port}.toml"));
+        let text = text
+            .replacen(&format!(":{GATEWAY}\""), &format!(":{port}\""), 1)
+            .replacen("\"concordat.db\"", &format!("\"observed-{port}.db\""), 1)
+            .replacen("\"checkpoint.txt\"", &format!("\"observed-{port}.txt\""), 1);
+        std::fs::write(&own, format!("{text}\n[telemetry]\n{telemetry}\n"))?;
+        let child = spawn(Command::new(concordat).arg("serve").arg("--config").arg(&own))?;
+        answers(port).await?;
+        anyhow::Ok(child)
+    };
+    Ok(Observed {
+        unobserved: start(UNOBSERVED, &unobserved).await?,
+        traced: start(TRACED, &traced).await?,
+        _collector: collector,
     })
 }
 

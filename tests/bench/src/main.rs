@@ -6,12 +6,13 @@
 //! `cargo build --profile dist -p gateway -p bench && target/dist/bench 4000 1 16 64`
 //!
 //! The first number is how many requests a round has; the others are the connections to measure with. With
-//! `--database postgres://..` the gateway keeps its ledger there.
+//! `--database postgres://..` the gateway keeps its ledger there. With `--observed` it takes part twice more: with nothing observed, and
+//! with every span sent to a collector.
 
 use std::{path::Path, time::Duration};
 
 use anyhow::Context as _;
-use contestants::{Contestants, GATEWAY, HYPER, NGINX, NGINX_ASKING, cpu, memory, pid};
+use contestants::{Contestants, GATEWAY, HYPER, NGINX, NGINX_ASKING, TRACED, UNOBSERVED, cpu, memory, pid};
 use gateway::{
     cli::token::Partner,
     clock::{Clock as _, SystemClock, SystemEntropy, uuid},
@@ -46,11 +47,13 @@ fn main() -> anyhow::Result<()> {
         }
     }
     let mut numbers = Vec::new();
-    let mut database = None;
+    let (mut database, mut is_observed) = (None, false);
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         if argument == "--database" {
             database = rest.next().cloned();
+        } else if argument == "--observed" {
+            is_observed = true;
         } else {
             numbers.push(argument.parse().context("the arguments are: requests connections...")?);
         }
@@ -61,7 +64,7 @@ fn main() -> anyhow::Result<()> {
     };
     // One thread: the client shares the processors with what it measures.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(measure(requests, &connections, database.as_deref()))
+    runtime.block_on(measure(requests, &connections, database.as_deref(), is_observed))
 }
 
 /// What is asked for.
@@ -87,10 +90,15 @@ struct Row {
     rounds: Vec<Round>,
 }
 
-async fn measure(requests: usize, connections: &[usize], database: Option<&str>) -> anyhow::Result<()> {
+async fn measure(
+    requests: usize,
+    connections: &[usize],
+    database: Option<&str>,
+    is_observed: bool,
+) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let state = folder.path();
-    let running = contestants::start(state, database).await?;
+    let running = contestants::start(state, database, is_observed).await?;
     let (people, bundled) = upstream::people()?;
     let bundled = vec![bundled];
     let connector = client::connector(state)?;
@@ -136,6 +144,16 @@ impl Asking<'_> {
                     self.round(&[gateway], GATEWAY, self.governed("fire-prevention-targeting")?, 200).await?,
                 ),
             ];
+            if let Some(observed) = &running.observed {
+                let asked = || self.governed("fire-prevention-targeting");
+                let (unobserved, traced) = (pid(&observed.unobserved)?, pid(&observed.traced)?);
+                turns.push((
+                    "concordat, permit, nothing observed",
+                    self.round(&[unobserved], UNOBSERVED, asked()?, 200).await?,
+                ));
+                let round = self.round(&[traced], TRACED, asked()?, 200).await?;
+                turns.push(("concordat, permit, every span to a collector", round));
+            }
             if size == Size::Patient {
                 let deny = self.governed("safe-and-well-referral")?;
                 turns.push(("concordat, deny", self.round(&[gateway], GATEWAY, deny, 403).await?));

@@ -28,6 +28,7 @@ pub struct Budgets {
     pub no_record_at_least: u32,
     pub no_record_percent: u32,
     pub run_at_least: u32,
+    pub records_about_one_per_day: u32,
 }
 
 impl Default for Budgets {
@@ -38,6 +39,7 @@ impl Default for Budgets {
             no_record_at_least: 200,
             no_record_percent: 80,
             run_at_least: 12,
+            records_about_one_per_day: 200,
         }
     }
 }

@@ -38,7 +38,9 @@ use crate::{
     app::{App, InForce},
     caller::{Caller, Context},
     caller_use::{self, Bounded},
-    clock, edge, kept, policies,
+    clock, edge, kept,
+    list::Together,
+    policies,
     problem::{Problem, Refusal},
     receipt::Receipt,
     referrals,
@@ -59,9 +61,9 @@ pub struct Ask {
     pub answer_only: bool,
     /// It belongs to a request whose signed context an earlier question has used up.
     pub continues: bool,
-    /// The list that it is part of.
-    pub list: Option<String>,
-    /// By when it has been answered.
+    /// The list that it is part of, and its place there.
+    pub list: Option<(String, Together)>,
+    /// By when it has been answered; of a list, by when a record holder has.
     pub deadline: Instant,
 }
 
@@ -194,9 +196,10 @@ impl Walk<'_> {
         }
     }
 
-    /// Whether there is no time left to commit anything for the caller.
+    /// Whether there is no time left to commit anything for the caller. A list has all the time that its caller waits.
     fn is_too_late(&self) -> bool {
-        self.ask.deadline.saturating_duration_since(Instant::now()) < COMMIT_TAKES_AT_LEAST
+        self.ask.list.is_none()
+            && self.ask.deadline.saturating_duration_since(Instant::now()) < COMMIT_TAKES_AT_LEAST
     }
 
     /// What goes with a question to a record holder: what is left of the time, less what the commit takes.
@@ -377,9 +380,9 @@ impl Walk<'_> {
             list: self
                 .ask
                 .list
-                .clone()
+                .as_ref()
                 .zip(question.list_people)
-                .map(|(list_id, people)| ListRef { list_id, people }),
+                .map(|((list_id, _), people)| ListRef { list_id: list_id.clone(), people }),
             within: question.agreements.iter().flatten().map(ToString::to_string).collect(),
         }
     }
@@ -473,7 +476,12 @@ impl Walk<'_> {
             Ok(_) if self.is_trap() => Err(self.nobody(provider, subject).await),
             Ok(fetched) => match permit.examine(provider, &fetched.body) {
                 Ok(examined) => match self.check_restriction(&permit, provider, examined).await {
-                    Ok(examined) => self.release(&permit, provider, &examined, subject).await,
+                    Ok(examined) => {
+                        if let Some((_, together)) = &self.ask.list {
+                            together.gathered().await;
+                        }
+                        self.release(&permit, provider, &examined, subject).await
+                    }
                     Err(refusal) => Err(refusal),
                 },
                 Err(ExamineFault::NoRecord) => Err(self.nobody(provider, subject).await),

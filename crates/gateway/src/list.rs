@@ -5,15 +5,16 @@
 //! entry says what is about to leave, durable before a line of the chunk does. A person's line therefore waits for the other
 //! lines of its chunk, so that when it comes says nothing about the person.
 //!
+//! Nobody's record is released before everybody's of its chunk is there, so that what is taken back while one record holder is
+//! slow stops the records of all who had been quicker: what is held about a person is read once more, and checked in the
+//! transaction of the release, when the chunk is about to leave.
+//!
 //! Nothing of the answer is kept: a chunk is made when the one before it has been taken, so that memory does not grow with
 //! the list, and a caller that reads slowly slows it down.
 
 use std::{
     ops::Range,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
 
@@ -26,6 +27,7 @@ use sharing::{
     Decision, Question, Reason, SubjectIdentifier, SubjectState, SystemId, decide::decide, identifier::ListId,
 };
 use store::{CommitError, Committed, ReplayGuard, Submission};
+use tokio::sync::watch;
 
 use crate::{
     app::App,
@@ -43,12 +45,8 @@ pub const PEOPLE_MAX: u32 = 100_000;
 /// Largest body of a request for a list.
 pub const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// Most people in one chunk.
-const CHUNK_PEOPLE: usize = 100;
-/// With so many bytes a chunk takes nobody else in.
-const CHUNK_BYTES: usize = 1024 * 1024;
-/// How many people of one list are asked about at the same time.
-const AT_ONCE: usize = 32;
+/// Most people in one chunk, who are all asked about at the same time.
+const CHUNK_PEOPLE: usize = 32;
 /// Most lists at the same time, of everybody and of one system.
 const LISTS_MAX: (usize, usize) = (8, 2);
 
@@ -228,6 +226,28 @@ struct Running {
     _place: Place,
 }
 
+/// A place in a chunk: whoever's record is there waits for all others' of it, or for them to have ended without one.
+pub struct Together {
+    /// Given up on arriving, or with the question.
+    not_there: Mutex<Option<watch::Receiver<()>>>,
+    all: Arc<watch::Sender<()>>,
+}
+
+impl Together {
+    fn new(count: usize) -> Vec<Self> {
+        let (all, not_there) = watch::channel(());
+        let all = Arc::new(all);
+        let place = || Self { not_there: Mutex::new(Some(not_there.clone())), all: all.clone() };
+        std::iter::repeat_with(place).take(count).collect()
+    }
+
+    /// Ends when all are there.
+    pub async fn gathered(&self) {
+        drop(self.not_there.lock().unwrap_or_else(PoisonError::into_inner).take());
+        self.all.closed().await;
+    }
+}
+
 /// The lines of a chunk.
 struct Chunk {
     lines: Vec<u8>,
@@ -295,15 +315,13 @@ impl Running {
 
     /// Asks about the people of the next chunk.
     async fn ask(&self) -> Chunk {
-        let halt = AtomicBool::new(false);
         let until = (self.next + CHUNK_PEOPLE).min(self.asked.people.lines.len());
-        // Whoever is being asked about when it stops is answered all the same: nobody's record is released for nothing.
-        let positions = (self.next..until).take_while(|_| !halt.load(Ordering::Relaxed));
-        let answers = positions.map(|position| async move {
+        let all = Together::new(until - self.next);
+        let answers = (self.next..until).zip(all).map(|(position, together)| async move {
             let Some(subject) = self.asked.people.get(position) else { return Err(Problem::Internal.into()) };
-            disclose(&self.app, self.question(subject)).await
+            disclose(&self.app, self.question(subject, together)).await
         });
-        let mut answers = std::pin::pin!(stream::iter(answers).buffered(AT_ONCE));
+        let mut answers = std::pin::pin!(stream::iter(answers).buffered(CHUNK_PEOPLE));
         let mut chunk = Chunk { lines: Vec::new(), answered: 0, released: 0, stop: None };
         let mut failed = 0;
         while let Some(outcome) = answers.next().await {
@@ -324,9 +342,6 @@ impl Running {
                 }
             };
             chunk.lines.extend(said);
-            if chunk.stop.is_some() || chunk.lines.len() >= CHUNK_BYTES {
-                halt.store(true, Ordering::Relaxed);
-            }
         }
         if failed == chunk.answered && chunk.stop.is_none() {
             chunk.stop = Some(Problem::ProviderUnavailable);
@@ -334,7 +349,7 @@ impl Running {
         chunk
     }
 
-    fn question(&self, subject: SubjectIdentifier) -> Ask {
+    fn question(&self, subject: SubjectIdentifier, together: Together) -> Ask {
         let Asked { caller, context, question, request_id, .. } = &self.asked;
         Ask {
             caller: caller.clone(),
@@ -343,7 +358,7 @@ impl Running {
             request_id: request_id.clone(),
             answer_only: false,
             continues: true,
-            list: Some(self.id.to_string()),
+            list: Some((self.id.to_string(), together)),
             deadline: Instant::now() + self.app.limits.deadline,
         }
     }

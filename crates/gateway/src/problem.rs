@@ -95,6 +95,8 @@ pub enum Problem {
     ClockNotSteady,
     /// The process is about to stop.
     Draining,
+    /// The organisation has recorded as much about this person in a day as it may.
+    TooManyRecords,
     /// Too many requests are being worked on.
     Overloaded,
     /// Too many requests of this system are being worked on.
@@ -336,6 +338,12 @@ impl Problem {
                 "You have asked about as many people today as you may",
                 "nobody was asked; wait for tomorrow, or have the operator raise the budget if your work needs it",
             ),
+            Self::TooManyRecords => say(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too-many-records",
+                "Your organisation has recorded as much about this person in a day as it may",
+                "nothing was recorded; look for a system of yours that repeats itself, and tell the operator if this is real work. What was given can be taken back all the while",
+            ),
             Self::Throttled => say(
                 StatusCode::TOO_MANY_REQUESTS,
                 "guessing-suspected",
@@ -445,7 +453,7 @@ impl Problem {
             | Self::ClockNotSteady => Some(60),
             Self::Overloaded | Self::Unsettled | Self::Draining => Some(5),
             Self::TooManyAtOnce => Some(1),
-            Self::BudgetReached | Self::Throttled => Some(3_600),
+            Self::BudgetReached | Self::Throttled | Self::TooManyRecords => Some(3_600),
             Self::TooManyRequests(seconds) => Some(*seconds),
             Self::ProviderUnavailable => Some(30),
             _ => None,

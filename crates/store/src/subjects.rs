@@ -1,7 +1,9 @@
 //! What is held about a person, read at decision time in one snapshot. Never cached.
 
 use jiff::Timestamp;
-use sharing::{ConsentId, ObjectionId, Pseudonym, PurposeClass, SubjectIdentifier, SubjectState};
+use sharing::{
+    ConsentId, ObjectionId, OrganisationId, Pseudonym, PurposeClass, SubjectIdentifier, SubjectState,
+};
 
 use crate::{
     audit::Archive,
@@ -25,6 +27,16 @@ const OBJECTIONS: &str =
     "SELECT * FROM objection WHERE subject IN (SELECT value FROM json_each($1)) ORDER BY id";
 const FACTS: &str =
     "SELECT * FROM subject_fact WHERE subject IN (SELECT value FROM json_each($1)) ORDER BY id";
+/// What an organisation has recorded about a person since an instant, whatever became of it.
+const RECORDED_SINCE: &str = "WITH everybody (name) AS (SELECT other.pseudonym
+        FROM subject AS asked_about JOIN subject AS other ON other.person_group = asked_about.person_group
+        WHERE asked_about.pseudonym = $1)
+    SELECT (SELECT count(*) FROM consent
+            WHERE subject IN (SELECT name FROM everybody) AND recorded_by = $2 AND recorded_us > $3)
+        + (SELECT count(*) FROM objection
+            WHERE subject IN (SELECT name FROM everybody) AND recorded_by = $2 AND recorded_us > $3)
+        + (SELECT count(*) FROM subject_fact
+            WHERE subject IN (SELECT name FROM everybody) AND recorded_by = $2 AND recorded_us > $3)";
 /// The first change recorded after the instant tells what was held then.
 const CONSENT_BEFORE: &str =
     "SELECT status_before, ended_before, expires_before, reason_before FROM consent_change
@@ -234,6 +246,26 @@ async fn objections(
 }
 
 impl Store {
+    /// How many consents, objections, relationships, grants and emergencies an organisation has recorded about a person since an
+    /// instant.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn recorded_since(
+        &self,
+        person: &Pseudonym,
+        organisation: &OrganisationId,
+        since: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let count: i64 = sqlx::query_scalar(RECORDED_SINCE)
+            .bind(person.as_str())
+            .bind(organisation.as_str())
+            .bind(since.as_microsecond())
+            .fetch_one(&self.readers)
+            .await?;
+        Ok(count.unsigned_abs())
+    }
+
     /// One consent.
     ///
     /// # Errors

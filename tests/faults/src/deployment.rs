@@ -225,7 +225,9 @@ impl Deployment {
         }
         let config = self.folder.path().join(format!("gateway-{number}.toml"));
         // Workers that ask again and again about whoever has withdrawn look like somebody who guesses.
-        fs::write(&config, format!("{text}\n[limits.caller]\nno_record_at_least = {}\n", u32::MAX)).unwrap();
+        let max = u32::MAX;
+        let lifted = format!("no_record_at_least = {max}\nrecords_about_one_per_day = {max}");
+        fs::write(&config, format!("{text}\n[limits.caller]\n{lifted}\n")).unwrap();
         let log = self.folder.path().join(format!("gateway-{number}.log"));
         let mut replica = Replica {
             port: reachable(&place.host, port).await,

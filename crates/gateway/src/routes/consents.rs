@@ -179,7 +179,7 @@ pub(super) async fn record_asked(
     route: &str,
 ) -> Result<(ConsentRow, Receipt), Refusal> {
     let (row, subject) = match parse(app, received, asked) {
-        Ok((row, identifier)) => (row, resolve(app, &identifier).await?),
+        Ok((row, identifier)) => (row, resolve_to_record(app, received, &identifier, route).await?),
         Err(problem) => return Err(received.refuse(app, problem, route).await),
     };
     let row = ConsentRow { subject: subject.pseudonym.clone(), ..row };
@@ -408,6 +408,29 @@ pub(super) async fn resolve(app: &App, identifier: &sharing::SubjectIdentifier) 
     let fresh = Pseudonym::from_random(app.entropy.bits());
     app.store.resolve(identifier, fresh).await.map_err(|error| internal(&error).into())
 }
+
+/// As [`resolve`], for whoever records something about the person on this route: what is held about somebody is read for each
+/// question about them, so that a system that repeats itself would slow down everybody's.
+pub(super) async fn resolve_to_record(
+    app: &App,
+    received: &Received,
+    identifier: &SubjectIdentifier,
+    route: &str,
+) -> Result<Resolved, Refusal> {
+    let subject = resolve(app, identifier).await?;
+    if !subject.known {
+        return Ok(subject);
+    }
+    let (organisation, since) = (&received.caller.organisation, app.clock.now() - A_DAY);
+    let recorded = app.store.recorded_since(&subject.pseudonym, organisation, since).await;
+    let recorded = recorded.map_err(|error| Refusal::from(internal(&error)))?;
+    if recorded >= u64::from(app.limits.budgets.records_about_one_per_day) {
+        return Err(received.refuse(app, Problem::TooManyRecords, route).await);
+    }
+    Ok(subject)
+}
+
+const A_DAY: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
 
 pub(super) async fn commit(
     app: &App,

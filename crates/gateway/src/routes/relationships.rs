@@ -20,7 +20,7 @@ use store::{Change, Fact, FactRow};
 use utoipa::ToSchema;
 
 use super::{
-    consents::{commit, instant, resolve, respond},
+    consents::{commit, instant, resolve_to_record, respond},
     disclosures::check_context,
     subject::Subject,
 };
@@ -99,7 +99,7 @@ pub async fn record(State(app): State<Arc<App>>, request: Request) -> Response {
             Ok(parsed) => parsed,
             Err(problem) => return Err(received.refuse(&app, problem, "/v1/relationships").await),
         };
-        let subject = resolve(&app, &identifier).await?;
+        let subject = resolve_to_record(&app, &received, &identifier, "/v1/relationships").await?;
         let entry = Body::RelationshipRecorded {
             relationship_id: relationship.id.to_string(),
             subject: subject.pseudonym.to_string(),

@@ -96,8 +96,8 @@ async fn a_list_is_answered_person_by_person_and_each_chunk_is_recorded_before_i
         assert_eq!(shape(stranger), shape(people[1]));
     }
     let chunks: Vec<_> = lines.iter().filter(|line| line.get("chunk").is_some()).collect();
-    assert_eq!(chunks.len(), 2);
-    assert_eq!((chunks[0]["answered"].as_u64(), chunks[0]["released"].as_u64()), (Some(100), Some(1)));
+    assert_eq!(chunks.len(), 4);
+    assert_eq!((chunks[0]["answered"].as_u64(), chunks[0]["released"].as_u64()), (Some(32), Some(1)));
     let last = lines.last().unwrap();
     assert_eq!((last["end"].as_str(), last["answered"].as_u64()), (Some("completed"), Some(120)));
 
@@ -144,8 +144,8 @@ async fn a_list_is_answered_person_by_person_and_each_chunk_is_recorded_before_i
         })
         .collect();
     let said: Vec<_> = moved.iter().map(|(_, action, answered)| (*action, *answered)).collect();
-    assert_eq!(said, [("chunk", 100), ("chunk", 120), ("completed", 120)]);
-    for (line, (from, until)) in chunks.iter().zip([(0, 100), (100, 120)]) {
+    assert_eq!(said, [("chunk", 32), ("chunk", 64), ("chunk", 96), ("chunk", 120), ("completed", 120)]);
+    for (line, (from, until)) in chunks.iter().zip([(0, 32), (32, 64), (64, 96), (96, 120)]) {
         let gate = line["log_position"].as_u64().unwrap();
         for person in &people[from..until] {
             assert!(person["receipt"]["log_position"].as_u64().unwrap() < gate);
@@ -266,8 +266,8 @@ async fn a_list_of_strangers_is_taken_for_guessing() {
 async fn what_is_suspended_meanwhile_stops_the_next_chunk() {
     let world = world(500, &[]).await;
     let mut numbers: Vec<_> = strangers().take(180).collect();
-    // The second chunk waits for its first answer with as many behind it as are asked about at once.
-    numbers.insert(100, PAUSING.to_owned());
+    // The second chunk waits for somebody's answer.
+    numbers.insert(40, PAUSING.to_owned());
     let request = list(&world, &numbers);
     let mut body = begin(&world, &request).await;
     let mut read = Vec::new();
@@ -291,11 +291,59 @@ async fn what_is_suspended_meanwhile_stops_the_next_chunk() {
     world.verify().await;
 }
 
+/// A record that is there before another's of its chunk is not released yet: what is taken back meanwhile stops it.
+#[tokio::test]
+async fn what_is_taken_back_while_a_chunk_waits_stops_its_record() {
+    let world = world(10, &[]).await;
+    let request = list(&world, &[KNOWN.to_owned(), PAUSING.to_owned()]);
+    let asked = world.asked["nhs"].asked().len();
+    let mut body = begin(&world, &request).await;
+    let mut read = Vec::new();
+    let objecting = async {
+        while world.asked["nhs"].asked().len() < asked + 2 {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        // Long enough for the first record to be there, and not for the second.
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        world.send(world.objection(KNOWN)).await
+    };
+    let reading = async {
+        while let Some(part) = body.next().await {
+            read.extend(part.unwrap());
+        }
+    };
+    let (objected, ()) = tokio::join!(objecting, reading);
+    assert_eq!(objected.status, 201, "{objected:?}");
+    let lines = lines(std::str::from_utf8(&read).unwrap());
+    let people = people(&lines);
+    assert_eq!(
+        (&people[0]["answer"], &people[1]["answer"]),
+        (&json!("no-record-available"), &json!("released"))
+    );
+    assert!(people[0].get("record").is_none(), "{}", people[0]);
+    let objection = objected.body["receipt"]["log_position"].as_u64().unwrap();
+    assert!(people[1]["receipt"]["log_position"].as_u64().unwrap() > objection, "it came before the end");
+    world.verify().await;
+}
+
+#[tokio::test]
+async fn whoever_waits_for_a_record_holder_that_does_not_answer_is_answered() {
+    let world = world(10, &[]).await;
+    let hangs = upstreams::faults::nhs_number(upstreams::faults::Fault::Slow).to_owned();
+    let answer = world.send(list(&world, &[KNOWN.to_owned(), hangs])).await;
+    let lines = lines(&answer.text);
+    let people = people(&lines);
+    assert_eq!((&people[0]["answer"], &people[1]["answer"]), (&json!("released"), &json!("not-answered")));
+    assert_eq!(people[1]["problem"]["code"], "provider-unavailable");
+    assert_eq!(lines.last().unwrap()["end"], "completed");
+    world.verify().await;
+}
+
 #[tokio::test]
 async fn whoever_breaks_off_leaves_nothing_open() {
     let world = world(500, &[]).await;
     let mut numbers: Vec<_> = strangers().take(150).collect();
-    numbers.insert(140, PAUSING.to_owned());
+    numbers.insert(40, PAUSING.to_owned());
     let request = list(&world, &numbers);
     let mut body = begin(&world, &request).await;
     let mut read = Vec::new();

@@ -29,6 +29,34 @@ async fn a_withdrawal_stops_the_next_question() {
     world.verify().await;
 }
 
+/// All that is held about somebody is read for each question about them.
+#[tokio::test]
+async fn who_records_without_end_about_one_person_is_stopped_and_takes_nothing_from_others() {
+    let world = World::with_settings(|settings| settings.limits.caller.records_about_one_per_day = 3).await;
+    let recorded = world.send(world.consent("SWR-2044")).await;
+    assert_eq!(recorded.status, StatusCode::CREATED);
+    for _ in 0..2 {
+        assert_eq!(world.send(world.consent("SWR-2044")).await.status, StatusCode::CREATED);
+    }
+    let refused = world.send(world.consent("SWR-2044")).await;
+    assert_eq!((refused.status.as_u16(), refused.code()), (429, "too-many-records"), "{refused:?}");
+    assert_eq!(refused.headers["retry-after"], "3600");
+    assert_eq!(world.last_kinds(1).await, ["request_refused"]);
+    let objection = json!({ "subject": { "scheme": "local:trafford-council", "value": "SWR-2044" } });
+    let mut objecting = world.objection("9732110317");
+    objecting.record = Some(("local:trafford-council".to_owned(), "SWR-2044".to_owned()));
+    objecting.body = Some(objection);
+    assert_eq!(world.send(objecting).await.code(), "too-many-records", "whatever it is");
+    // Somebody else's records, and taking back.
+    assert_eq!(world.send(world.consent("SWR-2041")).await.status, StatusCode::CREATED);
+    let path = format!("/v1/consents/{}/withdraw", recorded.body["id"].as_str().unwrap());
+    let withdrawn = world.send(world.bare("council", "POST", &path, "safe-and-well-referral")).await;
+    assert_eq!(withdrawn.status, StatusCode::OK, "{withdrawn:?}");
+    world.clock.advance_s(86_401);
+    assert_eq!(world.send(world.consent("SWR-2044")).await.status, StatusCode::CREATED);
+    world.verify().await;
+}
+
 #[tokio::test]
 async fn who_may_read_a_consent() {
     let world = World::new().await;

@@ -221,6 +221,12 @@ impl App {
             && self.store.latest().duration_since(self.clock.now()) <= SET_MAX
     }
 
+    /// The time by which questions are decided: this machine's, or the ledger's where that is later. What another replica
+    /// recorded with a clock that is ahead is not in the future here.
+    pub fn now(&self) -> jiff::Timestamp {
+        self.clock.now().max(self.store.latest())
+    }
+
     /// Compares the clock with the database's, which all replicas share.
     pub(crate) fn compare_clock(&self, database: jiff::Timestamp) {
         let agrees = self.clock.is_near(database);

@@ -13,7 +13,7 @@ use anyhow::Context as _;
 use ledger::{
     checkpoint::Checkpoint,
     note::{NoteSigner, NoteVerifier},
-    tree::{hexadecimal, leaf_hash},
+    tree::{Frontier, hexadecimal, leaf_hash},
     verify::{Fault, Verifier},
 };
 use serde::{Deserialize, Serialize};
@@ -191,12 +191,24 @@ pub async fn check(
     }
     let mut wanted = BTreeMap::<u64, Vec<&StoredReceipt>>::new();
     for receipt in &evidence.receipts {
+        let label = format!("the checkpoint in the receipt of {}", receipt.decision_id());
         match lost(receipt.checkpoint(), &of_ledger, head.size) {
             Err(error) => checked.faults.push(format!(
                 "the receipt of {} is not signed by this ledger: {error}",
                 receipt.decision_id()
             )),
+            Ok(_) if !covers(receipt, &of_ledger) => {
+                checked
+                    .faults
+                    .push(format!("{label} does not cover its entry: the receipt is none of this ledger's"));
+            }
             Ok(gone) => {
+                // As a checkpoint that somebody keeps by itself: another history over as many entries is a fork.
+                if gone == 0
+                    && let Err(fault) = verifier.expect_checkpoint(receipt.checkpoint(), &label)
+                {
+                    checked.faults.push(fault.to_string());
+                }
                 checked.entries_lost = checked.entries_lost.max(gone);
                 if receipt.position() < head.size {
                     wanted.entry(receipt.position()).or_default().push(receipt);
@@ -270,8 +282,9 @@ async fn walk(
     checked: &mut Checked,
     progress: &mut (dyn FnMut(u64, u64) + Send),
 ) -> anyhow::Result<Result<Verifier, Fault>> {
-    let mut next = 0;
+    let (mut next, mut tree) = (0, Frontier::empty());
     while next < size {
+        let mut nodes = Vec::new();
         let leaves = match database.leaves(next, PAGE).await {
             Ok(leaves) if !leaves.is_empty() => leaves,
             Ok(_) => {
@@ -296,11 +309,24 @@ async fn walk(
                     ));
                 }
             }
+            nodes.extend(tree.push(leaf_hash(&leaf.bytes)));
             next = leaf.seq + 1;
+        }
+        if !database.has_nodes(&nodes).await? {
+            checked.faults.push(format!(
+                "the tree beside the entries does not have what they make of it, at or before entry {}",
+                next.saturating_sub(1)
+            ));
+            return Ok(Ok(verifier));
         }
         progress(next, size);
     }
     Ok(Ok(verifier))
+}
+
+/// Whether a receipt's own checkpoint is over the entry that it is of.
+fn covers(receipt: &StoredReceipt, keys: &[NoteVerifier]) -> bool {
+    Checkpoint::open(receipt.checkpoint(), keys).is_ok_and(|over| receipt.position() < over.size)
 }
 
 /// How many entries a checkpoint covers beyond those that there are. Any key that the ledger had may have signed it.

@@ -136,7 +136,7 @@ async fn walk(app: &App, ask: Ask) -> Result<Answer, Refusal> {
         has_end: AtomicBool::new(false),
     };
     for _ in 0..ATTEMPTS_MAX {
-        let at = app.clock.now();
+        let at = app.now();
         let asked = std::slice::from_ref(&ask.question.subject);
         let fresh = Pseudonym::from_random(app.entropy.bits());
         let Person { known, state, familiar } =
@@ -448,7 +448,7 @@ impl Walk<'_> {
     /// Does again what a record would have led to, and throws it away: where there was none to read, its answer
     /// must not come sooner than a refusal that rests on one.
     async fn as_if_read(&self, subject: &Pseudonym) {
-        let (question, at) = (&self.ask.question, self.app.clock.now());
+        let (question, at) = (&self.ask.question, self.app.now());
         let looked_up = self.look_up(std::slice::from_ref(&question.subject), subject.clone(), at).await;
         let Ok(person) = looked_up else { return };
         let (policies, facts) = (self.app.policies(), RecordFacts::default());
@@ -570,7 +570,7 @@ impl Walk<'_> {
         subject: &Pseudonym,
     ) -> Result<Answer, Refusal> {
         for _ in 0..ATTEMPTS_MAX {
-            let at = self.app.clock.now();
+            let at = self.app.now();
             // The asked name, and the name behind every identifier in the record. An identifier that nobody has used
             // before becomes another name of the same person.
             let Person { known, state, familiar } =
@@ -579,9 +579,9 @@ impl Walk<'_> {
             if state.restricted || examined.facts().restricted {
                 learned.changes.extend(self.alert_holder(Kind::RestrictedAttempt, at));
             }
-            let question = &self.ask.question;
+            let (question, policies) = (&self.ask.question, self.app.policies());
             let minimised = timed_now(&self.app.metrics, Stage::Minimise, || {
-                let confirmed = permit.confirm(question, &self.app.policies().set, &state, examined, at);
+                let confirmed = permit.confirm(question, &policies.set, &state, examined, at);
                 confirmed.map(|confirmed| {
                     let record = confirmed.minimise(provider, examined, at);
                     (confirmed, record)
@@ -597,7 +597,8 @@ impl Walk<'_> {
             if self.is_too_late() {
                 return Err(Problem::TookTooLong.into());
             }
-            let released = self.record_release(&confirmed, (&record, &salt), &state, learned, at);
+            let released =
+                self.record_release(&confirmed, (&record, &salt), &state, learned, (at, policies.revision));
             match timed(&self.app.metrics, Stage::Release, released).await {
                 Ok(committed) => {
                     failpoint::at("release-recorded");
@@ -640,7 +641,7 @@ impl Walk<'_> {
         (record, salt): (&MinimisedRecord, &str),
         state: &SubjectState,
         learned: Learned,
-        at: Timestamp,
+        (at, policies): (Timestamp, i64),
     ) -> Result<Committed, CommitError> {
         let permit = confirmed.permit();
         let last = if self.ask.answer_only {
@@ -652,7 +653,7 @@ impl Walk<'_> {
                 items: record.items().map(ToString::to_string).collect(),
                 record_sha256: record.digest(salt),
                 obligations: obligation_codes(permit.obligations()),
-                policy_revision: self.app.policies().revision.unsigned_abs(),
+                policy_revision: policies.unsigned_abs(),
                 consents: permit.consents().iter().map(ToString::to_string).collect(),
                 observed: learned.observed,
             }
@@ -662,6 +663,7 @@ impl Walk<'_> {
         submission.recheck = Some(Recheck {
             names: state.names.clone(),
             agreement: agreement.map(|agreement| (agreement.agreement.clone(), agreement.digest.to_string())),
+            policies: Some(policies),
             ceiling: agreement
                 .filter(|_| !self.ask.answer_only)
                 .and_then(|agreement| self.ceiling(agreement, at)),

@@ -99,7 +99,12 @@ fn takes_back(method: &Method, route: &str) -> bool {
     let ways = [
         "/v1/consents/{id}/withdraw",
         "/v1/consents/{id}/status",
+        // A refusal is a consent record, too.
+        "/v1/consents",
         "/v1/objections",
+        "/v1/relationships/{id}/end",
+        "/v1/referrals/{decision_id}/revoke",
+        "/fhir/Consent",
         "/fhir/Consent/{id}",
         "/v1/agreements/{id}/steps",
     ];

@@ -319,6 +319,7 @@ impl Running {
         let all = Together::new(until - self.next);
         let answers = (self.next..until).zip(all).map(|(position, together)| async move {
             let Some(subject) = self.asked.people.get(position) else { return Err(Problem::Internal.into()) };
+            policies::follow(&self.app).await.map_err(|_| Refusal::from(Problem::LedgerUnavailable))?;
             disclose(&self.app, self.question(subject, together)).await
         });
         let mut answers = std::pin::pin!(stream::iter(answers).buffered(CHUNK_PEOPLE));

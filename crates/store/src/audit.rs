@@ -10,7 +10,7 @@ use ledger::{
     entry::{Decided, Entry},
     note::NoteVerifier,
     trail,
-    tree::{Frontier, Hash, NodeRef, consistency_plan, fold_right, inclusion_plan, leaf_hash},
+    tree::{Frontier, Hash, NodeRef, StoredNode, consistency_plan, fold_right, inclusion_plan, leaf_hash},
 };
 use sqlx::{Any, AnyPool, Executor};
 
@@ -68,6 +68,19 @@ impl Archive {
     /// [`StoreError`] when the database fails.
     pub async fn head(&self) -> Result<Head, StoreError> {
         head(&self.pool).await
+    }
+
+    /// Whether the tree has these nodes, as entries make them.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn has_nodes(&self, nodes: &[StoredNode]) -> Result<bool, StoreError> {
+        let places: Vec<_> = nodes.iter().map(|node| (u32::from(node.level), node.index)).collect();
+        match node_hashes(&self.pool, &places).await {
+            Ok(hashes) => Ok(hashes.iter().zip(nodes).all(|(hash, node)| *hash == node.hash)),
+            Err(StoreError::CorruptRow { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// That an entry is among the first `size`, as RFC 6962 proves it.

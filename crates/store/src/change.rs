@@ -88,6 +88,9 @@ pub struct Recheck {
     /// The agreement and the digest of the version decided under; none for a grant or an emergency, which hang on
     /// the person's revision.
     pub agreement: Option<(AgreementId, String)>,
+    /// The revision of the policies decided under: whatever else was put in force since, such as a guardrail, is not what this
+    /// rests on.
+    pub policies: Option<i64>,
     /// The flow's ceiling of releases in a day, where it has one.
     pub ceiling: Option<Ceiling>,
 }

@@ -62,7 +62,9 @@ const LOCKS: i32 = 0x636f_6e63;
 
 /// What every connection of a server is told. A page read at random costs about what the next one does, on what databases are kept on now:
 /// with PostgreSQL's own figure, of disks that turn, it reads tables of tens of thousands of people whole rather than look one up.
-const SERVER: &str = "SET client_min_messages = 'warning'; SET random_page_cost = 1.1";
+/// Writers wait for the head and read what is there by then, whatever the database's own default.
+const SERVER: &str = "SET client_min_messages = 'warning'; SET random_page_cost = 1.1;
+    SET default_transaction_isolation = 'read committed'";
 
 /// A writer that is stopped in the middle of a transaction holds the ledger's head no longer than this; nobody waits longer
 /// for it; and nothing here takes long.

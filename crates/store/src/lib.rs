@@ -76,7 +76,7 @@ pub use row::{ConsentRow, ObjectionRow};
 pub use sealing::WrappingKeys;
 pub use signing_keys::{Handover, SigningKeyRow};
 pub use subjects::About;
-pub use writer::Committed;
+pub use writer::{Committed, synced_copy};
 
 #[cfg(test)]
 mod plans;

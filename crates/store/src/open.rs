@@ -295,6 +295,11 @@ impl Store {
         Timestamp::from_microsecond(self.last_at_us.load(Ordering::Relaxed)).unwrap_or(Timestamp::MIN)
     }
 
+    /// An entry of this time is in the ledger.
+    pub(crate) fn is_later(&self, at_us: i64) {
+        self.last_at_us.fetch_max(at_us, Ordering::Relaxed);
+    }
+
     /// How many questions a crash had left open, closed as indeterminate when the database was opened.
     pub fn closed_at_start(&self) -> usize {
         self.closed_at_start
@@ -326,6 +331,8 @@ async fn check_copy(
     verifiers: &[NoteVerifier],
     size: u64,
 ) -> Result<(), StoreError> {
+    let synced = std::fs::read_to_string(synced_copy(path)).ok();
+    let synced = synced.and_then(|note| Checkpoint::open(&note, verifiers).ok());
     let note = match std::fs::read_to_string(path) {
         Ok(note) => note,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && size <= 1 => return Ok(()),
@@ -347,12 +354,16 @@ async fn check_copy(
         Ok(copy) => copy,
         // A power failure may have torn the one that is not synced each time.
         Err(error) => {
-            let synced = std::fs::read_to_string(synced_copy(path)).ok();
-            let synced = synced.and_then(|note| Checkpoint::open(&note, verifiers).ok());
             tracing::warn!(%error, path = %path.display(), "the copy of the last checkpoint cannot be used; the one that was synced before it is");
-            synced.ok_or_else(|| unreadable(error.to_string()))?
+            synced.clone().ok_or_else(|| unreadable(error.to_string()))?
         }
     };
+    // The one that is synced may be the newer one, after a power failure or when the other was put back.
+    let newest = synced.filter(|synced| synced.size > copy.size).unwrap_or(copy);
+    is_extended(&newest, readers, size).await
+}
+
+async fn is_extended(copy: &Checkpoint, readers: &AnyPool, size: u64) -> Result<(), StoreError> {
     if copy.size > size {
         return Err(StoreError::Ledger(format!(
             "the database holds {size} ledger entries but {} were checkpointed: it was truncated or is an older copy; restore the newest backup and do not start from this one",

@@ -42,6 +42,8 @@ struct Expected {
     lasting: Option<Mark>,
     /// How it stands; none where entries do not say.
     state: Option<Mark>,
+    /// When it was recorded and when it was last changed, by entries; none where none says.
+    times_us: [Option<i64>; 2],
 }
 
 /// A name of a person whom a record showed to be restricted or dead.
@@ -72,6 +74,8 @@ pub struct Projected {
     /// Imported opt-out checks, and when each runs out.
     checks: Vec<(String, i64)>,
     policies: Option<InForce>,
+    /// The time of the entry that is followed.
+    at_us: i64,
 }
 
 impl Projected {
@@ -79,6 +83,7 @@ impl Projected {
     #[expect(clippy::too_many_lines, reason = "one exhaustive match: a kind and what it makes of the tables")]
     pub fn follow(&mut self, entry: &Entry) {
         let seq = entry.seq;
+        self.at_us = entry.at_us;
         match &entry.body {
             Body::Intent(decided) => {
                 self.asked.insert(decided.decision_id.clone(), decided.subject.clone());
@@ -279,14 +284,17 @@ impl Projected {
 
     fn is(&mut self, table: Table, keys: &[&str], seq: u64, lasting: &[&str], state: Option<&str>) {
         let lasting = Some(mark(lasting.iter().copied()));
-        let expected = Expected { table, seq, lasting, state: state.map(|state| mark([state])) };
+        let state = state.map(|state| mark([state]));
+        let expected = Expected { table, seq, lasting, state, times_us: [Some(self.at_us), None] };
         self.expected.insert(table.key(keys.iter().copied()), expected);
     }
 
     fn becomes(&mut self, table: Table, id: &str, seq: u64, state: &str) {
         let begun = self.expected.entry(table.key([id]));
-        let expected = begun.or_insert(Expected { table, seq, lasting: None, state: None });
+        let unknown = Expected { table, seq, lasting: None, state: None, times_us: [None; 2] };
+        let expected = begun.or_insert(unknown);
         (expected.seq, expected.state) = (seq, Some(mark([state])));
+        expected.times_us[1] = Some(self.at_us);
     }
 
     fn is_gone(&mut self, table: Table, id: &str) {

@@ -88,10 +88,13 @@ pub struct Held {
     pub marks: Vec<MarkRow>,
 }
 
+/// The policies in force, by revision and digest, and the time of the ledger's newest entry.
+pub(crate) type PoliciesRow = (i64, String, i64);
+
 /// One that waits.
 pub(crate) enum Waiting {
     Person(Box<LookUp>, oneshot::Sender<Result<Held, StoreError>>, Instant),
-    Policies(oneshot::Sender<Result<Option<(i64, String)>, StoreError>>, Instant),
+    Policies(oneshot::Sender<Result<Option<PoliciesRow>, StoreError>>, Instant),
 }
 
 impl Waiting {
@@ -121,13 +124,18 @@ impl Store {
         self.read(Waiting::Person(Box::new(look_up), reply, Instant::now()), answer).await
     }
 
-    /// The policy set in force: its revision and digest. Read after this was called.
+    /// The policy set in force: its revision and digest. Read after this was called; and so is the ledger's time
+    /// ([`Self::latest`]), which other replicas move on.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub async fn policy_set(&self) -> Result<Option<(i64, String)>, StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.read(Waiting::Policies(reply, Instant::now()), answer).await
+        let policies = self.read(Waiting::Policies(reply, Instant::now()), answer).await?;
+        Ok(policies.map(|(revision, digest, latest_us)| {
+            self.is_later(latest_us);
+            (revision, digest)
+        }))
     }
 
     async fn read<T>(
@@ -189,7 +197,10 @@ impl Reader {
             .collect();
         let mut read = Read::default();
         if look_ups.is_empty() {
-            let policies = sqlx::query_as("SELECT revision, digest FROM policy_set WHERE id = 1");
+            let policies = sqlx::query_as(
+                "SELECT revision, digest, coalesce((SELECT at_us FROM ledger_entry ORDER BY seq DESC LIMIT 1), 0)
+                 FROM policy_set WHERE id = 1",
+            );
             read.policies = policies.fetch_optional(&self.pool).await?;
             return Ok(read);
         }
@@ -225,7 +236,7 @@ type BySubject<T> = BTreeMap<String, Vec<Result<T, StoreError>>>;
 /// What was read for a batch. A row that cannot be read fails the look-ups of its person alone.
 #[derive(Default)]
 struct Read {
-    policies: Option<(i64, String)>,
+    policies: Option<PoliciesRow>,
     names: Vec<FoundName>,
     consents: BySubject<ConsentRecord>,
     objections: BySubject<Objection>,
@@ -247,7 +258,7 @@ impl Read {
             Part::Fact(subject, fact) => self.facts.entry(subject).or_default().push(fact),
             Part::Mark(mark) => drop(self.marks.insert(mark.id.clone(), mark)),
             Part::OptOut(checked) => self.opt_outs.push(checked),
-            Part::Policies(revision, digest) => self.policies = Some((revision, digest)),
+            Part::Policies(row) => self.policies = Some(row),
         }
     }
 

@@ -117,8 +117,12 @@ async fn a_person(store: &Store) -> Pseudonym {
 
 fn resting_on(names: Vec<(Pseudonym, i64)>, digest: &str, name: &Pseudonym) -> Submission {
     let mut submission = submission(read_of(name), Vec::new());
-    submission.recheck =
-        Some(Recheck { names, agreement: Some(("a".parse().unwrap(), digest.to_owned())), ceiling: None });
+    submission.recheck = Some(Recheck {
+        names,
+        agreement: Some(("a".parse().unwrap(), digest.to_owned())),
+        policies: None,
+        ceiling: None,
+    });
     submission
 }
 

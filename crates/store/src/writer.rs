@@ -47,7 +47,7 @@ mod rows;
 mod together;
 
 use copies::Copies;
-pub(crate) use copies::synced_copy;
+pub use copies::synced_copy;
 pub(crate) use load::Portion;
 use rows::{Appended, insert, lock_head, move_head, portions};
 

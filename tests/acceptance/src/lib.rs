@@ -52,6 +52,15 @@ impl StoppedClock {
         self.0.fetch_sub(seconds * 1_000_000, Ordering::Relaxed);
     }
 
+    /// Another clock that shows the same now, and is moved by itself.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        Self(
+            Arc::new(AtomicU64::new(self.0.load(Ordering::SeqCst))),
+            Arc::new(AtomicBool::new(self.1.load(Ordering::Relaxed))),
+        )
+    }
+
     /// Shows what another shows now.
     pub fn be_like(&self, other: &dyn Clock) {
         self.0.store(other.now().as_microsecond().unsigned_abs(), Ordering::SeqCst);
@@ -340,6 +349,11 @@ impl World {
 
     /// Another gateway over the same database, with its own files and port.
     pub async fn replica(&self, number: u64) -> Replica {
+        self.replica_by(number, self.clock.clone()).await
+    }
+
+    /// As [`Self::replica`], with a clock of its own.
+    pub async fn replica_by(&self, number: u64, clock: StoppedClock) -> Replica {
         let folder = self.folder.path().join(format!("replica-{number}"));
         std::fs::create_dir_all(&folder).unwrap();
         let (listener, port) = free_port().await;
@@ -347,7 +361,7 @@ impl World {
         settings.ledger.checkpoint_copy = folder.join("checkpoint.txt");
         std::fs::copy(&self.settings.ledger.checkpoint_copy, &settings.ledger.checkpoint_copy).unwrap();
         let entropy = Arc::new(Counting(AtomicU64::new(number << 32)));
-        let app = serve::build(&settings, Arc::new(self.clock.clone()), entropy).await.unwrap();
+        let app = serve::build(&settings, Arc::new(clock), entropy).await.unwrap();
         let shutdown = self.shutdown.child_token();
         let serving = tokio::spawn({
             let (app, shutdown) = (app.clone(), shutdown.clone());

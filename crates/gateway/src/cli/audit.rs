@@ -8,6 +8,7 @@ use ledger::{
     export::tiles::TilesExport,
     note::NoteSigner,
     proof::TlogProof,
+    tree::{Frontier, leaf_hash},
     verify::{Report, Verifier},
     witness::AddCheckpoint,
 };
@@ -303,14 +304,21 @@ async fn each_leaf(
     size: u64,
     mut take: impl FnMut(&[u8]) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let mut next = 0;
+    let (mut next, mut tree) = (0, Frontier::empty());
     while next < size {
         let leaves = archive.leaves(next, PAGE).await?;
         anyhow::ensure!(!leaves.is_empty(), "entry {next} is missing from the database");
+        let mut nodes = Vec::new();
         for leaf in leaves.into_iter().filter(|leaf| leaf.seq < size) {
             take(&leaf.bytes)?;
+            nodes.extend(tree.push(leaf_hash(&leaf.bytes)));
             next = leaf.seq + 1;
         }
+        anyhow::ensure!(
+            archive.has_nodes(&nodes).await?,
+            "the tree beside the entries does not have what they make of it, at or before entry {}: restore a backup",
+            next.saturating_sub(1)
+        );
     }
     Ok(())
 }
@@ -319,8 +327,10 @@ async fn checkpoint(config: &Path, write: bool) -> anyhow::Result<()> {
     let (settings, archive, _) = open(config).await?;
     let head = archive.head().await?;
     if write {
-        std::fs::write(&settings.ledger.checkpoint_copy, &head.checkpoint)
-            .with_context(|| settings.ledger.checkpoint_copy.display().to_string())?;
+        let copy = &settings.ledger.checkpoint_copy;
+        for copy in [copy.clone(), store::synced_copy(copy)] {
+            std::fs::write(&copy, &head.checkpoint).with_context(|| copy.display().to_string())?;
+        }
     }
     output::line(head.checkpoint.trim_end());
     Ok(())

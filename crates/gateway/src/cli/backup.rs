@@ -104,7 +104,7 @@ pub async fn restore(arguments: RestoreArguments) -> anyhow::Result<()> {
         Archive::open(&file, blocks::source(&settings)?).await.with_context(|| file.to_string())?;
     let mut evidence = Evidence::default();
     let copy = &settings.ledger.checkpoint_copy;
-    if copy.exists() {
+    for copy in [copy.clone(), store::synced_copy(copy)].iter().filter(|copy| copy.exists()) {
         evidence
             .checkpoints
             .push((format!("the checkpoint outside the database ({})", copy.display()), config::read(copy)?));

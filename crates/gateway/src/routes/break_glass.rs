@@ -86,7 +86,7 @@ pub async fn declare(State(app): State<Arc<App>>, request: Request) -> Response 
     respond(request_id(request.headers()), async {
         let mut received = receive(&app, request, Capability::Ask, Action::Read).await?;
         let asked = received.json::<BreakGlassRequest>(app.limits.body_bytes_max).await;
-        let now = app.clock.now();
+        let now = app.now();
         let parsed = asked.and_then(|asked| Ok((parse(&app, &received, &asked, now)?, asked.statement)));
         let ((identifier, declared), statement) = match parsed {
             Ok(parsed) => parsed,

@@ -245,7 +245,7 @@ pub async fn withdraw(State(app): State<Arc<App>>, Path(id): Path<String>, reque
             subject: row.subject.to_string(),
             by: received.caller.actor(),
         };
-        let end = (ConsentStatus::Withdrawn, Some(app.clock.now()), None);
+        let end = (ConsentStatus::Withdrawn, Some(app.now()), None);
         let reason = said.map(|said| format!("withdrawn {}", said.in_words()));
         let (row, receipt) = record_change(&app, &received, row, entry, end, reason).await?;
         Ok(Json(body(&row, Some(receipt))).into_response())
@@ -285,7 +285,7 @@ fn check_status(app: &App, asked: &StatusRequest) -> Result<Option<Timestamp>, P
     }
     let renewal = asked.status == ConsentStatus::Renewed;
     let expires_at = asked.expires_at.as_deref().map(|text| {
-        let expires = instant(text).filter(|expires| renewal && *expires > app.clock.now());
+        let expires = instant(text).filter(|expires| renewal && *expires > app.now());
         expires.ok_or_else(|| invalid("expires_at: an rfc 3339 time in the future, for a renewal alone"))
     });
     expires_at.transpose()
@@ -313,7 +313,7 @@ pub(super) async fn change_status(
             "this status cannot follow the one it has; record a new consent if there is one",
         )));
     }
-    let now = app.clock.now();
+    let now = app.now();
     let ends = matches!(status, Refused | Revoked | Invalidated | Withdrawn);
     let entry = if status == Withdrawn {
         Body::ConsentWithdrawn {
@@ -364,7 +364,7 @@ pub async fn search(State(app): State<Arc<App>>, request: Request) -> Response {
         let asked = received.json::<SearchRequest>(app.limits.body_bytes_max).await;
         let parsed = asked.and_then(|asked| {
             let as_of = asked.as_of.as_deref().map(|text| {
-                let past = instant(text).filter(|as_of| *as_of <= app.clock.now());
+                let past = instant(text).filter(|as_of| *as_of <= app.now());
                 let invalid = "as_of: an rfc 3339 time that is not in the future";
                 past.ok_or_else(|| Problem::InvalidRequest(invalid.to_owned()))
             });
@@ -421,7 +421,7 @@ pub(super) async fn resolve_to_record(
     if !subject.known {
         return Ok(subject);
     }
-    let (organisation, since) = (&received.caller.organisation, app.clock.now() - A_DAY);
+    let (organisation, since) = (&received.caller.organisation, app.now() - A_DAY);
     let recorded = app.store.recorded_since(&subject.pseudonym, organisation, since).await;
     let recorded = recorded.map_err(|error| Refusal::from(internal(&error)))?;
     if recorded >= u64::from(app.limits.budgets.records_about_one_per_day) {
@@ -456,7 +456,7 @@ fn parse(
         organisation: &received.caller.organisation,
         human: received.caller.named.id(),
         set: &set,
-        at: app.clock.now(),
+        at: app.now(),
         entropy: app.entropy.as_ref(),
     };
     Ok((recorder.check(asked)?, identifier))

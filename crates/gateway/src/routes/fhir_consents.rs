@@ -62,7 +62,7 @@ pub async fn create(State(app): State<Arc<App>>, request: Request) -> Response {
             Err(problem) => return Err(received.refuse(&app, problem, ROUTE).await),
         };
         let (row, receipt) = record_asked(&app, &received, &asked, ROUTE).await.map_err(by_element)?;
-        let mut response = answer(StatusCode::CREATED, &row, patient, &receipt, app.clock.now());
+        let mut response = answer(StatusCode::CREATED, &row, patient, &receipt, app.now());
         let location = format!("{}{ROUTE}/{}", app.authenticator.public_url, row.record.id);
         if let Ok(location) = HeaderValue::from_str(&location) {
             response.headers_mut().insert(header::LOCATION, location);
@@ -83,7 +83,7 @@ pub async fn read(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
         let entry = received.read_of(row.subject.as_str(), "consent");
         let committed = commit(&app, &received, entry, Vec::new()).await?;
         let receipt = Receipt::of(&id, &committed);
-        Ok(answer(StatusCode::OK, &row, pseudonym(&row), &receipt, app.clock.now()))
+        Ok(answer(StatusCode::OK, &row, pseudonym(&row), &receipt, app.now()))
     })
     .await
 }
@@ -120,9 +120,7 @@ pub async fn update(State(app): State<Arc<App>>, Path(id): Path<String>, request
             Err(problem) => Err(problem),
         };
         match changed {
-            Ok((row, receipt)) => {
-                Ok(answer(StatusCode::OK, &row, pseudonym(&row), &receipt, app.clock.now()))
-            }
+            Ok((row, receipt)) => Ok(answer(StatusCode::OK, &row, pseudonym(&row), &receipt, app.now())),
             Err(problem) => Err(received.refuse(&app, problem, route).await),
         }
     })
@@ -156,7 +154,7 @@ pub async fn search(State(app): State<Arc<App>>, request: Request) -> Response {
             Err(problem) => return Err(received.refuse(&app, problem, route).await),
         };
         let (rows, receipt) = held(&app, &received, &identifier).await?;
-        let now = app.clock.now();
+        let now = app.now();
         let entries = rows.iter().map(|row| {
             json!({
                 "fullUrl": format!("{}{ROUTE}/{}", app.authenticator.public_url, row.record.id),
@@ -302,7 +300,7 @@ async fn change_asked(
         return Ok(Err(refuse("business-rule", element, said)));
     }
     let longer = asked.expires_at != held.expires_at;
-    if renewal && longer && asked.expires_at.is_none_or(|end| end <= app.clock.now()) {
+    if renewal && longer && asked.expires_at.is_none_or(|end| end <= app.now()) {
         return Ok(Err(refuse("business-rule", element_of("expires_at"), "a renewal ends in the future")));
     }
     Ok(Ok(asked.expires_at.filter(|_| renewal && longer)))

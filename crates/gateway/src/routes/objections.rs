@@ -116,7 +116,7 @@ pub async fn record(State(app): State<Arc<App>>, request: Request) -> Response {
             Err(problem) => return Err(received.refuse(&app, problem, "/v1/objections").await),
         };
         let subject = resolve_to_record(&app, &received, &identifier, "/v1/objections").await?;
-        let now = app.clock.now();
+        let now = app.now();
         let row = ObjectionRow {
             record,
             subject: subject.pseudonym.clone(),

@@ -198,7 +198,7 @@ pub(super) async fn submit(
     form: &RequestForm,
     route: &str,
 ) -> Result<(), Refusal> {
-    let now = app.clock.now();
+    let now = app.now();
     let needed_by = match check_form(form, now) {
         Ok(needed_by) => needed_by,
         Err(problem) => return Err(received.refuse(app, problem, route).await),
@@ -244,7 +244,7 @@ pub async fn list(State(app): State<Arc<App>>, request: Request) -> Response {
         read(&app, &received, "referrals", "list of referrals").await?;
         let rows = app.store.referrals(&received.caller.organisation).await;
         let rows = rows.map_err(|error| Refusal::from(internal(&error)))?;
-        let now = app.clock.now();
+        let now = app.now();
         let referrals = rows.iter().map(|row| body(row, &[], now)).collect();
         Ok(Json(ReferralsBody { referrals }).into_response())
     })
@@ -434,7 +434,7 @@ async fn grant(
     form: &DecisionForm,
     open: &'static [&'static str],
 ) -> Result<Result<(), Problem>, Refusal> {
-    let now = app.clock.now();
+    let now = app.now();
     let (grant, reason, basis) = match narrow(app, row, form, now) {
         Ok(narrowed) => narrowed,
         Err(problem) => return Ok(Err(problem)),
@@ -582,7 +582,7 @@ pub(super) async fn own(app: &App, received: &Received, id: &str) -> Result<Resu
         .filter(|decided| decided.recipient == mine && decided.by.practitioner.as_deref() == Some(who));
     let released = matches!(end, Some(Body::Release { .. }));
     let Some(row) =
-        decided.filter(|_| !released).and_then(|decided| reopened(&app.policies(), decided, app.clock.now()))
+        decided.filter(|_| !released).and_then(|decided| reopened(&app.policies(), decided, app.now()))
     else {
         return Ok(Err(Problem::NoSuchEntry));
     };
@@ -681,7 +681,7 @@ async fn shown(app: &App, id: &str) -> Result<Response, Refusal> {
     match row {
         Some(row) => {
             let not_in_force = not_in_force(app, &row).await?;
-            let shown = body(&row, &messages, app.clock.now());
+            let shown = body(&row, &messages, app.now());
             Ok(Json(ReferralBody { not_in_force, ..shown }).into_response())
         }
         None => Err(Problem::NoSuchEntry.into()),

@@ -93,7 +93,7 @@ pub async fn record(State(app): State<Arc<App>>, request: Request) -> Response {
     respond(request_id(request.headers()), async {
         let mut received = receive(&app, request, Capability::Ask, Action::Read).await?;
         let asked = received.json::<RelationshipRequest>(app.limits.body_bytes_max).await;
-        let now = app.clock.now();
+        let now = app.now();
         let parsed = asked.and_then(|asked| Ok((parse(&app, &received, &asked, now)?, asked.reason)));
         let ((identifier, relationship), reason) = match parsed {
             Ok(parsed) => parsed,
@@ -159,7 +159,7 @@ pub async fn end(State(app): State<Arc<App>>, Path(id): Path<String>, request: R
             by: received.caller.actor(),
         };
         let committed = commit(&app, &received, entry, vec![Change::EndFact(id.clone())]).await?;
-        relationship.until = Some(app.clock.now());
+        relationship.until = Some(app.now());
         Ok(Json(body(&relationship, Receipt::of(&id, &committed))).into_response())
     })
     .await

@@ -397,8 +397,11 @@ fn held<'a>(candidate: &Candidate<'a>, consent_type: ConsentType) -> Result<&'a 
     let mut own_no = false;
     let mut was_answered = false;
     for consent in &candidate.subject.consents {
-        if consent.given_at > candidate.at || !consent.concerns(consent_type, controller, recipient, purpose)
-        {
+        if !consent.concerns(consent_type, controller, recipient, purpose) {
+            continue;
+        }
+        // A "no" counts from when it was recorded, also where this clock is behind the one that recorded it.
+        if consent.given_at > candidate.at && !consent.status.takes_back() {
             continue;
         }
         let own = consent.given_by == GivenBy::Person;

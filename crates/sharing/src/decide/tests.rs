@@ -346,6 +346,33 @@ fn a_visit_needs_its_own_consent() {
 }
 
 #[test]
+fn a_refusal_from_a_clock_that_is_ahead_counts_and_a_consent_from_it_does_not_yet() {
+    let question = question(1, Asked::AllAgreed);
+    let said = |number, status, given_at| ConsentRecord {
+        id: ConsentId::from_random(number),
+        consent_type: ConsentType::ConfidentialityConsent,
+        status,
+        controller: "trafford-council".parse().unwrap(),
+        recipients: vec!["gmca".parse().unwrap()],
+        purposes: vec![PurposeClass::SafeAndWellReferral],
+        given_at,
+        given_by: crate::subject::GivenBy::Person,
+        expires_at: None,
+        ended_at: None,
+    };
+    let (earlier, soon) = (Timestamp::UNIX_EPOCH, now() + jiff::SignedDuration::from_millis(50));
+    let permits = |consents: Vec<ConsentRecord>| {
+        let state = SubjectState { consents, ..SubjectState::default() };
+        matches!(decide(&question, &policies(), &state, now()), Decision::Permit(_))
+    };
+    let given = said(1, ConsentStatus::Given, earlier);
+    assert!(permits(vec![given.clone()]));
+    assert!(!permits(vec![given.clone(), said(2, ConsentStatus::Refused, soon)]));
+    assert!(!permits(vec![said(2, ConsentStatus::Given, soon)]));
+    assert!(permits(vec![given, said(2, ConsentStatus::Requested, soon)]));
+}
+
+#[test]
 fn a_token_limited_to_another_agreement_permits_nothing() {
     let mut question = question(0, Asked::AllAgreed);
     question.agreements = Some(vec!["gm-safe-and-well-referral".parse().unwrap()]);

@@ -58,6 +58,34 @@ struct Found {
     lasting: Vec<String>,
     /// The ways in which an entry may have said how it stands.
     states: Vec<String>,
+    /// The times that decide, where there are any.
+    times: Option<Times>,
+}
+
+/// The times of a consent, in microseconds. Which of a yes and a no is the later one is told by them.
+struct Times {
+    given: i64,
+    recorded: i64,
+    /// Whether somebody ended it, and when.
+    ended: (bool, Option<i64>),
+}
+
+/// By how much a row's time and its entry's may differ: clocks of replicas by what is tolerated, and a request waits.
+const APART_MAX_US: i64 = 10 * 60 * 1_000_000;
+
+impl Times {
+    /// Whether they are those of the entries that recorded and last changed it.
+    fn are_of(&self, [recorded, changed]: [Option<i64>; 2]) -> bool {
+        let near = |one: i64, other: i64| one.abs_diff(other) <= APART_MAX_US.unsigned_abs();
+        let begun = recorded.is_none_or(|at| near(self.recorded, at) && self.given <= at + APART_MAX_US);
+        let ended = match (self.ended, changed) {
+            ((_, Some(ended)), Some(at)) => near(ended, at),
+            ((true, None), Some(_)) => false,
+            ((_, Some(_)), None) => recorded.is_none(),
+            ((_, None), _) => true,
+        };
+        begun && ended
+    }
 }
 
 impl Table {
@@ -120,8 +148,8 @@ impl Table {
         match self {
             Self::OpenQuestion => ("SELECT decision_id FROM open_intent", 1),
             Self::Consent => (
-                "SELECT id, subject, consent_type, controller, recipients, purposes, status, CAST(expires_us AS TEXT)
-                 FROM consent",
+                "SELECT id, subject, consent_type, controller, recipients, purposes, status, CAST(expires_us AS TEXT),
+                    CAST(given_us AS TEXT), CAST(recorded_us AS TEXT), CAST(ended_us AS TEXT) FROM consent",
                 1,
             ),
             Self::Objection => ("SELECT id, subject, purposes, recipients, status FROM objection", 1),
@@ -178,10 +206,18 @@ impl Table {
     fn found(self, columns: &[Option<String>]) -> Option<Found> {
         let text = |place: usize| columns.get(place).cloned().flatten();
         let all = |count: usize| (0..count).map(text).collect::<Option<Vec<_>>>();
+        let mut times = None;
         let (lasting, states) = match self {
             Self::OpenQuestion | Self::Referral | Self::Alert | Self::Export => (Vec::new(), Vec::new()),
             Self::Consent => {
                 let status = text(5)?;
+                let time = |place: usize| text(place).map(|text| text.parse::<i64>());
+                let is_over = matches!(status.as_str(), "withdrawn" | "revoked" | "invalidated");
+                times = Some(Times {
+                    given: time(7)?.ok()?,
+                    recorded: time(8)?.ok()?,
+                    ended: (is_over, time(9).transpose().ok()?),
+                });
                 (all(5)?, vec![until(&status, text(6).as_deref()), status])
             }
             Self::Objection => {
@@ -207,7 +243,7 @@ impl Table {
             Self::Matter => (all(2)?, vec![format!("{} {}", text(2)?, text(3)?)]),
             Self::Load => (all(1)?, vec![text(1)?]),
         };
-        Some(Found { lasting, states })
+        Some(Found { lasting, states, times })
     }
 }
 
@@ -317,6 +353,7 @@ impl Archive {
             let agrees = table.found(rest).is_some_and(|found| {
                 let lasting = mark(found.lasting.iter().map(String::as_str));
                 expected.lasting.is_none_or(|said| said == lasting)
+                    && found.times.is_none_or(|times| times.are_of(expected.times_us))
                     && expected
                         .state
                         .is_none_or(|said| found.states.iter().any(|state| mark([state.as_str()]) == said))

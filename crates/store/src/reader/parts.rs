@@ -8,6 +8,7 @@ use crate::{
     error::StoreError,
     fact::{self, Fact},
     opt_out::RawOptOut,
+    reader::PoliciesRow,
     row::{RawConsentRecord, RawObjectionRecord, optional_instant},
     subjects::RawName,
 };
@@ -49,7 +50,8 @@ pub(crate) const HELD: &str = "WITH found (hash, via) AS (
         FROM opt_out_checked JOIN opt_out_batch ON opt_out_batch.id = opt_out_checked.batch
         WHERE person_hash IN (SELECT unhex(value) FROM json_each($6))
     UNION ALL
-    SELECT 'policies', NULL, digest, NULL, NULL, NULL, NULL, NULL, NULL, NULL, revision, NULL, NULL, NULL, NULL
+    SELECT 'policies', NULL, digest, NULL, NULL, NULL, NULL, NULL, NULL, NULL, revision,
+        coalesce((SELECT at_us FROM ledger_entry ORDER BY seq DESC LIMIT 1), 0), NULL, NULL, NULL
         FROM policy_set WHERE id = 1";
 
 /// Where the columns begin.
@@ -67,8 +69,8 @@ pub(super) enum Part {
     Fact(String, Result<Fact, StoreError>),
     Mark(MarkRow),
     OptOut(RawOptOut),
-    /// Revision and digest of the policies in force.
-    Policies(i64, String),
+    /// The policies in force.
+    Policies(PoliciesRow),
 }
 
 impl Part {
@@ -136,7 +138,7 @@ impl Part {
                 expires_us: number(1)?,
                 opted_out: number(2)?,
             }),
-            "policies" => Self::Policies(number(0)?, text(0)?),
+            "policies" => Self::Policies((number(0)?, text(0)?, number(1)?)),
             part => return Err(StoreError::Ledger(format!("a look-up found a {part}"))),
         })
     }

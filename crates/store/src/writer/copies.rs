@@ -57,7 +57,7 @@ impl Copies {
 }
 
 /// The copy of the checkpoint that is forced to the disk, up to [`COPY_SYNCED_EVERY`] older than the other.
-pub(crate) fn synced_copy(checkpoint_copy: &Path) -> PathBuf {
+pub fn synced_copy(checkpoint_copy: &Path) -> PathBuf {
     let mut synced = checkpoint_copy.as_os_str().to_owned();
     synced.push(".synced");
     PathBuf::from(synced)

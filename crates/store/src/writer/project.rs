@@ -83,6 +83,14 @@ async fn still_holds(tx: &mut Tx, recheck: &Recheck) -> Result<bool, StoreError>
             return Ok(false);
         }
     }
+    if let Some(decided_under) = recheck.policies {
+        let current: Option<i64> = sqlx::query_scalar("SELECT revision FROM policy_set WHERE id = 1")
+            .fetch_optional(&mut **tx)
+            .await?;
+        if current != Some(decided_under) {
+            return Ok(false);
+        }
+    }
     let Some((agreement, digest)) = &recheck.agreement else { return Ok(true) };
     let current: Option<(String, String)> =
         sqlx::query_as("SELECT digest, status FROM policy_agreement WHERE agreement = $1")

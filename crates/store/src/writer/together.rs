@@ -60,6 +60,8 @@ struct There<'a> {
     identifiers: HashMap<Vec<u8>, String>,
     /// Digest and status of each agreement.
     agreements: HashMap<String, (String, String)>,
+    /// The revision of the policies in force.
+    policies: Option<i64>,
     open: HashSet<String>,
     used: HashSet<(String, String)>,
     // What is to be written.
@@ -95,15 +97,18 @@ impl<'a> There<'a> {
             .await?;
             there.identifiers = rows.into_iter().collect();
         }
-        if !asked.agreements.is_empty() {
-            let rows: Vec<(String, String, String)> = sqlx::query_as(
-                "SELECT agreement, digest, status FROM policy_agreement
-                 WHERE agreement IN (SELECT value FROM json_each($1))",
+        if asked.policies {
+            let rows: Vec<(String, String, String, Option<i64>)> = sqlx::query_as(
+                "SELECT agreement, digest, status, CAST(NULL AS BIGINT) FROM policy_agreement
+                 WHERE agreement IN (SELECT value FROM json_each($1))
+                 UNION ALL SELECT '', '', '', revision FROM policy_set WHERE id = 1",
             )
             .bind(listed(asked.agreements))
             .fetch_all(&mut **tx)
             .await?;
-            there.agreements = rows.into_iter().map(|(id, digest, status)| (id, (digest, status))).collect();
+            there.policies = rows.iter().find_map(|(.., revision)| *revision);
+            there.agreements =
+                rows.into_iter().map(|(id, digest, status, _)| (id, (digest, status))).collect();
         }
         if !asked.closing.is_empty() {
             let rows: Vec<String> = sqlx::query_scalar(
@@ -163,7 +168,7 @@ impl<'a> There<'a> {
             let current = self.agreements.get(id.as_str());
             current.is_some_and(|(digest, status)| digest == decided_under && status == "active")
         });
-        names && agreement
+        names && agreement && recheck.policies.is_none_or(|revision| self.policies == Some(revision))
     }
 
     fn applicable(&self, change: &Change) -> Result<(), CommitError> {
@@ -270,6 +275,7 @@ struct Asked<'a> {
     names: BTreeSet<&'a str>,
     hashes: BTreeSet<String>,
     agreements: BTreeSet<&'a str>,
+    policies: bool,
     closing: BTreeSet<&'a str>,
     contexts: BTreeSet<(&'a str, &'a str)>,
 }
@@ -279,6 +285,7 @@ impl<'a> Asked<'a> {
         if let Some(recheck) = &submission.recheck {
             self.names.extend(recheck.names.iter().map(|(name, _)| name.as_str()));
             self.agreements.extend(recheck.agreement.iter().map(|(id, _)| id.as_str()));
+            self.policies |= recheck.agreement.is_some() || recheck.policies.is_some();
         }
         for change in &submission.changes {
             match change {

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use acceptance::World;
+use ledger::{checkpoint::Checkpoint, note::NoteSigner};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -114,6 +115,23 @@ async fn what_a_backup_lacks_is_named_by_what_others_keep() {
     let (whole, found) = check(folder.path(), &receipts);
     assert!(whole, "before the loss: {found}");
     assert_eq!(found["receipts"], json!(answers.len()));
+    // A receipt whose own checkpoint, signed with the ledger's key, is of another history over as many entries.
+    let seed = gateway::config::read_keys(&folder.path().join("ledger-signing.key")).unwrap();
+    let settings = gateway::config::load(&folder.path().join("concordat.toml")).unwrap();
+    let forked = |size: u64| {
+        let signer = NoteSigner::from_seed(&settings.ledger.origin, &seed[0]);
+        let over = Checkpoint { origin: settings.ledger.origin.clone(), size, root: [7; 32] };
+        let mut answer = answers[0].clone();
+        answer["receipt"]["checkpoint"] = over.sign_with(&[signer]).into();
+        let file = folder.path().join("forked.json");
+        std::fs::write(&file, answer.to_string()).unwrap();
+        check(folder.path(), &["--receipts", &file.display().to_string()])
+    };
+    let (whole, found) = forked(found["entries"].as_u64().unwrap());
+    assert!(!whole && found["faults"].to_string().contains("the checkpoint in the receipt of"), "{found}");
+    let (whole, found) = forked(1);
+    assert!(!whole && found["faults"].to_string().contains("does not cover its entry"), "{found}");
+    assert_eq!(found["decisions_lost"], json!([]), "a false receipt is no loss");
 
     put_back(folder.path(), &to.path().join("of-today"));
     let (whole, found) = check(folder.path(), &receipts);
@@ -125,8 +143,20 @@ async fn what_a_backup_lacks_is_named_by_what_others_keep() {
         answers.len() as u64,
         "each is one or the other"
     );
-    // Without the copy, a partner's receipt is enough to notice; without either, nothing is said to be in order.
+    // Nor does it help to put the copy back along with the database: the one that was synced says more.
+    let synced = folder.path().join("checkpoint.txt.synced");
+    let newer = std::fs::read(folder.path().join("checkpoint.txt")).unwrap();
+    assert!(run(folder.path(), &["audit", "checkpoint", "--write"]).ok);
+    let (whole, found) = check(folder.path(), &[]);
+    assert!(whole, "the operator has said that this is the ledger: {found}");
+    std::fs::write(&synced, newer).unwrap();
+    let (whole, found) = check(folder.path(), &[]);
+    assert!(!whole && found["entries_lost"].as_u64().unwrap() > 0, "{found}");
+    let ran = run(folder.path(), &["serve"]);
+    assert!(!ran.ok && ran.err.contains("were checkpointed"), "{}{}", ran.out, ran.err);
+    // Without the copies, a partner's receipt is enough to notice; without either, nothing is said to be in order.
     std::fs::remove_file(folder.path().join("checkpoint.txt")).unwrap();
+    std::fs::remove_file(&synced).unwrap();
     let (whole, found) = check(folder.path(), &receipts);
     assert!(!whole && found["decisions_lost"].as_array().unwrap().contains(&json!(lost)), "{found}");
     let ran = run(folder.path(), &["restore", "check"]);
@@ -242,11 +272,16 @@ async fn a_newer_programs_database_is_refused_and_the_schema_is_told() {
 }
 
 /// What can go missing beside the entries, which are all there, each with what says so.
-const DAMAGES: [(&str, &str); 24] = [
+const DAMAGES: [(&str, &str); 28] = [
     ("DELETE FROM objection", "is about an objection that is not in the database"),
     ("UPDATE objection SET status = 'withdrawn'", "an objection ("),
     ("UPDATE objection SET recipients = '[\"london-fire-brigade\"]'", "an objection ("),
     ("UPDATE consent SET status = 'given', ended_us = NULL WHERE status = 'withdrawn'", "a consent ("),
+    // Which of a yes and a no is the later one is told by their times.
+    ("UPDATE consent SET ended_us = given_us WHERE status = 'withdrawn'", "a consent ("),
+    ("UPDATE consent SET ended_us = NULL WHERE status = 'withdrawn'", "a consent ("),
+    ("UPDATE consent SET recorded_us = given_us", "a consent ("),
+    ("UPDATE ledger_node SET hash = zeroblob(32)", "the tree beside the entries"),
     ("UPDATE consent SET subject = (SELECT subject FROM objection)", "a consent ("),
     ("UPDATE consent SET expires_us = 1 WHERE status = 'given'", "a consent ("),
     ("DELETE FROM consent WHERE status = 'given'", "is about a consent that is not in the database"),

@@ -77,23 +77,32 @@ async fn a_rate_is_told_kept_and_recorded_and_does_not_hold_back_withdrawals() {
         settings.limits.partner.burst = 3;
     })
     .await;
+    // Consents are not counted: a person's no is one, too.
     let given = world.send(world.consent("SWR-2041")).await;
+    let ask = async || {
+        let question = world.question("council", "nhs-pds", "direct-care", ("nhs-number", "9732110317"));
+        world.send(question).await
+    };
+    let first = ask().await;
     assert_eq!(
-        (given.status.as_u16(), given.headers["ratelimit"].as_str()),
-        (201, "\"requests\";r=2"),
-        "{given:?}"
+        (first.status.as_u16(), first.headers["ratelimit"].as_str()),
+        (200, "\"requests\";r=2"),
+        "{first:?}"
     );
-    assert_eq!(given.headers["ratelimit-policy"], "\"requests\";q=3;w=180");
-    for reference in ["SWR-2045", "SWR-2046"] {
-        assert_eq!(world.send(world.consent(reference)).await.status, 201);
+    assert_eq!(first.headers["ratelimit-policy"], "\"requests\";q=3;w=180");
+    for _ in 0..2 {
+        assert_eq!(ask().await.status, 200);
     }
-    let refused = world.send(world.consent("SWR-2042")).await;
+    let refused = ask().await;
     assert_eq!((refused.status.as_u16(), refused.code()), (429, "too-many-requests"));
     let wait: u32 = refused.headers["retry-after"].parse().unwrap();
     assert!((1..=60).contains(&wait) && refused.headers["ratelimit"].starts_with("\"requests\";r=0;t="));
     let path = format!("/v1/consents/{}/withdraw", given.body["id"].as_str().unwrap());
     let withdrawal = world.send(world.bare("council", "POST", &path, "safe-and-well-referral")).await;
     assert_eq!(withdrawal.status, 200, "{withdrawal:?}");
+    let mut refusal = world.consent("SWR-2041");
+    refusal.body.as_mut().unwrap()["status"] = "refused".into();
+    assert_eq!(world.send(refusal).await.status, 201, "whoever says no is heard");
     assert_eq!(
         world.send(world.prevention("9736363015")).await.status,
         200,
@@ -181,7 +190,13 @@ async fn what_cannot_be_answered_in_time_is_not_begun() {
     let entries = world.entries().await;
     assert!(!entries.iter().any(|entry| entry.body.kind() == "intent"), "nothing was opened");
     // Of what was to be recorded nobody is told that it was not.
-    let answer = world.send(world.objection("9732110317")).await;
+    let mut answer = world.send(world.objection("9732110317")).await;
+    for _ in 0..50 {
+        // A quiet machine may take less than a millisecond.
+        if answer.status == 201 {
+            answer = world.send(world.objection("9732110317")).await;
+        }
+    }
     assert_eq!((answer.status.as_u16(), answer.code()), (504, "may-be-recorded"), "{answer:?}");
     assert!(!answer.body.to_string().contains("nothing was"), "{answer:?}");
 }

@@ -212,6 +212,51 @@ async fn a_suspension_counts_at_every_replica_from_the_next_request_on() {
     }
 }
 
+/// Clocks of replicas differ by some milliseconds, and may by more. What was said counts from when it is in the ledger.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_refused_or_has_expired_is_so_at_a_replica_whose_clock_is_behind() {
+    let server = Server::start(&[]).await;
+    let world = World::on(&server.url).await;
+    let behind = world.clock.another();
+    behind.go_back_s(3);
+    let replica = world.replica_by(1, behind.clone()).await;
+    let (council, fire) = (world.client("council"), world.client("fire"));
+    let first = world.settings.listen.port();
+    let ask = async |port| world.send_to(&fire, port, &world.referral("SWR-2044")).await.unwrap().status;
+    let say = async |port, status: &str, expires_s: Option<i64>| {
+        let mut request = world.consent("SWR-2044");
+        let body = request.body.as_mut().unwrap();
+        body["status"] = status.into();
+        body.as_object_mut().unwrap().remove("given_at");
+        if let Some(seconds) = expires_s {
+            let expires = world.clock.now() + jiff::SignedDuration::from_secs(seconds);
+            body["expires_at"] = expires.to_string().into();
+        }
+        let answer = world.send_to(&council, port, &request).await.unwrap();
+        assert_eq!(answer.status, 201, "{answer:?}");
+    };
+    let later_s = |seconds| [&world.clock, &behind].map(|clock| clock.advance_s(seconds));
+    say(first, "given", None).await;
+    assert_eq!((ask(first).await.as_u16(), ask(replica.port).await.as_u16()), (200, 200), "given");
+    later_s(1);
+    say(first, "refused", None).await;
+    assert_eq!((ask(replica.port).await.as_u16(), ask(first).await.as_u16()), (404, 404), "refused");
+    later_s(1);
+    say(first, "given", Some(5)).await;
+    assert_eq!((ask(replica.port).await.as_u16(), ask(first).await.as_u16()), (200, 200), "given again");
+    later_s(6);
+    assert_eq!((ask(first).await.as_u16(), ask(replica.port).await.as_u16()), (404, 404), "expired");
+    // A refusal that the replica behind records a second after a consent is later than it.
+    later_s(1);
+    say(first, "given", None).await;
+    assert_eq!(ask(first).await, 200, "given once more");
+    later_s(1);
+    say(replica.port, "refused", None).await;
+    assert_eq!((ask(first).await.as_u16(), ask(replica.port).await.as_u16()), (404, 404), "refused there");
+    world.verify().await;
+    replica.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_dead_replica_left_open_is_closed_by_the_others() {
     let server = Server::start(&[]).await;
@@ -395,6 +440,34 @@ async fn a_server_that_is_put_back_shows_whether_it_has_everything() {
     let world = World::again_on(&server.url, folder, 1_000).await;
     assert_eq!(world.send(world.prevention("9732110317")).await.status, 200);
     world.verify().await;
+}
+
+/// A guardrail that was put in force while a record was on its way stops it: it is no agreement's.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_forbidden_while_a_record_is_on_its_way_is_not_released() {
+    use gateway::policies::Put;
+    let server = Server::start(&[]).await;
+    let world = World::on(&server.url).await;
+    let replica = world.replica(1).await;
+    let fire = world.client("fire");
+    let asked = world.asked["nhs"].asked().len();
+    let asking = async { world.send_to(&fire, replica.port, &world.prevention("9990000204")).await.unwrap() };
+    let forbidding = async {
+        while world.asked["nhs"].asked().len() == asked {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let guardrails = world.settings.policies.join("guardrails/agreement.cedar");
+        let text = std::fs::read_to_string(&guardrails).unwrap();
+        let forbid = "@id(\"nothing\")\n@about(\"agreement\")\n@practitioner(\"not now\")\n@officer(\"not now\")\n\
+            forbid(principal, action, resource);\n";
+        std::fs::write(&guardrails, format!("{text}\n{forbid}")).unwrap();
+        gateway::serve::reload_policies(&world.app, &world.settings.policies, Put::IfChanged).await;
+        assert_eq!(world.last_kinds(1).await, ["policy_set_activated"]);
+    };
+    let (answer, ()) = tokio::join!(asking, forbidding);
+    assert_eq!((answer.status.as_u16(), answer.code()), (403, "guardrail-forbids"), "{answer:?}");
+    world.verify().await;
+    replica.stop().await;
 }
 
 /// Each gateway has a folder of its own. One that was left behind takes back nothing that was put in force elsewhere.

@@ -25,14 +25,16 @@ const FORM: i64 = 3;
 const EMPTIED: &str = "
     DROP TABLE IF EXISTS term; DROP TABLE IF EXISTS mark;
     DROP TABLE IF EXISTS name; DROP TABLE IF EXISTS posting; DROP TABLE IF EXISTS written; DROP TABLE IF EXISTS known;
-    DROP TABLE IF EXISTS tally; DROP TABLE IF EXISTS tally_reason;";
+    DROP TABLE IF EXISTS tally; DROP TABLE IF EXISTS tally_reason; DROP TABLE IF EXISTS taken_in_3;";
 
+/// How far it has come is in a table that is named by the form: a program of an earlier one, which may still be at work while it
+/// drains, does not find its own and takes nothing in that this form would lack.
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS name (id INTEGER PRIMARY KEY, term TEXT NOT NULL UNIQUE);
     CREATE TABLE IF NOT EXISTS posting (name BIGINT NOT NULL, seq BIGINT NOT NULL, PRIMARY KEY (name, seq)) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS written (seq BIGINT PRIMARY KEY, at_us BIGINT NOT NULL);
     CREATE INDEX IF NOT EXISTS written_by_time ON written (at_us);
-    CREATE TABLE IF NOT EXISTS known (id BIGINT PRIMARY KEY CHECK (id = 1), size BIGINT NOT NULL, last TEXT NOT NULL);
+    CREATE TABLE IF NOT EXISTS taken_in_3 (id BIGINT PRIMARY KEY CHECK (id = 1), size BIGINT NOT NULL, last TEXT NOT NULL);
     CREATE TABLE IF NOT EXISTS tally (day TEXT NOT NULL, hour BIGINT NOT NULL, outcome TEXT NOT NULL, provider TEXT NOT NULL,
         purpose TEXT NOT NULL, recipient TEXT NOT NULL, decisions BIGINT NOT NULL,
         PRIMARY KEY (day, hour, outcome, provider, purpose, recipient)) WITHOUT ROWID;
@@ -127,7 +129,7 @@ impl TrailIndex {
             let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await?;
             // The process before this one may still be at it while it drains. What is counted is counted once.
             let taken: Option<i64> =
-                sqlx::query_scalar("SELECT size FROM known WHERE id = 1").fetch_optional(&mut *tx).await?;
+                sqlx::query_scalar("SELECT size FROM taken_in_3 WHERE id = 1").fetch_optional(&mut *tx).await?;
             let taken = taken.map_or(0, |size| u64::try_from(size).unwrap_or(0));
             if taken != next {
                 tx.rollback().await?;
@@ -147,7 +149,7 @@ impl TrailIndex {
                 .await?;
             page.tally.add(&mut tx).await?;
             next = last.seq + 1;
-            sqlx::query("INSERT INTO known (id, size, last) VALUES (1, $1, $2) ON CONFLICT (id) DO UPDATE SET size = $1, last = $2")
+            sqlx::query("INSERT INTO taken_in_3 (id, size, last) VALUES (1, $1, $2) ON CONFLICT (id) DO UPDATE SET size = $1, last = $2")
                 .bind(to_i64(next))
                 .bind(hexadecimal(&leaf_hash(&last.bytes)))
                 .execute(&mut *tx)
@@ -160,7 +162,7 @@ impl TrailIndex {
     /// How many entries it has, if they are this ledger's.
     async fn known(&self, store: &Store) -> Result<u64, StoreError> {
         let mark: Option<(i64, String)> =
-            sqlx::query_as("SELECT size, last FROM known WHERE id = 1").fetch_optional(&self.pool).await?;
+            sqlx::query_as("SELECT size, last FROM taken_in_3 WHERE id = 1").fetch_optional(&self.pool).await?;
         let Some((size, last)) = mark else { return Ok(0) };
         let size = u64::try_from(size).unwrap_or(0);
         let leaf = store.leaves(size.saturating_sub(1), 1).await?.into_iter().next();

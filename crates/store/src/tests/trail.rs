@@ -117,3 +117,24 @@ async fn it_finds_what_there_is_however_little_it_looks_at_a_time() {
     assert!(!expected(&entries, &of_one).is_empty());
     assert_eq!(index.find(&of_one, 100).await.unwrap(), expected(&entries, &of_one));
 }
+
+#[tokio::test]
+async fn an_index_of_an_earlier_form_is_made_again_and_its_program_adds_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    let entries = written(&store).await;
+    let file = folder.path().join("trail");
+    let earlier = sqlx::sqlite::SqliteConnectOptions::new().filename(&file).create_if_missing(true);
+    let earlier = sqlx::SqlitePool::connect_with(earlier).await.unwrap();
+    let made = "PRAGMA user_version = 2; CREATE TABLE known (id BIGINT PRIMARY KEY, size BIGINT NOT NULL, last TEXT NOT NULL);
+        CREATE TABLE posting (name BIGINT NOT NULL, seq BIGINT NOT NULL, PRIMARY KEY (name, seq)) WITHOUT ROWID;
+        INSERT INTO known VALUES (1, 7, 'x'); INSERT INTO posting VALUES (1, 1);";
+    sqlx::raw_sql(made).execute(&earlier).await.unwrap();
+    let index = TrailIndex::open(&file).await.unwrap();
+    index.catch_up(&store).await.unwrap();
+    let writer = Sight::Writer("gmca".to_owned());
+    let query = TrailQuery { seen_by: Some(vec![writer]), ..TrailQuery::default() };
+    assert_eq!(index.find(&query, 1_000).await.unwrap(), expected(&entries, &query));
+    let taken = sqlx::query("SELECT size FROM known WHERE id = 1").fetch_optional(&earlier).await;
+    assert!(taken.unwrap_err().to_string().contains("no such table"), "an earlier program stops here");
+}

@@ -128,8 +128,9 @@ impl TrailIndex {
             let page = page(store, &leaves).await?;
             let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await?;
             // The process before this one may still be at it while it drains. What is counted is counted once.
-            let taken: Option<i64> =
-                sqlx::query_scalar("SELECT size FROM taken_in_3 WHERE id = 1").fetch_optional(&mut *tx).await?;
+            let taken: Option<i64> = sqlx::query_scalar("SELECT size FROM taken_in_3 WHERE id = 1")
+                .fetch_optional(&mut *tx)
+                .await?;
             let taken = taken.map_or(0, |size| u64::try_from(size).unwrap_or(0));
             if taken != next {
                 tx.rollback().await?;
@@ -161,8 +162,9 @@ impl TrailIndex {
 
     /// How many entries it has, if they are this ledger's.
     async fn known(&self, store: &Store) -> Result<u64, StoreError> {
-        let mark: Option<(i64, String)> =
-            sqlx::query_as("SELECT size, last FROM taken_in_3 WHERE id = 1").fetch_optional(&self.pool).await?;
+        let mark: Option<(i64, String)> = sqlx::query_as("SELECT size, last FROM taken_in_3 WHERE id = 1")
+            .fetch_optional(&self.pool)
+            .await?;
         let Some((size, last)) = mark else { return Ok(0) };
         let size = u64::try_from(size).unwrap_or(0);
         let leaf = store.leaves(size.saturating_sub(1), 1).await?.into_iter().next();

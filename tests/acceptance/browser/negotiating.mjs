@@ -210,7 +210,7 @@ const journeys = {
     await go(mediator, path);
     await mediator.getByLabel('Offer to mediate').check();
     await press(mediator, 'Take the step');
-    await says(mediator, 'Somebody of trafford-council');
+    await says(mediator, 'Somebody of Trafford Council, Adult Social Care');
     await mediator.fill('#comment-text', `${script} what is it needed for?`);
     await press(mediator, 'Say it');
     await mediator.getByRole('link', { name: 'Put terms on the table' }).click();
@@ -241,6 +241,7 @@ const journeys = {
     }
     await says(other, 'Resolved');
     await says(other, 'agreed by Greater Manchester Combined Authority (Fire and Rescue Service)');
+    await says(other, 'what the recipient takes on of version 4');
     is((await other.locator('main').innerText()).match(/\bof (gmca|nhs-england)\b/), null, 'organisations by their codes');
     await check(other, 'dispute-resolved');
     for (const page of [one, other]) {
@@ -284,7 +285,7 @@ const journeys = {
     await says(page, 'It was not sent');
     is(await page.inputValue('#sign-signature'), facts.siro, 'the signature');
     await press(page, 'Hand it in');
-    await says(page, '(siro), 23 November 2026');
+    await says(page, 'siro), 23 November 2026');
     await check(page, 'signatures-signed');
     await refused(facts.siro, 'Somebody has signed in this role');
     const nobody = await person();

@@ -6,7 +6,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 const PERSON: &str = "9732110317";
-const AGREEMENT: &str = "gm-fire-prevention-over-65s";
+const AGREEMENT: &str = "nhs-safe-and-well";
 
 /// Where the console asks the API for somebody whom it has signed in.
 pub async fn desk_for(world: &World, role: Role, (organisation, number): (&str, &str), once: u32) -> String {
@@ -49,29 +49,37 @@ async fn says(
     (answer.status(), answer.json().await.unwrap())
 }
 
-/// Sharing that rests on the person's consent.
+/// Beside the project's agreements one whose records leave only if the person agrees.
 async fn by_consent() -> World {
-    let file = "agreements/gm-fire-prevention-over-65s.toml";
-    World::with_policies(&[(
-        file,
-        "[flows.provider_basis]\narticle_6 = \"6(1)(e)\"",
-        "[flows.provider_basis]\narticle_6 = \"6(1)(a)\"",
-    )])
-    .await
+    let folder = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../policies/agreements");
+    let mut text = std::fs::read_to_string(folder.join("gm-fire-prevention-over-65s.toml")).unwrap();
+    for (find, replace) in [
+        ("gm-fire-prevention-over-65s", AGREEMENT),
+        ("fire-prevention-targeting", "safe-and-well-referral"),
+        ("basis = \"not-confidential\"", "basis = \"explicit-consent\""),
+    ] {
+        assert!(text.contains(find), "{find}");
+        text = text.replace(find, replace);
+    }
+    World::with_files(&[(&format!("agreements/{AGREEMENT}.toml"), &text)]).await
 }
 
 #[tokio::test]
 async fn a_resident_agrees_and_it_is_shared_until_they_take_it_back() {
     let world = by_consent().await;
-    let asks = async || world.send(world.prevention(PERSON)).await.status;
-    assert_ne!(asks().await, StatusCode::OK, "nobody agreed");
+    let asks = async || {
+        let person = ("nhs-number", PERSON);
+        world.send(world.question("fire", "nhs-pds", "safe-and-well-referral", person)).await
+    };
+    assert_ne!(asks().await.status, StatusCode::OK, "nobody agreed");
     let (status, made) = says(&world, Role::Citizen, "nhs-england", 1, json!({})).await;
     assert_eq!(status, StatusCode::CREATED, "{made}");
-    assert_eq!(asks().await, StatusCode::OK, "the person agreed");
+    let answer = asks().await;
+    assert_eq!(answer.status, StatusCode::OK, "the person agreed: {answer:?}");
     let entries = world.entries().await;
     let recorded = entries.iter().find(|entry| entry.body.kind() == "consent_recorded").unwrap();
     let recorded = serde_json::to_value(&recorded.body).unwrap().to_string();
-    for said in ["\"given\"", "gdpr-consent", "resident-1", "citizen", "\"console\"", "gmca"] {
+    for said in ["\"given\"", "confidentiality-consent", "resident-1", "citizen", "\"console\"", "gmca"] {
         assert!(recorded.contains(said), "{said}: {recorded}");
     }
     let id = made["consents"][0].as_str().unwrap();
@@ -86,7 +94,7 @@ async fn a_resident_agrees_and_it_is_shared_until_they_take_it_back() {
     // A no is a record of its own, and outweighs the yes.
     let (status, said) = says(&world, Role::Citizen, "nhs-england", 2, json!({ "answer": "refused" })).await;
     assert_eq!(status, StatusCode::CREATED, "{said}");
-    assert_ne!(asks().await, StatusCode::OK, "the person said no");
+    assert_ne!(asks().await.status, StatusCode::OK, "the person said no");
 }
 
 #[tokio::test]

@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Managed, Options, Tab, frame, managed, options, tabs, terms_of,
+    Managed, Options, Tab, frame, managed, options, tabs,
     talks::{self, Filled, Said, at, may_speak},
+    terms_of,
 };
 use crate::pages::kept;
 use crate::{
@@ -208,7 +209,9 @@ async fn page(
         let said = match value {
             Value::String(text) if name == "text" => text.clone(),
             Value::String(code) => sentence(code),
-            Value::Array(all) => sentence(all.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")),
+            Value::Array(all) => {
+                sentence(all.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "))
+            }
             Value::Bool(yes) => if *yes { "Yes" } else { "No" }.to_owned(),
             _ => "None".to_owned(),
         };

@@ -6,7 +6,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 const PERSON: &str = "9732110317";
-const AGREEMENT: &str = "nhs-safe-and-well";
+const AGREEMENT: &str = "gm-fire-prevention-over-65s";
 
 /// Where the console asks the API for somebody whom it has signed in.
 pub async fn desk_for(world: &World, role: Role, (organisation, number): (&str, &str), once: u32) -> String {
@@ -49,28 +49,21 @@ async fn says(
     (answer.status(), answer.json().await.unwrap())
 }
 
-/// Beside the project's agreements one whose records leave only if the person agrees.
+/// Sharing in which one item is confidential, and leaves only if the person agrees.
 async fn by_consent() -> World {
-    let folder = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../policies/agreements");
-    let mut text = std::fs::read_to_string(folder.join("gm-fire-prevention-over-65s.toml")).unwrap();
-    for (find, replace) in [
-        ("gm-fire-prevention-over-65s", AGREEMENT),
-        ("fire-prevention-targeting", "safe-and-well-referral"),
-        ("basis = \"not-confidential\"", "basis = \"explicit-consent\""),
-    ] {
-        assert!(text.contains(find), "{find}");
-        text = text.replace(find, replace);
-    }
-    World::with_files(&[(&format!("agreements/{AGREEMENT}.toml"), &text)]).await
+    let item = "title = \"Gender\"\ncategory = \"ordinary\"\nconfidential = false";
+    let agreement = "agreements/gm-fire-prevention-over-65s.toml";
+    World::with_policies(&[
+        ("catalogue/nhs-pds.toml", item, &item.replace("false", "true")),
+        (agreement, "basis = \"not-confidential\"", "basis = \"explicit-consent\""),
+    ])
+    .await
 }
 
 #[tokio::test]
 async fn a_resident_agrees_and_it_is_shared_until_they_take_it_back() {
     let world = by_consent().await;
-    let asks = async || {
-        let person = ("nhs-number", PERSON);
-        world.send(world.question("fire", "nhs-pds", "safe-and-well-referral", person)).await
-    };
+    let asks = async || world.send(world.prevention(PERSON)).await;
     assert_ne!(asks().await.status, StatusCode::OK, "nobody agreed");
     let (status, made) = says(&world, Role::Citizen, "nhs-england", 1, json!({})).await;
     assert_eq!(status, StatusCode::CREATED, "{made}");

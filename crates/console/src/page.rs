@@ -178,6 +178,11 @@ pub(crate) fn in_london(at: Timestamp) -> String {
     at.to_zoned(zone).strftime("%-d %B %Y at %-I:%M%P").to_string()
 }
 
+/// A day as people write it, in London.
+pub(crate) fn in_london_day(at: Timestamp) -> String {
+    sharing::agreement::london_day(at).strftime("%-d %B %Y").to_string()
+}
+
 /// A code in words: `fire-prevention-targeting` as `fire prevention targeting`.
 pub(crate) fn words(code: impl AsRef<str>) -> String {
     code.as_ref().replace(['-', '_'], " ")

@@ -22,6 +22,7 @@ use crate::{
 mod agreements;
 mod alerts;
 mod citizen;
+mod consenting;
 mod decision;
 mod disclosed;
 mod exports;
@@ -108,6 +109,7 @@ pub(crate) fn routes() -> Router<Arc<Console>> {
         .route("/rights-requests/{id}/answer", post(rights::answer))
         .route("/my-data", get(citizen::data))
         .route("/my-choices", get(citizen::choices))
+        .route("/my-choices/consent/{agreement}/{flow}", get(consenting::show).post(consenting::answer))
         .route("/my-choices/object", post(citizen::object))
         .route("/my-choices/withdraw", post(citizen::withdraw))
         .route("/my-choices/take-back", post(citizen::take_back))

@@ -101,6 +101,7 @@ fn takes_back(method: &Method, route: &str) -> bool {
         "/v1/consents/{id}/status",
         // A refusal is a consent record, too.
         "/v1/consents",
+        "/v1/own-consents",
         "/v1/objections",
         "/v1/relationships/{id}/end",
         "/v1/referrals/{decision_id}/revoke",
@@ -187,12 +188,18 @@ pub async fn admit_vouched(State(app): State<Arc<App>>, mut request: Request, ne
     request.extensions_mut().insert(Deadline(deadline));
     let refuse = |problem: Problem| Refusal::from(problem).into_response(Face::Problem, None);
     let Some(vouched) = request.extensions().get::<Vouched>() else { return refuse(Problem::Internal) };
-    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
-    if vouched.person.is_citizen() && !is_for_citizens(request.method(), route.unwrap_or_default()) {
+    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    if vouched.person.is_citizen() && !is_for_citizens(request.method(), route) {
         return refuse(Problem::CapabilityMissing);
     }
-    let Ok(_place) = app.places.clone().try_acquire_owned() else { return refuse(Problem::Overloaded) };
-    let away = cut_off(request.method(), route.unwrap_or_default());
+    let place = if takes_back(request.method(), route) {
+        let turn = app.reserved.clone().acquire_owned();
+        tokio::time::timeout_at(deadline.into(), turn).await.ok().and_then(Result::ok)
+    } else {
+        app.places.clone().try_acquire_owned().ok()
+    };
+    let Some(_place) = place else { return refuse(Problem::Overloaded) };
+    let away = cut_off(request.method(), route);
     let answer = async {
         match policies::follow(&app).await {
             Ok(()) => next.run(request).await,

@@ -35,6 +35,7 @@ pub mod holds;
 pub mod lists;
 pub mod oauth2;
 pub mod objections;
+mod own_consents;
 pub mod referrals;
 pub mod register;
 pub mod relationships;
@@ -253,6 +254,7 @@ pub fn desk(app: Arc<App>) -> Router {
         .route("/v1/consents/{id}", get(consents::read))
         .route("/v1/consents/{id}/status", post(consents::change))
         .route("/v1/consents/{id}/withdraw", post(consents::withdraw))
+        .route("/v1/own-consents", post(own_consents::answer))
         .route("/v1/objections", post(objections::record))
         .route("/v1/objections/{id}", get(objections::read))
         .route("/v1/objections/{id}/answer", post(objections::answer))

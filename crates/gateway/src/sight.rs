@@ -1,8 +1,8 @@
 //! What an organisation's privacy officers see of the ledger: what was asked of its records, and what its own people wrote.
 
 use ledger::{
-    entry::{Body, Decided, Entry},
-    trail::{self, Field, Term},
+    entry::{Decided, Entry},
+    trail::{Sight, sight},
 };
 use sharing::OrganisationId;
 
@@ -10,47 +10,20 @@ use crate::app::App;
 
 /// Whether an organisation's privacy officers see an entry.
 pub fn sees(app: &App, mine: &OrganisationId, entry: &Entry, first: Option<&Decided>) -> bool {
-    match first.or_else(|| trail::decided(&entry.body)) {
-        Some(decided) => holds(app, &decided.provider, mine),
-        None => {
-            trail::terms(entry, None).contains(&Term::new(Field::Organisation, mine.as_str()))
-                && !names_others(entry, mine)
+    match sight(entry, first) {
+        Some(Sight::Holder(provider)) => {
+            let held_by = |id| app.policies().set.provider(&id).map(|held| held.organisation() == mine);
+            provider.parse().ok().and_then(held_by).unwrap_or(false)
         }
+        Some(Sight::Writer(organisation)) => organisation == mine.as_str(),
+        None => false,
     }
 }
 
-fn holds(app: &App, provider: &str, organisation: &OrganisationId) -> bool {
+/// Everything that they see: of each of the organisation's record holders, and of its own people.
+pub fn seen(app: &App, mine: &OrganisationId) -> Vec<Sight> {
     let set = app.policies().set;
-    provider
-        .parse()
-        .ok()
-        .and_then(|id| set.provider(&id).map(|found| found.organisation() == organisation))
-        .unwrap_or(false)
-}
-
-/// An entry that somebody else's hand wrote is theirs to see.
-fn names_others(entry: &Entry, mine: &OrganisationId) -> bool {
-    let by = match &entry.body {
-        Body::ConsentRecorded { by, .. }
-        | Body::ConsentWithdrawn { by, .. }
-        | Body::ConsentStatusChanged { by, .. }
-        | Body::ObjectionRecorded { by, .. }
-        | Body::ObjectionEnded { by, .. }
-        | Body::ObjectionAnswered { by, .. }
-        | Body::RightsRequestMoved { by, .. }
-        | Body::RelationshipRecorded { by, .. }
-        | Body::RelationshipEnded { by, .. }
-        | Body::BreakGlassDeclared { by, .. }
-        | Body::HoldPlaced { by, .. }
-        | Body::HoldLifted { by, .. }
-        | Body::ErasureAsked { by, .. }
-        | Body::RecordsForgotten { by: Some(by), .. }
-        | Body::ExportRequested { by, .. }
-        | Body::ExportMoved { by: Some(by), .. }
-        | Body::VisibilityDecided { by, .. }
-        | Body::DecisionRead { by, .. }
-        | Body::SubjectRecordRead { by, .. } => Some(by),
-        _ => None,
-    };
-    by.is_none_or(|by| by.organisation != mine.as_str())
+    let held = set.providers().filter(|held| held.organisation() == mine);
+    let held = held.map(|held| Sight::Holder(held.provider.id.get_ref().to_string()));
+    held.chain([Sight::Writer(mine.to_string())]).collect()
 }

@@ -4,6 +4,8 @@
 //! than it did then: whether an event is told depends on the purpose, and never on a mark on the person's record that the
 //! asker must not learn of.
 
+use std::collections::{BTreeSet, HashMap};
+
 use jiff::Timestamp;
 use ledger::{
     entry::{Body, Decided, Entry},
@@ -93,6 +95,7 @@ pub async fn events(
         from_us: window.from.map(Timestamp::as_microsecond),
         until_us: window.until.map(Timestamp::as_microsecond),
         before: None,
+        seen_by: None,
     };
     let (mut events, mut looks) = (Vec::new(), Vec::new());
     loop {
@@ -100,39 +103,148 @@ pub async fn events(
         if places.is_empty() {
             return Ok(Events { events, looks, more: false });
         }
-        for place in places {
-            query.before = Some(place);
+        query.before = places.last().copied();
+        let reading = Reading::of(app, viewer, names, &places).await?;
+        for entry in &reading.entries {
             if events.len() + looks.len() >= EVENTS_MAX {
                 return Ok(Events { events, looks, more: true });
             }
-            let Some(leaf) = app.store.leaves(place, 1).await?.into_iter().next() else { continue };
-            let entry = decode(&leaf.bytes)?;
-            looks.extend(looks::look(app, viewer, &entry).await?);
-            // A decision is one event, found where it began; a release may name it under another name.
-            let first = match (trail::decided(&entry.body), &entry.body) {
-                (Some(decided), _) => Some((decided.clone(), entry.at_us)),
-                (None, Body::Release { decision_id, .. }) => begun(app, decision_id, names).await?,
-                _ => None,
-            };
-            if let Some((decided, at_us)) = first
-                && let Some(event) = event(app, viewer, decided, at_us).await?
-            {
-                events.push(event);
+            looks.extend(looks::look(app, viewer, entry, &reading.visibility));
+            if let Some(begun) = begun(entry, names, &reading.deciding) {
+                events.extend(reading.event(app, viewer, begun));
             }
         }
     }
 }
 
-/// Where a release's decision began, if it did so under a name that is not searched for.
-async fn begun(
-    app: &App,
-    decision_id: &str,
+/// Where a decision began.
+struct Begun<'a> {
+    decided: &'a Decided,
+    at_us: i64,
+}
+
+/// The decision that an entry began. One is one event, found where it began; a release may name it under another name, and then
+/// it is found by that.
+fn begun<'a>(
+    entry: &'a Entry,
     names: &[Pseudonym],
-) -> Result<Option<(Decided, i64)>, StoreError> {
-    let Some(entry) = store::trail::first_of(&app.store, decision_id).await? else { return Ok(None) };
-    let decided = trail::decided(&entry.body).cloned();
-    let elsewhere = decided.filter(|decided| !names.iter().any(|name| name.as_str() == decided.subject));
-    Ok(elsewhere.map(|decided| (decided, entry.at_us)))
+    deciding: &'a HashMap<String, Entry>,
+) -> Option<Begun<'a>> {
+    if let Some(decided) = trail::decided(&entry.body) {
+        return Some(Begun { decided, at_us: entry.at_us });
+    }
+    let Body::Release { decision_id, .. } = &entry.body else { return None };
+    let first = deciding.get(decision_id)?;
+    let decided = trail::decided(&first.body)?;
+    let is_elsewhere = !names.iter().any(|name| name.as_str() == decided.subject);
+    is_elsewhere.then_some(Begun { decided, at_us: first.at_us })
+}
+
+/// Entries, and what bears on each, read together.
+#[derive(Default)]
+struct Reading {
+    /// The newest first.
+    entries: Vec<Entry>,
+    /// The first entry of decisions that these only follow.
+    deciding: HashMap<String, Entry>,
+    /// Everything that came of each decision, in order.
+    courses: HashMap<String, Vec<Body>>,
+    visibility: Vec<VisibilityRow>,
+}
+
+impl Reading {
+    async fn of(
+        app: &App,
+        viewer: &OrganisationId,
+        names: &[Pseudonym],
+        places: &[u64],
+    ) -> Result<Self, StoreError> {
+        let leaves = app.store.leaves_at(places).await?;
+        let entries = leaves.iter().rev().map(|leaf| decode(&leaf.bytes)).collect::<Result<Vec<_>, _>>()?;
+        let decided = entries.iter().filter_map(|entry| trail::decided(&entry.body));
+        let mut wanted: BTreeSet<_> = decided.map(|decided| decided.decision_id.clone()).collect();
+        let released = entries.iter().filter_map(|entry| match &entry.body {
+            Body::Release { decision_id, .. } => Some(decision_id.clone()),
+            _ => None,
+        });
+        wanted.extend(released);
+        let mut reading = Self { entries, ..Self::default() };
+        reading.follow(app, &wanted.into_iter().collect::<Vec<_>>()).await?;
+        let answered = reading.entries.iter().filter_map(|entry| begun(entry, names, &reading.deciding));
+        let answered =
+            answered.filter(|begun| answers_for(viewer, holder(app, begun.decided).as_ref(), begun.decided));
+        let mut told: Vec<_> = answered.map(|begun| begun.decided.decision_id.clone()).collect();
+        let looks = reading.entries.iter().filter_map(|entry| looks::look(app, viewer, entry, &[]));
+        told.extend(looks.map(|look| look.reference));
+        reading.visibility = app.store.visibility(&told).await?;
+        Ok(reading)
+    }
+
+    /// Reads what came of decisions.
+    async fn follow(&mut self, app: &App, decision_ids: &[String]) -> Result<(), StoreError> {
+        for leaf in app.store.decisions(decision_ids).await? {
+            let entry = decode(&leaf.bytes)?;
+            let begins = trail::decided(&entry.body).map(|decided| decided.decision_id.clone());
+            if let Some(decision_id) = &begins {
+                self.deciding.entry(decision_id.clone()).or_insert_with(|| entry.clone());
+            }
+            let of = begins.or_else(|| trail::follows(&entry.body).map(str::to_owned));
+            if let Some(of) = of {
+                self.courses.entry(of).or_default().push(entry.body);
+            }
+        }
+        Ok(())
+    }
+
+    /// One decision as `viewer` answers for it; `None` when it does not.
+    fn event(&self, app: &App, viewer: &OrganisationId, Begun { decided, at_us }: Begun) -> Option<Event> {
+        let holder = holder(app, decided);
+        if !answers_for(viewer, holder.as_ref(), decided) {
+            return None;
+        }
+        let mut outcome = if decided.answer_only { Outcome::AskedOnly } else { Outcome::Unknown };
+        let mut items = Vec::new();
+        let mut hidden = shows_restriction(&decided.reasons);
+        for body in self.courses.get(&decided.decision_id).into_iter().flatten() {
+            match body {
+                Body::Refusal(_) | Body::Referral(_) => outcome = Outcome::NotGiven,
+                Body::Release { items: released, observed, .. } => {
+                    outcome = Outcome::Given;
+                    items.clone_from(released);
+                    hidden |= shows_restriction(observed);
+                }
+                Body::Closure { outcome: ended, reasons, observed, .. } => {
+                    outcome = if ended == "decision_only" { Outcome::AskedOnly } else { Outcome::NotGiven };
+                    hidden |= shows_restriction(reasons) || shows_restriction(observed);
+                }
+                _ => {}
+            }
+        }
+        let is_of_it = |row: &&VisibilityRow| row.decision_id == decided.decision_id;
+        let mut event = Event {
+            at: Timestamp::from_microsecond(at_us).unwrap_or_default(),
+            outcome,
+            items,
+            visibility: Visibility::NeedsReview,
+            decisions: self.visibility.iter().filter(is_of_it).cloned().collect(),
+            decided: decided.clone(),
+        };
+        let hidden = hidden && holder.as_ref() == Some(viewer);
+        event.visibility = visibility(&event, viewer, holder.as_ref(), hidden, app.clock.now());
+        Some(event)
+    }
+}
+
+/// Whose record was asked for, as far as that is known.
+fn holder(app: &App, decided: &Decided) -> Option<OrganisationId> {
+    let set = app.policies().set;
+    let held = decided.provider.parse().ok().and_then(|id| set.provider(&id));
+    held.map(|held| held.organisation().clone())
+}
+
+/// Whether `viewer` holds the record or asked for it.
+fn answers_for(viewer: &OrganisationId, holder: Option<&OrganisationId>, decided: &Decided) -> bool {
+    holder == Some(viewer) || decided.recipient == viewer.as_str()
 }
 
 /// One decision as `viewer` answers for it; `None` when it does not.
@@ -144,58 +256,12 @@ pub async fn event_of(
     viewer: &OrganisationId,
     decision_id: &str,
 ) -> Result<Option<Event>, StoreError> {
-    let Some(entry) = store::trail::first_of(&app.store, decision_id).await? else { return Ok(None) };
-    match trail::decided(&entry.body) {
-        Some(decided) => event(app, viewer, decided.clone(), entry.at_us).await,
-        None => Ok(None),
-    }
-}
-
-async fn event(
-    app: &App,
-    viewer: &OrganisationId,
-    decided: Decided,
-    at_us: i64,
-) -> Result<Option<Event>, StoreError> {
-    let set = app.policies().set;
-    let holder = decided
-        .provider
-        .parse()
-        .ok()
-        .and_then(|id| set.provider(&id).map(|held| held.organisation().clone()));
-    let is_holder = holder.as_ref() == Some(viewer);
-    if !is_holder && decided.recipient != viewer.as_str() {
-        return Ok(None);
-    }
-    let mut outcome = if decided.answer_only { Outcome::AskedOnly } else { Outcome::Unknown };
-    let mut items = Vec::new();
-    let mut hidden = shows_restriction(&decided.reasons);
-    for leaf in app.store.decision(&decided.decision_id).await? {
-        match decode(&leaf.bytes)?.body {
-            Body::Refusal(_) | Body::Referral(_) => outcome = Outcome::NotGiven,
-            Body::Release { items: released, observed, .. } => {
-                outcome = Outcome::Given;
-                items = released;
-                hidden |= shows_restriction(&observed);
-            }
-            Body::Closure { outcome: ended, reasons, observed, .. } => {
-                outcome = if ended == "decision_only" { Outcome::AskedOnly } else { Outcome::NotGiven };
-                hidden |= shows_restriction(&reasons) || shows_restriction(&observed);
-            }
-            _ => {}
-        }
-    }
-    let decisions = app.store.visibility(std::slice::from_ref(&decided.decision_id)).await?;
-    let mut event = Event {
-        at: Timestamp::from_microsecond(at_us).unwrap_or_default(),
-        outcome,
-        items,
-        visibility: Visibility::NeedsReview,
-        decisions,
-        decided,
-    };
-    event.visibility = visibility(&event, viewer, holder.as_ref(), hidden && is_holder, app.clock.now());
-    Ok(Some(event))
+    let mut reading = Reading::default();
+    reading.follow(app, &[decision_id.to_owned()]).await?;
+    reading.visibility = app.store.visibility(&[decision_id.to_owned()]).await?;
+    let Some(first) = reading.deciding.get(decision_id) else { return Ok(None) };
+    let begun = trail::decided(&first.body).map(|decided| Begun { decided, at_us: first.at_us });
+    Ok(begun.and_then(|begun| reading.event(app, viewer, begun)))
 }
 
 /// Whoever holds the record decides; whoever asked can withhold too. Of a record holder's decision the asker sees only

@@ -92,6 +92,58 @@ pub fn decided(body: &Body) -> Option<&Decided> {
     }
 }
 
+/// Whose officers an entry is for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Sight {
+    /// Those of the organisation whose record was asked for: a decision, and what follows it. By record holder.
+    Holder(String),
+    /// Those of the organisation whose people wrote it. By organisation.
+    Writer(String),
+}
+
+impl fmt::Display for Sight {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Holder(provider) => write!(formatter, "holder:{provider}"),
+            Self::Writer(organisation) => write!(formatter, "writer:{organisation}"),
+        }
+    }
+}
+
+/// Whose officers see an entry; `None` is for auditors alone. `first` is what decided the question that it ends, where it ends one.
+pub fn sight(entry: &Entry, first: Option<&Decided>) -> Option<Sight> {
+    match first.or_else(|| decided(&entry.body)) {
+        Some(decided) => Some(Sight::Holder(decided.provider.clone())),
+        None => writer(&entry.body).map(|by| Sight::Writer(by.organisation.clone())),
+    }
+}
+
+/// Whoever wrote an entry that their colleagues see.
+fn writer(body: &Body) -> Option<&Actor> {
+    match body {
+        Body::ConsentRecorded { by, .. }
+        | Body::ConsentWithdrawn { by, .. }
+        | Body::ConsentStatusChanged { by, .. }
+        | Body::ObjectionRecorded { by, .. }
+        | Body::ObjectionEnded { by, .. }
+        | Body::ObjectionAnswered { by, .. }
+        | Body::RightsRequestMoved { by, .. }
+        | Body::RelationshipRecorded { by, .. }
+        | Body::RelationshipEnded { by, .. }
+        | Body::BreakGlassDeclared { by, .. }
+        | Body::HoldPlaced { by, .. }
+        | Body::HoldLifted { by, .. }
+        | Body::ErasureAsked { by, .. }
+        | Body::RecordsForgotten { by: Some(by), .. }
+        | Body::ExportRequested { by, .. }
+        | Body::ExportMoved { by: Some(by), .. }
+        | Body::VisibilityDecided { by, .. }
+        | Body::DecisionRead { by, .. }
+        | Body::SubjectRecordRead { by, .. } => Some(by),
+        _ => None,
+    }
+}
+
 /// Everything that an entry can be found by. `first` is what decided the question that it ends, where it ends one.
 pub fn terms(entry: &Entry, first: Option<&Decided>) -> BTreeSet<Term> {
     let mut terms = Terms(BTreeSet::new());

@@ -146,6 +146,14 @@ pub struct Dpia {
     pub link: Option<String>,
 }
 
+impl Dpia {
+    /// Whether the risk is accepted, and the assessment is completed and not out of date. One that is to be completed some day is none.
+    pub fn is_current(&self, at: Timestamp) -> bool {
+        let current = self.completed_on.begins..self.current_until.begins;
+        self.outcome == DpiaOutcome::Accepted && current.contains(&at)
+    }
+}
+
 /// What an impact assessment concluded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -9,6 +9,7 @@ pub mod agreement;
 pub mod alerting;
 pub mod cases;
 pub mod catalogue;
+pub mod consenting;
 pub mod decide;
 pub mod explain;
 pub mod framework;

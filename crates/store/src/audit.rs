@@ -19,6 +19,7 @@ use crate::{
     database::{Access, Database, Transaction},
     error::StoreError,
     open::Store,
+    row::to_list,
 };
 
 /// The ledger's head.
@@ -241,6 +242,21 @@ impl Store {
     /// [`StoreError`] when the database fails.
     pub async fn decision(&self, decision_id: &str) -> Result<Vec<StoredLeaf>, StoreError> {
         self.detached.fill(&self.readers, decision(&self.readers, decision_id).await?).await
+    }
+
+    /// Every entry of these decisions, in order.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn decisions(&self, decision_ids: &[String]) -> Result<Vec<StoredLeaf>, StoreError> {
+        let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as(
+            "SELECT seq, leaf FROM ledger_entry WHERE decision_id IN (SELECT value FROM json_each($1)) ORDER BY seq",
+        )
+        .bind(to_list(decision_ids))
+        .fetch_all(&self.readers)
+        .await?;
+        let leaves = rows.into_iter().map(|(seq, bytes)| StoredLeaf { seq: to_u64(seq), bytes }).collect();
+        self.detached.fill(&self.readers, leaves).await
     }
 
     /// The keys that checkpoints verify with: one, or two while one takes over from the other.

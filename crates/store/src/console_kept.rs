@@ -1,9 +1,10 @@
 //! What somebody keeps for themselves in the console: searches by name, terms that they have not offered yet. It is theirs alone,
-//! has no entry in the ledger, and is forgotten when they say so or when nobody has come back to it.
+//! has no entry in the ledger, and is forgotten when they say so or when nobody has come back to it. What it says is sealed with a key
+//! that is made of one outside the database.
 
 use jiff::Timestamp;
 
-use crate::{error::StoreError, open::Store};
+use crate::{error::StoreError, open::Store, row::to_list};
 
 /// Most things of a kind that one person keeps.
 const LIST_MAX: i64 = 100;
@@ -25,6 +26,11 @@ pub struct KeptRow {
     pub kept_us: i64,
 }
 
+/// Where a row is, for its seal: nobody makes it somebody else's by moving it.
+fn place(organisation: &str, person: &str, kind: &str, name: &str) -> String {
+    to_list(&[organisation, person, kind, name])
+}
+
 impl Store {
     /// Keeps something, in place of what had its name. Returns whether it was: a person keeps a hundred things of a kind.
     ///
@@ -32,12 +38,13 @@ impl Store {
     /// [`StoreError`] when the database fails.
     pub async fn keep(&self, row: &KeptRow) -> Result<bool, StoreError> {
         let statement = "INSERT INTO console_kept (organisation, person, kind, name, content, kept_us) SELECT $1, $2, $3, $4, $5, $6 WHERE (SELECT COUNT(*) FROM console_kept WHERE organisation = $1 AND person = $2 AND kind = $3 AND name <> $4) < $7 ON CONFLICT (organisation, person, kind, name) DO UPDATE SET content = excluded.content, kept_us = excluded.kept_us";
+        let place = place(&row.organisation, &row.person, &row.kind, &row.name);
         let kept = sqlx::query(statement)
             .bind(&row.organisation)
             .bind(&row.person)
             .bind(&row.kind)
             .bind(&row.name)
-            .bind(&row.content)
+            .bind(self.wrapping_keys.seal_kept(&place, &row.content)?)
             .bind(row.kept_us)
             .bind(LIST_MAX)
             .execute(&self.writing)
@@ -45,7 +52,7 @@ impl Store {
         Ok(kept.rows_affected() > 0)
     }
 
-    /// What somebody keeps of a kind, by name.
+    /// What somebody keeps of a kind, by name. What cannot be opened any more is left out.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
@@ -56,7 +63,13 @@ impl Store {
     ) -> Result<Vec<KeptRow>, StoreError> {
         let statement = "SELECT * FROM console_kept WHERE organisation = $1 AND person = $2 AND kind = $3 ORDER BY name LIMIT $4";
         let rows = sqlx::query_as(statement).bind(organisation).bind(person).bind(kind).bind(LIST_MAX);
-        Ok(rows.fetch_all(&self.readers).await?)
+        let rows: Vec<KeptRow> = rows.fetch_all(&self.readers).await?;
+        let opened = |row: KeptRow| {
+            let place = place(&row.organisation, &row.person, &row.kind, &row.name);
+            let content = self.wrapping_keys.open_kept(&place, &row.content)?;
+            Some(KeptRow { content, ..row })
+        };
+        Ok(rows.into_iter().filter_map(opened).collect())
     }
 
     /// Forgets one thing that somebody keeps.

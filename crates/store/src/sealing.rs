@@ -85,6 +85,23 @@ impl WrappingKeys {
         key.map(Zeroizing::new).ok_or_else(|| unreadable("subject_key", subject))
     }
 
+    /// Seals what somebody keeps for themselves, for the place where it is kept: elsewhere it does not open.
+    pub(crate) fn seal_kept(&self, place: &str, text: &str) -> Result<String, StoreError> {
+        let (name, wrapping) = self.newest()?;
+        let sealed = seal(&for_what_is_kept(wrapping), place, text.as_bytes())?;
+        Ok(format!("{PREFIX}{name}:{}", BASE64.encode(sealed)))
+    }
+
+    /// Opens it again. What is not sealed is older than that, and as it is. What does not open, because its key was replaced or because
+    /// it was kept somewhere else, is nothing.
+    pub(crate) fn open_kept(&self, place: &str, stored: &str) -> Option<String> {
+        let Some(sealed) = stored.strip_prefix(PREFIX) else { return Some(stored.to_owned()) };
+        let (name, sealed) = sealed.split_once(':')?;
+        let wrapping = self.named(name).ok()?;
+        let text = open(&for_what_is_kept(wrapping), place, &BASE64.decode(sealed).ok()?)?;
+        String::from_utf8(text).ok()
+    }
+
     /// Seals a text with its person's key, giving them one if they have none. Called by the one writer alone.
     pub(crate) async fn seal(
         &self,
@@ -178,6 +195,13 @@ impl Store {
     }
 }
 
+/// A key of its own for it, so that a text of the one kind never opens as one of the other.
+fn for_what_is_kept(wrapping: &[u8; 32]) -> Zeroizing<[u8; 32]> {
+    Zeroizing::new(
+        Sha256::new().chain_update(b"concordat console kept").chain_update(wrapping).finalize().into(),
+    )
+}
+
 /// A text as it is stored, sealed with its person's key.
 pub(crate) fn sealed(key: &PersonKey, subject: &str, text: &str) -> Result<String, StoreError> {
     Ok(format!("{PREFIX}{}", BASE64.encode(seal(key, subject, text.as_bytes())?)))
@@ -229,6 +253,16 @@ mod tests {
         }
         assert!(open(&[1; 32], "sub_a", &sealed[..10]).is_none());
         assert_ne!(seal(&[1; 32], "sub_a", b"words").unwrap(), sealed, "a nonce is used once");
+    }
+
+    #[test]
+    fn what_is_kept_opens_while_its_key_is_there() {
+        let sealed = WrappingKeys::new(vec![[1; 32]]).seal_kept("place", "words").unwrap();
+        let opened = |keys: &[[u8; 32]], place| WrappingKeys::new(keys.to_vec()).open_kept(place, &sealed);
+        assert_eq!(opened(&[[1; 32], [2; 32]], "place").unwrap(), "words");
+        assert!(opened(&[[1; 32]], "another").is_none());
+        assert!(opened(&[[2; 32]], "place").is_none(), "its key is gone");
+        assert_ne!(*for_what_is_kept(&[1; 32]), [1; 32], "not the key that wraps");
     }
 
     #[test]

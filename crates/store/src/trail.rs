@@ -6,8 +6,8 @@
 use std::{collections::BTreeSet, path::Path};
 
 use ledger::{
-    entry::Entry,
-    trail::{self, Field, Term},
+    entry::{Decided, Entry},
+    trail::{self, Field, Sight, Term},
     tree::{hexadecimal, leaf_hash},
 };
 use sqlx::{
@@ -20,19 +20,21 @@ use self::tally::Tally;
 use crate::{StoreError, StoredLeaf, audit::to_i64, open::Store};
 
 /// The form of the index. One of an earlier form is made again.
-const FORM: i64 = 2;
+const FORM: i64 = 3;
 
 const EMPTIED: &str = "
     DROP TABLE IF EXISTS term; DROP TABLE IF EXISTS mark;
     DROP TABLE IF EXISTS name; DROP TABLE IF EXISTS posting; DROP TABLE IF EXISTS written; DROP TABLE IF EXISTS known;
-    DROP TABLE IF EXISTS tally; DROP TABLE IF EXISTS tally_reason;";
+    DROP TABLE IF EXISTS tally; DROP TABLE IF EXISTS tally_reason; DROP TABLE IF EXISTS taken_in_3;";
 
+/// How far it has come is in a table that is named by the form: a program of an earlier one, which may still be at work while it
+/// drains, does not find its own and takes nothing in that this form would lack.
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS name (id INTEGER PRIMARY KEY, term TEXT NOT NULL UNIQUE);
     CREATE TABLE IF NOT EXISTS posting (name BIGINT NOT NULL, seq BIGINT NOT NULL, PRIMARY KEY (name, seq)) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS written (seq BIGINT PRIMARY KEY, at_us BIGINT NOT NULL);
     CREATE INDEX IF NOT EXISTS written_by_time ON written (at_us);
-    CREATE TABLE IF NOT EXISTS known (id BIGINT PRIMARY KEY CHECK (id = 1), size BIGINT NOT NULL, last TEXT NOT NULL);
+    CREATE TABLE IF NOT EXISTS taken_in_3 (id BIGINT PRIMARY KEY CHECK (id = 1), size BIGINT NOT NULL, last TEXT NOT NULL);
     CREATE TABLE IF NOT EXISTS tally (day TEXT NOT NULL, hour BIGINT NOT NULL, outcome TEXT NOT NULL, provider TEXT NOT NULL,
         purpose TEXT NOT NULL, recipient TEXT NOT NULL, decisions BIGINT NOT NULL,
         PRIMARY KEY (day, hour, outcome, provider, purpose, recipient)) WITHOUT ROWID;
@@ -70,6 +72,8 @@ pub struct TrailQuery {
     pub until_us: Option<i64>,
     /// Before this place.
     pub before: Option<u64>,
+    /// Only what these officers see; everything where there is none.
+    pub seen_by: Option<Vec<Sight>>,
 }
 
 /// Where entries are that may be what is looked for.
@@ -124,8 +128,9 @@ impl TrailIndex {
             let page = page(store, &leaves).await?;
             let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await?;
             // The process before this one may still be at it while it drains. What is counted is counted once.
-            let taken: Option<i64> =
-                sqlx::query_scalar("SELECT size FROM known WHERE id = 1").fetch_optional(&mut *tx).await?;
+            let taken: Option<i64> = sqlx::query_scalar("SELECT size FROM taken_in_3 WHERE id = 1")
+                .fetch_optional(&mut *tx)
+                .await?;
             let taken = taken.map_or(0, |size| u64::try_from(size).unwrap_or(0));
             if taken != next {
                 tx.rollback().await?;
@@ -145,7 +150,7 @@ impl TrailIndex {
                 .await?;
             page.tally.add(&mut tx).await?;
             next = last.seq + 1;
-            sqlx::query("INSERT INTO known (id, size, last) VALUES (1, $1, $2) ON CONFLICT (id) DO UPDATE SET size = $1, last = $2")
+            sqlx::query("INSERT INTO taken_in_3 (id, size, last) VALUES (1, $1, $2) ON CONFLICT (id) DO UPDATE SET size = $1, last = $2")
                 .bind(to_i64(next))
                 .bind(hexadecimal(&leaf_hash(&last.bytes)))
                 .execute(&mut *tx)
@@ -157,8 +162,9 @@ impl TrailIndex {
 
     /// How many entries it has, if they are this ledger's.
     async fn known(&self, store: &Store) -> Result<u64, StoreError> {
-        let mark: Option<(i64, String)> =
-            sqlx::query_as("SELECT size, last FROM known WHERE id = 1").fetch_optional(&self.pool).await?;
+        let mark: Option<(i64, String)> = sqlx::query_as("SELECT size, last FROM taken_in_3 WHERE id = 1")
+            .fetch_optional(&self.pool)
+            .await?;
         let Some((size, last)) = mark else { return Ok(0) };
         let size = u64::try_from(size).unwrap_or(0);
         let leaf = store.leaves(size.saturating_sub(1), 1).await?.into_iter().next();
@@ -204,47 +210,78 @@ impl TrailIndex {
         scanned_max: i64,
     ) -> Result<Places, StoreError> {
         let range = self.range(query).await?;
-        let mut groups = Vec::new();
-        for group in &query.all_of {
-            let known = self.known_terms(group).await?;
-            let commonness = group.iter().map(|term| commonness(term.field)).max();
-            groups.push((known.entries, commonness, known.names));
-        }
-        // What fewest entries have leads. A place is in the index in order, so that the newest are found first.
-        groups.sort();
-        let Some(((.., leading), others)) = groups.split_first() else {
+        if query.all_of.is_empty() && query.seen_by.is_none() {
             return self.by_time(range, limit).await;
-        };
+        }
+        let everybody = [None];
+        let sights: Vec<_> = query.seen_by.iter().flatten().map(Some).collect();
+        let sights = if query.seen_by.is_some() { sights.as_slice() } else { &everybody };
         let (mut places, mut stopped_at) = (BTreeSet::new(), None);
-        for name in leading {
-            let mut sql = led_by(*name, range, "SELECT led.seq FROM (");
-            sql.push(" LIMIT ").push_bind(if others.is_empty() { i64::from(limit) } else { scanned_max });
-            sql.push(") AS led WHERE true");
-            for (.., names) in others {
-                sql.push(
-                    " AND EXISTS (SELECT 1 FROM posting WHERE posting.seq = led.seq AND posting.name IN (",
-                );
-                let mut list = sql.separated(", ");
-                for name in names {
-                    list.push_bind(*name);
-                }
-                sql.push("))");
+        for sight in sights {
+            let groups = self.groups(query, *sight).await?;
+            let Some((leading, others)) = groups.split_first() else { continue };
+            for name in leading {
+                let (found, stopped) = self.led(*name, others, range, limit, scanned_max).await?;
+                places.extend(found);
+                stopped_at = stopped_at.max(stopped);
             }
-            sql.push(" ORDER BY led.seq DESC LIMIT ").push_bind(i64::from(limit));
-            let found = sql.build_query_scalar::<i64>().fetch_all(&self.pool).await?;
-            if !others.is_empty() && found.len() < limit as usize {
-                let mut last = led_by(*name, range, "");
-                last.push(" LIMIT 1 OFFSET ").push_bind(scanned_max - 1);
-                stopped_at =
-                    stopped_at.max(last.build_query_scalar::<i64>().fetch_optional(&self.pool).await?);
-            }
-            places.extend(found);
         }
         let found = places.into_iter().rev().filter(|place| stopped_at.is_none_or(|stop| *place >= stop));
         let found: Vec<_> = found.take(limit as usize).filter_map(|seq| u64::try_from(seq).ok()).collect();
         // Of as many as were wanted, the last says where to go on.
         let stopped_at = stopped_at.filter(|_| found.len() < limit as usize);
         Ok(Places { found, stopped_at: stopped_at.and_then(|seq| u64::try_from(seq).ok()) })
+    }
+
+    /// The names of each group of terms. What fewest entries have leads: a place is in the index in order, so that the newest are
+    /// found first.
+    async fn groups(&self, query: &TrailQuery, sight: Option<&Sight>) -> Result<Vec<Vec<i64>>, StoreError> {
+        let mut groups = Vec::new();
+        let mut is_narrowed = sight.is_none();
+        for group in &query.all_of {
+            let texts: Vec<_> = group.iter().map(|term| name_of(term, sight)).collect();
+            is_narrowed |= group.iter().all(|term| !is_rare(term.field));
+            let commonness = group.iter().map(|term| commonness(term.field)).max();
+            let known = self.known_terms(&texts).await?;
+            groups.push((known.entries, commonness, known.names));
+        }
+        if let Some(sight) = sight.filter(|_| !is_narrowed) {
+            let known = self.known_terms(&[sight.to_string()]).await?;
+            groups.push((known.entries, None, known.names));
+        }
+        groups.sort();
+        Ok(groups.into_iter().map(|(.., names)| names).collect())
+    }
+
+    /// Places that have one name and one of each of the others, and the place before which nothing was looked at.
+    async fn led(
+        &self,
+        name: i64,
+        others: &[Vec<i64>],
+        range: (i64, i64),
+        limit: u32,
+        scanned_max: i64,
+    ) -> Result<(Vec<i64>, Option<i64>), StoreError> {
+        let mut sql = led_by(name, range, "SELECT led.seq FROM (");
+        sql.push(" LIMIT ").push_bind(if others.is_empty() { i64::from(limit) } else { scanned_max });
+        sql.push(") AS led WHERE true");
+        for names in others {
+            sql.push(" AND EXISTS (SELECT 1 FROM posting WHERE posting.seq = led.seq AND posting.name IN (");
+            let mut list = sql.separated(", ");
+            for name in names {
+                list.push_bind(*name);
+            }
+            sql.push("))");
+        }
+        sql.push(" ORDER BY led.seq DESC LIMIT ").push_bind(i64::from(limit));
+        let found = sql.build_query_scalar::<i64>().fetch_all(&self.pool).await?;
+        if others.is_empty() || found.len() >= limit as usize {
+            return Ok((found, None));
+        }
+        let mut last = led_by(name, range, "");
+        last.push(" LIMIT 1 OFFSET ").push_bind(scanned_max - 1);
+        let stopped_at = last.build_query_scalar::<i64>().fetch_optional(&self.pool).await?;
+        Ok((found, stopped_at))
     }
 
     async fn by_time(&self, (from, until): (i64, i64), limit: u32) -> Result<Places, StoreError> {
@@ -274,14 +311,14 @@ impl TrailIndex {
     }
 
     /// Which of the terms there are, and how many entries have them, as far as that is counted.
-    async fn known_terms(&self, terms: &[Term]) -> Result<KnownTerms, StoreError> {
+    async fn known_terms(&self, terms: &[String]) -> Result<KnownTerms, StoreError> {
         let mut sql: QueryBuilder<Sqlite> = QueryBuilder::new(
             "SELECT id, (SELECT count(*) FROM (SELECT 1 FROM posting WHERE posting.name = id LIMIT ",
         );
         sql.push_bind(COUNTED_MAX).push(")) FROM name WHERE term IN (");
         let mut list = sql.separated(", ");
         for term in terms {
-            list.push_bind(term.to_string());
+            list.push_bind(term);
         }
         sql.push(")");
         let rows: Vec<(i64, i64)> = sql.build_query_as().fetch_all(&self.pool).await?;
@@ -308,7 +345,8 @@ async fn page(store: &Store, leaves: &[StoredLeaf]) -> Result<Page, StoreError> 
     let (mut terms, mut times, mut tally) = (Vec::new(), Vec::with_capacity(leaves.len()), Tally::default());
     for entry in &entries {
         let first = trail::follows(&entry.body).and_then(|decision| deciding.get(decision));
-        terms.extend(trail::terms(entry, first).into_iter().map(|term| (term.to_string(), entry.seq)));
+        let sight = trail::sight(entry, first);
+        terms.extend(names(entry, first, sight.as_ref()).into_iter().map(|name| (name, entry.seq)));
         times.push((entry.seq, entry.at_us));
         tally.count(entry, first);
     }
@@ -318,6 +356,27 @@ async fn page(store: &Store, leaves: &[StoredLeaf]) -> Result<Page, StoreError> 
         times: serde_json::to_string(&times).map_err(list)?,
         tally,
     })
+}
+
+/// Everything that the index has an entry under: its terms, and the common ones once more beside whose officers see it, so that
+/// they do not search through what is others' to see.
+fn names(entry: &Entry, first: Option<&Decided>, sight: Option<&Sight>) -> BTreeSet<String> {
+    let terms = trail::terms(entry, first);
+    let for_all = terms.iter().map(|term| name_of(term, None));
+    let for_some = sight.into_iter().flat_map(|sight| terms.iter().map(|term| name_of(term, Some(sight))));
+    for_all.chain(for_some).chain(sight.map(Sight::to_string)).collect()
+}
+
+fn name_of(term: &Term, sight: Option<&Sight>) -> String {
+    match sight.filter(|_| !is_rare(term.field)) {
+        Some(sight) => format!("{sight} {term}"),
+        None => term.to_string(),
+    }
+}
+
+/// Whether so few entries have a term of this field that it is not worth being told apart by who sees them.
+fn is_rare(field: Field) -> bool {
+    matches!(field, Field::Reference | Field::Case | Field::Subject)
 }
 
 /// Entries that have a term, the newest first.

@@ -17,6 +17,8 @@ export const start = async () => {
   const advance = (seconds) => ask(`advance ${seconds}`);
   const is = (found, wanted, what) => { if (found !== wanted) throw new Error(`${what}: ${found}, not ${wanted}`); };
   const says = async (page, words) => {
+    // A long page is there before all of it is.
+    await page.waitForLoadState('domcontentloaded');
     const all = await page.locator('main').innerText();
     if (!all.includes(words)) throw new Error(`the page does not say "${words}":\n${all.slice(0, 1500)}`);
   };

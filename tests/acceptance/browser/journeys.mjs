@@ -437,6 +437,11 @@ const journeys = {
     await go(page, '/ledger');
     is(await page.getByRole('button', { name: 'Verify it now' }).count(), 0, 'verify buttons');
     for (const path of ['/alerts', '/reviews', '/referrals', '/trail', '/person', '/exports', '/flows', '/my-data', `/decisions/${facts.refused}`]) await go(page, path, 403);
+    // Whoever may not ask for an export is told so, and nothing of theirs is kept until they sign in again.
+    await advance(400);
+    await go(page, '/');
+    const form = { csrf: await page.locator('input[name=csrf]').first().inputValue(), format: 'csv', case_reference: 'A-1' };
+    is((await page.request.post(`${base}/exports`, { headers: { origin: base }, form, maxRedirects: 0 })).status(), 403, 'an export of an operator’s');
   },
   'a resident sees who asked, objects, and takes a consent back': async () => {
     const page = await person();
@@ -466,6 +471,48 @@ const journeys = {
     await signIn(other, 'citizen.-.resident-3');
     await check(other, 'my-data-unmatched').catch((error) => { if (!/title/.test(String(error))) throw error; });
     await says(other, 'We could not match you');
+  },
+  'a resident agrees to what asks for it, after proving who they are, and takes it back': async () => {
+    const page = await person();
+    await signIn(page, 'citizen.-.resident-1');
+    await go(page, '/my-choices');
+    await page.getByRole('link', { name: /^May Trafford Council/ }).click();
+    for (const words of ['You need not agree', 'Homelessness referral', '180 days, then they delete it', 'Until 23 November 2027', 'The visit is to a home', 'Trafford Council']) await says(page, words);
+    await check(page, 'my-consent');
+    await press(page, 'Send my answer');
+    await says(page, 'Choose yes or no');
+    await page.getByLabel('Yes, I agree').check();
+    await press(page, 'Send my answer');
+    await says(page, 'Agree only for yourself');
+    await check(page, 'my-consent-wrong');
+    await page.getByLabel('It is about me').check();
+    // Whoever finds the page open does not agree for them.
+    await advance(400);
+    await press(page, 'Send my answer');
+    await press(page, 'Sign in again');
+    await prove(page, 'citizen.-.resident-1');
+    await page.waitForURL(/trafford-homelessness-help/);
+    await page.getByLabel('Yes, I agree').check();
+    await page.getByLabel('It is about me').check();
+    await press(page, 'Send my answer');
+    await says(page, 'Given');
+    await check(page, 'my-choices-agreed');
+    await page.getByRole('button', { name: /^Take it back/ }).first().click();
+    await says(page, 'Withdrawn');
+    // A no does not wait for another sign-in.
+    await advance(400);
+    await page.getByRole('link', { name: /^May Trafford Council/ }).click();
+    await page.getByLabel('No, I do not agree').check();
+    await press(page, 'Send my answer');
+    await says(page, 'Refused');
+    const csrf = await page.locator('input[name=csrf]').first().inputValue();
+    const post = (of, form) => page.request.post(`${base}/my-choices/consent/${of}`, { headers: { origin: base }, form: { csrf, ...form }, maxRedirects: 0 });
+    is((await post('trafford-homelessness-help/single-look-up', { answer: 'refused', version: '1' })).status(), 400, 'a version that they were not shown');
+    is((await post('gm-safe-and-well-referral/referral', { answer: 'refused', version: '1' })).status(), 404, 'a flow that does not ask by their number');
+    await go(page, '/my-choices/consent/gm-fire-prevention-over-65s/single-look-up', 404);
+    const staff = await person();
+    await signIn(staff, 'privacy-officer.nhs-england.NHS-PO-1');
+    await go(staff, '/my-choices/consent/trafford-homelessness-help/single-look-up', 403);
   },
   'whoever has no role is told so': async () => {
     const page = await person();

@@ -160,7 +160,7 @@ const journeys = {
     await says(one, 'A day, such as 2026-12-18');
     await one.fill('#comment-due_on', '2026-12-18');
     await press(one, 'Comment');
-    await says(one, 'GMFRS-IG-1 of gmca has to answer by 2026-12-18');
+    await says(one, 'GMFRS-IG-1 of Greater Manchester Combined Authority (Fire and Rescue Service) has to answer by 2026-12-18');
     await says(one, 'Signing waits');
     await signIn(other, fire);
     await go(other, '/agreements/negotiated/talks');
@@ -210,7 +210,7 @@ const journeys = {
     await go(mediator, path);
     await mediator.getByLabel('Offer to mediate').check();
     await press(mediator, 'Take the step');
-    await says(mediator, 'Somebody of trafford-council');
+    await says(mediator, 'Somebody of Trafford Council, Adult Social Care');
     await mediator.fill('#comment-text', `${script} what is it needed for?`);
     await press(mediator, 'Say it');
     await mediator.getByRole('link', { name: 'Put terms on the table' }).click();
@@ -240,6 +240,9 @@ const journeys = {
       await press(page, 'Take the step');
     }
     await says(other, 'Resolved');
+    await says(other, 'agreed by Greater Manchester Combined Authority (Fire and Rescue Service)');
+    await says(other, 'what the recipient takes on of version 4');
+    is((await other.locator('main').innerText()).match(/\bof (gmca|nhs-england)\b/), null, 'organisations by their codes');
     await check(other, 'dispute-resolved');
     for (const page of [one, other]) {
       await page.goto(base + path);
@@ -282,7 +285,7 @@ const journeys = {
     await says(page, 'It was not sent');
     is(await page.inputValue('#sign-signature'), facts.siro, 'the signature');
     await press(page, 'Hand it in');
-    await says(page, 'siro, 23 November 2026');
+    await says(page, 'siro), 23 November 2026');
     await check(page, 'signatures-signed');
     await refused(facts.siro, 'Somebody has signed in this role');
     const nobody = await person();

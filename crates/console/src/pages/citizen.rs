@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sharing::{PurposeClass, SubjectIdentifier};
 
-use super::said::options;
+use super::{consenting, said::options};
 use crate::{
     Console,
     desk::Ask,
@@ -100,6 +100,7 @@ struct Consent {
     purposes: Vec<String>,
     recipients: Vec<String>,
     given: String,
+    expires: Option<String>,
     reference: String,
 }
 
@@ -126,6 +127,7 @@ struct DataPage {
 struct ChoicesPage {
     frame: Frame,
     held: Held,
+    asked: Vec<consenting::Asked>,
     kinds: Vec<(String, String)>,
     kind: String,
     purposes: Vec<(String, String)>,
@@ -157,7 +159,7 @@ const KINDS: [(&str, &str); 2] = [
     ("restriction", "Keep my data and do not use them, because they are wrong or I need them kept"),
 ];
 
-fn own(signed: &Signed) -> Result<SubjectIdentifier, Fault> {
+pub(super) fn own(signed: &Signed) -> Result<SubjectIdentifier, Fault> {
     if !signed.person.is_citizen() {
         return Err(Fault::forbidden());
     }
@@ -206,6 +208,7 @@ async fn choices_page(
     let page = ChoicesPage {
         frame,
         held: answer.held,
+        asked: consenting::all(console, signed)?,
         kinds: options(&KINDS),
         kind: kind.to_owned(),
         purposes,

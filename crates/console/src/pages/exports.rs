@@ -18,6 +18,7 @@ use crate::{
     fault::{Correction, Fault},
     form::Form,
     page::{Frame, organisation, render},
+    person::Right,
     session::Signed,
 };
 
@@ -123,6 +124,10 @@ async fn page(
 
 /// Asks for one.
 pub(crate) async fn request(State(console): State<Arc<Console>>, form: Form) -> Result<Response, Fault> {
+    let person = &form.signed.person;
+    if !person.may(Right::Review) && !person.may(Right::Audit) {
+        return Err(Fault::forbidden());
+    }
     let text = |name: &str| form.field(name).to_owned();
     let said = Filled {
         format: text("format"),

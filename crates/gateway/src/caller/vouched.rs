@@ -29,6 +29,7 @@ fn capability(right: Right) -> (Capability, Action) {
 pub(crate) fn is_for_citizens(method: &http::Method, route: &str) -> bool {
     let ways = [
         "/v1/subject-access",
+        "/v1/own-consents",
         "/v1/consents/{id}/withdraw",
         "/v1/objections",
         "/v1/objections/{id}/withdraw",

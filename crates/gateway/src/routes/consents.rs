@@ -444,7 +444,7 @@ pub(super) async fn commit(
     app.store.commit(submission).await.map_err(|error| commit_problem(error).into())
 }
 
-fn parse(
+pub(super) fn parse(
     app: &App,
     received: &Received,
     asked: &ConsentRequest,

@@ -35,7 +35,7 @@ use crate::{
     edge::{Received, receive_any, request_id},
     problem::{Problem, Refusal},
     receipt::Receipt,
-    sight::sees,
+    sight::{seen, sees},
 };
 
 pub mod counts;
@@ -328,6 +328,7 @@ fn times(from: Option<&str>, until: Option<&str>, cursor: Option<&str>) -> Resul
         from_us: read("from", from)?,
         until_us: read("until", until)?,
         before: before.transpose()?,
+        seen_by: None,
     })
 }
 
@@ -359,6 +360,9 @@ struct Found {
 async fn walk(app: &App, received: &Received, mut query: TrailQuery, limit: u32) -> Result<Found, Refusal> {
     let failed = |error: store::StoreError| Refusal::from(internal(&error));
     let size = app.trail.catch_up(&app.store).await.map_err(failed)?;
+    if !received.caller.may(Capability::Audit) {
+        query.seen_by = Some(seen(app, &received.caller.organisation));
+    }
     let (mut entries, mut looked_at) = (Vec::new(), 0);
     loop {
         let step = if looked_at == 0 { limit.clamp(20, LIMIT_MAX) } else { LIMIT_MAX };

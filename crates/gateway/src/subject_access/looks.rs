@@ -61,12 +61,13 @@ pub fn look_reference(place: u64) -> String {
     format!("{PLACE}{place}")
 }
 
-/// The look that an entry is, when `viewer` answers for it.
-pub(super) async fn look(
+/// The look that an entry is, when `viewer` answers for it. Of `decisions` those about it are taken.
+pub(super) fn look(
     app: &App,
     viewer: &OrganisationId,
     entry: &Entry,
-) -> Result<Option<Look>, StoreError> {
+    decisions: &[VisibilityRow],
+) -> Option<Look> {
     let (by, purpose, what, own_request) = match &entry.body {
         Body::SubjectRecordRead { what, purpose, by, .. } => {
             let (words, own_request) = read(what);
@@ -79,14 +80,14 @@ pub(super) async fn look(
             );
             (by, Some(purpose.clone()), what, false)
         }
-        _ => return Ok(None),
+        _ => return None,
     };
     if by.organisation != viewer.as_str() {
-        return Ok(None);
+        return None;
     }
     let reference = look_reference(entry.seq);
-    let mut decisions = app.store.visibility(std::slice::from_ref(&reference)).await?;
-    decisions.retain(|row| row.organisation == viewer.as_str());
+    let is_of_it = |row: &&VisibilityRow| row.decision_id == reference && row.organisation == viewer.as_str();
+    let decisions: Vec<_> = decisions.iter().filter(is_of_it).cloned().collect();
     let visibility = match decisions.last() {
         Some(row) if row.withholds(app.clock.now()) => Visibility::Withheld,
         Some(_) => Visibility::Visible,
@@ -96,7 +97,7 @@ pub(super) async fn look(
         }
     };
     let at = Timestamp::from_microsecond(entry.at_us).unwrap_or_default();
-    Ok(Some(Look { at, by: by.clone(), purpose, what, reference, own_request, visibility, decisions }))
+    Some(Look { at, by: by.clone(), purpose, what, reference, own_request, visibility, decisions })
 }
 
 /// The look of that name as `viewer` answers for it; `None` when it does not, or there is none.
@@ -114,7 +115,9 @@ pub async fn look_of(
     match app.store.leaves(place, 1).await?.first() {
         // A name that is written in another way is not a look's name.
         Some(leaf) => {
-            Ok(look(app, viewer, &decode(&leaf.bytes)?).await?.filter(|look| look.reference == reference))
+            let decisions = app.store.visibility(&[reference.to_owned()]).await?;
+            let look = look(app, viewer, &decode(&leaf.bytes)?, &decisions);
+            Ok(look.filter(|look| look.reference == reference))
         }
         None => Ok(None),
     }

@@ -9,15 +9,13 @@ use super::{
     exception,
 };
 use crate::{
-    agreement::{
-        Agreement, Article6, Article9, BasisGap, Confidentiality, DataFlow, DpiaOutcome, LawfulBasis,
-        london_day, london_midnight,
-    },
+    agreement::{Agreement, BasisGap, Confidentiality, DataFlow, london_day, london_midnight},
     catalogue::{Category, DataItem, ITEMS_MAX, Provider},
+    consenting,
     guardrail::Fired,
     identifier::{ConsentId, ItemId},
     policy::{ItemBits, PolicySet, ReadyFlow, ReadyHolder},
-    purpose::{ConsentNeed, PurposeClass},
+    purpose::PurposeClass,
     subject::{BreakGlass, ConsentRecord, ConsentType, GivenBy, OptOut, RecordFacts, SubjectState},
 };
 
@@ -206,11 +204,7 @@ fn signatures(candidate: &Candidate<'_>) -> Outcome {
 }
 
 fn dpia(candidate: &Candidate<'_>) -> Outcome {
-    let dpia = &candidate.agreement.dpia;
-    // One that is to be completed some day is none.
-    let completed = london_midnight(dpia.completed_on) <= candidate.at;
-    let current = completed && candidate.at < london_midnight(dpia.current_until);
-    check(dpia.outcome == DpiaOutcome::Accepted && current, Reason::DpiaNotCurrent)
+    check(candidate.agreement.dpia.is_current(candidate.at), Reason::DpiaNotCurrent)
 }
 
 /// Each category asked for raises what the law requires, of both parties.
@@ -355,18 +349,7 @@ impl<'a> Relied<'a> {
 fn consent<'a>(candidate: &Candidate<'a>, wanted: ItemBits) -> (Outcome, Relied<'a>) {
     let flow = candidate.flow;
     let confidential = wanted.meets(candidate.holder.confidential);
-    let explicit = match candidate.question.purpose.rules().explicit_consent {
-        ConsentNeed::Always => true,
-        ConsentNeed::ForConfidentialItems => {
-            confidential && !matches!(flow.confidentiality, Confidentiality::Section251 { .. })
-        }
-        ConsentNeed::NotAsked => confidential && flow.confidentiality == Confidentiality::ExplicitConsent,
-    };
-    let by_consent = |basis: &LawfulBasis| {
-        basis.article_6 == Article6::Consent || basis.article_9 == Some(Article9::ExplicitConsent)
-    };
-    let gdpr = by_consent(&flow.provider_basis) || by_consent(&flow.recipient_basis);
-    let needed = [(explicit, ConsentType::ConfidentialityConsent), (gdpr, ConsentType::GdprConsent)];
+    let needed = consenting::needed(flow, confidential);
     let mut relied_on = Relied::default();
     let mut outcome = Outcome::NotApplicable;
     for (place, (is_needed, consent_type)) in relied_on.0.iter_mut().zip(needed) {

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 
 use super::{now, open};
-use crate::KeptRow;
+use crate::{KeptRow, database::Access, scratch};
 
 fn row(person: &str, name: &str) -> KeptRow {
     KeptRow {
@@ -43,4 +43,35 @@ async fn everybody_keeps_their_own_and_not_too_much() {
     assert_eq!(store.forget_kept_before("search", now()).await.unwrap(), 0, "half-open");
     assert_eq!(store.forget_kept_before("terms", later).await.unwrap(), 0);
     assert_eq!(store.forget_kept_before("search", later).await.unwrap(), 101);
+}
+
+/// A copy of the database says nothing of what people wrote, and a row that somebody moves is nobody's.
+#[tokio::test]
+async fn what_is_kept_is_sealed_for_whoever_keeps_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    let words = "nobody answers the door at number 9";
+    let mine = KeptRow { content: format!("\"{words}\""), ..row("P-1", "Releases") };
+    assert!(store.keep(&mine).await.unwrap());
+    let pool = scratch::database(folder.path()).await.connect(Access::Write, 1).await.unwrap();
+    let stored: String =
+        sqlx::query_scalar("SELECT content FROM console_kept").fetch_one(&pool).await.unwrap();
+    assert!(stored.starts_with("sealed1:") && !stored.contains("door"), "{stored}");
+    // Moved to another person, under another name, or changed by a letter, it opens for nobody.
+    let moved = "UPDATE console_kept SET person = $1, name = $2, content = $3";
+    let last = stored.chars().last().unwrap();
+    let changed = format!("{}{}", stored.trim_end_matches(last), if last == 'A' { 'B' } else { 'A' });
+    for (person, name, content, opens) in [
+        ("P-2", "Releases", &stored, false),
+        ("P-1", "Refusals", &stored, false),
+        ("P-1", "Releases", &changed, false),
+        ("P-1", "Releases", &stored, true),
+    ] {
+        sqlx::query(moved).bind(person).bind(name).bind(content).execute(&pool).await.unwrap();
+        let kept = store.kept(("gmca", person), "search").await.unwrap();
+        assert_eq!(kept, if opens { vec![mine.clone()] } else { Vec::new() }, "{person} {name}");
+    }
+    // What was kept before anything was sealed is read as it is.
+    sqlx::query(moved).bind("P-1").bind("Releases").bind("{}").execute(&pool).await.unwrap();
+    assert_eq!(store.kept(("gmca", "P-1"), "search").await.unwrap(), [row("P-1", "Releases")]);
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 use ledger::{
     entry::{Body, Entry},
-    trail::{Field, Term, terms},
+    trail::{Field, Sight, Term, sight, terms},
 };
 
 use super::{actor, now, open, submission};
@@ -20,6 +20,9 @@ async fn written(store: &Store) -> Vec<Entry> {
         let read = |of: i64| {
             let mut by = actor();
             by.practitioner = Some(format!("P-{}", of % 2));
+            if of % 5 == 0 {
+                by.organisation = "gmca".to_owned();
+            }
             Body::DecisionRead { of: format!("dec_{}", of % 3), what: "explanation".to_owned(), by }
         };
         let at = now().checked_add(SignedDuration::from_secs(number)).unwrap();
@@ -37,6 +40,10 @@ fn expected(entries: &[Entry], query: &TrailQuery) -> Vec<u64> {
             && query.from_us.is_none_or(|from| entry.at_us >= from)
             && query.until_us.is_none_or(|until| entry.at_us < until)
             && query.before.is_none_or(|before| entry.seq < before)
+            && query
+                .seen_by
+                .as_ref()
+                .is_none_or(|mine| sight(entry, None).is_some_and(|of| mine.contains(&of)))
     };
     entries.iter().rev().filter(is_asked_for).map(|entry| entry.seq).collect()
 }
@@ -61,7 +68,16 @@ async fn it_finds_what_there_is_however_little_it_looks_at_a_time() {
         ],
         vec![term(Field::Practitioner, "P-1"), term(Field::Practitioner, "P-0")],
     ];
-    for all_of in searches {
+    let writer = |organisation: &str| Sight::Writer(organisation.to_owned());
+    let officers = [
+        None,
+        Some(vec![Sight::Holder("nhs-pds".to_owned()), writer("gmca")]),
+        Some(vec![writer("gmca"), writer("trafford-council")]),
+        Some(vec![writer("nobody-here")]),
+        Some(vec![]),
+    ];
+    let both = searches.iter().flat_map(|all_of| officers.iter().map(move |seen_by| (all_of, seen_by)));
+    for (all_of, seen_by) in both {
         for (from_us, until_us, before) in [
             (None, None, None),
             (second(10), None, None),
@@ -69,7 +85,8 @@ async fn it_finds_what_there_is_however_little_it_looks_at_a_time() {
             (second(5), second(20), None),
             (second(100), None, None),
         ] {
-            let query = TrailQuery { all_of: all_of.clone(), from_us, until_us, before };
+            let (all_of, seen_by) = (all_of.clone(), seen_by.clone());
+            let query = TrailQuery { all_of, from_us, until_us, before, seen_by };
             let wanted = expected(&entries, &query);
             assert_eq!(index.find(&query, 1_000).await.unwrap(), wanted, "{query:?}");
             let (mut found, mut going_on) = (Vec::new(), query.clone());
@@ -85,4 +102,39 @@ async fn it_finds_what_there_is_however_little_it_looks_at_a_time() {
             assert_eq!(once.len(), found.len(), "nothing twice");
         }
     }
+    // What is others' to see is not passed over: of what these officers see, one look has the end.
+    let seen_by = Some(vec![writer("gmca")]);
+    let of_them = TrailQuery {
+        all_of: vec![term(Field::Kind, "decision_read")],
+        seen_by: seen_by.clone(),
+        ..TrailQuery::default()
+    };
+    let places = index.look_at(&of_them, 100, 1).await.unwrap();
+    assert_eq!((places.found.len(), places.stopped_at), (expected(&entries, &of_them).len(), None));
+    // And a person, a case or a decision is looked for in both.
+    let of_one =
+        TrailQuery { all_of: vec![term(Field::Reference, "dec_0")], seen_by, ..TrailQuery::default() };
+    assert!(!expected(&entries, &of_one).is_empty());
+    assert_eq!(index.find(&of_one, 100).await.unwrap(), expected(&entries, &of_one));
+}
+
+#[tokio::test]
+async fn an_index_of_an_earlier_form_is_made_again_and_its_program_adds_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    let entries = written(&store).await;
+    let file = folder.path().join("trail");
+    let earlier = sqlx::sqlite::SqliteConnectOptions::new().filename(&file).create_if_missing(true);
+    let earlier = sqlx::SqlitePool::connect_with(earlier).await.unwrap();
+    let made = "PRAGMA user_version = 2; CREATE TABLE known (id BIGINT PRIMARY KEY, size BIGINT NOT NULL, last TEXT NOT NULL);
+        CREATE TABLE posting (name BIGINT NOT NULL, seq BIGINT NOT NULL, PRIMARY KEY (name, seq)) WITHOUT ROWID;
+        INSERT INTO known VALUES (1, 7, 'x'); INSERT INTO posting VALUES (1, 1);";
+    sqlx::raw_sql(made).execute(&earlier).await.unwrap();
+    let index = TrailIndex::open(&file).await.unwrap();
+    index.catch_up(&store).await.unwrap();
+    let writer = Sight::Writer("gmca".to_owned());
+    let query = TrailQuery { seen_by: Some(vec![writer]), ..TrailQuery::default() };
+    assert_eq!(index.find(&query, 1_000).await.unwrap(), expected(&entries, &query));
+    let taken = sqlx::query("SELECT size FROM known WHERE id = 1").fetch_optional(&earlier).await;
+    assert!(taken.unwrap_err().to_string().contains("no such table"), "an earlier program stops here");
 }

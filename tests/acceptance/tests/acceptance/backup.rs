@@ -84,7 +84,7 @@ async fn a_backup_that_has_everything_is_shown_to_and_is_gone_on_with() {
     assert!(whole, "{found}");
     assert_eq!(
         (&found["checkpoints"], &found["faults"], &found["entries_lost"]),
-        (&json!(1), &json!([]), &json!(0))
+        (&json!(2), &json!([]), &json!(0))
     );
     let world = World::start(folder, 3_000_000).await;
     // The consent is still there.

@@ -175,11 +175,34 @@ async fn grow(world: &World, entries: usize) {
     }
 }
 
+/// Another agreement, whose records leave only if the person agrees: something for residents to answer.
+fn asked_by_consent(agreements: &Path) {
+    let text = std::fs::read_to_string(agreements.join("gm-fire-prevention-over-65s.toml")).unwrap();
+    let mut text = text.replace("gm-fire-prevention-over-65s", "trafford-homelessness-help");
+    for (find, replace) in [
+        ("Over-65s fire prevention, Greater Manchester", "Help with a home, Trafford"),
+        (
+            "organisation = \"gmca\"",
+            "organisation = \"trafford-council\"\nprivacy_notice = \"https://trafford.example.org/notice\"",
+        ),
+        ("recipient = \"gmca\"", "recipient = \"trafford-council\""),
+        ("fire-prevention-targeting", "homelessness-referral"),
+        ("[\"prevention-officer\", \"unattended\"]", "[\"social-worker\"]"),
+        ("cohort = { age_from_years = 65 }\n", ""),
+        ("basis = \"not-confidential\"", "basis = \"explicit-consent\""),
+    ] {
+        assert!(text.contains(find), "{find}");
+        text = text.replace(find, replace);
+    }
+    std::fs::write(agreements.join("trafford-homelessness-help.toml"), text).unwrap();
+}
+
 /// A deployment with a console, and the provider at which people sign in to it.
 async fn deployment() -> (World, Program) {
     let mut started = None;
     let world = World::with_settings(|settings| {
         let folder = settings.tls.certificate.parent().unwrap();
+        asked_by_consent(&folder.join("policies/agreements"));
         let (program, console) = provider(folder);
         settings.console = Some(console);
         started = Some(program);
@@ -247,6 +270,8 @@ async fn people_use_the_console() {
         ("agreement_moved", "NHS-IG-1"),
         ("subject_record_read", "NHS-PO-1"),
         ("objection_recorded", "resident-1"),
+        ("consent_recorded", "resident-1"),
+        ("consent_withdrawn", "resident-1"),
         ("consent_recorded", "NHS-PO-1"),
         ("consent_withdrawn", "NHS-PO-1"),
         ("objection_ended", "NHS-PO-1"),

@@ -41,6 +41,7 @@ mod looking_back;
 mod mirror;
 mod observability;
 mod overload;
+mod own_consents;
 mod privacy;
 mod reach;
 mod records_of_wishes;

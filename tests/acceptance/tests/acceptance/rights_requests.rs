@@ -1,12 +1,14 @@
 //! Complaints and corrections: recorded once, answered by the right controller in the law's time, sealed, and no way to learn of events
 //! that a person is not told of.
 
-use ::console::person::{Person, Role, Vouched};
+use ::console::person::Role;
 use acceptance::{Answer, Request, World};
 use gateway::retention;
 use ledger::entry::Body;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+
+use crate::own_consents::desk_for;
 
 const PERSON: (&str, &str) = ("nhs-number", "9732110317");
 const ROUTE: &str = "/v1/rights-requests";
@@ -305,27 +307,7 @@ async fn a_resident_reaches_what_is_theirs_whatever_a_page_asks() {
     let world = World::new().await;
     let recorded = done(&world, world.consent("SWR-2044"), StatusCode::CREATED).await;
     let consent = format!("/v1/consents/{}", id(&recorded));
-    let as_role = async |role: Role, once: u32| {
-        let vouched = Vouched {
-            person: Person {
-                organisation: "trafford-council".parse().unwrap(),
-                id: "resident-1".to_owned(),
-                name: "Somebody".to_owned(),
-                roles: [role].into(),
-                nhs_number: Some(PERSON.1.to_owned()),
-            },
-            purpose: "subject-access".parse().unwrap(),
-            case_reference: "own-request".parse().unwrap(),
-            record: None,
-            once: format!("once-{once}"),
-            session: "0".repeat(64),
-        };
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
-        let desk = gateway::routes::desk(world.app.clone()).layer(axum::Extension(vouched));
-        tokio::spawn(async move { axum::serve(listener, desk).await.unwrap() });
-        address
-    };
+    let as_role = async |role, once| desk_for(&world, role, ("trafford-council", PERSON.1), once).await;
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let routes = [
         ("GET", consent.clone()),

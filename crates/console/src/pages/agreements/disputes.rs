@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::{
     Managed, Options, Tab, frame, managed, options, tabs,
     talks::{self, Filled, Said, at, may_speak},
+    terms_of,
 };
 use crate::pages::kept;
 use crate::{
@@ -61,6 +62,14 @@ impl Dispute {
         }
     }
 
+    /// With organisations' names in place of their codes.
+    fn named(mut self, console: &Console) -> Self {
+        let ids = self.between.iter_mut().chain(&mut self.agreed).chain(&mut self.mediator);
+        ids.for_each(|id| *id = organisation(console, id));
+        self.thread = self.thread.into_iter().map(|said| said.named(console)).collect();
+        self
+    }
+
     fn is_over(&self) -> bool {
         self.state == "resolved"
     }
@@ -96,6 +105,8 @@ struct DisputePage {
     tabs: Vec<Tab>,
     agreement: Managed,
     one: Dispute,
+    /// What it is about, in words.
+    clause: String,
     between: String,
     precedent: Vec<(String, String)>,
     steps: Vec<Step>,
@@ -189,11 +200,18 @@ async fn page(
 ) -> Result<Response, Fault> {
     let agreement = managed(console, signed, id).await?;
     let one: Dispute = console.ask(signed, Ask::get(format!("/v1{}", path(id, dispute)))).await?;
-    let between = one.between.iter().map(|id| organisation(console, id)).collect::<Vec<_>>().join(", ");
+    let one = one.named(console);
+    let terms = terms_of(console, signed, id, one.version).await?;
+    let clause = talks::clauses_of(console, &terms).into_iter().find(|(pointer, _)| *pointer == one.clause);
+    let clause = clause.map_or_else(|| one.clause.clone(), |(_, said)| said);
+    let between = one.between.join(", ");
     let precedent = one.precedent.iter().filter_map(Value::as_object).flatten().map(|(name, value)| {
         let said = match value {
-            Value::String(text) => text.clone(),
-            Value::Array(all) => all.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "),
+            Value::String(text) if name == "text" => text.clone(),
+            Value::String(code) => sentence(code),
+            Value::Array(all) => {
+                sentence(all.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "))
+            }
             Value::Bool(yes) => if *yes { "Yes" } else { "No" }.to_owned(),
             _ => "None".to_owned(),
         };
@@ -225,6 +243,7 @@ async fn page(
         tabs: tabs(&agreement, "talks"),
         precedent: precedent.collect(),
         may_speak: !one.is_over() && may_speak(person),
+        clause,
         between,
         steps,
         outcomes: options(&OUTCOMES),

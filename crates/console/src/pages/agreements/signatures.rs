@@ -166,7 +166,8 @@ async fn page(
         let steps = steps_of(console, signed, id).await?;
         for party in &version.parties {
             for role in &party.needs {
-                needed.push(need((&party.organisation, role), &statements, &officers.officers));
+                let need = need((&party.organisation, role), &statements, &officers.officers);
+                needed.push(Needed { party: organisation(console, &need.party), ..need });
             }
             advice.push(Advised {
                 party: organisation(console, &party.organisation),
@@ -216,7 +217,14 @@ fn need((party, role): (&str, &str), statements: &[Statement], officers: &[Offic
         role: office(role),
         signed: made.map(|one| {
             let at = Timestamp::from_second(one.signed_at).map(in_london).unwrap_or_default();
-            format!("{}, {at}", one.signatory)
+            // Whoever signed may have left since; offices that are over keep their names.
+            let of_it = |officer: &&Officer| {
+                officer.organisation == party && officer.person == one.signatory && officer.role == role
+            };
+            match officers.iter().find(of_it) {
+                Some(officer) => format!("{} ({}), {at}", officer.name, one.signatory),
+                None => format!("{}, {at}", one.signatory),
+            }
         }),
         key: made.map(|one| one.kid.clone()).unwrap_or_default(),
         registered: registered.join(", "),

@@ -42,6 +42,11 @@ impl Said {
         by(self.person.as_deref(), self.organisation.as_deref())
     }
 
+    /// With its organisation's name in place of the code.
+    pub(super) fn named(self, console: &Console) -> Self {
+        Self { organisation: self.organisation.map(|by| organisation(console, &by)), ..self }
+    }
+
     /// Terms that were put on the table, as text.
     pub(super) fn terms(&self) -> Option<String> {
         serde_json::to_string_pretty(self.terms.as_ref()?).ok()
@@ -72,6 +77,14 @@ impl Comment {
         Some(by(owner.person.as_deref(), Some(&owner.organisation)))
     }
 
+    fn named(mut self, console: &Console) -> Self {
+        if let Some(owner) = &mut self.owner {
+            owner.organisation = organisation(console, &owner.organisation);
+        }
+        self.thread = self.thread.into_iter().map(|said| said.named(console)).collect();
+        self
+    }
+
     fn is_resolved(&self) -> bool {
         self.state == "resolved"
     }
@@ -92,6 +105,15 @@ struct Dispute {
     due_at: Option<String>,
     between: Vec<String>,
     mediator: Option<String>,
+}
+
+impl Dispute {
+    fn named(mut self, console: &Console) -> Self {
+        for id in self.between.iter_mut().chain(&mut self.mediator) {
+            *id = organisation(console, id);
+        }
+        self
+    }
 }
 
 #[derive(Deserialize)]
@@ -223,6 +245,18 @@ pub(crate) async fn show(
     page(&console, &signed, &id, (Filled::default(), None)).await
 }
 
+/// Clauses in words, with parties by their names.
+pub(super) fn clauses_of(console: &Console, terms: &Value) -> Options {
+    let party = |pointer: &str| {
+        pointer.starts_with("/parties/").then(|| terms.pointer(&format!("{pointer}/organisation")))?
+    };
+    let named = |(pointer, said): (String, String)| match party(&pointer).and_then(Value::as_str) {
+        Some(id) => (pointer, format!("Party {}", organisation(console, id))),
+        None => (pointer, said),
+    };
+    fields::clauses(terms).into_iter().map(named).collect()
+}
+
 pub(super) async fn page(
     console: &Console,
     signed: &Signed,
@@ -233,10 +267,11 @@ pub(super) async fn page(
     let path = format!("/v1/agreements/{}", crate::pages::segment(id));
     let mut steps = steps_of(console, signed, id).await?;
     steps.retain(|step| OF_NEGOTIATION.contains(&step.action.as_str()));
+    let steps = super::named(console, steps);
     let comments: Comments = console.ask(signed, Ask::get(format!("{path}/comments"))).await?;
     let disputes: Disputes = console.ask(signed, Ask::get(format!("{path}/disputes"))).await?;
     let version = one.latest();
-    let clauses = fields::clauses(&terms_of(console, signed, id, version).await?);
+    let clauses = clauses_of(console, &terms_of(console, signed, id, version).await?);
     let named = |of: u32, clause: &str| {
         let found = clauses.iter().filter(|_| of == version).find(|(pointer, _)| pointer == clause);
         match found {
@@ -245,11 +280,14 @@ pub(super) async fn page(
             None => clause.to_owned(),
         }
     };
-    let line = |comment: Comment| Line { clause: named(comment.version, &comment.clause), comment };
+    let line = |comment: Comment| Line {
+        clause: named(comment.version, &comment.clause),
+        comment: comment.named(console),
+    };
     let (resolved, open): (Vec<_>, Vec<_>) = comments.comments.into_iter().partition(Comment::is_resolved);
     let disputes = disputes.disputes.into_iter().map(|dispute| {
         let clause = named(dispute.version, &dispute.clause);
-        (dispute, clause)
+        (dispute.named(console), clause)
     });
     let parties = one.newest().into_iter().flat_map(|version| &version.parties);
     let parties =

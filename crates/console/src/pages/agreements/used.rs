@@ -271,6 +271,12 @@ async fn page(
     {
         *by = organisation(console, by);
     }
+    for all in [&mut found.benefits, &mut found.harm, &mut found.evaluations, &mut found.item_use] {
+        for record in all.iter_mut() {
+            let said = std::mem::take(&mut record.said);
+            record.said = said.into_iter().map(|one| one.named(console)).collect();
+        }
+    }
     let set = console.gateway.policies();
     let is_file = set.agreements().any(|one| one.id().as_str() == id && one.terms_sha256.is_none());
     let tabs = if is_file {

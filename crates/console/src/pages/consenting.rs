@@ -1,0 +1,180 @@
+//! For a resident: whether something about them may be shared that moves only if they agree. They are shown what, to whom, what for
+//! and for how long before they answer; no is as easy as yes, and taking it back is one button under "My choices".
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::{
+    extract::{Path, State},
+    response::{IntoResponse as _, Redirect, Response},
+};
+use serde_json::{Value, json};
+use sharing::{
+    PolicySet, PurposeClass,
+    consenting::{self, ConsentQuestion},
+    explain,
+};
+
+use super::{citizen::own, said::options, segment};
+use crate::{
+    Console,
+    desk::Ask,
+    fault::{Correction, Fault, status_of},
+    form::Form,
+    page::{Frame, in_london_day, organisation, render, sentence, words},
+    session::Signed,
+};
+
+/// A question in the list.
+pub(super) struct Asked {
+    pub(super) address: String,
+    pub(super) recipient: String,
+    pub(super) purpose: String,
+}
+
+#[derive(Template)]
+#[template(path = "my_consent.html")]
+struct ConsentPage {
+    frame: Frame,
+    holder: String,
+    recipient: String,
+    purpose: String,
+    agreement: String,
+    version: u32,
+    /// What would be told, and why it is needed.
+    items: Vec<(String, String)>,
+    age_from_years: Option<i16>,
+    kept_days: u16,
+    passed_on: &'static str,
+    until: String,
+    /// Where the parties tell people about it.
+    notices: Vec<(String, String)>,
+    answers: Vec<(String, String)>,
+    answer: String,
+    is_own: bool,
+    address: String,
+}
+
+const ANSWERS: [(&str, &str); 2] = [("given", "Yes, I agree"), ("refused", "No, I do not agree")];
+
+fn questions<'a>(
+    console: &Console,
+    signed: &Signed,
+    set: &'a PolicySet,
+) -> Result<Vec<ConsentQuestion<'a>>, Fault> {
+    let own = own(signed)?;
+    Ok(consenting::questions(set, own.scheme(), &signed.person.organisation, console.gateway.now()))
+}
+
+fn address(question: &ConsentQuestion<'_>) -> String {
+    let (agreement, flow) = (question.agreement.id().as_str(), question.flow.id.get_ref().as_str());
+    format!("/my-choices/consent/{}/{}", segment(agreement), segment(flow))
+}
+
+/// What somebody can be asked.
+pub(super) fn all(console: &Console, signed: &Signed) -> Result<Vec<Asked>, Fault> {
+    let set = console.gateway.policies();
+    let asked = |question: &ConsentQuestion<'_>| Asked {
+        address: address(question),
+        recipient: organisation(console, question.flow.recipient.get_ref().as_str()),
+        purpose: words(question.flow.purpose.as_str()),
+    };
+    Ok(questions(console, signed, &set)?.iter().map(asked).collect())
+}
+
+/// The question, and the form.
+pub(crate) async fn show(
+    State(console): State<Arc<Console>>,
+    signed: Signed,
+    Path(of): Path<(String, String)>,
+) -> Result<Response, Fault> {
+    page(&console, &signed, &of, ("", false), None)
+}
+
+fn page(
+    console: &Console,
+    signed: &Signed,
+    (agreement, flow): &(String, String),
+    (answer, is_own): (&str, bool),
+    correction: Option<Correction>,
+) -> Result<Response, Fault> {
+    let set = console.gateway.policies();
+    let questions = questions(console, signed, &set)?;
+    let is_it = |one: &&ConsentQuestion<'_>| {
+        one.agreement.id().as_str() == agreement && one.flow.id.get_ref().as_str() == flow
+    };
+    let one = questions.iter().find(is_it).ok_or_else(Fault::not_found)?;
+    let provider = one.flow.provider.get_ref().as_str();
+    let recipient = organisation(console, one.flow.recipient.get_ref().as_str());
+    let item = |item: &sharing::agreement::FlowItem| {
+        (explain::released_item(&set, provider, &item.with_form()), item.justification.clone())
+    };
+    let notice = |party: &sharing::agreement::Party| {
+        let notice = party.privacy_notice.clone().filter(|notice| notice.starts_with("https://"))?;
+        Some((organisation(console, party.organisation.get_ref().as_str()), notice))
+    };
+    let status = status_of(correction.as_ref());
+    let page = ConsentPage {
+        frame: Frame::of(signed, format!("May {recipient} be told about you?"), "/my-choices")
+            .back_to("/my-choices", "My choices")
+            .correcting(correction),
+        holder: organisation(console, one.provider.organisation().as_str()),
+        recipient,
+        purpose: sentence(one.flow.purpose.as_str()),
+        agreement: one.agreement.title.clone(),
+        version: one.agreement.version,
+        items: one.flow.items.iter().map(item).collect(),
+        age_from_years: one.flow.cohort.age_from_years,
+        kept_days: one.flow.obligations.retain_days,
+        passed_on: if one.flow.obligations.onward_sharing { "They may pass it on" } else { "No" },
+        until: in_london_day(one.expires_at(console.gateway.now())),
+        notices: one.agreement.parties.iter().filter_map(notice).collect(),
+        answers: options(&ANSWERS),
+        answer: answer.to_owned(),
+        is_own,
+        address: address(one),
+    };
+    Ok((status, render(&page)).into_response())
+}
+
+/// The answer.
+pub(crate) async fn answer(
+    State(console): State<Arc<Console>>,
+    Path(of): Path<(String, String)>,
+    form: Form,
+) -> Result<Response, Fault> {
+    let own = own(&form.signed)?;
+    let (said, is_own) = (form.field("answer"), form.field("own") == "1");
+    let to = format!("/my-choices/consent/{}/{}", segment(&of.0), segment(&of.1));
+    // Saying yes lets something be shared: somebody who finds the page open does not do it for them. Saying no does not wait.
+    if said == "given"
+        && let Some(response) = super::step_up_form(&console, &form.signed, &to)
+    {
+        return Ok(response);
+    }
+    let missing = if !ANSWERS.iter().any(|(code, _)| *code == said) {
+        Some("answer: choose yes or no")
+    } else if said == "given" && !is_own {
+        Some("own: agree only for yourself, and if you are 16 or over")
+    } else {
+        None
+    };
+    let correction = if let Some(missing) = missing {
+        Correction::of(missing)
+    } else {
+        let Ok(version) = form.field("version").parse::<u32>() else { return Err(Fault::not_found()) };
+        let body = json!({
+            "subject": { "scheme": "nhs-number", "value": own.as_str() },
+            "agreement": of.0,
+            "version": version,
+            "flow": of.1,
+            "answer": said,
+        });
+        let ask = Ask::post("/v1/own-consents", &body).about(own, PurposeClass::SubjectAccess, "own-request");
+        match console.attempt::<Value>(&form.signed, ask).await? {
+            Ok(_) => return Ok(Redirect::to("/my-choices").into_response()),
+            Err(correction) => correction,
+        }
+    };
+    page(&console, &form.signed, &of, (said, is_own), Some(correction))
+}

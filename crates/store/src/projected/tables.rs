@@ -66,8 +66,8 @@ struct Found {
 struct Times {
     given: i64,
     recorded: i64,
-    /// Whether somebody ended it, and when.
-    ended: (bool, Option<i64>),
+    /// When it was ended, where it says no: whether it must have been, and when.
+    ended: Option<(bool, Option<i64>)>,
 }
 
 /// By how much a row's time and its entry's may differ: clocks of replicas by what is tolerated, and a request waits.
@@ -77,12 +77,13 @@ impl Times {
     /// Whether they are those of the entries that recorded and last changed it.
     fn are_of(&self, [recorded, changed]: [Option<i64>; 2]) -> bool {
         let near = |one: i64, other: i64| one.abs_diff(other) <= APART_MAX_US.unsigned_abs();
-        let begun = recorded.is_none_or(|at| near(self.recorded, at) && self.given <= at + APART_MAX_US);
+        // A load dates all that it records at its beginning.
+        let begun = recorded.is_none_or(|at| self.given.max(self.recorded) <= at + APART_MAX_US);
         let ended = match (self.ended, changed) {
-            ((_, Some(ended)), Some(at)) => near(ended, at),
-            ((true, None), Some(_)) => false,
-            ((_, Some(_)), None) => recorded.is_none(),
-            ((_, None), _) => true,
+            (Some((_, Some(ended))), Some(at)) => near(ended, at),
+            (Some((true, None)), Some(_)) => false,
+            (Some((_, Some(_))), None) => recorded.is_none(),
+            (Some((_, None)) | None, _) => true,
         };
         begun && ended
     }
@@ -212,12 +213,13 @@ impl Table {
             Self::Consent => {
                 let status = text(5)?;
                 let time = |place: usize| text(place).map(|text| text.parse::<i64>());
-                let is_over = matches!(status.as_str(), "withdrawn" | "revoked" | "invalidated");
-                times = Some(Times {
-                    given: time(7)?.ok()?,
-                    recorded: time(8)?.ok()?,
-                    ended: (is_over, time(9).transpose().ok()?),
-                });
+                let ended = time(9).transpose().ok()?;
+                let ended = match status.as_str() {
+                    "withdrawn" | "revoked" => Some((true, ended)),
+                    "refused" => Some((false, ended)),
+                    _ => None,
+                };
+                times = Some(Times { given: time(7)?.ok()?, recorded: time(8)?.ok()?, ended });
                 (all(5)?, vec![until(&status, text(6).as_deref()), status])
             }
             Self::Objection => {

@@ -280,7 +280,7 @@ const DAMAGES: [(&str, &str); 28] = [
     // Which of a yes and a no is the later one is told by their times.
     ("UPDATE consent SET ended_us = given_us WHERE status = 'withdrawn'", "a consent ("),
     ("UPDATE consent SET ended_us = NULL WHERE status = 'withdrawn'", "a consent ("),
-    ("UPDATE consent SET recorded_us = given_us", "a consent ("),
+    ("UPDATE consent SET given_us = 1900000000000000 WHERE status = 'given'", "a consent ("),
     ("UPDATE ledger_node SET hash = zeroblob(32)", "the tree beside the entries"),
     ("UPDATE consent SET subject = (SELECT subject FROM objection)", "a consent ("),
     ("UPDATE consent SET expires_us = 1 WHERE status = 'given'", "a consent ("),

@@ -196,6 +196,14 @@ impl Walk<'_> {
         }
     }
 
+    /// Waits for the others of a chunk. Whatever becomes of somebody, the last entry about them comes after: whether it does would
+    /// tell whose record decided against it.
+    async fn gathered(&self) {
+        if let Some((_, together)) = &self.ask.list {
+            together.gathered().await;
+        }
+    }
+
     /// Whether there is no time left to commit anything for the caller. A list has all the time that its caller waits.
     fn is_too_late(&self) -> bool {
         self.ask.list.is_none()
@@ -424,6 +432,7 @@ impl Walk<'_> {
                     Ok(()) | Err(connectors::FetchFault::NotFound) => {
                         match self.as_if_checked(provider).await {
                             Ok(()) => {
+                                self.gathered().await;
                                 self.as_if_read(subject).await;
                                 Problem::NoRecordAvailable
                             }
@@ -477,9 +486,7 @@ impl Walk<'_> {
             Ok(fetched) => match permit.examine(provider, &fetched.body) {
                 Ok(examined) => match self.check_restriction(&permit, provider, examined).await {
                     Ok(examined) => {
-                        if let Some((_, together)) = &self.ask.list {
-                            together.gathered().await;
-                        }
+                        self.gathered().await;
                         self.release(&permit, provider, &examined, subject).await
                     }
                     Err(refusal) => Err(refusal),
@@ -498,6 +505,7 @@ impl Walk<'_> {
     async fn nobody(&self, provider: &Provider, subject: &Pseudonym) -> Refusal {
         match self.as_if_checked(provider).await {
             Ok(()) => {
+                self.gathered().await;
                 self.as_if_read(subject).await;
                 self.close("not_released", &["subject-unknown"], Problem::NoRecordAvailable).await
             }
@@ -580,6 +588,13 @@ impl Walk<'_> {
                 learned.changes.extend(self.alert_holder(Kind::RestrictedAttempt, at));
             }
             let (question, policies) = (&self.ask.question, self.app.policies());
+            // The record was read by the catalogue of then: what is in it may be called otherwise now.
+            if policies.revision != self.policies.revision
+                && !catalogue(&policies).eq(catalogue(&self.policies))
+            {
+                let problem = Problem::Refused(vec![Reason::PolicyChanged], Vec::new());
+                return Err(self.close("not_released", &[Reason::PolicyChanged.as_str()], problem).await);
+            }
             let minimised = timed_now(&self.app.metrics, Stage::Minimise, || {
                 let confirmed = permit.confirm(question, &policies.set, &state, examined, at);
                 confirmed.map(|confirmed| {
@@ -608,7 +623,7 @@ impl Walk<'_> {
                 }
                 // The person, or the agreement: another replica may have suspended it.
                 Err(CommitError::Changed) => {
-                    let followed = policies::follow(self.app).await;
+                    let followed = policies::catch_up(self.app).await;
                     followed.map_err(|_| Refusal::from(Problem::LedgerUnavailable))?;
                 }
                 Err(CommitError::CeilingReached) => {
@@ -780,6 +795,12 @@ impl Walk<'_> {
             Err(error) => commit_problem(error).into(),
         }
     }
+}
+
+/// The files of the catalogue, as they were when a set was put in force.
+fn catalogue(policies: &InForce) -> impl Iterator<Item = (&str, &str)> {
+    let files = policies.set.files().iter().filter(|file| file.path.starts_with("catalogue/"));
+    files.map(|file| (file.path.as_str(), file.text.as_str()))
 }
 
 /// What is held about somebody, read at one moment.

@@ -211,6 +211,14 @@ pub async fn follow(app: &App) -> Result<(), PoliciesError> {
     if !app.store.is_shared() {
         return if app.policies().revision > 0 { Ok(()) } else { Err(none_in_force()) };
     }
+    catch_up(app).await
+}
+
+/// As [`follow`], also where no other gateway writes: whoever put policies in force may have been dropped before it used them.
+///
+/// # Errors
+/// [`PoliciesError`] when that cannot be told.
+pub async fn catch_up(app: &App) -> Result<(), PoliciesError> {
     let is_current = |current: &Option<(i64, String)>| {
         current.as_ref().is_some_and(|(revision, _)| *revision == app.policies().revision)
     };
@@ -224,7 +232,7 @@ pub async fn follow(app: &App) -> Result<(), PoliciesError> {
     }
     let (revision, digest) = current.ok_or_else(none_in_force)?;
     let taken = announced(&app.store, revision, &digest).await?;
-    tracing::info!(revision, "policies in force, as another replica announced them");
+    tracing::info!(revision, "policies in force, as they were announced elsewhere");
     app.set_policies(taken);
     Ok(())
 }

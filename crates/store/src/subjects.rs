@@ -27,16 +27,12 @@ const OBJECTIONS: &str =
     "SELECT * FROM objection WHERE subject IN (SELECT value FROM json_each($1)) ORDER BY id";
 const FACTS: &str =
     "SELECT * FROM subject_fact WHERE subject IN (SELECT value FROM json_each($1)) ORDER BY id";
-/// What an organisation has recorded about a person since an instant, whatever became of it.
-const RECORDED_SINCE: &str = "WITH everybody (name) AS (SELECT other.pseudonym
-        FROM subject AS asked_about JOIN subject AS other ON other.person_group = asked_about.person_group
-        WHERE asked_about.pseudonym = $1)
-    SELECT (SELECT count(*) FROM consent
-            WHERE subject IN (SELECT name FROM everybody) AND recorded_by = $2 AND recorded_us > $3)
-        + (SELECT count(*) FROM objection
-            WHERE subject IN (SELECT name FROM everybody) AND recorded_by = $2 AND recorded_us > $3)
-        + (SELECT count(*) FROM subject_fact
-            WHERE subject IN (SELECT name FROM everybody) AND recorded_by = $2 AND recorded_us > $3)";
+/// What an organisation has recorded under a name of a person since an instant, whatever became of it. Other names do not count: that
+/// two are one person's is not for everybody to know.
+const RECORDED_SINCE: &str =
+    "SELECT (SELECT count(*) FROM consent WHERE subject = $1 AND recorded_by = $2 AND recorded_us > $3)
+        + (SELECT count(*) FROM objection WHERE subject = $1 AND recorded_by = $2 AND recorded_us > $3)
+        + (SELECT count(*) FROM subject_fact WHERE subject = $1 AND recorded_by = $2 AND recorded_us > $3)";
 /// The first change recorded after the instant tells what was held then.
 const CONSENT_BEFORE: &str =
     "SELECT status_before, ended_before, expires_before, reason_before FROM consent_change
@@ -246,8 +242,8 @@ async fn objections(
 }
 
 impl Store {
-    /// How many consents, objections, relationships, grants and emergencies an organisation has recorded about a person since an
-    /// instant.
+    /// How many consents, objections, relationships, grants and emergencies an organisation has recorded under a name of a person since
+    /// an instant.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.

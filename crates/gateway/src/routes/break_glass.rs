@@ -22,7 +22,7 @@ use store::{Change, Fact, FactRow};
 use utoipa::ToSchema;
 
 use super::{
-    consents::{commit, resolve_to_record, respond},
+    consents::{OF_AN_EMERGENCY, commit, resolve_to_record, respond},
     disclosures::check_context,
     subject::Subject,
 };
@@ -94,7 +94,8 @@ pub async fn declare(State(app): State<Arc<App>>, request: Request) -> Response 
         };
         let kind = Kind::BreakGlassDeclared;
         let review_due = app.policies().set.alerts().review_due(kind, now);
-        let subject = resolve_to_record(&app, &received, &identifier, "/v1/break-glass").await?;
+        let subject =
+            resolve_to_record(&app, &received, &identifier, ("/v1/break-glass", OF_AN_EMERGENCY)).await?;
         let salt = kept::salt(app.entropy.as_ref());
         let details = serde_json::json!({ "statement": statement, "salt": salt }).to_string();
         let entry = Body::BreakGlassDeclared {

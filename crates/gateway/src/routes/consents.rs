@@ -179,7 +179,9 @@ pub(super) async fn record_asked(
     route: &str,
 ) -> Result<(ConsentRow, Receipt), Refusal> {
     let (row, subject) = match parse(app, received, asked) {
-        Ok((row, identifier)) => (row, resolve_to_record(app, received, &identifier, route).await?),
+        Ok((row, identifier)) => {
+            (row, resolve_to_record(app, received, &identifier, (route, of_answer(asked.status))).await?)
+        }
         Err(problem) => return Err(received.refuse(app, problem, route).await),
     };
     let row = ConsentRow { subject: subject.pseudonym.clone(), ..row };
@@ -415,7 +417,7 @@ pub(super) async fn resolve_to_record(
     app: &App,
     received: &Received,
     identifier: &SubjectIdentifier,
-    route: &str,
+    (route, times): (&str, u64),
 ) -> Result<Resolved, Refusal> {
     let subject = resolve(app, identifier).await?;
     if !subject.known {
@@ -424,10 +426,19 @@ pub(super) async fn resolve_to_record(
     let (organisation, since) = (&received.caller.organisation, app.now() - A_DAY);
     let recorded = app.store.recorded_since(&subject.pseudonym, organisation, since).await;
     let recorded = recorded.map_err(|error| Refusal::from(internal(&error)))?;
-    if recorded >= u64::from(app.limits.budgets.records_about_one_per_day) {
+    if recorded >= times * u64::from(app.limits.budgets.records_about_one_per_day) {
         return Err(received.refuse(app, Problem::TooManyRecords, route).await);
     }
     Ok(subject)
+}
+
+/// How many times as much as a yes of something may be recorded: no yes uses up what a no needs, nor either what an emergency does.
+pub(super) const OF_A_NO: u64 = 2;
+pub(super) const OF_AN_EMERGENCY: u64 = 5;
+
+/// As [`OF_A_NO`], of an answer.
+pub(super) fn of_answer(status: ConsentStatus) -> u64 {
+    if status.takes_back() { OF_A_NO } else { 1 }
 }
 
 const A_DAY: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);

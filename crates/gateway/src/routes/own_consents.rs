@@ -22,7 +22,7 @@ use sharing::{
 use store::{Change, ConsentRow, Submission};
 
 use super::{
-    consents::{ConsentRequest, parse, recorded, resolve_to_record, respond},
+    consents::{ConsentRequest, of_answer, parse, recorded, resolve_to_record, respond},
     said::Method,
     subject::Subject,
 };
@@ -59,12 +59,13 @@ pub async fn answer(State(app): State<Arc<App>>, request: Request) -> Response {
     respond(request_id(request.headers()), async {
         let mut received = receive(&app, request, Capability::Record, Action::Record).await?;
         let asked = received.json::<OwnConsentRequest>(app.limits.body_bytes_max).await;
+        let times = asked.as_ref().map_or(1, |asked| of_answer(asked.answer));
         let rows = asked.and_then(|asked| rows(&app, &received, &asked));
         let (rows, identifier) = match rows {
             Ok(found) => found,
             Err(problem) => return Err(received.refuse(&app, problem, ROUTE).await),
         };
-        let subject = resolve_to_record(&app, &received, &identifier, ROUTE).await?;
+        let subject = resolve_to_record(&app, &received, &identifier, (ROUTE, times)).await?;
         let named = |row| ConsentRow { subject: subject.pseudonym.clone(), ..row };
         let rows: Vec<_> = rows.into_iter().map(named).collect();
         let entries = rows.iter().map(|row| recorded(row, received.caller.actor())).collect();

@@ -56,7 +56,7 @@ impl Copies {
     }
 }
 
-/// The copy of the checkpoint that is forced to the disk, up to [`COPY_SYNCED_EVERY`] older than the other.
+/// The copy of the checkpoint that is forced to the disk, up to a second older than the other.
 pub fn synced_copy(checkpoint_copy: &Path) -> PathBuf {
     let mut synced = checkpoint_copy.as_os_str().to_owned();
     synced.push(".synced");

@@ -326,6 +326,54 @@ async fn what_is_taken_back_while_a_chunk_waits_stops_its_record() {
     world.verify().await;
 }
 
+/// The places of the last entries tell as much as times do.
+#[tokio::test]
+async fn where_the_last_entries_are_does_not_tell_whether_a_record_decided_against_it() {
+    let world = world(10, &[]).await;
+    let mut numbers: Vec<_> = strangers().take(4).collect();
+    // Restricted by its record; objected to; whose record comes last.
+    numbers.extend(["9000000025", "9733162043", PAUSING].map(str::to_owned));
+    assert_eq!(world.send(world.objection("9733162043")).await.status, 201);
+    let request = list(&world, &numbers);
+    let asked = world.asked["nhs"].asked().len();
+    let mut body = begin(&world, &request).await;
+    let marking = async {
+        while world.asked["nhs"].asked().len() < asked + numbers.len() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        world.send(world.consent("SWR-2044")).await
+    };
+    let mut read = Vec::new();
+    let reading = async {
+        while let Some(part) = body.next().await {
+            read.extend(part.unwrap());
+        }
+    };
+    let (marked, ()) = tokio::join!(marking, reading);
+    let mark = marked.body["receipt"]["log_position"].as_u64().unwrap();
+    for person in people(&lines(std::str::from_utf8(&read).unwrap())) {
+        assert!(person["receipt"]["log_position"].as_u64().unwrap() > mark, "{person}");
+    }
+    world.verify().await;
+}
+
+/// Whose record decided against it is known only when the whole chunk is there, and is then held like any "no record"; whoever has
+/// no record at all is as long.
+#[tokio::test]
+async fn how_long_a_chunk_takes_does_not_tell_whether_a_record_decided_against_it() {
+    let world = world(10, &[]).await;
+    let restricted = "9000000025".to_owned();
+    for other in [restricted, strangers().next().unwrap()] {
+        let begun = std::time::Instant::now();
+        let answer = world.send(list(&world, &[PAUSING.to_owned(), other])).await;
+        let lines = lines(&answer.text);
+        assert_eq!(people(&lines)[1]["answer"], "no-record-available");
+        // The record that pauses for a second came in the step that ends after 1.6 s.
+        assert!(begun.elapsed().as_millis() >= 1_600, "{:?}", begun.elapsed());
+    }
+}
+
 #[tokio::test]
 async fn whoever_waits_for_a_record_holder_that_does_not_answer_is_answered() {
     let world = world(10, &[]).await;

@@ -46,7 +46,18 @@ async fn who_records_without_end_about_one_person_is_stopped_and_takes_nothing_f
     let mut objecting = world.objection("9732110317");
     objecting.record = Some(("local:trafford-council".to_owned(), "SWR-2044".to_owned()));
     objecting.body = Some(objection);
-    assert_eq!(world.send(objecting).await.code(), "too-many-records", "whatever it is");
+    let refusing = || {
+        let mut refusing = world.consent("SWR-2044");
+        refusing.body.as_mut().unwrap()["status"] = "refused".into();
+        refusing
+    };
+    // A no may come as often again, and then is turned away too.
+    for _ in 0..3 {
+        assert_eq!(world.send(refusing()).await.status, StatusCode::CREATED);
+    }
+    for no in [objecting, refusing()] {
+        assert_eq!(world.send(no).await.code(), "too-many-records", "whatever it is");
+    }
     // Somebody else's records, and taking back.
     assert_eq!(world.send(world.consent("SWR-2041")).await.status, StatusCode::CREATED);
     let path = format!("/v1/consents/{}/withdraw", recorded.body["id"].as_str().unwrap());

@@ -192,17 +192,18 @@ pub async fn check(
     let mut wanted = BTreeMap::<u64, Vec<&StoredReceipt>>::new();
     for receipt in &evidence.receipts {
         let label = format!("the checkpoint in the receipt of {}", receipt.decision_id());
-        match lost(receipt.checkpoint(), &of_ledger, head.size) {
+        match Checkpoint::open(receipt.checkpoint(), of_ledger.as_slice()) {
             Err(error) => checked.faults.push(format!(
                 "the receipt of {} is not signed by this ledger: {error}",
                 receipt.decision_id()
             )),
-            Ok(_) if !covers(receipt, &of_ledger) => {
+            Ok(over) if receipt.position() >= over.size => {
                 checked
                     .faults
                     .push(format!("{label} does not cover its entry: the receipt is none of this ledger's"));
             }
-            Ok(gone) => {
+            Ok(over) => {
+                let gone = over.size.saturating_sub(head.size);
                 // As a checkpoint that somebody keeps by itself: another history over as many entries is a fork.
                 if gone == 0
                     && let Err(fault) = verifier.expect_checkpoint(receipt.checkpoint(), &label)
@@ -322,11 +323,6 @@ async fn walk(
         progress(next, size);
     }
     Ok(Ok(verifier))
-}
-
-/// Whether a receipt's own checkpoint is over the entry that it is of.
-fn covers(receipt: &StoredReceipt, keys: &[NoteVerifier]) -> bool {
-    Checkpoint::open(receipt.checkpoint(), keys).is_ok_and(|over| receipt.position() < over.size)
 }
 
 /// How many entries a checkpoint covers beyond those that there are. Any key that the ledger had may have signed it.

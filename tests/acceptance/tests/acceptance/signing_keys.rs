@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use acceptance::World;
+use acceptance::{World, unused_port};
 use gateway::receipts::{Outcome, check, receipts_in};
 use ledger::{
     checkpoint::Checkpoint,
@@ -15,7 +15,7 @@ use verify::{Request, VerifyError};
 
 use crate::{
     trail::Over,
-    witnesses::{ask, asked_seldom, begin, free_port, log_key, one, serve},
+    witnesses::{ask, asked_seldom, begin, log_key, one, serve},
 };
 
 const NUMBER: &str = "9732110317";
@@ -59,7 +59,7 @@ fn verified(folder: &Path, key: &str, older: &[PathBuf]) -> Result<usize, String
 #[tokio::test]
 async fn a_key_takes_over_and_everybody_who_has_either_follows() {
     let witness_folder = tempfile::tempdir().unwrap();
-    let (witness, port) = (begin(witness_folder.path(), "one", 7), free_port());
+    let (witness, port) = (begin(witness_folder.path(), "one", 7), unused_port());
     let with_witness = (witness.as_str(), port);
     let world = again(World::new().await.stop().await, 0, with_witness).await;
     let old = log_key(&world.settings);

@@ -3,7 +3,7 @@
 
 use std::{path::Path, process::Child, sync::Arc, time::Duration};
 
-use acceptance::World;
+use acceptance::{World, unused_port};
 use axum::{Router, http::StatusCode as Status, response::IntoResponse as _, routing::post};
 use gateway::{
     config::Settings,
@@ -44,10 +44,6 @@ pub(crate) fn begin(folder: &Path, name: &str, seed: u8) -> String {
         .unwrap();
     assert!(begun.status.success(), "{begun:?}");
     String::from_utf8(begun.stdout).unwrap().trim().to_owned()
-}
-
-pub(crate) fn free_port() -> u16 {
-    std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
 pub(crate) async fn serve(folder: &Path, name: &str, logs: &str, port: u16) -> Running {
@@ -104,7 +100,7 @@ async fn enough_different_organisations_cosign_and_two_of_one_are_one() {
     let folder = tempfile::tempdir().unwrap();
     let names = ["one", "two", "three"];
     let keys: Vec<_> = names.iter().zip(1..).map(|(name, seed)| begin(folder.path(), name, seed)).collect();
-    let ports = [free_port(), free_port(), free_port()];
+    let ports = [unused_port(), unused_port(), unused_port()];
     let world = World::with_settings(|settings| {
         let witnesses = vec![
             one("gmca", &keys[0], ports[0]),
@@ -156,7 +152,7 @@ async fn enough_different_organisations_cosign_and_two_of_one_are_one() {
 async fn unwitnessed_for_too_long_is_alarmed_then_releases_nothing_and_recovers() {
     let folder = tempfile::tempdir().unwrap();
     let key = begin(folder.path(), "one", 1);
-    let port = free_port();
+    let port = unused_port();
     let world = World::with_settings(|settings| {
         settings.ledger.witnessing = Some(asked_seldom(1, vec![one("gmca", &key, port)]));
     })
@@ -301,7 +297,7 @@ async fn a_witness_that_another_replica_asked_meanwhile_contradicts_nothing() {
 async fn an_older_copy_that_is_put_back_with_its_checkpoint_is_noticed_by_the_witness_alone() {
     let folder = tempfile::tempdir().unwrap();
     let key = begin(folder.path(), "one", 1);
-    let port = free_port();
+    let port = unused_port();
     let witnessing = asked_seldom(1, vec![one("gmca", &key, port)]);
     let of = |settings: &mut Settings| settings.ledger.witnessing = Some(witnessing.clone());
     let world = World::with_settings(of).await;

@@ -44,6 +44,56 @@ impl Default for PartnerLimits {
 
 /// How many requests of one system that take something back are worked on at once.
 const RESERVED_OF_ONE: usize = 16;
+/// How many of those that record a consent, which may be a refusal.
+const WISHES_OF_ONE: usize = 8;
+
+/// Which places a request takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Places {
+    /// Those of questions: nobody waits for one, and they count against a rate.
+    Questions,
+    /// Those of whatever takes something back.
+    TakesBack,
+    /// Those of consents, which are perhaps refusals: whoever records many at once keeps no withdrawal waiting, of its own or
+    /// of others.
+    Wishes,
+}
+
+/// Everybody's places for what waits for its turn.
+#[derive(Debug, Clone)]
+pub struct Reserved {
+    takes_back: Arc<Semaphore>,
+    wishes: Arc<Semaphore>,
+}
+
+impl Reserved {
+    /// How many there are of each for everybody.
+    pub const OF_ALL: usize = 64;
+
+    fn of(takes_back: usize, wishes: usize) -> Self {
+        Self { takes_back: Arc::new(Semaphore::new(takes_back)), wishes: Arc::new(Semaphore::new(wishes)) }
+    }
+
+    /// These places; questions wait for none.
+    pub fn of_kind(&self, places: Places) -> Option<&Arc<Semaphore>> {
+        match places {
+            Places::Questions => None,
+            Places::TakesBack => Some(&self.takes_back),
+            Places::Wishes => Some(&self.wishes),
+        }
+    }
+
+    /// How many of these are taken.
+    pub fn in_use(&self, places: Places) -> usize {
+        self.of_kind(places).map_or(0, |pool| Self::OF_ALL.saturating_sub(pool.available_permits()))
+    }
+}
+
+impl Default for Reserved {
+    fn default() -> Self {
+        Self::of(Self::OF_ALL, Self::OF_ALL)
+    }
+}
 
 type Rate = RateLimiter<NotKeyed, InMemoryState, MonotonicClock, StateInformationMiddleware>;
 
@@ -51,7 +101,7 @@ type Rate = RateLimiter<NotKeyed, InMemoryState, MonotonicClock, StateInformatio
 pub struct Partner {
     limits: PartnerLimits,
     places: Arc<Semaphore>,
-    reserved: Arc<Semaphore>,
+    reserved: Reserved,
     rate: Rate,
     policy: HeaderValue,
 }
@@ -153,7 +203,7 @@ impl Partner {
         Self {
             limits,
             places: Arc::new(Semaphore::new(limits.requests_max)),
-            reserved: Arc::new(Semaphore::new(RESERVED_OF_ONE)),
+            reserved: Reserved::of(RESERVED_OF_ONE, WISHES_OF_ONE),
             rate,
             policy: policy.unwrap_or(HeaderValue::from_static("\"requests\"")),
         }
@@ -175,19 +225,20 @@ impl Partner {
         Ok(Admitted { _of_all: of_all, _of_partner: of_partner, left })
     }
 
-    /// A place for something that is taken back, when its turn has come.
+    /// A reserved place, when its turn has come.
     ///
     /// # Errors
     /// [`TurnedAway::TookTooLong`] alone.
-    pub async fn admit_back(
+    pub async fn admit_in_turn(
         &self,
-        reserved: &Arc<Semaphore>,
+        places: Places,
+        reserved: &Reserved,
         deadline: Instant,
     ) -> Result<Admitted, TurnedAway> {
         let both = async {
             // The own share first: who waits for it holds nobody else's place.
-            let of_partner = self.reserved.clone().acquire_owned().await.ok()?;
-            let of_all = reserved.clone().acquire_owned().await.ok()?;
+            let of_partner = self.reserved.of_kind(places)?.clone().acquire_owned().await.ok()?;
+            let of_all = reserved.of_kind(places)?.clone().acquire_owned().await.ok()?;
             Some(Admitted { _of_all: of_all, _of_partner: of_partner, left: None })
         };
         let both = tokio::time::timeout_at(deadline.into(), both).await.ok().flatten();
@@ -248,17 +299,26 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_taken_back_waits_for_its_turn_and_no_longer_than_its_deadline() {
-        let reserved = Arc::new(Semaphore::new(RESERVED_OF_ONE + 1));
-        let (noisy, quiet) = (partner(1, 1), partner(1, 1));
         let soon = || Instant::now() + Duration::from_mins(1);
-        let mut held = Vec::new();
-        for _ in 0..RESERVED_OF_ONE {
-            held.push(noisy.admit_back(&reserved, soon()).await.ok().unwrap());
+        for (places, of_one) in [(Places::TakesBack, RESERVED_OF_ONE), (Places::Wishes, WISHES_OF_ONE)] {
+            let reserved = Reserved::of(RESERVED_OF_ONE + 1, WISHES_OF_ONE + 1);
+            let (noisy, quiet) = (partner(1, 1), partner(1, 1));
+            let mut held = Vec::new();
+            for _ in 0..of_one {
+                held.push(noisy.admit_in_turn(places, &reserved, soon()).await.ok().unwrap());
+            }
+            let at_once = Instant::now() + Duration::from_millis(20);
+            let away = noisy.admit_in_turn(places, &reserved, at_once).await.err();
+            assert_eq!(away, Some(TurnedAway::TookTooLong));
+            for other in [Places::TakesBack, Places::Wishes].into_iter().filter(|other| *other != places) {
+                let other = noisy.admit_in_turn(other, &reserved, soon()).await;
+                assert!(other.is_ok(), "{places:?} keep the others from nobody");
+            }
+            let another = quiet.admit_in_turn(places, &reserved, soon()).await;
+            assert!(another.is_ok(), "one system does not take all of them");
+            let (next, ()) =
+                tokio::join!(noisy.admit_in_turn(places, &reserved, soon()), async { drop(held.pop()) });
+            assert!(next.is_ok());
         }
-        let away = noisy.admit_back(&reserved, Instant::now() + Duration::from_millis(20)).await.err();
-        assert_eq!(away, Some(TurnedAway::TookTooLong));
-        assert!(quiet.admit_back(&reserved, soon()).await.is_ok(), "one system does not take all of them");
-        let (next, ()) = tokio::join!(noisy.admit_back(&reserved, soon()), async { drop(held.pop()) });
-        assert!(next.is_ok());
     }
 }

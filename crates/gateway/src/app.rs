@@ -15,7 +15,7 @@ use store::{Store, trail::TrailIndex};
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::{
-    admission::{Admission, PartnerLimits},
+    admission::{Admission, PartnerLimits, Places, Reserved},
     alerts::{deliver::Notifier, evaluate::Evaluator},
     blocks::Archiving,
     caller::Authenticator,
@@ -38,9 +38,6 @@ pub struct InForce {
     /// Their revision, from 1.
     pub revision: i64,
 }
-
-/// How many requests that take something back are worked on at once, beside all others.
-const RESERVED: usize = 64;
 
 /// Bounds on requests.
 #[derive(Debug, Clone, Copy)]
@@ -129,7 +126,7 @@ pub struct App {
     pub(crate) shed: Shed,
     pub(crate) places: Arc<Semaphore>,
     /// For taking consents back and for objecting, which is never turned away for other people's requests.
-    pub(crate) reserved: Arc<Semaphore>,
+    pub(crate) reserved: Reserved,
     draining: AtomicBool,
     /// Whether the database's clock agrees.
     agrees: AtomicBool,
@@ -178,7 +175,7 @@ impl App {
             folder,
         } = parts;
         let places = Arc::new(Semaphore::new(limits.requests_max));
-        let reserved = Arc::new(Semaphore::new(RESERVED));
+        let reserved = Reserved::default();
         let policies = ArcSwap::from_pointee(policies);
         let (evaluator, delivering) = (Evaluator::default(), Mutex::new(()));
         let leads = AtomicBool::new(!store.is_shared());
@@ -267,10 +264,14 @@ impl App {
     }
 
     /// Each pool of places: how many are taken, and how many there are.
-    pub fn places_in_use(&self) -> [(&'static str, usize, usize); 2] {
-        let of = |pool: &Semaphore, all: usize| all.saturating_sub(pool.available_permits());
+    pub fn places_in_use(&self) -> [(&'static str, usize, usize); 3] {
         let all = self.limits.requests_max;
-        [("questions", of(&self.places, all), all), ("withdrawals", of(&self.reserved, RESERVED), RESERVED)]
+        let reserved = |kind| self.reserved.in_use(kind);
+        [
+            ("questions", all.saturating_sub(self.places.available_permits()), all),
+            ("withdrawals", reserved(Places::TakesBack), Reserved::OF_ALL),
+            ("consents", reserved(Places::Wishes), Reserved::OF_ALL),
+        ]
     }
 
     /// The policies in force.

@@ -295,19 +295,25 @@ async fn walk(
             Err(error) => return Err(error.into()),
         };
         for leaf in leaves.into_iter().filter(|leaf| leaf.seq < size) {
-            match verifier.read(&leaf.bytes) {
-                Ok(entry) => projected.follow(&entry),
+            let entry = match verifier.read(&leaf.bytes) {
+                Ok(entry) => entry,
                 Err(fault) => return Ok(Err(fault)),
-            }
+            };
+            projected.follow(&entry);
             for receipt in wanted.get(&leaf.seq).into_iter().flatten() {
-                if *receipt.leaf_hash() == leaf_hash(&leaf.bytes) {
-                    checked.receipts += 1;
-                } else {
-                    let decision = receipt.decision_id();
+                let decision = receipt.decision_id();
+                if *receipt.leaf_hash() != leaf_hash(&leaf.bytes) {
                     checked.faults.push(format!(
                         "entry {} is not the one that the receipt of {decision} is of",
                         leaf.seq
                     ));
+                } else if entry.body.decision_id().is_some_and(|of| of != decision) {
+                    checked.faults.push(format!(
+                        "the receipt of {decision} is of entry {}, which is of another decision: the receipt was changed",
+                        leaf.seq
+                    ));
+                } else {
+                    checked.receipts += 1;
                 }
             }
             nodes.extend(tree.push(leaf_hash(&leaf.bytes)));

@@ -21,7 +21,7 @@ use store::Submission;
 use tracing::Instrument as _;
 
 use crate::{
-    admission::TurnedAway,
+    admission::{Places, TurnedAway},
     app::App,
     authorization_server::TOKEN_PATH,
     caller::{
@@ -93,23 +93,26 @@ fn plain_id(headers: &HeaderMap) -> Option<String> {
     is_plain.then(|| text.to_owned())
 }
 
-/// Whether a request takes back what was allowed, or may. Such requests have places of their own, so that no flood of
+/// Which places a request takes. Those that take back what was allowed, or may, have places of their own, so that no flood of
 /// questions keeps somebody's withdrawal waiting, or whoever switches an agreement off.
-fn takes_back(method: &Method, route: &str) -> bool {
-    let ways = [
+fn places_of(method: &Method, route: &str) -> Places {
+    // A refusal is a consent record, too.
+    let wishes = ["/v1/consents", "/fhir/Consent"];
+    let takes_back = [
         "/v1/consents/{id}/withdraw",
         "/v1/consents/{id}/status",
-        // A refusal is a consent record, too.
-        "/v1/consents",
         "/v1/own-consents",
         "/v1/objections",
         "/v1/relationships/{id}/end",
         "/v1/referrals/{decision_id}/revoke",
-        "/fhir/Consent",
         "/fhir/Consent/{id}",
         "/v1/agreements/{id}/steps",
     ];
-    (*method == Method::POST || *method == Method::PUT) && ways.contains(&route)
+    match *method {
+        Method::POST | Method::PUT if wishes.contains(&route) => Places::Wishes,
+        Method::POST | Method::PUT if takes_back.contains(&route) => Places::TakesBack,
+        _ => Places::Questions,
+    }
 }
 
 /// What is said of a request that was begun and not done with in time. Whoever asked has got nothing. What was to be recorded may
@@ -166,10 +169,9 @@ pub async fn admit(State(app): State<Arc<App>>, mut request: Request, next: Next
     let deadline = arrived.began + app.limits.deadline;
     request.extensions_mut().insert(Deadline(deadline));
     let partner = app.admission.partner(arrived.system.as_deref());
-    let admitted = if takes_back(&arrived.method, &arrived.route) {
-        partner.admit_back(&app.reserved, deadline).await
-    } else {
-        partner.admit(&app.places)
+    let admitted = match places_of(&arrived.method, &arrived.route) {
+        Places::Questions => partner.admit(&app.places),
+        places => partner.admit_in_turn(places, &app.reserved, deadline).await,
     };
     let worked = match &admitted {
         Ok(_) => arrived.work(&app, request, next, deadline).await,
@@ -192,11 +194,12 @@ pub async fn admit_vouched(State(app): State<Arc<App>>, mut request: Request, ne
     if vouched.person.is_citizen() && !is_for_citizens(request.method(), route) {
         return refuse(Problem::CapabilityMissing);
     }
-    let place = if takes_back(request.method(), route) {
-        let turn = app.reserved.clone().acquire_owned();
-        tokio::time::timeout_at(deadline.into(), turn).await.ok().and_then(Result::ok)
-    } else {
-        app.places.clone().try_acquire_owned().ok()
+    let place = match app.reserved.of_kind(places_of(request.method(), route)) {
+        Some(reserved) => {
+            let turn = reserved.clone().acquire_owned();
+            tokio::time::timeout_at(deadline.into(), turn).await.ok().and_then(Result::ok)
+        }
+        None => app.places.clone().try_acquire_owned().ok(),
     };
     let Some(_place) = place else { return refuse(Problem::Overloaded) };
     let away = cut_off(request.method(), route);

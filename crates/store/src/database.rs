@@ -67,8 +67,8 @@ const SERVER: &str = "SET client_min_messages = 'warning'; SET random_page_cost 
     SET default_transaction_isolation = 'read committed'";
 
 /// A writer that is stopped in the middle of a transaction holds the ledger's head no longer than this; nobody waits longer
-/// for it; and nothing here takes long.
-const SERVER_LIMITS: &str = "SET lock_timeout = '15s'; SET idle_in_transaction_session_timeout = '10s';
+/// for it; and nothing here takes long. Both are less than a request's deadline.
+const SERVER_LIMITS: &str = "SET lock_timeout = '8s'; SET idle_in_transaction_session_timeout = '4s';
     SET statement_timeout = '30s'; SET synchronous_commit = 'on'";
 
 impl Database {

@@ -96,6 +96,11 @@ pub enum LoadError {
         "another load is unfinished: go on with it by giving what it was given, or end it with `concordat load --abandon`"
     )]
     Unfinished,
+    /// The one that is unfinished is another organisation's.
+    #[error(
+        "this load was begun for {0}, and what is left of it would be recorded by another organisation: give --organisation {0}"
+    )]
+    OtherOrganisation(String),
     /// No load is unfinished.
     #[error("no load is unfinished; there is nothing to abandon")]
     NothingUnfinished,
@@ -134,11 +139,14 @@ impl Loading {
     /// Begins a load, or finds how far the same came before: how many of its rows are there.
     ///
     /// # Errors
-    /// [`LoadError`] when the same was loaded before, or something else is unfinished.
+    /// [`LoadError`] when the same was loaded before, or something else, or for another organisation, is unfinished.
     pub async fn begin(&mut self, new: LoadRow, by: &Actor) -> Result<u64, LoadError> {
         if let Some(load) = &self.load {
-            let is_same = load.source_sha256 == new.source_sha256;
-            return if is_same { Ok(load.rows_done) } else { Err(LoadError::Unfinished) };
+            if load.source_sha256 != new.source_sha256 {
+                return Err(LoadError::Unfinished);
+            }
+            self.is_of(load, by).await?;
+            return Ok(load.rows_done);
         }
         let completed: Option<i64> = sqlx::query_scalar(
             "SELECT max(ended_us) FROM data_load WHERE source_sha256 = $1 AND state = 'completed'",
@@ -156,6 +164,28 @@ impl Loading {
         self.moved(&new, new.began_at, by).await?;
         self.load = Some(new);
         Ok(0)
+    }
+
+    /// That the load was begun for the organisation that goes on with it. Whose it is, its first entry says.
+    async fn is_of(&self, load: &LoadRow, by: &Actor) -> Result<i64, LoadError> {
+        let corrupt = || StoreError::CorruptRow { table: "data_load", row: load.id.clone() };
+        let began: Option<(i64, Vec<u8>)> = sqlx::query_as(
+            "SELECT first_seq, leaf FROM data_load JOIN ledger_entry ON seq = first_seq WHERE id = $1",
+        )
+        .bind(&load.id)
+        .fetch_optional(&self.ready.readers)
+        .await
+        .map_err(StoreError::from)?;
+        let (first, leaf) = began.ok_or_else(corrupt)?;
+        let entry = Entry::decode(&leaf).map_err(|error| StoreError::Ledger(error.to_string()))?;
+        let Body::LoadMoved { load_id, by: begun_by, .. } = entry.body else { return Err(corrupt().into()) };
+        if load_id != load.id {
+            return Err(corrupt().into());
+        }
+        if begun_by.organisation != by.organisation {
+            return Err(LoadError::OtherOrganisation(begun_by.organisation));
+        }
+        Ok(first)
     }
 
     /// Whether people are known who were not made up.
@@ -208,12 +238,7 @@ impl Loading {
     /// [`LoadError`] when nothing is unfinished or the ledger cannot be written; it can be abandoned again then.
     pub async fn abandon(&mut self, now: Timestamp, by: &Actor) -> Result<(LoadRow, u64), LoadError> {
         let load = self.load.as_ref().ok_or(LoadError::NothingUnfinished)?;
-        let first: i64 = sqlx::query_scalar("SELECT first_seq FROM data_load WHERE id = $1")
-            .bind(&load.id)
-            .fetch_one(&self.ready.readers)
-            .await
-            .map_err(StoreError::from)?;
-        let (mut next, mut invalidated) = (first, 0);
+        let (mut next, mut invalidated) = (self.is_of(load, by).await?, 0);
         loop {
             let consents = self.recorded_from(&mut next).await?;
             let Some(consents) = consents else { break };

@@ -12,6 +12,8 @@ use crate::{
     database::{Access, Database},
 };
 
+mod parts;
+
 static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
 static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
 
@@ -30,6 +32,50 @@ fn of(database: &Database) -> &'static Migrator {
 /// What a migration is called that this program does not know.
 pub const UNKNOWN: &str = "of a newer program";
 
+/// How a database stands to a migration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It has had it.
+    Applied,
+    /// It has not had it yet.
+    Missing,
+    /// It began with it, and did not end.
+    Unfinished,
+    /// It says that it has had later ones, and not this one: that it had it was deleted.
+    Forgotten,
+    /// It had it in other words than this program's: what it did is not known.
+    Altered,
+}
+
+impl Standing {
+    /// In a word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Missing => "missing",
+            Self::Unfinished => "unfinished",
+            Self::Forgotten => "forgotten",
+            Self::Altered => "altered",
+        }
+    }
+
+    /// Why no program may use a database that stands so to this migration.
+    pub fn fault(self, version: i64) -> Option<String> {
+        match self {
+            Self::Applied | Self::Missing => None,
+            Self::Altered => Some(format!(
+                "the database has migration {version} in other words than this program: somebody has changed it, or the database is of another program. Restore a backup from before it, or start the program that applied it"
+            )),
+            Self::Unfinished => Some(format!(
+                "the database says that migration {version} began and did not end, which no program here leaves behind: somebody has changed that, or another tool migrated. Restore a backup from before it"
+            )),
+            Self::Forgotten => Some(format!(
+                "the database says that it has had later migrations, and not migration {version}: that it had it was deleted. Restore a backup from before that"
+            )),
+        }
+    }
+}
+
 /// A migration, and whether a database has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Migration {
@@ -37,10 +83,8 @@ pub struct Migration {
     pub version: i64,
     /// What it is about.
     pub name: String,
-    /// Whether it was applied.
-    pub applied: bool,
-    /// Whether the database has it in other words than this program's: what it did is not known.
-    pub altered: bool,
+    /// How the database stands to it.
+    pub standing: Standing,
     /// The oldest migration whose programs may use a database that has this one.
     pub runs_beside: i64,
     /// Whether this program may use a database that has it.
@@ -107,20 +151,19 @@ async fn bring_alone(migrator: &Migrator, database: &Database, pool: &AnyPool) -
     Ok(Migrator { migrations, ignore_missing: true, ..Migrator::DEFAULT }.run(pool).await?)
 }
 
-/// That this program may use a database, whatever newer programs did to it.
+/// That this program may use a database, whatever newer programs did to it, and that the database has what it says that was
+/// made of it.
 pub(crate) async fn check(database: &Database, pool: &AnyPool) -> Result<(), StoreError> {
-    vet(of(database), database, pool).await
+    vet(of(database), database, pool).await?;
+    parts::check(database, pool).await
 }
 
 async fn vet(migrator: &Migrator, database: &Database, pool: &AnyPool) -> Result<(), StoreError> {
     let all = all(migrator, database, pool).await?;
-    if let Some(altered) = all.iter().find(|one| one.altered) {
-        return Err(StoreError::Unsafe(format!(
-            "the database has migration {} in other words than this program: somebody has changed it, or the database is of another program. Restore a backup from before it, or start the program that applied it",
-            altered.version
-        )));
+    if let Some(fault) = all.iter().find_map(|one| one.standing.fault(one.version)) {
+        return Err(StoreError::Unsafe(fault));
     }
-    let Some(strange) = all.iter().find(|one| one.applied && !one.allows_this_program) else { return Ok(()) };
+    let Some(strange) = all.iter().find(|one| !one.allows_this_program) else { return Ok(()) };
     Err(StoreError::Unsafe(format!(
         "the database has migration {}, which programs need to know {} for, and this program knows {}: a newer program has used it. Start that one, or restore a backup from before it",
         strange.version,
@@ -147,13 +190,13 @@ pub(crate) async fn applied(database: &Database, pool: &AnyPool) -> Result<Vec<i
     Ok(applied.fetch_all(pool).await?)
 }
 
-/// What each migration said that a database has, as its digest.
-async fn digests(database: &Database, pool: &AnyPool) -> Result<Vec<(i64, Vec<u8>)>, StoreError> {
+/// What each migration said that a database has, as its digest, and whether it ended well.
+async fn digests(database: &Database, pool: &AnyPool) -> Result<Vec<(i64, Vec<u8>, i32)>, StoreError> {
     if !has_table("_sqlx_migrations", database, pool).await? {
         return Ok(Vec::new());
     }
-    let all = sqlx::query_as("SELECT version, checksum FROM _sqlx_migrations WHERE success ORDER BY version");
-    Ok(all.fetch_all(pool).await?)
+    let all = "SELECT version, checksum, CASE WHEN success THEN 1 ELSE 0 END FROM _sqlx_migrations ORDER BY version";
+    Ok(sqlx::query_as(all).fetch_all(pool).await?)
 }
 
 async fn said(database: &Database, pool: &AnyPool) -> Result<Vec<(i64, i64)>, StoreError> {
@@ -167,27 +210,36 @@ async fn all(migrator: &Migrator, database: &Database, pool: &AnyPool) -> Result
     let digests = digests(database, pool).await?;
     let said = said(database, pool).await?;
     let known = newest(migrator);
-    let of = |version: i64| digests.iter().find(|(applied, _)| *applied == version).map(|(_, digest)| digest);
+    let latest = digests
+        .iter()
+        .map(|(version, ..)| *version)
+        .filter(|version| migrator.version_exists(*version))
+        .max();
+    let standing = |version: i64, checksum: &[u8]| match digests.iter().find(|(had, ..)| *had == version) {
+        None if latest.is_some_and(|latest| version < latest) => Standing::Forgotten,
+        None => Standing::Missing,
+        Some((.., 0)) => Standing::Unfinished,
+        Some((_, digest, _)) if digest != checksum => Standing::Altered,
+        Some(_) => Standing::Applied,
+    };
     let mut all: Vec<_> = migrator
         .iter()
         .map(|migration| Migration {
             version: migration.version,
             name: migration.description.replace('_', " "),
-            applied: of(migration.version).is_some(),
-            altered: of(migration.version).is_some_and(|digest| digest.as_slice() != &*migration.checksum),
+            standing: standing(migration.version, &migration.checksum),
             runs_beside: runs_beside(migration),
             allows_this_program: true,
         })
         .collect();
-    let applied = digests.iter().map(|(version, _)| *version);
-    let strange = applied.filter(|version| !migrator.version_exists(*version));
-    all.extend(strange.map(|version| {
+    let strange = digests.iter().filter(|(version, ..)| !migrator.version_exists(*version));
+    all.extend(strange.map(|(version, _, ended)| {
+        let version = *version;
         let beside = said.iter().find(|(step, _)| *step == version).map_or(version, |(_, beside)| *beside);
         Migration {
             version,
             name: UNKNOWN.to_owned(),
-            applied: true,
-            altered: false,
+            standing: if *ended == 0 { Standing::Unfinished } else { Standing::Applied },
             runs_beside: beside,
             allows_this_program: beside <= known,
         }

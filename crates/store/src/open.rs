@@ -335,7 +335,13 @@ async fn check_copy(
     let synced = synced.and_then(|note| Checkpoint::open(&note, verifiers).ok());
     let note = match std::fs::read_to_string(path) {
         Ok(note) => note,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && size <= 1 => return Ok(()),
+        // Of a new ledger there is none yet; where there was more, the other one says so.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && size <= 1 => {
+            return match synced {
+                Some(synced) => is_extended(&synced, readers, size).await,
+                None => Ok(()),
+            };
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return Err(StoreError::Ledger(format!(
                 "the copy of the last checkpoint ({}) is missing; put it back, or if it is lost run `concordat audit verify` against a partner's checkpoint and then `concordat audit checkpoint --write`",

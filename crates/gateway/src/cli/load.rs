@@ -93,7 +93,11 @@ pub async fn run(arguments: LoadArguments) -> anyhow::Result<()> {
     let what = match (&arguments.people, arguments.generate) {
         (Some(path), _) => {
             let source = Source::of(path)?;
-            let checked = source.check(&recorder(), FAULTS_MAX)?;
+            let checked = source.check(
+                &recorder(),
+                FAULTS_MAX,
+                settings.limits.caller.records_about_one_per_day.into(),
+            )?;
             for fault in &checked.faults {
                 output::line(fault);
             }

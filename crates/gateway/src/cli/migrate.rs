@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use store::migrating;
+use store::migrating::{self, Standing};
 
 use super::{ConfigArguments, output};
 use crate::config;
@@ -48,26 +48,20 @@ pub async fn run(arguments: &MigrateArguments) -> anyhow::Result<()> {
     }
     let migrations = migrating::status(database).await.with_context(|| database.to_string())?;
     for one in &migrations {
-        let state = match (one.applied, one.altered) {
-            (false, _) => "missing",
-            (true, false) => "applied",
-            (true, true) => "altered",
-        };
         let beside = match one.runs_beside {
             beside if beside < one.version => format!(" (beside programs from {beside:04} on)"),
             _ => String::new(),
         };
-        output::line(&format!("{:04}  {state}  {}{beside}", one.version, one.name));
+        output::line(&format!("{:04}  {}  {}{beside}", one.version, one.standing.as_str(), one.name));
     }
-    let missing = migrations.iter().filter(|one| !one.applied).count();
+    let missing = migrations.iter().filter(|one| one.standing == Standing::Missing).count();
     anyhow::ensure!(
         migrations.iter().all(|one| one.allows_this_program),
         "a newer program has used this database: start that one, or restore a backup from before it"
     );
-    anyhow::ensure!(
-        migrations.iter().all(|one| !one.altered),
-        "this database has a migration in other words than this program: somebody has changed it, or the database is of another program. Restore a backup from before it, or start the program that applied it"
-    );
+    if let Some(fault) = migrations.iter().find_map(|one| one.standing.fault(one.version)) {
+        anyhow::bail!(fault);
+    }
     anyhow::ensure!(
         missing == 0,
         "{missing} migrations are missing: `concordat migrate`, or the next start, applies them"

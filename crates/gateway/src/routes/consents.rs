@@ -437,7 +437,7 @@ pub(super) const OF_A_NO: u64 = 2;
 pub(super) const OF_AN_EMERGENCY: u64 = 5;
 
 /// As [`OF_A_NO`], of an answer.
-pub(super) fn of_answer(status: ConsentStatus) -> u64 {
+pub(crate) fn of_answer(status: ConsentStatus) -> u64 {
     if status.takes_back() { OF_A_NO } else { 1 }
 }
 
@@ -449,7 +449,7 @@ pub(super) async fn commit(
     entry: Body,
     changes: Vec<Change>,
 ) -> Result<Committed, Refusal> {
-    let mut submission = Submission::of(app.clock.now(), vec![entry]);
+    let mut submission = Submission::of(app.now(), vec![entry]);
     submission.replay = Some(received.replay_guard());
     submission.changes = changes;
     app.store.commit(submission).await.map_err(|error| commit_problem(error).into())

@@ -69,7 +69,7 @@ pub async fn answer(State(app): State<Arc<App>>, request: Request) -> Response {
         let named = |row| ConsentRow { subject: subject.pseudonym.clone(), ..row };
         let rows: Vec<_> = rows.into_iter().map(named).collect();
         let entries = rows.iter().map(|row| recorded(row, received.caller.actor())).collect();
-        let mut submission = Submission::of(app.clock.now(), entries);
+        let mut submission = Submission::of(app.now(), entries);
         submission.replay = Some(received.replay_guard());
         submission.changes = vec![Change::KnowSubject(subject)];
         submission.changes.extend(rows.iter().map(|row| Change::RecordConsent(Box::new(row.clone()))));

@@ -20,7 +20,7 @@ async fn older(file: &Database, without: usize) {
 }
 
 fn missing(all: &[Migration]) -> usize {
-    all.iter().filter(|one| !one.applied).count()
+    all.iter().filter(|one| one.standing == Standing::Missing).count()
 }
 
 #[tokio::test]
@@ -265,15 +265,90 @@ async fn a_migration_that_somebody_has_changed_is_told_and_refused() {
     let database = scratch::database(folder.path()).await;
     let pool = database.connect(Access::Write, 2).await.unwrap();
     run(&database, &pool).await.unwrap();
-    assert!(status(&database).await.unwrap().iter().all(|one| one.applied && !one.altered));
+    assert!(status(&database).await.unwrap().iter().all(|one| one.standing == Standing::Applied));
     let other = "UPDATE _sqlx_migrations SET checksum = (SELECT checksum FROM _sqlx_migrations WHERE version = 2) WHERE version = 1";
     pool.execute(other).await.unwrap();
     let all = status(&database).await.unwrap();
-    let altered: Vec<_> = all.iter().filter(|one| one.altered).map(|one| one.version).collect();
+    let altered: Vec<_> =
+        all.iter().filter(|one| one.standing == Standing::Altered).map(|one| one.version).collect();
     assert_eq!(altered, [1]);
     for refused in [run(&database, &pool).await, check(&database, &pool).await] {
         let said = refused.unwrap_err().to_string();
         assert!(said.contains("migration 1 in other words"), "{said}");
+    }
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn a_migration_that_did_not_end_or_was_forgotten_is_told_and_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = scratch::database(folder.path()).await;
+    let pool = database.connect(Access::Write, 2).await.unwrap();
+    run(&database, &pool).await.unwrap();
+    let kept = "CREATE TABLE kept AS SELECT * FROM _sqlx_migrations";
+    pool.execute(kept).await.unwrap();
+    let cases = [
+        (
+            "UPDATE _sqlx_migrations SET success = FALSE WHERE version = 3",
+            3,
+            Standing::Unfinished,
+            "began and did not end",
+        ),
+        (
+            "DELETE FROM _sqlx_migrations WHERE version = 3",
+            3,
+            Standing::Forgotten,
+            "that it had it was deleted",
+        ),
+        (
+            "UPDATE _sqlx_migrations SET version = 9000, success = FALSE WHERE version = 3",
+            9_000,
+            Standing::Unfinished,
+            "was deleted",
+        ),
+    ];
+    for (damage, version, standing, words) in cases {
+        pool.execute(damage).await.unwrap();
+        let all = status(&database).await.unwrap();
+        assert_eq!(all.iter().find(|one| one.version == version).unwrap().standing, standing, "{damage}");
+        // Again by what starts, and by what checks.
+        for refused in [run(&database, &pool).await, check(&database, &pool).await] {
+            let said = refused.map_or_else(|error| error.to_string(), |()| "it is taken".to_owned());
+            assert!(said.contains(words), "{damage}: {said}");
+        }
+        pool.execute("DELETE FROM _sqlx_migrations").await.unwrap();
+        pool.execute("INSERT INTO _sqlx_migrations SELECT * FROM kept").await.unwrap();
+        check(&database, &pool).await.unwrap();
+    }
+    // The newest ones: that they were had tells only what they made.
+    pool.execute("DELETE FROM _sqlx_migrations WHERE version > 1").await.unwrap();
+    let said = check(&database, &pool).await.unwrap_err().to_string();
+    assert!(said.contains("rows about migrations were deleted"), "{said}");
+    pool.close().await;
+}
+
+/// Of a database of whichever version, on both.
+#[tokio::test]
+async fn what_is_missing_of_what_migrations_make_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = scratch::database(folder.path()).await;
+    let pool = database.connect(Access::Write, 2).await.unwrap();
+    let mut done = Vec::new();
+    for migration in of(&database).iter().cloned().collect::<Vec<_>>() {
+        done.push(migration);
+        let next = Migrator { migrations: Cow::Owned(done.clone()), ..Migrator::DEFAULT };
+        bring(&next, &database, &pool).await.unwrap();
+        check(&database, &pool).await.unwrap();
+    }
+    for (damage, name) in [
+        ("ALTER TABLE subject RENAME COLUMN restricted TO not_restricted", "subject.restricted"),
+        ("DROP TABLE objection", "objection."),
+        ("DROP INDEX consent_by_subject", "consent_by_subject"),
+    ] {
+        pool.execute(damage).await.unwrap();
+        let said = check(&database, &pool).await.unwrap_err().to_string();
+        assert!(said.contains(&format!("the database lacks {name}")), "{damage}: {said}");
+        assert!(status(&database).await.unwrap().iter().all(|one| one.standing == Standing::Applied));
     }
     pool.close().await;
 }

@@ -132,6 +132,14 @@ async fn what_a_backup_lacks_is_named_by_what_others_keep() {
     let (whole, found) = forked(1);
     assert!(!whole && found["faults"].to_string().contains("does not cover its entry"), "{found}");
     assert_eq!(found["decisions_lost"], json!([]), "a false receipt is no loss");
+    // One that says that it is of another decision.
+    let of_release = answers.iter().find(|answer| answer["receipt"]["record_salt"].is_string()).unwrap();
+    let mut edited = of_release.clone();
+    edited["receipt"]["decision_id"] = "dec_00000000000000000000000000000000".into();
+    let file = folder.path().join("edited.json");
+    std::fs::write(&file, edited.to_string()).unwrap();
+    let (whole, found) = check(folder.path(), &["--receipts", &file.display().to_string()]);
+    assert!(!whole && found["faults"].to_string().contains("the receipt was changed"), "{found}");
 
     put_back(folder.path(), &to.path().join("of-today"));
     let (whole, found) = check(folder.path(), &receipts);
@@ -269,6 +277,37 @@ async fn a_newer_programs_database_is_refused_and_the_schema_is_told() {
     }
     let world = World::start(folder, 1_000).await;
     assert_eq!(world.send(world.prevention("9732110317")).await.status, 200);
+}
+
+/// What no gateway could start or go on with, although every entry is there.
+#[tokio::test]
+async fn what_a_restored_database_lacks_of_its_schema_is_named() {
+    let (world, _to, _answers) = backed_up().await;
+    let database = world.settings.ledger.database.clone();
+    let folder = world.stop().await;
+    let (whole, found) = check(folder.path(), &[]);
+    assert!(whole, "{found}");
+    for (damage, words) in [
+        ("DROP TABLE console_session", "the database lacks console_session."),
+        (
+            "UPDATE _sqlx_migrations SET success = FALSE WHERE version = 2",
+            "migration 2 began and did not end",
+        ),
+        ("DELETE FROM _sqlx_migrations WHERE version = 2", "later migrations, and not migration 2"),
+    ] {
+        store::scratch::edit(&database, damage).await;
+        let (whole, found) = check(folder.path(), &[]);
+        assert!(!whole && found["faults"].to_string().contains(words), "{damage}: {found}");
+    }
+    let ran = run(folder.path(), &["migrate", "status"]);
+    assert!(
+        !ran.ok && ran.out.contains("0002  forgotten") && ran.err.contains("was deleted"),
+        "{}{}",
+        ran.out,
+        ran.err
+    );
+    let ran = run(folder.path(), &["serve"]);
+    assert!(!ran.ok && ran.err.contains("was deleted"), "{}{}", ran.out, ran.err);
 }
 
 /// What can go missing beside the entries, which are all there, each with what says so.

@@ -33,11 +33,15 @@ fn load(folder: &Path, arguments: &[&str]) -> (bool, String) {
 
 /// As [`load`], ending at this place.
 fn load_dying(folder: &Path, arguments: &[&str], place: &str) -> (bool, String) {
+    load_for("trafford-council", folder, arguments, place)
+}
+
+fn load_for(organisation: &str, folder: &Path, arguments: &[&str], place: &str) -> (bool, String) {
     let armed = folder.join("die-at");
     std::fs::write(&armed, place).unwrap();
     let mut command = std::process::Command::new(acceptance::program());
     command.arg("load").arg("--config").arg(folder.join("concordat.toml"));
-    command.args(["--organisation", "trafford-council"]).args(arguments);
+    command.args(["--organisation", organisation]).args(arguments);
     let ran = command.env("CONCORDAT_DIE_AT", &armed).output().unwrap();
     let said = [ran.stdout, ran.stderr].concat();
     (ran.status.success(), String::from_utf8(said).unwrap())
@@ -184,6 +188,26 @@ async fn a_file_with_a_fault_is_told_row_by_row_and_nothing_of_it_is_loaded() {
     assert!(!report.kinds.contains_key("load_moved") && !report.kinds.contains_key("consent_recorded"));
 }
 
+#[tokio::test]
+async fn a_file_has_no_more_about_one_person_than_anybody_may_record_in_a_day() {
+    let folder = stopped().await;
+    let path = folder.path().join("people.ndjson");
+    let check = |yes: usize, no: usize| {
+        let text = row("SWR-2041", "given").repeat(yes) + &row("SWR-2041", "refused").repeat(no);
+        std::fs::write(&path, text + &row("SWR-2042", "given")).unwrap();
+        load(folder.path(), &["--people", path.to_str().unwrap(), "--check"])
+    };
+    let (well, said) = check(200, 200);
+    assert!(well, "a no has room beside as many as may be: {said}");
+    let (well, said) = check(201, 0);
+    assert!(!well && said.contains("people.ndjson:201: too many consents about one person"), "{said}");
+    let (well, said) = check(200, 201);
+    assert!(
+        !well && said.contains("1 of 402 rows are not in order") && said.contains("ndjson:401: "),
+        "{said}"
+    );
+}
+
 const PEOPLE: &[&str] = &["--generate", "25000", "--consents", "2000"];
 
 #[tokio::test]
@@ -218,6 +242,11 @@ async fn an_abandoned_load_has_no_consent_in_effect() {
     let arguments = ["--people", path.to_str().unwrap()];
     let (well, said) = load_dying(folder.path(), &arguments, "load-committed");
     assert!(!well, "{said}");
+    // Both are parties to every consent of it.
+    for other in [&arguments[..], &["--abandon"]] {
+        let (well, said) = load_for("gmca", folder.path(), other, "");
+        assert!(!well && said.contains("begun for trafford-council"), "{said}");
+    }
     let (well, said) = load(folder.path(), &["--abandon"]);
     assert!(well && said.contains("2002 consents that it had recorded are invalidated"), "{said}");
     let (well, said) = load(folder.path(), &["--abandon"]);

@@ -2,7 +2,9 @@
 //! columns. Faults name the line and the member, and never repeat a value.
 
 use std::{
+    collections::HashMap,
     fs::File,
+    hash::{BuildHasher as _, RandomState},
     io::{self, BufRead as _, BufReader, Read},
     path::{Path, PathBuf},
 };
@@ -17,7 +19,7 @@ use crate::{
     edge::{parse_body, shape},
     problem::Problem,
     routes::{
-        consents::{ConsentRequest, Recorder},
+        consents::{ConsentRequest, Recorder, of_answer},
         subject::Subject,
     },
 };
@@ -77,15 +79,33 @@ impl Source {
         Ok(Self { path: path.to_owned(), format })
     }
 
-    /// Reads every row, and says what is wrong with each that is not in order.
-    pub(super) fn check(&self, recorder: &Recorder<'_>, faults_max: usize) -> anyhow::Result<Checked> {
+    /// Reads every row, and says what is wrong with each that is not in order, or has more consents about one person than
+    /// anybody may record of somebody in a day.
+    pub(super) fn check(
+        &self,
+        recorder: &Recorder<'_>,
+        faults_max: usize,
+        about_one_max: u64,
+    ) -> anyhow::Result<Checked> {
+        // By hash: a file may have ten million people.
+        let (hash, mut about) = (RandomState::new(), HashMap::<u64, u64>::new());
         let sha256 = self.sha256()?;
         let mut checked = Checked { rows: 0, consents: 0, sha256, faults: Vec::new(), faults_count: 0 };
         for raw in self.raw()? {
             let (line, value) = raw?;
             checked.rows += 1;
-            match value.and_then(|value| read(&value, recorder)) {
-                Ok((_, consent)) => checked.consents += u64::from(consent.is_some()),
+            let row = value.and_then(|value| read(&value, recorder)).and_then(|(identifier, consent)| {
+                let Some(consent) = consent else { return Ok(()) };
+                checked.consents += 1;
+                let count = about.entry(hash.hash_one(&identifier)).or_default();
+                *count += 1;
+                if *count > of_answer(consent.record.status) * about_one_max {
+                    return Err(Problem::TooManyRecords);
+                }
+                Ok(())
+            });
+            match row {
+                Ok(()) => {}
                 Err(problem) => {
                     checked.faults_count += 1;
                     if checked.faults.len() < faults_max {
@@ -144,6 +164,9 @@ impl Source {
 fn said(problem: &Problem) -> String {
     match problem {
         Problem::BodyTooLarge => "a row is at most 64 KiB".to_owned(),
+        Problem::TooManyRecords => {
+            "too many consents about one person: all of them are read for each question about them; load what is in effect".to_owned()
+        }
         _ => problem.detail().replace("the body", "the row"),
     }
 }

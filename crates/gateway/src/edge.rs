@@ -728,6 +728,22 @@ fn misfit(error: &serde_path_to_error::Error<serde_json::Error>, blamed: Option<
 mod tests {
     use super::*;
 
+    #[test]
+    fn recording_a_consent_and_taking_one_back_have_places_of_their_own() {
+        let post = |route| places_of(&Method::POST, route);
+        assert_eq!([post("/v1/consents"), post("/fhir/Consent")], [Places::Wishes; 2]);
+        for back in
+            ["/v1/consents/{id}/withdraw", "/v1/objections", "/v1/own-consents", "/v1/relationships/{id}/end"]
+        {
+            assert_eq!(post(back), Places::TakesBack);
+        }
+        assert_eq!(places_of(&Method::PUT, "/fhir/Consent/{id}"), Places::TakesBack);
+        for asks in ["/v1/disclosures", "/v1/consents/search", "/v1/relationships"] {
+            assert_eq!(post(asks), Places::Questions);
+        }
+        assert_eq!(places_of(&Method::GET, "/fhir/Consent"), Places::Questions);
+    }
+
     #[derive(Debug, serde::Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Shape {

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
 };
@@ -129,6 +129,8 @@ pub struct App {
     pub(crate) reserved: Reserved,
     draining: AtomicBool,
     /// Whether the database's clock agrees.
+    /// By how much this machine's clock is behind the database server's, in microseconds.
+    behind_us: AtomicI64,
     agrees: AtomicBool,
 }
 
@@ -208,6 +210,7 @@ impl App {
             reserved,
             draining: AtomicBool::new(false),
             agrees: AtomicBool::new(true),
+            behind_us: AtomicI64::new(0),
         }
     }
 
@@ -218,15 +221,22 @@ impl App {
             && self.store.latest().duration_since(self.clock.now()) <= SET_MAX
     }
 
-    /// The time by which questions are decided: this machine's, or the ledger's where that is later. What another replica
-    /// recorded with a clock that is ahead is not in the future here.
+    /// The time by which questions are decided: the latest of this machine's, the database server's, and the ledger's. What
+    /// another replica recorded with a clock that is ahead is not in the future here, and what has ended by the clock that
+    /// all replicas share has ended here.
     pub fn now(&self) -> jiff::Timestamp {
-        self.clock.now().max(self.store.latest())
+        let behind = jiff::SignedDuration::from_micros(self.behind_us.load(Ordering::Relaxed));
+        let now = self.clock.now();
+        now.checked_add(behind).unwrap_or(now).max(self.store.latest())
     }
 
     /// Compares the clock with the database's, which all replicas share.
     pub(crate) fn compare_clock(&self, database: jiff::Timestamp) {
         let agrees = self.clock.is_near(database);
+        // What was asked for took a moment to come: never too much.
+        let behind = self.clock.skew_max().map(|_| database.duration_since(self.clock.now()).as_micros());
+        let behind_us = behind.and_then(|behind| i64::try_from(behind.max(0)).ok()).unwrap_or(0);
+        self.behind_us.store(behind_us, Ordering::Relaxed);
         if self.agrees.swap(agrees, Ordering::Relaxed) != agrees {
             tracing::error!(agrees, %database, "this machine's clock beside the database's");
         }

@@ -7,7 +7,7 @@ use sharing::{
     PolicySet,
     policy::{MANAGED, PolicyFile, PolicyProblem, digest_of, managed_path},
 };
-use store::{AgreementRow, Change, Store, Submission};
+use store::{AgreementRow, Change, CommitError, Store, Submission};
 
 use crate::{
     app::{App, InForce},
@@ -33,6 +33,9 @@ pub enum PoliciesError {
         "revision {0} of the policies, which somebody else put in force, is not what this folder was changed from: bring the folder up to date, send SIGHUP, then make the change and send it again; or put the folder in force all the same with SIGUSR1"
     )]
     Behind(i64),
+    /// Others went on putting policies in force meanwhile.
+    #[error("others put policies in force again and again while these were to be; send the signal again")]
+    Overtaken,
     /// The ledger could not announce them.
     #[error("the policies could not be announced in the ledger: {0}")]
     Ledger(String),
@@ -97,36 +100,14 @@ pub fn load(folder: &Path) -> Result<PolicySet, PoliciesError> {
 }
 
 /// A folder's policies with the agreements that are managed over the API, which the database has.
-async fn with_managed(store: &Store, set: PolicySet) -> Result<PolicySet, PoliciesError> {
+async fn with_managed(store: &Store, set: &PolicySet) -> Result<PolicySet, PoliciesError> {
     let managed = store.managed_files().await.map_err(|error| PoliciesError::Ledger(error.to_string()))?;
     if managed.is_empty() {
-        return Ok(set);
+        return Ok(set.clone());
     }
     let managed = managed.into_iter().map(|(id, text)| PolicyFile { path: managed_path(&id), text });
     let files: Vec<_> = set.files().iter().cloned().chain(managed).collect();
     PolicySet::load(&files).map_err(PoliciesError::Problems)
-}
-
-/// Announces policies in the ledger, unless they are the ones in force already. What is managed over the API stays as it
-/// is.
-///
-/// # Errors
-/// [`PoliciesError::Ledger`] when the ledger cannot be written.
-pub async fn activate(store: &Store, set: PolicySet, clock: &dyn Clock) -> Result<InForce, PoliciesError> {
-    let set = with_managed(store, set).await?;
-    announce(store, set, clock).await
-}
-
-async fn announce(store: &Store, set: PolicySet, clock: &dyn Clock) -> Result<InForce, PoliciesError> {
-    let failed = |error: &dyn std::fmt::Display| PoliciesError::Ledger(error.to_string());
-    let current = store.policy_set().await.map_err(|error| failed(&error))?;
-    let set = Arc::new(set);
-    if let Some((revision, digest)) = &current
-        && digest == set.digest()
-    {
-        return Ok(InForce { set, revision: *revision });
-    }
-    put_in_force(store, set, current, clock).await
 }
 
 /// What a gateway knows of its folder. Several gateways share what is in force, and each has a folder of its own: one that was
@@ -161,25 +142,41 @@ pub enum Put {
     InAnyCase,
 }
 
-/// Reads the folder again, and puts its policies in force. `false` where it was not changed, and there was nothing to do.
+/// How often it is begun again when others put policies in force meanwhile.
+const ATTEMPTS_MAX: usize = 10;
+
+/// Reads the folder again, and puts its policies in force. `false` where it was not changed, and there was nothing to do. What
+/// is managed over the API stays as it is.
+///
+/// What it is compared with is what it takes the place of: the announcement names the revision before it, in its transaction.
 ///
 /// # Errors
 /// [`PoliciesError`] when they are not in order, not made from what is in force, or cannot be announced.
 pub async fn reload(app: &App, folder: &Path, put: Put) -> Result<bool, PoliciesError> {
-    let set = load(folder)?;
+    let of_folder = load(folder)?;
     let mut known = app.folder.lock().await;
-    if app.store.is_shared() {
-        follow(app).await?;
+    let read = of_folder.digest().to_owned();
+    let was_changed = known.read != read;
+    for _ in 0..ATTEMPTS_MAX {
+        catch_up(app).await?;
+        known.read.clone_from(&read);
+        let current = app.policies();
+        let in_force = own_digest(current.set.files());
+        if read != in_force && put == Put::IfChanged && known.in_force.as_ref() != Some(&in_force) {
+            return if was_changed { Err(PoliciesError::Behind(current.revision)) } else { Ok(false) };
+        }
+        let set = with_managed(&app.store, &of_folder).await?;
+        if set.digest() == current.set.digest() {
+            known.in_force = Some(read);
+            return Ok(true);
+        }
+        if let Some(taken) = put_in_force(&app.store, set, current.revision, app.clock.as_ref()).await? {
+            app.set_policies(taken);
+            known.in_force = Some(read);
+            return Ok(true);
+        }
     }
-    let (read, in_force) = (set.digest().to_owned(), own_digest(app.policies().set.files()));
-    let was_changed = std::mem::replace(&mut known.read, read.clone()) != read;
-    if read != in_force && put == Put::IfChanged && known.in_force.as_ref() != Some(&in_force) {
-        return if was_changed { Err(PoliciesError::Behind(app.policies().revision)) } else { Ok(false) };
-    }
-    let taken = activate(&app.store, set, app.clock.as_ref()).await?;
-    app.set_policies(taken);
-    known.in_force = Some(read);
-    Ok(true)
+    Err(PoliciesError::Overtaken)
 }
 
 /// The policies that a gateway starts with: those of its folder, and where several gateways share a database, those that
@@ -188,19 +185,29 @@ pub async fn reload(app: &App, folder: &Path, put: Put) -> Result<bool, Policies
 /// # Errors
 /// [`PoliciesError`] when the ledger cannot be read or written, or what it holds is not in order.
 pub async fn begin(store: &Store, set: PolicySet, clock: &dyn Clock) -> Result<InForce, PoliciesError> {
-    let set = with_managed(store, set).await?;
-    if store.is_shared()
-        && let Some((revision, digest)) = in_force(store).await?
-    {
-        if digest != set.digest() {
-            tracing::warn!(
-                revision,
-                "the policies in force are not those of this folder; SIGUSR1 puts these in force"
-            );
+    for _ in 0..ATTEMPTS_MAX {
+        let set = with_managed(store, &set).await?;
+        let current = in_force(store).await?;
+        match &current {
+            Some((revision, digest)) if digest == set.digest() => {
+                return Ok(InForce { set: Arc::new(set), revision: *revision });
+            }
+            Some((revision, digest)) if store.is_shared() => {
+                tracing::warn!(
+                    revision,
+                    "the policies in force are not those of this folder; SIGUSR1 puts these in force"
+                );
+                return announced(store, *revision, digest).await;
+            }
+            _ => {}
         }
-        return announced(store, revision, &digest).await;
+        let before = current.map_or(0, |(revision, _)| revision);
+        // Another gateway may begin the same ledger.
+        if let Some(begun) = put_in_force(store, set, before, clock).await? {
+            return Ok(begun);
+        }
     }
-    announce(store, set, clock).await
+    Err(PoliciesError::Overtaken)
 }
 
 /// Makes sure that the policies in use are those in force, which another replica may have changed.
@@ -258,19 +265,23 @@ async fn announced(store: &Store, revision: i64, digest: &str) -> Result<InForce
     Ok(InForce { set: Arc::new(set), revision })
 }
 
+/// Announces policies in the place of a revision; `None` where that is not in force any more.
 async fn put_in_force(
     store: &Store,
-    set: Arc<PolicySet>,
-    current: Option<(i64, String)>,
+    set: PolicySet,
+    before: i64,
     clock: &dyn Clock,
-) -> Result<InForce, PoliciesError> {
+) -> Result<Option<InForce>, PoliciesError> {
     let failed = |error: &dyn std::fmt::Display| PoliciesError::Ledger(error.to_string());
-    let revision = current.map_or(0, |(revision, _)| revision) + 1;
+    let revision = before + 1;
     let (entry, change) = announcement(&set, revision).map_err(|error| failed(&error))?;
     let mut submission = Submission::of(clock.now(), vec![entry]);
     submission.changes.push(change);
-    store.commit(submission).await.map_err(|error| failed(&error))?;
-    Ok(InForce { set, revision })
+    match store.commit(submission).await {
+        Ok(_) => Ok(Some(InForce { set: Arc::new(set), revision })),
+        Err(CommitError::Changed) => Ok(None),
+        Err(error) => Err(failed(&error)),
+    }
 }
 
 /// The entry that announces a policy set, and the change that goes with it.

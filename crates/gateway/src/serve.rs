@@ -146,6 +146,9 @@ pub async fn build(
         folder,
     };
     let app = Arc::new(App::new(parts, in_force));
+    if let Some(shared) = app.store.now().await? {
+        app.compare_clock(shared);
+    }
     gauges::show(&app);
     let counting = Arc::downgrade(&app);
     app.store.observe(move |batch| {
@@ -528,10 +531,10 @@ pub async fn reload_policies(app: &App, folder: &Path, put: Put) {
         }
         Err(error) => {
             tracing::error!(%error, "the policies stay as they were");
-            let code = if let PoliciesError::Behind(_) = error {
-                "policies-behind"
-            } else {
-                "policies-not-in-order"
+            let code = match error {
+                PoliciesError::Behind(_) => "policies-behind",
+                PoliciesError::Overtaken => "policies-overtaken",
+                _ => "policies-not-in-order",
             };
             let entry = Body::PolicySetRejected { digest: None, code: code.to_owned() };
             let submission = Submission::of(app.clock.now(), vec![entry]);

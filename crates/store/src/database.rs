@@ -71,6 +71,10 @@ const SERVER: &str = "SET client_min_messages = 'warning'; SET random_page_cost 
 const SERVER_LIMITS: &str = "SET lock_timeout = '8s'; SET idle_in_transaction_session_timeout = '4s';
     SET statement_timeout = '30s'; SET synchronous_commit = 'on'";
 
+/// Of whoever changes the schema: a table of ten million people takes as long as it takes, once its lock is there.
+const SERVER_LIMITS_MIGRATING: &str =
+    "SET lock_timeout = '8s'; SET statement_timeout = 0; SET synchronous_commit = 'on'";
+
 impl Database {
     /// The file, if it is one.
     pub fn file(&self) -> Option<&Path> {
@@ -127,7 +131,8 @@ impl Database {
     /// What every new connection is told.
     fn settings(&self, access: Access) -> &'static str {
         match (self, access) {
-            (Self::Server(_), Access::Write | Access::Migrate) => SERVER_LIMITS,
+            (Self::Server(_), Access::Write) => SERVER_LIMITS,
+            (Self::Server(_), Access::Migrate) => SERVER_LIMITS_MIGRATING,
             (Self::Server(_), Access::Read | Access::Look) => {
                 "SET default_transaction_read_only = on; SET statement_timeout = '30s'"
             }

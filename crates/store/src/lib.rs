@@ -75,7 +75,7 @@ pub use rights::{RightsMove, RightsRow};
 pub use row::{ConsentRow, ObjectionRow};
 pub use sealing::WrappingKeys;
 pub use signing_keys::{Handover, SigningKeyRow};
-pub use subjects::About;
+pub use subjects::{About, Recorded};
 pub use writer::{Committed, synced_copy};
 
 #[cfg(test)]

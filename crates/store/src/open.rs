@@ -113,7 +113,14 @@ impl Ready {
         let presence = Presence::of(&database, is_alone, is_lost.clone()).await?;
         let writing = database.connect(Access::Write, if database.is_shared() { 2 } else { 1 }).await?;
         database.assert_durable(&writing).await?;
-        migrating::run(&database, &writing).await?;
+        if database.is_shared() {
+            let migrating = database.connect(Access::Migrate, 1).await?;
+            let migrated = migrating::run(&database, &migrating).await;
+            migrating.close().await;
+            migrated?;
+        } else {
+            migrating::run(&database, &writing).await?;
+        }
         let readers = database.connect(Access::Read, settings.readers_max).await?;
         let signers: Vec<_> =
             settings.signing_seeds.iter().map(|seed| NoteSigner::from_seed(&settings.origin, seed)).collect();

@@ -55,6 +55,7 @@ fn all(folder: &std::path::Path, found: &mut BTreeSet<String>) {
             "scratch.rs",
             "database.rs",
             "migrating.rs",
+            "parts.rs",
             "tests.rs",
             "plans.rs",
         ]

@@ -29,10 +29,13 @@ const FACTS: &str =
     "SELECT * FROM subject_fact WHERE subject IN (SELECT value FROM json_each($1)) ORDER BY id";
 /// What an organisation has recorded under a name of a person since an instant, whatever became of it. Other names do not count: that
 /// two are one person's is not for everybody to know.
-const RECORDED_SINCE: &str =
-    "SELECT (SELECT count(*) FROM consent WHERE subject = $1 AND recorded_by = $2 AND recorded_us > $3)
-        + (SELECT count(*) FROM objection WHERE subject = $1 AND recorded_by = $2 AND recorded_us > $3)
-        + (SELECT count(*) FROM subject_fact WHERE subject = $1 AND recorded_by = $2 AND recorded_us > $3)";
+const ALLOWED_SINCE: &str =
+    "SELECT (SELECT count(*) FROM consent WHERE subject = $1 AND recorded_by = $2 AND recorded_us > $3 AND status <> 'refused')
+        + (SELECT count(*) FROM subject_fact WHERE subject = $1 AND recorded_by = $2 AND recorded_us > $3 AND kind <> 'break-glass')";
+const REFUSED_SINCE: &str =
+    "SELECT (SELECT count(*) FROM consent WHERE subject = $1 AND recorded_by = $2 AND recorded_us > $3 AND status = 'refused')
+        + (SELECT count(*) FROM objection WHERE subject = $1 AND recorded_by = $2 AND recorded_us > $3)";
+const EMERGENCIES_SINCE: &str = "SELECT count(*) FROM subject_fact WHERE subject = $1 AND recorded_by = $2 AND recorded_us > $3 AND kind = 'break-glass'";
 /// The first change recorded after the instant tells what was held then.
 const CONSENT_BEFORE: &str =
     "SELECT status_before, ended_before, expires_before, reason_before FROM consent_change
@@ -52,6 +55,28 @@ pub(crate) struct RawName {
     pub(crate) deceased: i64,
     pub(crate) restricted_us: Option<i64>,
     pub(crate) deceased_us: Option<i64>,
+}
+
+/// What is recorded about a person, as far as it is counted. Each is counted by itself: nothing of one kind uses up what another
+/// needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recorded {
+    /// Consents, relationships and grants.
+    Allows,
+    /// Refusals, objections and restrictions.
+    Refuses,
+    /// Emergencies.
+    Emergency,
+}
+
+impl Recorded {
+    fn counted(self) -> &'static str {
+        match self {
+            Self::Allows => ALLOWED_SINCE,
+            Self::Refuses => REFUSED_SINCE,
+            Self::Emergency => EMERGENCIES_SINCE,
+        }
+    }
 }
 
 /// What a question is about, as far as more than the person bears on what is read.
@@ -242,8 +267,7 @@ async fn objections(
 }
 
 impl Store {
-    /// How many consents, objections, relationships, grants and emergencies an organisation has recorded under a name of a person since
-    /// an instant.
+    /// How much of a kind an organisation has recorded under a name of a person since an instant.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
@@ -252,8 +276,9 @@ impl Store {
         person: &Pseudonym,
         organisation: &OrganisationId,
         since: Timestamp,
+        kind: Recorded,
     ) -> Result<u64, StoreError> {
-        let count: i64 = sqlx::query_scalar(RECORDED_SINCE)
+        let count: i64 = sqlx::query_scalar(kind.counted())
             .bind(person.as_str())
             .bind(organisation.as_str())
             .bind(since.as_microsecond())

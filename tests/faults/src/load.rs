@@ -347,9 +347,17 @@ impl Worker {
 
     /// Records a consent, whose identifier comes back when it was taken.
     pub async fn give(&self, person: &'static str) -> Option<String> {
+        self.give_for(person, None).await
+    }
+
+    /// As [`Self::give`], for so long.
+    pub async fn give_for(&self, person: &'static str, time: Option<Duration>) -> Option<String> {
         let mut request = self.partners.consent(person);
-        let now = SystemClock.now().to_string();
-        request.body.as_mut().unwrap()["given_at"] = now.into();
+        let (now, body) = (SystemClock.now(), request.body.as_mut().unwrap());
+        body["given_at"] = now.to_string().into();
+        if let Some(time) = time {
+            body["expires_at"] = (now + time).to_string().into();
+        }
         let answer = self.send("consent", &request, json!({ "person": person })).await?;
         if answer.status != 201 {
             tokio::time::sleep(Duration::from_millis(50)).await;

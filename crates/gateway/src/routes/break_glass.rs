@@ -18,11 +18,11 @@ use sharing::{
     decide::may_break_glass,
     subject::{BreakGlass, BreakGlassReason},
 };
-use store::{Change, Fact, FactRow};
+use store::{Change, Fact, FactRow, Recorded};
 use utoipa::ToSchema;
 
 use super::{
-    consents::{OF_AN_EMERGENCY, commit, resolve_to_record, respond},
+    consents::{commit, resolve_to_record, respond},
     disclosures::check_context,
     subject::Subject,
 };
@@ -95,7 +95,7 @@ pub async fn declare(State(app): State<Arc<App>>, request: Request) -> Response 
         let kind = Kind::BreakGlassDeclared;
         let review_due = app.policies().set.alerts().review_due(kind, now);
         let subject =
-            resolve_to_record(&app, &received, &identifier, ("/v1/break-glass", OF_AN_EMERGENCY)).await?;
+            resolve_to_record(&app, &received, &identifier, ("/v1/break-glass", Recorded::Emergency)).await?;
         let salt = kept::salt(app.entropy.as_ref());
         let details = serde_json::json!({ "statement": statement, "salt": salt }).to_string();
         let entry = Body::BreakGlassDeclared {

@@ -17,7 +17,7 @@ use sharing::{
     ConsentId, OrganisationId, PolicySet, Pseudonym, PurposeClass, SubjectIdentifier,
     subject::{ConsentRecord, ConsentStatus, ConsentType, GivenBy},
 };
-use store::{Change, Committed, ConsentRow, Resolved, Submission};
+use store::{Change, Committed, ConsentRow, Recorded, Resolved, Submission};
 use utoipa::ToSchema;
 
 use super::{
@@ -180,7 +180,7 @@ pub(super) async fn record_asked(
 ) -> Result<(ConsentRow, Receipt), Refusal> {
     let (row, subject) = match parse(app, received, asked) {
         Ok((row, identifier)) => {
-            (row, resolve_to_record(app, received, &identifier, (route, of_answer(asked.status))).await?)
+            (row, resolve_to_record(app, received, &identifier, (route, kind_of(asked.status))).await?)
         }
         Err(problem) => return Err(received.refuse(app, problem, route).await),
     };
@@ -417,28 +417,33 @@ pub(super) async fn resolve_to_record(
     app: &App,
     received: &Received,
     identifier: &SubjectIdentifier,
-    (route, times): (&str, u64),
+    (route, kind): (&str, Recorded),
 ) -> Result<Resolved, Refusal> {
     let subject = resolve(app, identifier).await?;
     if !subject.known {
         return Ok(subject);
     }
     let (organisation, since) = (&received.caller.organisation, app.now() - A_DAY);
-    let recorded = app.store.recorded_since(&subject.pseudonym, organisation, since).await;
+    let recorded = app.store.recorded_since(&subject.pseudonym, organisation, since, kind).await;
     let recorded = recorded.map_err(|error| Refusal::from(internal(&error)))?;
-    if recorded >= times * u64::from(app.limits.budgets.records_about_one_per_day) {
+    if recorded >= times(kind) * u64::from(app.limits.budgets.records_about_one_per_day) {
         return Err(received.refuse(app, Problem::TooManyRecords, route).await);
     }
     Ok(subject)
 }
 
-/// How many times as much as a yes of something may be recorded: no yes uses up what a no needs, nor either what an emergency does.
-pub(super) const OF_A_NO: u64 = 2;
-pub(super) const OF_AN_EMERGENCY: u64 = 5;
+/// How many times as much of a kind as of what allows may be recorded.
+pub(crate) fn times(kind: Recorded) -> u64 {
+    match kind {
+        Recorded::Allows => 1,
+        Recorded::Refuses => 2,
+        Recorded::Emergency => 5,
+    }
+}
 
-/// As [`OF_A_NO`], of an answer.
-pub(crate) fn of_answer(status: ConsentStatus) -> u64 {
-    if status.takes_back() { OF_A_NO } else { 1 }
+/// As what an answer is counted.
+pub(crate) fn kind_of(status: ConsentStatus) -> Recorded {
+    if status.takes_back() { Recorded::Refuses } else { Recorded::Allows }
 }
 
 const A_DAY: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);

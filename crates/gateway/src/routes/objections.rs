@@ -17,11 +17,11 @@ use sharing::{
     alerting::Kind,
     subject::{Objection, ObjectionKind, ObjectionStatus},
 };
-use store::{Change, ObjectionRow};
+use store::{Change, ObjectionRow, Recorded};
 use utoipa::ToSchema;
 
 use super::{
-    consents::{OF_A_NO, commit, resolve_to_record, respond},
+    consents::{commit, resolve_to_record, respond},
     disclosures::check_context,
     said::{Said, WithdrawalRequest, withdrawal},
     subject::Subject,
@@ -115,7 +115,8 @@ pub async fn record(State(app): State<Arc<App>>, request: Request) -> Response {
             Ok(parsed) => parsed,
             Err(problem) => return Err(received.refuse(&app, problem, "/v1/objections").await),
         };
-        let subject = resolve_to_record(&app, &received, &identifier, ("/v1/objections", OF_A_NO)).await?;
+        let subject =
+            resolve_to_record(&app, &received, &identifier, ("/v1/objections", Recorded::Refuses)).await?;
         let now = app.now();
         let row = ObjectionRow {
             record,

@@ -19,10 +19,10 @@ use sharing::{
     explain,
     subject::{ConsentStatus, ConsentType, GivenBy},
 };
-use store::{Change, ConsentRow, Submission};
+use store::{Change, ConsentRow, Recorded, Submission};
 
 use super::{
-    consents::{ConsentRequest, of_answer, parse, recorded, resolve_to_record, respond},
+    consents::{ConsentRequest, kind_of, parse, recorded, resolve_to_record, respond},
     said::Method,
     subject::Subject,
 };
@@ -59,13 +59,13 @@ pub async fn answer(State(app): State<Arc<App>>, request: Request) -> Response {
     respond(request_id(request.headers()), async {
         let mut received = receive(&app, request, Capability::Record, Action::Record).await?;
         let asked = received.json::<OwnConsentRequest>(app.limits.body_bytes_max).await;
-        let times = asked.as_ref().map_or(1, |asked| of_answer(asked.answer));
+        let kind = asked.as_ref().map_or(Recorded::Allows, |asked| kind_of(asked.answer));
         let rows = asked.and_then(|asked| rows(&app, &received, &asked));
         let (rows, identifier) = match rows {
             Ok(found) => found,
             Err(problem) => return Err(received.refuse(&app, problem, ROUTE).await),
         };
-        let subject = resolve_to_record(&app, &received, &identifier, (ROUTE, times)).await?;
+        let subject = resolve_to_record(&app, &received, &identifier, (ROUTE, kind)).await?;
         let named = |row| ConsentRow { subject: subject.pseudonym.clone(), ..row };
         let rows: Vec<_> = rows.into_iter().map(named).collect();
         let entries = rows.iter().map(|row| recorded(row, received.caller.actor())).collect();

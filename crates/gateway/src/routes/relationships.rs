@@ -16,7 +16,7 @@ use sharing::{
     alerting::Kind,
     subject::{LegitimateRelationship, RelationshipKind},
 };
-use store::{Change, Fact, FactRow};
+use store::{Change, Fact, FactRow, Recorded};
 use utoipa::ToSchema;
 
 use super::{
@@ -99,7 +99,8 @@ pub async fn record(State(app): State<Arc<App>>, request: Request) -> Response {
             Ok(parsed) => parsed,
             Err(problem) => return Err(received.refuse(&app, problem, "/v1/relationships").await),
         };
-        let subject = resolve_to_record(&app, &received, &identifier, ("/v1/relationships", 1)).await?;
+        let subject =
+            resolve_to_record(&app, &received, &identifier, ("/v1/relationships", Recorded::Allows)).await?;
         let entry = Body::RelationshipRecorded {
             relationship_id: relationship.id.to_string(),
             subject: subject.pseudonym.to_string(),

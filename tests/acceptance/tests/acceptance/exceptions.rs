@@ -369,9 +369,8 @@ forbid(principal, action, resource) when { context.purpose == Purpose::"fire-pre
         };
         let text = text.replace("ABOUT", about).replace("SAID", said);
         std::fs::write(world.folder.path().join(local), text).unwrap();
-        let set = gateway::policies::load(&world.folder.path().join("policies")).unwrap();
-        let in_force = gateway::policies::activate(&world.app.store, set, &world.clock).await.unwrap();
-        world.app.set_policies(in_force);
+        let folder = world.folder.path().join("policies");
+        gateway::policies::reload(&world.app, &folder, gateway::policies::Put::InAnyCase).await.unwrap();
         let refused = world.send(world.prevention("9732110317")).await;
         assert_eq!((refused.status, refused.code()), (status, code), "{refused:?}");
         assert_eq!(refused.body["detail"].as_str().unwrap().contains("not on Mondays"), about == "agreement");

@@ -51,8 +51,19 @@ async fn who_records_without_end_about_one_person_is_stopped_and_takes_nothing_f
         refusing.body.as_mut().unwrap()["status"] = "refused".into();
         refusing
     };
-    // A no may come as often again, and then is turned away too.
-    for _ in 0..3 {
+    // Whatever was said of emergencies, which may be said more often: a no has room, twice as much as a yes.
+    let person = ("local:trafford-council", "SWR-2044");
+    let declaration = json!({
+        "reason_code": "immediate-risk-to-life", "cannot_consent": true,
+        "statement": "A neighbour reports smoke, and nobody answers the door.",
+    });
+    for number in 0..16 {
+        let declared =
+            world.post("council", "/v1/break-glass", "vital-interests", person, declaration.clone());
+        let wanted = if number < 15 { StatusCode::CREATED } else { StatusCode::TOO_MANY_REQUESTS };
+        assert_eq!(world.send(declared).await.status, wanted);
+    }
+    for _ in 0..6 {
         assert_eq!(world.send(refusing()).await.status, StatusCode::CREATED);
     }
     for no in [objecting, refusing()] {

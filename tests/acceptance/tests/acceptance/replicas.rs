@@ -518,6 +518,47 @@ async fn a_folder_that_was_left_behind_lifts_no_suspension() {
     replica.stop().await;
 }
 
+/// Two gateways are told at once to read folders that were both changed from what is in force: one puts its own in force, and the
+/// other is told that it is behind. Were both to, the second would take back what the first did, such as a suspension.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_folders_that_change_at_once_one_is_put_in_force() {
+    use gateway::policies::{PoliciesError, Put, reload};
+    let server = Server::start(&[]).await;
+    let world = World::on(&server.url).await;
+    let replica = world.replica(1).await;
+    let policies = world.settings.policies.clone();
+    let others = tempfile::tempdir().unwrap();
+    let others = others.path().join("policies");
+    acceptance::copy_folder(&policies, &others);
+    for round in 0..40 {
+        for folder in [&policies, &others] {
+            let file = folder.join("retention.toml");
+            let text = std::fs::read_to_string(&file).unwrap();
+            std::fs::write(&file, format!("{text}# {round} {}\n", folder == &policies)).unwrap();
+        }
+        let (one, other) = tokio::join!(
+            reload(&world.app, &policies, Put::IfChanged),
+            reload(&replica.app, &others, Put::IfChanged)
+        );
+        let (winner, loser) = match (&one, &other) {
+            (Ok(true), Err(PoliciesError::Behind(_))) => (&policies, &others),
+            (Err(PoliciesError::Behind(_)), Ok(true)) => (&others, &policies),
+            both => panic!("round {round}: {both:?}"),
+        };
+        let (text, file) =
+            (std::fs::read_to_string(winner.join("retention.toml")).unwrap(), loser.join("retention.toml"));
+        assert_eq!(
+            world.app.store.policy_set().await.unwrap().unwrap().1,
+            gateway::policies::load(winner).unwrap().digest()
+        );
+        std::fs::write(file, text).unwrap();
+        // Both are what is in force.
+        assert!(reload(&world.app, &policies, Put::IfChanged).await.unwrap());
+        assert!(reload(&replica.app, &others, Put::IfChanged).await.unwrap());
+    }
+    replica.stop().await;
+}
+
 /// Asks until the answer has this status, or for so long: the last answer.
 async fn asked_until(ask: &impl AsyncFn() -> Answer, wanted: u16, longest: Duration) -> Answer {
     const EVERY: Duration = Duration::from_millis(100);

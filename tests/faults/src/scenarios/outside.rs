@@ -2,15 +2,20 @@
 
 use std::{
     fs,
+    path::Path,
     process::Command,
+    sync::{LazyLock, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::{Length, loaded, preloaded, running};
-use crate::deployment::{Deployment, Store};
+use super::{Length, Running, loaded, preloaded, running};
+use crate::{
+    deployment::{Deployment, Store},
+    load::MADE_UP,
+};
 
 pub async fn record_holders_fail(length: Length) -> Value {
     let faults = upstreams::faults::ALL.iter().map(|(_, number, _)| *number);
@@ -56,7 +61,7 @@ pub async fn clock_wrong(length: Length) -> Value {
     let folder = tempfile::tempdir().unwrap();
     let time = folder.path().join("time");
     fs::write(&time, "+0").unwrap();
-    let running = running(Store::Server, 2, |number, replica| {
+    let mut running = running(Store::Server, 2, |number, replica| {
         if number == 1 {
             preloaded(replica, &library);
             for (name, value) in [
@@ -98,7 +103,29 @@ pub async fn clock_wrong(length: Length) -> Value {
         running.deployment.replicas[0].ready().await.is_some_and(|(status, _)| status == 200),
         "the other stays right"
     );
-    running.end(json!({ "moves": moves.len() })).await
+    expires_for_the_one_behind(&mut running, &time).await;
+    running.end(json!({ "moves": moves.len() + 1 })).await
+}
+
+/// Nearly five minutes behind a gateway is ready, and while nothing is written it hears of no later time from the others. What has
+/// ended by the clock that all share has ended there.
+async fn expires_for_the_one_behind(running: &mut Running, time: &Path) {
+    static PERSON: LazyLock<String> = LazyLock::new(|| format!("{MADE_UP}00001"));
+    const STAYS: Duration = Duration::from_secs(6);
+    let workers = running.pause().await;
+    let received = || running.account.received.load(Ordering::Relaxed);
+    let behind = &running.deployment.replicas[1];
+    assert!(workers[0].give_for(&PERSON, Some(STAYS)).await.is_some());
+    fs::write(time, "-280").unwrap();
+    *running.ports.lock().unwrap() = vec![behind.port];
+    let before = received();
+    workers[0].clone().ask(&PERSON, 1).await;
+    assert_eq!(received(), before + 1, "it answers");
+    sleep(STAYS + Duration::from_secs(1)).await;
+    assert!(behind.ready().await.is_some_and(|(status, _)| status == 200), "it is ready");
+    workers[0].clone().ask(&PERSON, 5).await;
+    assert_eq!(received(), before + 1, "the consent has ended");
+    fs::write(time, "+0").unwrap();
 }
 
 pub async fn collector_hangs(length: Length) -> Value {

@@ -13,13 +13,14 @@ use anyhow::Context as _;
 use ledger::tree::hexadecimal;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
+use store::Recorded;
 
 use super::Row;
 use crate::{
     edge::{parse_body, shape},
     problem::Problem,
     routes::{
-        consents::{ConsentRequest, Recorder, of_answer},
+        consents::{ConsentRequest, Recorder, kind_of, times},
         subject::Subject,
     },
 };
@@ -88,7 +89,7 @@ impl Source {
         about_one_max: u64,
     ) -> anyhow::Result<Checked> {
         // By hash: a file may have ten million people.
-        let (hash, mut about) = (RandomState::new(), HashMap::<u64, u64>::new());
+        let (hash, mut about) = (RandomState::new(), HashMap::<(u64, bool), u64>::new());
         let sha256 = self.sha256()?;
         let mut checked = Checked { rows: 0, consents: 0, sha256, faults: Vec::new(), faults_count: 0 };
         for raw in self.raw()? {
@@ -97,9 +98,11 @@ impl Source {
             let row = value.and_then(|value| read(&value, recorder)).and_then(|(identifier, consent)| {
                 let Some(consent) = consent else { return Ok(()) };
                 checked.consents += 1;
-                let count = about.entry(hash.hash_one(&identifier)).or_default();
+                let kind = kind_of(consent.record.status);
+                let name = (hash.hash_one(&identifier), kind == Recorded::Refuses);
+                let count = about.entry(name).or_default();
                 *count += 1;
-                if *count > of_answer(consent.record.status) * about_one_max {
+                if *count > times(kind) * about_one_max {
                     return Err(Problem::TooManyRecords);
                 }
                 Ok(())

@@ -98,6 +98,8 @@ struct HeldConsent {
     controller: OrganisationId,
     recipients: Vec<OrganisationId>,
     purposes: Vec<PurposeClass>,
+    /// When it was recorded; when it was given, where that is not said.
+    recorded_at: Option<Timestamp>,
     given_at: Timestamp,
     expires_at: Option<Timestamp>,
     ended_at: Option<Timestamp>,
@@ -300,6 +302,7 @@ impl Case {
                 authority,
                 capacity_statement: "assessed".to_owned(),
             }),
+            recorded_at: held.recorded_at.unwrap_or(held.given_at),
             given_at: held.given_at,
             expires_at: held.expires_at,
             ended_at: held.ended_at,

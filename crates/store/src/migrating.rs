@@ -155,6 +155,11 @@ async fn bring_alone(migrator: &Migrator, database: &Database, pool: &AnyPool) -
 /// made of it.
 pub(crate) async fn check(database: &Database, pool: &AnyPool) -> Result<(), StoreError> {
     vet(of(database), database, pool).await?;
+    has_its_parts(database, pool).await
+}
+
+/// That the database has what its migrations make.
+pub(crate) async fn has_its_parts(database: &Database, pool: &AnyPool) -> Result<(), StoreError> {
     parts::check(database, pool).await
 }
 

@@ -121,6 +121,7 @@ impl Ready {
         } else {
             migrating::run(&database, &writing).await?;
         }
+        migrating::has_its_parts(&database, &writing).await?;
         let readers = database.connect(Access::Read, settings.readers_max).await?;
         let signers: Vec<_> =
             settings.signing_seeds.iter().map(|seed| NoteSigner::from_seed(&settings.origin, seed)).collect();

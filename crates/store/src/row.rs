@@ -20,8 +20,6 @@ pub struct ConsentRow {
     pub subject: Pseudonym,
     /// The organisation that recorded it.
     pub recorded_by: OrganisationId,
-    /// When.
-    pub recorded_at: Timestamp,
     /// When its last change of status was recorded.
     pub withdrawn_at: Option<Timestamp>,
     /// Everything else, as JSON: given by whom, with which authority and capacity, how, on which notice.
@@ -62,6 +60,7 @@ pub(crate) struct RawConsentRecord {
     pub(crate) recipients: String,
     pub(crate) purposes: String,
     pub(crate) given_by: String,
+    pub(crate) recorded_us: i64,
     pub(crate) given_us: i64,
     pub(crate) expires_us: Option<i64>,
     pub(crate) ended_us: Option<i64>,
@@ -83,7 +82,6 @@ pub(crate) struct RawConsent {
     #[sqlx(flatten)]
     decides: RawConsentRecord,
     recorded_by: String,
-    recorded_us: i64,
     withdrawn_us: Option<i64>,
     details: String,
     status_reason: Option<String>,
@@ -111,6 +109,7 @@ impl RawConsentRecord {
             recipients: list(&self.recipients)?,
             purposes: list::<PurposeClass>(&self.purposes)?,
             given_by: serde_json::from_str::<GivenBy>(&self.given_by).ok()?,
+            recorded_at: instant(self.recorded_us)?,
             given_at: instant(self.given_us)?,
             expires_at: optional_instant(self.expires_us)?,
             ended_at: optional_instant(self.ended_us)?,
@@ -155,7 +154,6 @@ impl TryFrom<RawConsent> for ConsentRow {
                 record: raw.decides.read()?,
                 subject: raw.decides.subject.parse().ok()?,
                 recorded_by: raw.recorded_by.parse().ok()?,
-                recorded_at: instant(raw.recorded_us)?,
                 withdrawn_at: optional_instant(raw.withdrawn_us)?,
                 details: raw.details.clone(),
                 status_reason: raw.status_reason.clone(),

@@ -211,7 +211,7 @@ async fn consents(
     for raw in stored {
         let mut row = ConsentRow::try_from(raw)?;
         if let Some(at) = as_of {
-            if row.recorded_at > at {
+            if row.record.recorded_at > at {
                 continue;
             }
             let before: Option<ConsentBefore> = sqlx::query_as(CONSENT_BEFORE)

@@ -185,6 +185,7 @@ fn subject(number: usize, status: ConsentStatus) -> SubjectState {
             controller: controller.parse().expect("a name"),
             recipients: recipients.into_iter().map(|id| id.parse().expect("a name")).collect(),
             purposes: vec![PurposeClass::SafeAndWellReferral, PurposeClass::FireReturnReferral],
+            recorded_at: "2026-10-12T10:00:00Z".parse().expect("a time"),
             given_at: "2026-10-12T10:00:00Z".parse().expect("a time"),
             given_by: sharing::subject::GivenBy::Person,
             expires_at: None,

@@ -92,7 +92,7 @@ fn receipt_of(row: &ConsentRow, receipt: &Receipt, now: Timestamp) -> Value {
         "dct:hasPart": events,
         "dct:provenance": {
             "dct:creator": organisation(row.recorded_by.as_str()),
-            "dct:created": row.recorded_at.to_string(),
+            "dct:created": row.record.recorded_at.to_string(),
             "ledger_receipt": serde_json::to_value(receipt).unwrap_or_default(),
         },
     })

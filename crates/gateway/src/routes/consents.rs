@@ -64,7 +64,8 @@ pub struct ConsentRequest {
     /// and next of kin have none.
     #[schema(value_type = Object)]
     pub(crate) given_by: GivenBy,
-    /// When; leave it out for now.
+    /// When it was given or refused; leave it out for now. A refusal outweighs every consent that was given before it, and one
+    /// that was given up to 48 hours after it unless that is also recorded after it.
     pub(crate) given_at: Option<String>,
     /// How: `in-person`, `by-telephone`, `in-writing`, `online`.
     pub(crate) method: Method,
@@ -518,6 +519,7 @@ impl Recorder<'_> {
             recipients,
             purposes,
             given_by: asked.given_by.clone(),
+            recorded_at: self.at,
             given_at,
             expires_at,
             ended_at: None,
@@ -526,7 +528,6 @@ impl Recorder<'_> {
             record,
             subject: Pseudonym::from_random(0),
             recorded_by: self.organisation.clone(),
-            recorded_at: self.at,
             withdrawn_at: None,
             details: details.to_string(),
             status_reason: None,
@@ -635,7 +636,7 @@ fn body(row: &ConsentRow, receipt: Option<Receipt>) -> ConsentBody {
         status_reason: row.status_reason.clone(),
         given_by: row.record.given_by.clone(),
         recorded_by: row.recorded_by.to_string(),
-        recorded_at: row.recorded_at.to_string(),
+        recorded_at: row.record.recorded_at.to_string(),
         details: serde_json::from_str(&row.details).unwrap_or_default(),
         receipt,
     }

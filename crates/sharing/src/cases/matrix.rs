@@ -151,6 +151,7 @@ fn consenting(flow: &DataFlow, provider: &Provider) -> SubjectState {
         controller: provider.organisation().clone(),
         recipients: vec![flow.recipient.get_ref().clone()],
         purposes: vec![flow.purpose],
+        recorded_at: Timestamp::UNIX_EPOCH,
         given_at: Timestamp::UNIX_EPOCH,
         given_by: crate::subject::GivenBy::Person,
         expires_at: None,

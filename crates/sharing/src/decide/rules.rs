@@ -365,8 +365,8 @@ fn consent<'a>(candidate: &Candidate<'a>, wanted: ItemBits) -> (Outcome, Relied<
     (outcome, relied_on)
 }
 
-/// The consent that holds. A refusal or withdrawal later than it overrides it; at the same instant too, since of
-/// two records that contradict each other the "no" is the safer one.
+/// The consent that holds. A refusal or withdrawal later than it overrides it ([`ConsentRecord::outweighs`]); at the same instant
+/// too, since of two records that contradict each other the "no" is the safer one.
 fn held<'a>(candidate: &Candidate<'a>, consent_type: ConsentType) -> Result<&'a ConsentId, Reason> {
     let controller = candidate.provider.organisation();
     let (recipient, purpose) = (&candidate.question.recipient, candidate.question.purpose);
@@ -376,7 +376,6 @@ fn held<'a>(candidate: &Candidate<'a>, consent_type: ConsentType) -> Result<&'a 
         .map(|facts| facts.birth_date.map(|born| crate::minimise::age_years(born, london_day(candidate.at))));
     let mut latest: Option<&ConsentRecord> = None;
     let mut latest_own: Option<&ConsentRecord> = None;
-    let mut taken_back: Option<Timestamp> = None;
     let mut own_no = false;
     let mut was_answered = false;
     for consent in &candidate.subject.consents {
@@ -389,10 +388,7 @@ fn held<'a>(candidate: &Candidate<'a>, consent_type: ConsentType) -> Result<&'a 
         }
         let own = consent.given_by == GivenBy::Person;
         was_answered |= consent.status.was_an_answer();
-        if let Some(at) = consent.taken_back_at() {
-            taken_back = taken_back.max(Some(at));
-            own_no |= own;
-        }
+        own_no |= own && consent.status.takes_back();
         let holds = consent.covers(consent_type, controller, recipient, purpose, candidate.at)
             && age.is_none_or(|age| consent.giver_may_decide(age));
         let is_later = |than: Option<&ConsentRecord>| {
@@ -406,8 +402,12 @@ fn held<'a>(candidate: &Candidate<'a>, consent_type: ConsentType) -> Result<&'a 
         }
     }
     // A proxy's yes never outweighs the person's own no, whenever that was said.
+    let outweighed = |yes: &ConsentRecord| {
+        let mut concerning = candidate.subject.consents.iter();
+        concerning.any(|no| no.concerns(consent_type, controller, recipient, purpose) && no.outweighs(yes))
+    };
     match if own_no { latest_own } else { latest } {
-        Some(consent) if taken_back.is_none_or(|at| at < consent.given_at) => Ok(&consent.id),
+        Some(consent) if !outweighed(consent) => Ok(&consent.id),
         Some(_) => Err(Reason::ConsentEnded),
         None if was_answered => Err(Reason::ConsentEnded),
         None => Err(Reason::ConsentAbsent),

@@ -300,6 +300,7 @@ fn which_agreement_a_refusal_names_does_not_tell_whether_there_is_a_consent() {
         controller: "nhs-england".parse().unwrap(),
         recipients: vec!["trafford-council".parse().unwrap()],
         purposes: vec![PurposeClass::DirectCare],
+        recorded_at: Timestamp::UNIX_EPOCH,
         given_at: Timestamp::UNIX_EPOCH,
         given_by: crate::subject::GivenBy::Person,
         expires_at: None,
@@ -321,6 +322,7 @@ fn a_visit_needs_its_own_consent() {
         controller: "trafford-council".parse().unwrap(),
         recipients: vec!["gmca".parse().unwrap()],
         purposes: vec![PurposeClass::SafeAndWellReferral],
+        recorded_at: Timestamp::UNIX_EPOCH,
         given_at: Timestamp::UNIX_EPOCH,
         given_by: crate::subject::GivenBy::Person,
         expires_at: None,
@@ -355,6 +357,7 @@ fn a_refusal_from_a_clock_that_is_ahead_counts_and_a_consent_from_it_does_not_ye
         controller: "trafford-council".parse().unwrap(),
         recipients: vec!["gmca".parse().unwrap()],
         purposes: vec![PurposeClass::SafeAndWellReferral],
+        recorded_at: given_at,
         given_at,
         given_by: crate::subject::GivenBy::Person,
         expires_at: None,
@@ -370,6 +373,39 @@ fn a_refusal_from_a_clock_that_is_ahead_counts_and_a_consent_from_it_does_not_ye
     assert!(!permits(vec![given.clone(), said(2, ConsentStatus::Refused, soon)]));
     assert!(!permits(vec![said(2, ConsentStatus::Given, soon)]));
     assert!(permits(vec![given, said(2, ConsentStatus::Requested, soon)]));
+}
+
+/// Times that people write are rounded, and clocks differ: what was said about the same time is told apart by the ledger's order, too.
+#[test]
+fn a_no_of_about_the_same_time_outweighs_a_yes_that_is_not_recorded_after_it() {
+    let question = question(1, Asked::AllAgreed);
+    let hours_ago = |hours| now() - jiff::SignedDuration::from_hours(hours);
+    let said = |status, given_at: Timestamp, recorded_at| ConsentRecord {
+        id: ConsentId::from_random(given_at.as_microsecond().unsigned_abs().into()),
+        consent_type: ConsentType::ConfidentialityConsent,
+        status,
+        controller: "trafford-council".parse().unwrap(),
+        recipients: vec!["gmca".parse().unwrap()],
+        purposes: vec![PurposeClass::SafeAndWellReferral],
+        recorded_at,
+        given_at,
+        given_by: crate::subject::GivenBy::Person,
+        expires_at: None,
+        ended_at: None,
+    };
+    let permits = |[yes, no]: [(i64, i64); 2]| {
+        let of = |status, (given, recorded)| said(status, hours_ago(given), hours_ago(recorded));
+        let consents = vec![of(ConsentStatus::Given, yes), of(ConsentStatus::Refused, no)];
+        let state = SubjectState { consents, ..SubjectState::default() };
+        matches!(decide(&question, &policies(), &state, now()), Decision::Permit(_))
+    };
+    // Hours ago: a yes, given and recorded, and a no.
+    assert!(permits([(2, 1), (3, 3)]), "the yes is later by both");
+    assert!(!permits([(2, 2), (3, 1)]), "a no to the day, recorded after the yes");
+    assert!(!permits([(2, 2), (3, 2)]), "recorded at once");
+    assert!(!permits([(3, 1), (2, 2)]), "a yes from before the no");
+    assert!(!permits([(20, 20), (67, 1)]), "about the same time");
+    assert!(permits([(20, 20), (68, 1)]), "a no from long before, recorded late");
 }
 
 #[test]

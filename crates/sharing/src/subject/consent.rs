@@ -1,6 +1,6 @@
 //! Consent records. Four things are called consent; each decides something else, or nothing.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -72,6 +72,9 @@ impl ConsentStatus {
     }
 }
 
+/// Within what time of each other a yes and a no are told apart by the order in which they were recorded, too.
+pub const SAID_LATELY: SignedDuration = SignedDuration::from_hours(48);
+
 /// A consent record, as far as it bears on decisions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConsentRecord {
@@ -89,6 +92,8 @@ pub struct ConsentRecord {
     pub purposes: Vec<PurposeClass>,
     /// Who said so.
     pub given_by: GivenBy,
+    /// When it was recorded.
+    pub recorded_at: Timestamp,
     /// From when it holds, or when it was refused.
     pub given_at: Timestamp,
     /// First instant at which it no longer holds.
@@ -169,6 +174,17 @@ impl ConsentRecord {
     /// given after it is a new one.
     pub fn taken_back_at(&self) -> Option<Timestamp> {
         self.status.takes_back().then(|| self.ended_at.unwrap_or(self.given_at))
+    }
+
+    /// Whether it says no, and `yes` does not outweigh it: the yes was said earlier; or it was said later by less than [`SAID_LATELY`]
+    /// and is not recorded later. Of what was said lately the times are not that sure: they are rounded to minutes and days, and
+    /// clocks differ. Of what was said long ago they decide, in whatever order it was recorded.
+    pub fn outweighs(&self, yes: &Self) -> bool {
+        self.taken_back_at().is_some_and(|at| {
+            let recorded_at = self.recorded_at.max(self.ended_at.unwrap_or(self.recorded_at));
+            let was_lately = yes.given_at.duration_since(at) < SAID_LATELY;
+            at >= yes.given_at || (was_lately && recorded_at >= yes.recorded_at)
+        })
     }
 
     /// Whether its giver could still decide for the person, as far as the person's age says. `None` is an age

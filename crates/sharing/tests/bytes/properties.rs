@@ -447,6 +447,7 @@ fn any_consent(bytes: &mut Bytes<'_>, question: &Question) -> ConsentRecord {
         controller: bytes.pick(&ORGANISATIONS).parse().unwrap(),
         recipients: vec![question.recipient.clone()],
         purposes: vec![question.purpose],
+        recorded_at: any_time(bytes),
         given_at: any_time(bytes),
         given_by: sharing::subject::GivenBy::Person,
         expires_at: bytes.any().then(|| any_time(bytes)),

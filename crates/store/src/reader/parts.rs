@@ -31,7 +31,7 @@ pub(crate) const HELD: &str = "WITH found (hash, via) AS (
         CAST(NULL AS TEXT), CAST(NULL AS TEXT), revision, restricted, deceased, restricted_us, deceased_us FROM named
     UNION ALL
     SELECT 'consent', NULL, id, subject, consent_type, status, controller, recipients, purposes, given_by, given_us,
-        expires_us, ended_us, NULL, NULL FROM person CROSS JOIN consent WHERE consent.subject = person.name
+        expires_us, ended_us, recorded_us, NULL FROM person CROSS JOIN consent WHERE consent.subject = person.name
     UNION ALL
     SELECT 'objection', NULL, id, subject, purposes, recipients, objection_kind, status, NULL, NULL, NULL, NULL, NULL, NULL, NULL
         FROM person CROSS JOIN objection WHERE objection.subject = person.name
@@ -102,6 +102,7 @@ impl Part {
                 recipients: text(5)?,
                 purposes: text(6)?,
                 given_by: text(7)?,
+                recorded_us: number(3)?,
                 given_us: number(0)?,
                 expires_us: maybe(1)?,
                 ended_us: maybe(2)?,

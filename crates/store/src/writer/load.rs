@@ -263,7 +263,7 @@ fn consent_values(row: &ConsentRow, details: String) -> Vec<Value> {
         Value::Number(record.given_at.as_microsecond()),
         record.expires_at.map_or(Value::Nothing, |at| Value::Number(at.as_microsecond())),
         text(row.recorded_by.as_str()),
-        Value::Number(row.recorded_at.as_microsecond()),
+        Value::Number(row.record.recorded_at.as_microsecond()),
         Value::Text(details),
         Value::Text(serde_json::to_string(&record.given_by).unwrap_or_default()),
     ]

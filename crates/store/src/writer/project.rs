@@ -500,7 +500,7 @@ async fn record_consent(tx: &mut Tx, keys: &WrappingKeys, row: &ConsentRow) -> R
         .bind(record.given_at.as_microsecond())
         .bind(record.expires_at.map(Timestamp::as_microsecond))
         .bind(row.recorded_by.as_str())
-        .bind(row.recorded_at.as_microsecond())
+        .bind(row.record.recorded_at.as_microsecond())
         .bind(row.withdrawn_at.map(Timestamp::as_microsecond))
         .bind(details)
         .bind(serde_json::to_string(&record.given_by).unwrap_or_default())

@@ -29,6 +29,31 @@ async fn a_withdrawal_stops_the_next_question() {
     world.verify().await;
 }
 
+/// Case systems keep minutes and days, and clocks differ.
+#[tokio::test]
+async fn a_refusal_to_the_day_outweighs_what_was_recorded_before_it() {
+    let world = World::new().await;
+    let yes = || {
+        let mut yes = world.consent("SWR-2044");
+        yes.body.as_mut().unwrap().as_object_mut().unwrap().remove("given_at");
+        yes
+    };
+    assert_eq!(world.send(yes()).await.status, StatusCode::CREATED);
+    assert_eq!(world.send(world.referral("SWR-2044")).await.status, StatusCode::OK);
+    let mut no = world.consent("SWR-2044");
+    let body = no.body.as_mut().unwrap();
+    body["status"] = "refused".into();
+    body["given_at"] = format!("{}T00:00:00Z", &acceptance::NOW[..10]).into();
+    assert_eq!(world.send(no).await.status, StatusCode::CREATED);
+    let refused = world.send(world.referral("SWR-2044")).await;
+    assert_eq!((refused.status, refused.code()), (StatusCode::NOT_FOUND, "no-record-available"));
+    // Whoever says yes after that has said it.
+    world.clock.advance_s(60);
+    assert_eq!(world.send(yes()).await.status, StatusCode::CREATED);
+    assert_eq!(world.send(world.referral("SWR-2044")).await.status, StatusCode::OK);
+    world.verify().await;
+}
+
 /// All that is held about somebody is read for each question about them.
 #[tokio::test]
 async fn who_records_without_end_about_one_person_is_stopped_and_takes_nothing_from_others() {
@@ -58,8 +83,7 @@ async fn who_records_without_end_about_one_person_is_stopped_and_takes_nothing_f
         "statement": "A neighbour reports smoke, and nobody answers the door.",
     });
     for number in 0..16 {
-        let declared =
-            world.post("council", "/v1/break-glass", "vital-interests", person, declaration.clone());
+        let declared = world.post("council", "/v1/break-glass", "direct-care", person, declaration.clone());
         let wanted = if number < 15 { StatusCode::CREATED } else { StatusCode::TOO_MANY_REQUESTS };
         assert_eq!(world.send(declared).await.status, wanted);
     }

@@ -73,6 +73,7 @@ fn any_consent() -> impl Strategy<Value = ConsentRecord> {
                 controller: controller.parse().unwrap(),
                 recipients: recipients.iter().map(|id| id.parse().unwrap()).collect(),
                 purposes,
+                recorded_at: given_at,
                 given_at,
                 given_by: crate::subject::GivenBy::Person,
                 expires_at,

@@ -167,6 +167,7 @@ fn referral_consent() -> SubjectState {
         controller: "trafford-council".parse().unwrap(),
         recipients: vec!["gmca".parse().unwrap()],
         purposes: vec![PurposeClass::SafeAndWellReferral],
+        recorded_at: Timestamp::UNIX_EPOCH,
         given_at: Timestamp::UNIX_EPOCH,
         given_by: crate::subject::GivenBy::Person,
         expires_at: None,

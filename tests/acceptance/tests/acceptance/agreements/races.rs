@@ -23,6 +23,42 @@ async fn many_switch_off_at_once_and_each_is_recorded() {
     world.verify().await;
 }
 
+/// The folder's policies are read again, as for a new certificate, while somebody switches off what is managed over the API. The new
+/// revision is made from what was in force before, and does not take the place of the one that came meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_switched_off_while_policies_are_read_again_stays_off() {
+    let world = in_force().await;
+    let file = world.settings.policies.join("retention.toml");
+    let scope = json!({ "flow": "at-risk" });
+    for round in 0..24 {
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, format!("{text}# {round}\n")).unwrap();
+        let suspend =
+            json!({ "step": "suspend", "scope": scope, "reason": "breach", "text": "A laptop is lost." });
+        let switched_off = async {
+            tokio::time::sleep(std::time::Duration::from_millis(round * 7 % 100)).await;
+            world.send(step(&world, "fire", lead, suspend)).await
+        };
+        let read = gateway::policies::reload(
+            &world.app,
+            &world.settings.policies,
+            gateway::policies::Put::IfChanged,
+        );
+        let (switched_off, read) = tokio::join!(switched_off, read);
+        assert_eq!(switched_off.status, StatusCode::OK, "{switched_off:?}");
+        assert!(read.unwrap(), "both are done");
+        assert_ne!(world.send(question(&world)).await.status, StatusCode::OK, "round {round}");
+        let set = gateway::policies::load(&world.settings.policies).unwrap();
+        let in_force = world.app.policies().set;
+        let is_there = |one: &sharing::policy::PolicyFile| in_force.files().contains(one);
+        assert!(set.files().iter().all(is_there), "nor is what the folder says lost");
+        let resume = json!({ "step": "resume", "scope": scope, "text": "It was found." });
+        taken(&world, "fire", other, resume).await;
+        assert_eq!(world.send(question(&world)).await.status, StatusCode::OK);
+    }
+    world.verify().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_is_sent_twice_at_once_is_done_once_and_answered_alike() {
     let world = deployment().await;

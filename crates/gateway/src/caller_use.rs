@@ -2,6 +2,8 @@
 //!
 //! Slowing a caller down depends on what the caller did and was told, never on whom it was about.
 
+use std::num::NonZeroU32;
+
 use jiff::Timestamp;
 use serde::Deserialize;
 use sharing::{
@@ -28,7 +30,7 @@ pub struct Budgets {
     pub no_record_at_least: u32,
     pub no_record_percent: u32,
     pub run_at_least: u32,
-    pub records_about_one_per_day: u32,
+    pub records_about_one_per_day: NonZeroU32,
 }
 
 impl Default for Budgets {
@@ -39,7 +41,7 @@ impl Default for Budgets {
             no_record_at_least: 200,
             no_record_percent: 80,
             run_at_least: 12,
-            records_about_one_per_day: 200,
+            records_about_one_per_day: const { NonZeroU32::new(200).unwrap() },
         }
     }
 }

@@ -96,7 +96,7 @@ pub async fn run(arguments: LoadArguments) -> anyhow::Result<()> {
             let checked = source.check(
                 &recorder(),
                 FAULTS_MAX,
-                settings.limits.caller.records_about_one_per_day.into(),
+                settings.limits.caller.records_about_one_per_day.get().into(),
             )?;
             for fault in &checked.faults {
                 output::line(fault);

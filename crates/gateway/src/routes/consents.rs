@@ -427,7 +427,7 @@ pub(super) async fn resolve_to_record(
     let (organisation, since) = (&received.caller.organisation, app.now() - A_DAY);
     let recorded = app.store.recorded_since(&subject.pseudonym, organisation, since, kind).await;
     let recorded = recorded.map_err(|error| Refusal::from(internal(&error)))?;
-    if recorded >= times(kind) * u64::from(app.limits.budgets.records_about_one_per_day) {
+    if recorded >= times(kind) * u64::from(app.limits.budgets.records_about_one_per_day.get()) {
         return Err(received.refuse(app, Problem::TooManyRecords, route).await);
     }
     Ok(subject)

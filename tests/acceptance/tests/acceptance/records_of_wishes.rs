@@ -57,7 +57,10 @@ async fn a_refusal_to_the_day_outweighs_what_was_recorded_before_it() {
 /// All that is held about somebody is read for each question about them.
 #[tokio::test]
 async fn who_records_without_end_about_one_person_is_stopped_and_takes_nothing_from_others() {
-    let world = World::with_settings(|settings| settings.limits.caller.records_about_one_per_day = 3).await;
+    let world = World::with_settings(|settings| {
+        settings.limits.caller.records_about_one_per_day = 3.try_into().unwrap()
+    })
+    .await;
     let recorded = world.send(world.consent("SWR-2044")).await;
     assert_eq!(recorded.status, StatusCode::CREATED);
     for _ in 0..2 {

@@ -107,6 +107,9 @@ pub enum Body {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         expires_us: Option<i64>,
         record_sha256: String,
+        /// What the person was shown, where it is known: a yes is to nothing beyond it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        shown: Option<Box<ConsentShown>>,
         by: Actor,
     },
     /// A consent was withdrawn.
@@ -500,6 +503,22 @@ pub struct AgreementRef {
     pub flow: String,
     /// SHA-256 of the agreement's file.
     pub digest: String,
+}
+
+/// What a person was shown when they answered whether something may leave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ConsentShown {
+    /// The version of the flow.
+    pub agreement: AgreementRef,
+    /// The record holder.
+    pub provider: String,
+    /// What leaves only after a yes, as `item:form`.
+    pub items: Vec<String>,
+    /// For how many days it is kept.
+    pub retain_days: u32,
+    /// Whether it may be passed on.
+    pub onward_sharing: bool,
 }
 
 /// Who did something: the named human or declared job, and the system they used.

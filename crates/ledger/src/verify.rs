@@ -16,6 +16,7 @@ use crate::{
     tree::{Frontier, Hash, hexadecimal, leaf_hash},
 };
 
+mod agreed;
 mod courses;
 mod decided;
 mod keys;

@@ -17,7 +17,7 @@ use crate::{
     subject::{
         AdHocGrant, BreakGlass, BreakGlassReason, ConsentRecord, ConsentStatus, ConsentType, GivenBy,
         LegitimateRelationship, Objection, ObjectionKind, ObjectionStatus, OptOut, ProxyAuthority,
-        RecordFacts, RelationshipKind, SubjectState,
+        RecordFacts, RelationshipKind, Shown, SubjectState,
     },
 };
 
@@ -105,6 +105,8 @@ struct HeldConsent {
     ended_at: Option<Timestamp>,
     /// A proxy's authority; without it the person themselves.
     proxy: Option<ProxyAuthority>,
+    /// What they were shown when they answered, where a yes is one to that alone.
+    shown: Option<Shown>,
 }
 
 #[derive(Deserialize)]
@@ -306,6 +308,7 @@ impl Case {
             given_at: held.given_at,
             expires_at: held.expires_at,
             ended_at: held.ended_at,
+            shown: held.shown.clone().map(Box::new),
         });
         let objections = self.objections.iter().zip(1..).map(|(held, number)| Objection {
             id: ObjectionId::from_random(number),

@@ -4,30 +4,45 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    agreement::{Agreement, Article6, Article9, Confidentiality, DataFlow, LawfulBasis},
+    agreement::{Agreement, Article6, Article9, Confidentiality, DataFlow, FlowItem, LawfulBasis},
     catalogue::Provider,
+    decide::PermittedItem,
     identifier::{OrganisationId, SubjectScheme},
     policy::PolicySet,
     purpose::ConsentNeed,
-    subject::ConsentType,
+    subject::{ConsentType, Shown},
 };
 
 /// Longest time for which a person's own answer holds before they are asked again.
 const HOLDS_MAX: SignedDuration = SignedDuration::from_hours(365 * 24);
 
-/// Which consents a flow needs, each of which has to hold. `confidential` is whether something confidential would leave.
-pub(crate) fn needed(flow: &DataFlow, confidential: bool) -> [(bool, ConsentType); 2] {
+/// Which of a flow's items leave only with a consent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Needing {
+    /// None.
+    Nothing,
+    /// Those that are confidential.
+    Confidential,
+    /// All.
+    Everything,
+}
+
+/// Which consents a flow needs, and for what of it. Each has to hold.
+pub(crate) fn needed(flow: &DataFlow) -> [(Needing, ConsentType); 2] {
+    let supported = matches!(flow.confidentiality, Confidentiality::Section251 { .. });
     let explicit = match flow.purpose.rules().explicit_consent {
-        ConsentNeed::Always => true,
-        ConsentNeed::ForConfidentialItems => {
-            confidential && !matches!(flow.confidentiality, Confidentiality::Section251 { .. })
+        ConsentNeed::Always => Needing::Everything,
+        ConsentNeed::ForConfidentialItems if !supported => Needing::Confidential,
+        ConsentNeed::NotAsked if flow.confidentiality == Confidentiality::ExplicitConsent => {
+            Needing::Confidential
         }
-        ConsentNeed::NotAsked => confidential && flow.confidentiality == Confidentiality::ExplicitConsent,
+        ConsentNeed::ForConfidentialItems | ConsentNeed::NotAsked => Needing::Nothing,
     };
     let by_consent = |basis: &LawfulBasis| {
         basis.article_6 == Article6::Consent || basis.article_9 == Some(Article9::ExplicitConsent)
     };
-    let gdpr = by_consent(&flow.provider_basis) || by_consent(&flow.recipient_basis);
+    let by_either = by_consent(&flow.provider_basis) || by_consent(&flow.recipient_basis);
+    let gdpr = if by_either { Needing::Everything } else { Needing::Nothing };
     [(explicit, ConsentType::ConfidentialityConsent), (gdpr, ConsentType::GdprConsent)]
 }
 
@@ -41,14 +56,60 @@ pub struct ConsentQuestion<'a> {
     pub provider: &'a Provider,
     /// The consents that an answer gives or refuses, at least one.
     pub types: Vec<ConsentType>,
+    /// What leaves only after a yes, at least one.
+    pub asked: Vec<&'a FlowItem>,
+    /// What the same flow lets leave without one: no answer changes that.
+    pub anyway: Vec<&'a FlowItem>,
+    digest: &'a str,
 }
 
 impl ConsentQuestion<'_> {
+    /// What a yes is a yes to.
+    pub fn shown(&self) -> Shown {
+        let Self { agreement, flow, .. } = self;
+        let item =
+            |listed: &&FlowItem| PermittedItem { item: listed.item.get_ref().clone(), form: listed.form };
+        Shown {
+            agreement: agreement.id().clone(),
+            version: agreement.version,
+            flow: flow.id.get_ref().clone(),
+            digest: self.digest.to_owned(),
+            provider: flow.provider.get_ref().clone(),
+            items: self.asked.iter().map(item).collect(),
+            retain_days: flow.obligations.retain_days,
+            onward_sharing: flow.obligations.onward_sharing,
+        }
+    }
+
+    /// What is asked that a yes to what was shown then is not a yes to; all of it, where that was another flow, or where it would now
+    /// be kept for longer or passed on.
+    pub fn beyond(&self, then: &[&Shown]) -> Vec<&FlowItem> {
+        let now = self.shown();
+        let usable: Vec<_> = then.iter().filter(|then| reaches(then, &now)).collect();
+        let is_in = |item: &PermittedItem| usable.iter().any(|then| then.includes(item));
+        self.asked
+            .iter()
+            .zip(&now.items)
+            .filter(|(_, item)| !is_in(item))
+            .map(|(listed, _)| *listed)
+            .collect()
+    }
+
     /// First instant at which an answer that is given `at` holds no more: after a year, or with the agreement.
     pub fn expires_at(&self, at: Timestamp) -> Timestamp {
         let year = at.checked_add(HOLDS_MAX).unwrap_or(at);
         year.min(self.agreement.effective_until())
     }
+}
+
+/// Whether what is to be shown `now` is the same flow as what was shown `then`, and its recipient does no more with what it
+/// receives.
+fn reaches(then: &Shown, now: &Shown) -> bool {
+    then.agreement == now.agreement
+        && then.flow == now.flow
+        && then.provider == now.provider
+        && now.retain_days <= then.retain_days
+        && (then.onward_sharing || !now.onward_sharing)
 }
 
 /// What a person who is known by an identifier of this kind can be asked, on behalf of an organisation that holds the records or
@@ -74,13 +135,30 @@ pub fn questions<'a>(
         if !is_theirs || !is_in_force || !flow.identifiers.contains(scheme) {
             return None;
         }
-        let item = |listed: &crate::agreement::FlowItem| provider.item(listed.item.get_ref());
-        let confidential = flow.items.iter().filter_map(item).any(|item| item.confidential);
-        let types: Vec<_> = needed(flow, confidential)
-            .into_iter()
-            .filter_map(|(is_needed, consent_type)| is_needed.then_some(consent_type))
-            .collect();
-        (!types.is_empty()).then_some(ConsentQuestion { agreement, flow, provider, types })
+        let needed = needed(flow);
+        let is_needed_for = |needing, listed: &FlowItem| match needing {
+            Needing::Nothing => false,
+            Needing::Confidential => {
+                provider.item(listed.item.get_ref()).is_some_and(|item| item.confidential)
+            }
+            Needing::Everything => true,
+        };
+        let types =
+            needed.iter().filter(|(needing, _)| flow.items.iter().any(|item| is_needed_for(*needing, item)));
+        let types: Vec<_> = types.map(|(_, consent_type)| *consent_type).collect();
+        let (asked, anyway) = flow
+            .items
+            .iter()
+            .filter(|listed| {
+                let known = provider.item(listed.item.get_ref());
+                known.is_some_and(|item| item.forms.contains(&listed.form))
+            })
+            .partition::<Vec<_>, _>(|listed| {
+                needed.iter().any(|(needing, _)| is_needed_for(*needing, listed))
+            });
+        let digest = set.agreement_digest(agreement.id());
+        let question = ConsentQuestion { agreement, flow, provider, types, asked, anyway, digest };
+        (!question.asked.is_empty()).then_some(question)
     });
     asked.collect()
 }

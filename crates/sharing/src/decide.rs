@@ -402,12 +402,14 @@ fn rank(weighed: &rules::Weighed<'_>) -> (usize, usize, Reverse<u32>, bool, Reve
     let by_agreement = failures(false);
     let by_person = if by_agreement == 0 { failures(true) } else { 0 };
     let bound = &weighed.candidate.flow.obligations;
-    let agreed = weighed.candidate.items(weighed.agreed);
+    // How far the person's yes goes says nothing where an agreement is in the way.
+    let told = if by_agreement == 0 { weighed.consented } else { weighed.agreed };
+    let agreed = weighed.candidate.items(told);
     let coarseness = agreed.map(|(permitted, _)| u32::from(permitted.form.coarseness())).sum();
     (
         by_agreement,
         by_person,
-        Reverse(weighed.agreed.count()),
+        Reverse(told.count()),
         bound.onward_sharing,
         Reverse(coarseness),
         bound.retain_days,

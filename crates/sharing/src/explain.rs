@@ -395,6 +395,9 @@ impl Reason {
             Self::ConsentEnded => {
                 "Consent decides and what was held has been withdrawn, refused or has run out."
             }
+            Self::ConsentForOther => {
+                "Consent decides, and what the person was shown when they said yes does not cover this: it is of another flow, of fewer items, or kept for longer or passed on further than they were told."
+            }
             Self::OutOfCohort => "The person is not one of those whom the flow is about.",
             Self::BasisNotForPurpose => "A recorded legal basis does not fit the purpose.",
             Self::Section251Expired => "The section 251 support had expired.",

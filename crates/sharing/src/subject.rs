@@ -13,7 +13,7 @@ mod exception;
 mod objection;
 mod relationship;
 
-pub use consent::{ConsentRecord, ConsentStatus, ConsentType, GivenBy, ProxyAuthority};
+pub use consent::{ConsentRecord, ConsentStatus, ConsentType, GivenBy, ProxyAuthority, Shown};
 pub use exception::{AdHocGrant, BreakGlass, BreakGlassReason, OptOut};
 pub use objection::{Objection, ObjectionKind, ObjectionStatus};
 pub use relationship::{LegitimateRelationship, RelationshipKind};

@@ -71,6 +71,7 @@ fn row(number: u32) -> LoadedRow {
             given_at: now(),
             expires_at: None,
             ended_at: None,
+            shown: None,
         };
         let row = ConsentRow {
             record,
@@ -97,6 +98,7 @@ fn entry(row: &ConsentRow) -> Body {
         purposes: vec!["safe-and-well-referral".to_owned()],
         expires_us: None,
         record_sha256: "00".to_owned(),
+        shown: None,
         by: actor(),
     }
 }

@@ -106,10 +106,13 @@ impl Projected {
                 recipients,
                 purposes,
                 expires_us,
+                shown,
                 ..
             } => {
                 let (recipients, purposes) = (to_list(recipients), to_list(purposes));
-                let lasting = [subject, consent_type, controller, &recipients, &purposes].map(String::as_str);
+                let shown = shown.as_deref().map(tables::entry_text).unwrap_or_default();
+                let lasting =
+                    [subject, consent_type, controller, &recipients, &purposes, &shown].map(String::as_str);
                 let state = tables::until(status, expires_us.map(|at| at.to_string()).as_deref());
                 self.is(Table::Consent, &[consent_id], seq, &lasting, Some(&state));
             }

@@ -5,7 +5,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use sharing::{
     ConsentId, ObjectionId, OrganisationId, Pseudonym, PurposeClass,
     subject::{
-        ConsentRecord, ConsentStatus, ConsentType, GivenBy, Objection, ObjectionKind, ObjectionStatus,
+        ConsentRecord, ConsentStatus, ConsentType, GivenBy, Objection, ObjectionKind, ObjectionStatus, Shown,
     },
 };
 
@@ -64,6 +64,7 @@ pub(crate) struct RawConsentRecord {
     pub(crate) given_us: i64,
     pub(crate) expires_us: Option<i64>,
     pub(crate) ended_us: Option<i64>,
+    pub(crate) shown: Option<String>,
 }
 
 /// What decides of an objection, as it is stored.
@@ -113,6 +114,8 @@ impl RawConsentRecord {
             given_at: instant(self.given_us)?,
             expires_at: optional_instant(self.expires_us)?,
             ended_at: optional_instant(self.ended_us)?,
+            // What cannot be read is no consent without a bound.
+            shown: self.shown.as_deref().map(serde_json::from_str::<Box<Shown>>).transpose().ok()?,
         })
     }
 }
@@ -193,6 +196,11 @@ pub(crate) fn to_word<T: Serialize>(value: &T) -> String {
 
 pub(crate) fn word<T: DeserializeOwned>(text: &str) -> Option<T> {
     serde_json::from_value(serde_json::Value::String(text.to_owned())).ok()
+}
+
+/// What was shown, as it is stored.
+pub(crate) fn to_shown(record: &ConsentRecord) -> Option<String> {
+    record.shown.as_ref().map(|shown| serde_json::to_string(shown).unwrap_or_default())
 }
 
 pub(crate) fn to_list<T: Serialize>(values: &[T]) -> String {

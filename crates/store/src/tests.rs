@@ -78,6 +78,7 @@ fn consent(number: u128, name: &Pseudonym) -> ConsentRow {
             given_at: now(),
             expires_at: None,
             ended_at: None,
+            shown: None,
         },
         subject: name.clone(),
         recorded_by: "trafford-council".parse().unwrap(),

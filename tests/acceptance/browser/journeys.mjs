@@ -3,7 +3,7 @@
 //   node journeys.mjs MODULES CONSOLE_URL PICTURES FACTS
 //
 // FACTS is JSON: what the test put into the gateway beforehand. It says `ok NAME` or `FAILED NAME: …` for each journey, and
-// `advance SECONDS` when time should pass; a line that is written to it means that it has.
+// `advance SECONDS` when time should pass, `more` when the agreement that a resident agreed to should ask for more; a line that is written to it means that it has.
 import { start } from './journey.mjs';
 
 const { base, pictures, facts, person, signIn, signOut, prove, check, ask, advance, is, says, go, press, run } = await start();
@@ -497,6 +497,25 @@ const journeys = {
     await press(page, 'Send my answer');
     await says(page, 'Given');
     await check(page, 'my-choices-agreed');
+    await says(page, 'What they may be told');
+    await says(page, 'You agreed');
+    // A later version with more in it: they are told what is new, and asked again.
+    await ask('more');
+    await page.reload();
+    await says(page, 'More than you agreed to');
+    await page.getByRole('link', { name: /^May Trafford Council/ }).click();
+    for (const words of ['There is more in it now', 'Postcode', 'Your yes still covers this: Surname', 'version 3']) await says(page, words);
+    await check(page, 'my-consent-more');
+    await page.getByLabel('Yes, I agree').check();
+    await page.getByLabel('It is about me').check();
+    await press(page, 'Send my answer');
+    await says(page, 'You agreed');
+    // What needs no yes is not said to need one.
+    await go(page, '/my-choices/consent/gmca-warm-homes/single-look-up');
+    for (const words of ['some of it is told only if you agree', 'What may be told whether or not you agree', 'your answer here does not stop it', 'You can object to it']) await says(page, words);
+    is(await page.locator('h2:has-text("What is told only if you agree") + dl dt').allInnerTexts().then((all) => all.join()), 'GP practice (ODS code)', 'what waits for a yes');
+    await check(page, 'my-consent-some');
+    await go(page, '/my-choices');
     await page.getByRole('button', { name: /^Take it back/ }).first().click();
     await says(page, 'Withdrawn');
     // A no does not wait for another sign-in.

@@ -190,6 +190,7 @@ fn subject(number: usize, status: ConsentStatus) -> SubjectState {
             given_by: sharing::subject::GivenBy::Person,
             expires_at: None,
             ended_at: None,
+            shown: None,
         }
     });
     SubjectState { consents: consents.collect(), ..SubjectState::default() }

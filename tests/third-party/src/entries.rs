@@ -1,6 +1,6 @@
 //! What a ledger in order could say: every kind of entry once, with its optional fields and without, then questions.
 
-use ledger::entry::{Actor, AgreementRef, AgreementStamp, Body, Decided};
+use ledger::entry::{Actor, AgreementRef, AgreementStamp, Body, ConsentShown, Decided};
 
 /// When the ledger begins: microseconds since 1970.
 pub const BEGIN_US: i64 = 1_795_000_000_000_000;
@@ -211,6 +211,18 @@ fn every_kind(public_key: &str) -> Vec<Body> {
             purposes: vec![text("safe-and-well-referral")],
             expires_us: Some(until_us),
             record_sha256: digest('f'),
+            shown: Some(Box::new(ConsentShown {
+                agreement: AgreementRef {
+                    agreement: text("safe-and-well"),
+                    version: 1,
+                    flow: text("referral"),
+                    digest: digest('a'),
+                },
+                provider: text("council-records"),
+                items: vec![text("needs.mobility:as-is")],
+                retain_days: 365,
+                onward_sharing: false,
+            })),
             by: by.clone(),
         },
         Body::ConsentStatusChanged {

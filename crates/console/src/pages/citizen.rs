@@ -11,7 +11,7 @@ use axum::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sharing::{PurposeClass, SubjectIdentifier};
+use sharing::{PurposeClass, SubjectIdentifier, subject::Shown};
 
 use super::{consenting, said::options};
 use crate::{
@@ -88,20 +88,35 @@ struct Look {
 }
 
 #[derive(Deserialize)]
-struct Held {
-    consents: Vec<Consent>,
+pub(super) struct Held {
+    pub(super) consents: Vec<Consent>,
     objections: Vec<Objection>,
     rights_requests: Vec<Request>,
 }
 
 #[derive(Deserialize)]
-struct Consent {
+pub(super) struct Consent {
     status: String,
     purposes: Vec<String>,
     recipients: Vec<String>,
-    given: String,
+    pub(super) given: String,
     expires: Option<String>,
+    /// To what, where it is known.
+    #[serde(default)]
+    items: Vec<String>,
+    /// What was shown, where it is a yes that holds.
+    pub(super) shown: Option<Shown>,
     reference: String,
+}
+
+impl Consent {
+    /// What its items are.
+    fn what(&self) -> &'static str {
+        match self.status.as_str() {
+            "given" | "renewed" => "What they may be told",
+            _ => "What you were asked about",
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -182,6 +197,11 @@ async fn answer(console: &Console, signed: &Signed) -> Result<Answer, Fault> {
     console.ask(signed, ask.about(own, PurposeClass::SubjectAccess, "own-request")).await
 }
 
+/// What is held about the person themselves.
+pub(super) async fn held(console: &Console, signed: &Signed) -> Result<Held, Fault> {
+    Ok(answer(console, signed).await?.held)
+}
+
 /// Who asked, and why.
 pub(crate) async fn data(State(console): State<Arc<Console>>, signed: Signed) -> Result<Response, Fault> {
     let answer = answer(&console, &signed).await?;
@@ -207,8 +227,8 @@ async fn choices_page(
     let frame = Frame::of(signed, "My choices", "/my-choices").correcting(correction);
     let page = ChoicesPage {
         frame,
+        asked: consenting::all(console, signed, &answer.held)?,
         held: answer.held,
-        asked: consenting::all(console, signed)?,
         kinds: options(&KINDS),
         kind: kind.to_owned(),
         purposes,

@@ -11,11 +11,17 @@ use axum::{
 use serde_json::{Value, json};
 use sharing::{
     PolicySet, PurposeClass,
+    agreement::FlowItem,
     consenting::{self, ConsentQuestion},
     explain,
+    subject::Shown,
 };
 
-use super::{citizen::own, said::options, segment};
+use super::{
+    citizen::{Held, held, own},
+    said::options,
+    segment,
+};
 use crate::{
     Console,
     desk::Ask,
@@ -30,6 +36,8 @@ pub(super) struct Asked {
     pub(super) address: String,
     pub(super) recipient: String,
     pub(super) purpose: String,
+    /// What has become of it: `agreed`; `more`, where there is more in it now than they agreed to; nothing where no yes holds.
+    pub(super) state: &'static str,
 }
 
 #[derive(Template)]
@@ -41,8 +49,20 @@ struct ConsentPage {
     purpose: String,
     agreement: String,
     version: u32,
-    /// What would be told, and why it is needed.
+    /// What is told only after a yes, and why it is needed.
     items: Vec<(String, String)>,
+    /// What may be told without one.
+    anyway: Vec<(String, String)>,
+    /// An objection stops that.
+    may_object: bool,
+    /// Since when a yes of theirs to this flow holds, in whatever version they were shown.
+    agreed_since: Option<String>,
+    /// What there is now that they were not shown then.
+    changed: Vec<String>,
+    /// What that yes still covers.
+    still: Vec<String>,
+    /// What they see, as a digest: the answer is to that.
+    shown: String,
     age_from_years: Option<i16>,
     kept_days: u16,
     passed_on: &'static str,
@@ -71,13 +91,28 @@ fn address(question: &ConsentQuestion<'_>) -> String {
     format!("/my-choices/consent/{}/{}", segment(agreement), segment(flow))
 }
 
+/// What a person was shown of this flow when they said a yes that holds, and when they said it.
+fn agreed<'a>(question: &ConsentQuestion<'_>, held: &'a Held) -> (Vec<&'a Shown>, Option<String>) {
+    let (agreement, flow) = (question.agreement.id(), question.flow.id.get_ref());
+    let of_flow = |shown: &Shown| shown.agreement == *agreement && shown.flow == *flow;
+    let consents = held.consents.iter().filter(|consent| consent.shown.as_ref().is_some_and(of_flow));
+    let latest = consents.clone().max_by_key(|consent| consent.shown.as_ref().map(|shown| shown.version));
+    let since = latest.map(|consent| consent.given.clone());
+    (consents.filter_map(|consent| consent.shown.as_ref()).collect(), since)
+}
+
 /// What somebody can be asked.
-pub(super) fn all(console: &Console, signed: &Signed) -> Result<Vec<Asked>, Fault> {
+pub(super) fn all(console: &Console, signed: &Signed, held: &Held) -> Result<Vec<Asked>, Fault> {
     let set = console.gateway.policies();
     let asked = |question: &ConsentQuestion<'_>| Asked {
         address: address(question),
         recipient: organisation(console, question.flow.recipient.get_ref().as_str()),
         purpose: words(question.flow.purpose.as_str()),
+        state: match agreed(question, held).0 {
+            then if then.is_empty() => "",
+            then if question.beyond(&then).is_empty() => "agreed",
+            _ => "more",
+        },
     };
     Ok(questions(console, signed, &set)?.iter().map(asked).collect())
 }
@@ -88,16 +123,17 @@ pub(crate) async fn show(
     signed: Signed,
     Path(of): Path<(String, String)>,
 ) -> Result<Response, Fault> {
-    page(&console, &signed, &of, ("", false), None)
+    page(&console, &signed, &of, ("", false), None).await
 }
 
-fn page(
+async fn page(
     console: &Console,
     signed: &Signed,
     (agreement, flow): &(String, String),
     (answer, is_own): (&str, bool),
     correction: Option<Correction>,
 ) -> Result<Response, Fault> {
+    let held = held(console, signed).await?;
     let set = console.gateway.policies();
     let questions = questions(console, signed, &set)?;
     let is_it = |one: &&ConsentQuestion<'_>| {
@@ -106,9 +142,12 @@ fn page(
     let one = questions.iter().find(is_it).ok_or_else(Fault::not_found)?;
     let provider = one.flow.provider.get_ref().as_str();
     let recipient = organisation(console, one.flow.recipient.get_ref().as_str());
-    let item = |item: &sharing::agreement::FlowItem| {
-        (explain::released_item(&set, provider, &item.with_form()), item.justification.clone())
-    };
+    let called = |item: &FlowItem| explain::released_item(&set, provider, &item.with_form());
+    let item = |item: &&FlowItem| (called(item), item.justification.clone());
+    let (then, agreed_since) = agreed(one, &held);
+    let beyond = one.beyond(&then);
+    let is_beyond = |item: &&&FlowItem| beyond.iter().any(|other| std::ptr::eq(*other, **item));
+    let changed = if agreed_since.is_some() { changed(one, &then, &beyond, called) } else { Vec::new() };
     let notice = |party: &sharing::agreement::Party| {
         let notice = party.privacy_notice.clone().filter(|notice| notice.starts_with("https://"))?;
         Some((organisation(console, party.organisation.get_ref().as_str()), notice))
@@ -123,7 +162,13 @@ fn page(
         purpose: sentence(one.flow.purpose.as_str()),
         agreement: one.agreement.title.clone(),
         version: one.agreement.version,
-        items: one.flow.items.iter().map(item).collect(),
+        items: one.asked.iter().map(item).collect(),
+        anyway: one.anyway.iter().map(item).collect(),
+        may_object: one.flow.purpose.rules().objection_blocks,
+        agreed_since,
+        changed,
+        still: one.asked.iter().filter(|item| !is_beyond(item)).map(|item| called(item)).collect(),
+        shown: one.shown().sha256(),
         age_from_years: one.flow.cohort.age_from_years,
         kept_days: one.flow.obligations.retain_days,
         passed_on: if one.flow.obligations.onward_sharing { "They may pass it on" } else { "No" },
@@ -135,6 +180,36 @@ fn page(
         address: address(one),
     };
     Ok((status, render(&page)).into_response())
+}
+
+/// What there is now that was not shown then, each in its own words.
+fn changed(
+    now: &ConsentQuestion<'_>,
+    then: &[&Shown],
+    beyond: &[&FlowItem],
+    called: impl Fn(&FlowItem) -> String,
+) -> Vec<String> {
+    let bound = &now.flow.obligations;
+    let provider = now.flow.provider.get_ref();
+    let was_shown = |item: &&&FlowItem| {
+        item.with_form()
+            .parse()
+            .is_ok_and(|item| then.iter().any(|shown| shown.provider == *provider && shown.includes(&item)))
+    };
+    let (known, new): (Vec<&&FlowItem>, Vec<_>) = beyond.iter().partition(was_shown);
+    let mut changed = Vec::new();
+    // What they were shown before is beyond it for what is done with it.
+    if !known.is_empty() {
+        let kept = then.iter().map(|shown| shown.retain_days).filter(|days| *days < bound.retain_days);
+        changed.extend(
+            kept.max().map(|days| format!("it is kept for {} days, and not for {days}", bound.retain_days)),
+        );
+        if bound.onward_sharing && then.iter().any(|shown| !shown.onward_sharing) {
+            changed.push("it may be passed on".to_owned());
+        }
+    }
+    changed.extend(new.into_iter().map(|item| called(item)));
+    changed
 }
 
 /// The answer.
@@ -168,6 +243,7 @@ pub(crate) async fn answer(
             "agreement": of.0,
             "version": version,
             "flow": of.1,
+            "shown": form.field("shown"),
             "answer": said,
         });
         let ask = Ask::post("/v1/own-consents", &body).about(own, PurposeClass::SubjectAccess, "own-request");
@@ -176,5 +252,5 @@ pub(crate) async fn answer(
             Err(correction) => correction,
         }
     };
-    page(&console, &form.signed, &of, (said, is_own), Some(correction))
+    page(&console, &form.signed, &of, (said, is_own), Some(correction)).await
 }

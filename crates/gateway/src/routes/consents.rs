@@ -11,11 +11,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use jiff::Timestamp;
-use ledger::entry::{Actor, Body};
+use ledger::entry::{Actor, AgreementRef, Body, ConsentShown};
 use serde::{Deserialize, Serialize};
 use sharing::{
     ConsentId, OrganisationId, PolicySet, Pseudonym, PurposeClass, SubjectIdentifier,
-    subject::{ConsentRecord, ConsentStatus, ConsentType, GivenBy},
+    subject::{ConsentRecord, ConsentStatus, ConsentType, GivenBy, Shown},
 };
 use store::{Change, Committed, ConsentRow, Recorded, Resolved, Submission};
 use utoipa::ToSchema;
@@ -108,6 +108,11 @@ pub struct ConsentBody {
     /// Who gave it.
     #[schema(value_type = Object)]
     given_by: GivenBy,
+    /// What the person was shown when they answered, where it is known: the version of a flow, the items that leave only after a
+    /// yes, and for how long they are kept. A yes is to nothing beyond it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    shown: Option<Shown>,
     /// The organisation that recorded it.
     recorded_by: String,
     /// When it was recorded.
@@ -206,7 +211,23 @@ pub(crate) fn recorded(row: &ConsentRow, by: Actor) -> Body {
         purposes: record.purposes.iter().map(ToString::to_string).collect(),
         expires_us: record.expires_at.map(Timestamp::as_microsecond),
         record_sha256: kept::digest(record.id.as_str(), &row.details),
+        shown: record.shown.as_deref().map(shown_entry).map(Box::new),
         by,
+    }
+}
+
+fn shown_entry(shown: &Shown) -> ConsentShown {
+    ConsentShown {
+        agreement: AgreementRef {
+            agreement: shown.agreement.to_string(),
+            version: shown.version,
+            flow: shown.flow.to_string(),
+            digest: shown.digest.clone(),
+        },
+        provider: shown.provider.to_string(),
+        items: shown.items.iter().map(ToString::to_string).collect(),
+        retain_days: u32::from(shown.retain_days),
+        onward_sharing: shown.onward_sharing,
     }
 }
 
@@ -523,6 +544,7 @@ impl Recorder<'_> {
             given_at,
             expires_at,
             ended_at: None,
+            shown: None,
         };
         Ok(ConsentRow {
             record,
@@ -635,6 +657,7 @@ fn body(row: &ConsentRow, receipt: Option<Receipt>) -> ConsentBody {
         withdrawn_at: row.record.ended_at.map(|at| at.to_string()),
         status_reason: row.status_reason.clone(),
         given_by: row.record.given_by.clone(),
+        shown: row.record.shown.as_deref().cloned(),
         recorded_by: row.recorded_by.to_string(),
         recorded_at: row.record.recorded_at.to_string(),
         details: serde_json::from_str(&row.details).unwrap_or_default(),

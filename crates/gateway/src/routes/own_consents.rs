@@ -50,6 +50,8 @@ pub struct OwnConsentRequest {
     /// The version that they were shown.
     version: u32,
     flow: String,
+    /// SHA-256 of what they were shown, in hexadecimal.
+    shown: String,
     /// `given` or `refused`.
     answer: ConsentStatus,
 }
@@ -102,13 +104,16 @@ fn rows(
             && question.flow.id.get_ref().as_str() == asked.flow
     });
     let question = question.ok_or(Problem::NoSuchEntry)?;
-    if question.agreement.version != asked.version {
+    let shown = question.shown();
+    // The same version may need a yes for other items now: what is confidential is in the catalogue.
+    if question.agreement.version != asked.version || shown.sha256() != asked.shown {
         let changed = "the agreement was changed while you read it; read it again, and answer then";
         return Err(Problem::WrongState(changed));
     }
     let mut rows = Vec::new();
     for consent_type in &question.types {
-        let (row, _) = parse(app, received, &request(&set, asked, &question, *consent_type, at))?;
+        let (mut row, _) = parse(app, received, &request(&set, asked, &question, *consent_type, at))?;
+        row.record.shown = Some(Box::new(shown.clone()));
         rows.push(row);
     }
     Ok((rows, identifier))
@@ -122,7 +127,7 @@ fn request(
     at: Timestamp,
 ) -> ConsentRequest {
     let provider = question.flow.provider.get_ref().as_str();
-    let items = question.flow.items.iter();
+    let items = question.asked.iter();
     let is_given = asked.answer == ConsentStatus::Given;
     ConsentRequest {
         subject: Subject { scheme: asked.subject.scheme.clone(), value: asked.subject.value.clone() },

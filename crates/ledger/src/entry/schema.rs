@@ -10,7 +10,7 @@ fn generated() -> Value {
     let members = schema.as_object_mut().unwrap();
     members.insert("title".to_owned(), json!("An entry of a Concordat ledger, schema version 1"));
     members.insert("unevaluatedProperties".to_owned(), json!(false));
-    for nested in ["Actor", "AgreementRef", "AgreementStamp", "ListRef"] {
+    for nested in ["Actor", "AgreementRef", "AgreementStamp", "ConsentShown", "ListRef"] {
         members["$defs"][nested]["additionalProperties"] = json!(false);
     }
     members["properties"]["v"] = json!({"const": super::SCHEMA_VERSION});

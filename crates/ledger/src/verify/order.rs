@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    agreed::Agreed,
     courses,
     decided::{self, MakeScratch, Told, What},
 };
@@ -35,6 +36,7 @@ pub(super) struct Order {
     /// Every other decision.
     told: Told,
     withdrawn: HashSet<String>,
+    agreed: Agreed,
     objections: BTreeMap<String, Objection>,
     /// Complaints and requests for rectification that have no answer.
     unanswered: HashSet<String>,
@@ -82,7 +84,7 @@ struct Objection {
     recipients: Vec<String>,
 }
 
-type Broken = (&'static str, String);
+pub(super) type Broken = (&'static str, String);
 
 impl Order {
     #[expect(
@@ -118,6 +120,10 @@ impl Order {
                     Some(Open { index, .. }) => self.told.tell(decision_id, index, What::MadeAndEnded),
                     None => self.told.tell(decision_id, entry.seq, What::Ended),
                 }
+                Ok(())
+            }
+            Body::ConsentRecorded { consent_id, shown, .. } => {
+                self.agreed.recorded(consent_id, shown.as_deref());
                 Ok(())
             }
             Body::ConsentWithdrawn { consent_id, .. } => {
@@ -242,7 +248,6 @@ impl Order {
             Body::LogOpened { .. } if entry.seq > 0 => broken("opened-twice", "it opens the ledger again"),
             Body::LogOpened { .. }
             | Body::PolicySetRejected { .. }
-            | Body::ConsentRecorded { .. }
             | Body::SubjectRecordRead { .. }
             | Body::RelationshipRecorded { .. }
             | Body::RelationshipEnded { .. }
@@ -363,6 +368,7 @@ impl Order {
         if consents.iter().chain(&decided.consents).any(|consent| self.withdrawn.contains(consent)) {
             return broken("release-after-withdrawal", "it rests on a consent that was withdrawn before it");
         }
+        self.agreed.covers(decided, items, consents)?;
         // Break-glass overrides it in direct care; a grant does not: the controller answers the objection first.
         let overridden = emergency && decided.purpose == "direct-care";
         if !overridden && self.objections.values().any(|objection| self.stops(objection, &persons, decided)) {
@@ -443,6 +449,6 @@ impl Order {
     }
 }
 
-fn broken(code: &'static str, detail: &str) -> Result<(), Broken> {
+pub(super) fn broken(code: &'static str, detail: &str) -> Result<(), Broken> {
     Err((code, detail.to_owned()))
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    entry::{Actor, AgreementRef, AgreementStamp, Decided},
+    entry::{Actor, AgreementRef, AgreementStamp, ConsentShown, Decided},
     note::NoteSigner,
 };
 
@@ -354,4 +354,61 @@ fn what_protects_or_is_held_is_not_forgotten() {
     ];
     let leaves = leaves(in_order);
     assert!(verified(&leaves, &checkpoint(&leaves)).is_ok());
+}
+
+#[test]
+fn a_release_rests_on_what_was_agreed_to() {
+    let agreement = |flow: &str| AgreementRef {
+        agreement: "a".to_owned(),
+        version: 1,
+        flow: flow.to_owned(),
+        digest: "d0".to_owned(),
+    };
+    let said = |shown: Option<ConsentShown>| Body::ConsentRecorded {
+        consent_id: "con_1".to_owned(),
+        subject: "s1".to_owned(),
+        consent_type: "confidentiality-consent".to_owned(),
+        status: "given".to_owned(),
+        controller: "council".to_owned(),
+        recipients: vec!["gmca".to_owned()],
+        purposes: vec!["safe-and-well-referral".to_owned()],
+        expires_us: None,
+        record_sha256: "00".to_owned(),
+        shown: shown.map(Box::new),
+        by: actor(),
+    };
+    let shown = |items: &[&str]| ConsentShown {
+        agreement: agreement("f"),
+        provider: decided("d", "s1").provider,
+        items: items.iter().map(|item| (*item).to_owned()).collect(),
+        retain_days: 30,
+        onward_sharing: false,
+    };
+    let asked = |purpose: &str| {
+        let mut decided = decided("d", "s1");
+        purpose.clone_into(&mut decided.purpose);
+        Body::Intent(decided)
+    };
+    let always = "safe-and-well-referral";
+    let verifies = |bodies: Vec<Body>| {
+        let leaves = leaves([vec![opened(), policies(1, "active", 2 * DAY_US)], bodies].concat());
+        verified(&leaves, &checkpoint(&leaves)).map(drop)
+    };
+    let mobility = shown(&["needs.mobility:as-is", "person.name:as-is"]);
+    assert!(verifies(vec![said(Some(mobility.clone())), asked(always), release("d", "s1")]).is_ok());
+    assert!(
+        verifies(vec![said(None), asked(always), release("d", "s1")]).is_ok(),
+        "nothing says what was shown"
+    );
+    let beyond = (Some(4), "release-beyond-consent");
+    let other = said(Some(shown(&["person.name:as-is"])));
+    assert_eq!(fault_of(vec![other.clone(), asked(always), release("d", "s1")]), beyond);
+    // Which items of other purposes need a yes is in the catalogue alone.
+    assert!(verifies(vec![other, asked("direct-care"), release("d", "s1")]).is_ok());
+    for wrong in [
+        ConsentShown { agreement: agreement("g"), ..mobility.clone() },
+        ConsentShown { provider: "another".to_owned(), ..mobility },
+    ] {
+        assert_eq!(fault_of(vec![said(Some(wrong)), asked("direct-care"), release("d", "s1")]), beyond);
+    }
 }

@@ -156,6 +156,7 @@ fn consenting(flow: &DataFlow, provider: &Provider) -> SubjectState {
         given_by: crate::subject::GivenBy::Person,
         expires_at: None,
         ended_at: None,
+        shown: None,
     });
     SubjectState { consents: consents.collect(), ..SubjectState::default() }
 }

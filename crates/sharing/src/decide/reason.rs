@@ -184,6 +184,8 @@ pub enum Reason {
     ConsentAbsent,
     /// Consent decides and what was held has been withdrawn, has expired or was refused.
     ConsentEnded,
+    /// Consent decides, and what the person said yes to is something else: another flow, other items, or for less long.
+    ConsentForOther,
     /// The person is not one of those whom the flow is about.
     OutOfCohort,
     /// A recorded legal basis is not one for this purpose.
@@ -212,7 +214,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::PurposeNotRegistered,
         Self::PurposeAggregateOnly,
         Self::NoAgreement,
@@ -233,6 +235,7 @@ impl Reason {
         Self::Objection,
         Self::ConsentAbsent,
         Self::ConsentEnded,
+        Self::ConsentForOther,
         Self::OutOfCohort,
         Self::BasisNotForPurpose,
         Self::Section251Expired,
@@ -270,6 +273,7 @@ impl Reason {
             Self::Objection => "objection",
             Self::ConsentAbsent => "consent-absent",
             Self::ConsentEnded => "consent-ended",
+            Self::ConsentForOther => "consent-for-other",
             Self::OutOfCohort => "out-of-cohort",
             Self::BasisNotForPurpose => "basis-not-for-purpose",
             Self::Section251Expired => "section-251-expired",
@@ -316,6 +320,7 @@ impl Reason {
             | Self::Objection
             | Self::ConsentAbsent
             | Self::ConsentEnded
+            | Self::ConsentForOther
             | Self::OutOfCohort
             | Self::OptedOut
             | Self::OptOutNotChecked
@@ -346,6 +351,7 @@ impl Reason {
             | Self::Objection
             | Self::ConsentAbsent
             | Self::ConsentEnded
+            | Self::ConsentForOther
             | Self::OutOfCohort
             | Self::BasisNotForPurpose
             | Self::Section251Expired
@@ -418,6 +424,7 @@ impl Reason {
             | Self::Objection
             | Self::ConsentAbsent
             | Self::ConsentEnded
+            | Self::ConsentForOther
             | Self::OutOfCohort
             | Self::OptedOut
             | Self::OptOutNotChecked

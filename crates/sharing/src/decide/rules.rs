@@ -11,12 +11,12 @@ use super::{
 use crate::{
     agreement::{Agreement, BasisGap, Confidentiality, DataFlow, london_day, london_midnight},
     catalogue::{Category, DataItem, ITEMS_MAX, Provider},
-    consenting,
+    consenting::{self, Needing},
     guardrail::Fired,
     identifier::{ConsentId, ItemId},
     policy::{ItemBits, PolicySet, ReadyFlow, ReadyHolder},
     purpose::PurposeClass,
-    subject::{BreakGlass, ConsentRecord, ConsentType, GivenBy, OptOut, RecordFacts, SubjectState},
+    subject::{BreakGlass, ConsentRecord, ConsentType, GivenBy, OptOut, RecordFacts, Shown, SubjectState},
 };
 
 /// A flow that might cover the question, with everything it is weighed against.
@@ -41,6 +41,8 @@ pub(super) struct Weighed<'a> {
     pub(super) agreed: ItemBits,
     /// Places in the question of those that are not agreed, as far as there are bits.
     missing: ItemBits,
+    /// Those of them that a consent lets through or that need none.
+    pub(super) consented: ItemBits,
     /// Those of them that would leave.
     pub(super) released: ItemBits,
     pub(super) consents: Relied<'a>,
@@ -64,8 +66,8 @@ pub(super) fn weigh(candidate: Candidate<'_>, mut trace: Trace) -> Weighed<'_> {
     let Candidate { question, holder, agreement, flow, subject, facts, .. } = candidate;
     let (agreed, missing) = agreed(&candidate);
     let restricted = Marked::of(subject, facts);
-    let released = if restricted.hides_location() { agreed.without(holder.locating) } else { agreed };
-    let (consent, consents) = consent(&candidate, agreed);
+    let Consented { outcome: consent, items: consented, relied: consents } = consent(&candidate, agreed);
+    let released = if restricted.hides_location() { consented.without(holder.locating) } else { consented };
     let nothing_left = !agreed.is_empty() && released.is_empty();
     let mut look = |rule, outcome| trace.push(rule, outcome);
     look(Rule::Status, check(agreement.is_switched_on(flow), Reason::AgreementNotActive));
@@ -86,7 +88,7 @@ pub(super) fn weigh(candidate: Candidate<'_>, mut trace: Trace) -> Weighed<'_> {
     look(Rule::OptOut, opt_out(&candidate, agreed, !consents.is_empty()));
     look(Rule::Consent, consent);
     look(Rule::Cohort, cohort(&candidate));
-    Weighed { candidate, agreed, missing, released, consents, trace, fired: Vec::new() }
+    Weighed { candidate, agreed, missing, consented, released, consents, trace, fired: Vec::new() }
 }
 
 impl<'a> Candidate<'a> {
@@ -114,7 +116,7 @@ impl Weighed<'_> {
             items: self.candidate.items(self.released).map(|(permitted, _)| permitted.clone()).collect(),
             withheld,
             obligations: obligations(&self.candidate),
-            consents: self.consents.ids().cloned().collect(),
+            consents: self.consents.0.into_iter().cloned().collect(),
             trace: self.trace,
         }
     }
@@ -331,51 +333,66 @@ fn opt_out(candidate: &Candidate<'_>, wanted: ItemBits, consented: bool) -> Outc
     }
 }
 
-/// The consents that a permit rests on: one of each type that is needed.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Relied<'a>([Option<&'a ConsentId>; 2]);
+/// The consents that a permit rests on.
+#[derive(Default)]
+pub(super) struct Relied<'a>(Vec<&'a ConsentId>);
 
-impl<'a> Relied<'a> {
+impl Relied<'_> {
     pub(super) fn is_empty(&self) -> bool {
-        self.ids().next().is_none()
-    }
-
-    fn ids(&self) -> impl Iterator<Item = &'a ConsentId> + use<'a> {
-        self.0.into_iter().flatten()
+        self.0.is_empty()
     }
 }
 
-/// Whether consent decides, and if so whether it holds. Every type that the flow's bases name must hold.
-fn consent<'a>(candidate: &Candidate<'a>, wanted: ItemBits) -> (Outcome, Relied<'a>) {
-    let flow = candidate.flow;
-    let confidential = wanted.meets(candidate.holder.confidential);
-    let needed = consenting::needed(flow, confidential);
-    let mut relied_on = Relied::default();
-    let mut outcome = Outcome::NotApplicable;
-    for (place, (is_needed, consent_type)) in relied_on.0.iter_mut().zip(needed) {
-        if !is_needed {
-            continue;
-        }
-        match held(candidate, consent_type) {
-            Ok(id) => *place = Some(id),
-            Err(reason) => return (Outcome::Fail(reason), Relied::default()),
-        }
-        outcome = Outcome::Pass;
-    }
-    (outcome, relied_on)
+/// What consent lets through.
+struct Consented<'a> {
+    outcome: Outcome,
+    /// What a consent covers and what needs none. Never empty where something was wanted: then consent fails.
+    items: ItemBits,
+    relied: Relied<'a>,
 }
 
-/// The consent that holds. A refusal or withdrawal later than it overrides it ([`ConsentRecord::outweighs`]); at the same instant
-/// too, since of two records that contradict each other the "no" is the safer one.
-fn held<'a>(candidate: &Candidate<'a>, consent_type: ConsentType) -> Result<&'a ConsentId, Reason> {
+/// Whether consent decides, and if so for which items it holds. Every type that the flow's bases name must hold. What the person was
+/// not shown when they said yes is left out; where nothing is left of what needs their yes, they have not said it.
+fn consent<'a>(candidate: &Candidate<'a>, wanted: ItemBits) -> Consented<'a> {
+    let confidential = candidate.holder.confidential;
+    let mut consented =
+        Consented { outcome: Outcome::NotApplicable, items: wanted, relied: Relied::default() };
+    for (needing, consent_type) in consenting::needed(candidate.flow) {
+        let needing = match needing {
+            Needing::Confidential if wanted.meets(confidential) => consented.items.and(confidential),
+            Needing::Nothing | Needing::Confidential => continue,
+            Needing::Everything => consented.items,
+        };
+        match held(candidate, consent_type, needing) {
+            Ok((ids, covered)) => {
+                consented.items = consented.items.without(needing.without(covered));
+                consented.relied.0.extend(ids);
+            }
+            Err(reason) => {
+                let outcome = Outcome::Fail(reason);
+                return Consented { outcome, items: wanted, relied: Relied::default() };
+            }
+        }
+        consented.outcome = Outcome::Pass;
+    }
+    consented
+}
+
+/// The consents that hold, as few as cover what is covered, and which of the items that need one they cover. A refusal or withdrawal
+/// later than a consent overrides it ([`ConsentRecord::outweighs`]); at the same instant too, since of two records that contradict each
+/// other the "no" is the safer one. A no is to all of it, whatever was shown; a yes is to what was shown.
+fn held<'a>(
+    candidate: &Candidate<'a>,
+    consent_type: ConsentType,
+    needing: ItemBits,
+) -> Result<(Vec<&'a ConsentId>, ItemBits), Reason> {
     let controller = candidate.provider.organisation();
     let (recipient, purpose) = (&candidate.question.recipient, candidate.question.purpose);
     // Before the record is read nobody's age is known, and a parent's word is taken as far as it goes.
     let age = candidate
         .facts
         .map(|facts| facts.birth_date.map(|born| crate::minimise::age_years(born, london_day(candidate.at))));
-    let mut latest: Option<&ConsentRecord> = None;
-    let mut latest_own: Option<&ConsentRecord> = None;
+    let mut standing: Vec<&ConsentRecord> = Vec::new();
     let mut own_no = false;
     let mut was_answered = false;
     for consent in &candidate.subject.consents {
@@ -386,19 +403,12 @@ fn held<'a>(candidate: &Candidate<'a>, consent_type: ConsentType) -> Result<&'a 
         if consent.given_at > candidate.at && !consent.status.takes_back() {
             continue;
         }
-        let own = consent.given_by == GivenBy::Person;
         was_answered |= consent.status.was_an_answer();
-        own_no |= own && consent.status.takes_back();
+        own_no |= consent.given_by == GivenBy::Person && consent.status.takes_back();
         let holds = consent.covers(consent_type, controller, recipient, purpose, candidate.at)
             && age.is_none_or(|age| consent.giver_may_decide(age));
-        let is_later = |than: Option<&ConsentRecord>| {
-            than.is_none_or(|than| (consent.given_at, &consent.id) >= (than.given_at, &than.id))
-        };
-        if holds && is_later(latest) {
-            latest = Some(consent);
-        }
-        if holds && own && is_later(latest_own) {
-            latest_own = Some(consent);
+        if holds {
+            standing.push(consent);
         }
     }
     // A proxy's yes never outweighs the person's own no, whenever that was said.
@@ -406,12 +416,50 @@ fn held<'a>(candidate: &Candidate<'a>, consent_type: ConsentType) -> Result<&'a 
         let mut concerning = candidate.subject.consents.iter();
         concerning.any(|no| no.concerns(consent_type, controller, recipient, purpose) && no.outweighs(yes))
     };
-    match if own_no { latest_own } else { latest } {
-        Some(consent) if !outweighed(consent) => Ok(&consent.id),
-        Some(_) => Err(Reason::ConsentEnded),
-        None if was_answered => Err(Reason::ConsentEnded),
-        None => Err(Reason::ConsentAbsent),
+    standing.retain(|consent| (!own_no || consent.given_by == GivenBy::Person) && !outweighed(consent));
+    if standing.is_empty() {
+        return Err(if was_answered { Reason::ConsentEnded } else { Reason::ConsentAbsent });
     }
+    standing.sort_unstable_by(|one, other| (other.given_at, &other.id).cmp(&(one.given_at, &one.id)));
+    let covers = |consent: &ConsentRecord| {
+        consent.shown.as_deref().map_or(needing, |shown| needing.and(told(candidate, shown)))
+    };
+    // The latest that covers all of it; otherwise each that adds something, so that no consent less covers more.
+    if let Some(whole) =
+        standing.iter().find(|consent| covers(consent) == needing && applies(candidate, consent))
+    {
+        return Ok((vec![&whole.id], needing));
+    }
+    let (mut ids, mut covered) = (Vec::new(), ItemBits::default());
+    for consent in standing {
+        let more = covers(consent).without(covered);
+        if !more.is_empty() {
+            covered = covered.or(more);
+            ids.push(&consent.id);
+        }
+    }
+    if covered.is_empty() { Err(Reason::ConsentForOther) } else { Ok((ids, covered)) }
+}
+
+/// Whether what the person was shown has to do with this flow at all.
+fn applies(candidate: &Candidate<'_>, consent: &ConsentRecord) -> bool {
+    consent.shown.as_deref().is_none_or(|shown| !told(candidate, shown).is_empty())
+}
+
+/// The items of the flow that are within what the person was shown: of this flow, in a form that tells no more, and kept no longer and
+/// passed on no further than they were told.
+fn told(candidate: &Candidate<'_>, shown: &Shown) -> ItemBits {
+    let Candidate { ready, flow, question, .. } = candidate;
+    let same = shown.agreement == ready.reference.agreement
+        && shown.flow == ready.reference.flow
+        && shown.provider == question.provider;
+    let bound = &flow.obligations;
+    let no_further =
+        bound.retain_days <= shown.retain_days && (shown.onward_sharing || !bound.onward_sharing);
+    if !same || !no_further {
+        return ItemBits::default();
+    }
+    ready.items.iter().filter(|listed| shown.includes(&listed.permitted)).map(|listed| listed.place).collect()
 }
 
 /// Known only once the record has been read. A flow for an age group is not for people of unknown age.

@@ -13,6 +13,7 @@ use crate::{
 
 mod answers;
 mod properties;
+mod shown;
 
 /// The project's policies.
 pub(crate) fn policy_files() -> Vec<PolicyFile> {
@@ -305,6 +306,7 @@ fn which_agreement_a_refusal_names_does_not_tell_whether_there_is_a_consent() {
         given_by: crate::subject::GivenBy::Person,
         expires_at: None,
         ended_at: None,
+        shown: None,
     };
     let consenting = SubjectState { consents: vec![consent], ..SubjectState::default() };
     let without = told(&decide(&question, &policies, &SubjectState::default(), now()));
@@ -327,6 +329,7 @@ fn a_visit_needs_its_own_consent() {
         given_by: crate::subject::GivenBy::Person,
         expires_at: None,
         ended_at: None,
+        shown: None,
     };
     let to_share = consent(1, ConsentType::ConfidentialityConsent);
     let to_visit = consent(2, ConsentType::ConsentToService);
@@ -362,6 +365,7 @@ fn a_refusal_from_a_clock_that_is_ahead_counts_and_a_consent_from_it_does_not_ye
         given_by: crate::subject::GivenBy::Person,
         expires_at: None,
         ended_at: None,
+        shown: None,
     };
     let (earlier, soon) = (Timestamp::UNIX_EPOCH, now() + jiff::SignedDuration::from_millis(50));
     let permits = |consents: Vec<ConsentRecord>| {
@@ -392,6 +396,7 @@ fn a_no_of_about_the_same_time_outweighs_a_yes_that_is_not_recorded_after_it() {
         given_by: crate::subject::GivenBy::Person,
         expires_at: None,
         ended_at: None,
+        shown: None,
     };
     let permits = |[yes, no]: [(i64, i64); 2]| {
         let of = |status, (given, recorded)| said(status, hours_ago(given), hours_ago(recorded));

@@ -202,6 +202,11 @@ impl ItemBits {
         self.by_word(other, |one, other| one & other)
     }
 
+    /// Those in either.
+    pub(crate) fn or(self, other: Self) -> Self {
+        self.by_word(other, |one, other| one | other)
+    }
+
     /// Those that are not in `other`.
     pub(crate) fn without(self, other: Self) -> Self {
         self.by_word(other, |one, other| one & !other)
@@ -277,6 +282,7 @@ mod tests {
         assert!(one.contains(255) && one.contains(0) && !one.contains(1) && !one.contains(256));
         assert_eq!(one.and(other), bits(&[63, 64]));
         assert_eq!(one.without(other), bits(&[0, 255]));
+        assert_eq!(one.or(other), bits(&[0, 63, 64, 100, 255]));
         assert!(one.meets(other) && !one.meets(bits(&[1, 256])));
         assert!(bits(&[256]).is_empty(), "there is no bit for it");
     }

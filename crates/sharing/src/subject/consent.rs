@@ -2,9 +2,11 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::{
-    identifier::{ConsentId, OrganisationId},
+    decide::PermittedItem,
+    identifier::{AgreementId, ConsentId, FlowId, OrganisationId, ProviderId},
     purpose::PurposeClass,
 };
 
@@ -100,6 +102,49 @@ pub struct ConsentRecord {
     pub expires_at: Option<Timestamp>,
     /// When it was withdrawn, revoked, or otherwise ended by somebody.
     pub ended_at: Option<Timestamp>,
+    /// What they were shown when they answered, where it is known: then a yes is a yes to that. A no is none the narrower for it.
+    pub shown: Option<Box<Shown>>,
+}
+
+/// What a person was shown when they answered: one flow of one version of an agreement. A yes is a yes to what is in it and to
+/// nothing beyond: to no other flow, and to no more in a later version.
+///
+/// Source: UK GDPR Art 4(11) (specific and informed), Art 7(1) (able to demonstrate).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shown {
+    /// The agreement.
+    pub agreement: AgreementId,
+    /// Its version. A later one is covered as far as it goes no further.
+    pub version: u32,
+    /// The flow.
+    pub flow: FlowId,
+    /// SHA-256 of the agreement's file, in hexadecimal: what was in it can be looked up.
+    pub digest: String,
+    /// The record holder.
+    pub provider: ProviderId,
+    /// What leaves only after a yes, in the flow's order. What needs none is not in it.
+    pub items: Vec<PermittedItem>,
+    /// For how many days it is kept.
+    pub retain_days: u16,
+    /// Whether it may be passed on.
+    pub onward_sharing: bool,
+}
+
+impl Shown {
+    /// SHA-256 of it, in hexadecimal: whoever answers says with it what they saw.
+    pub fn sha256(&self) -> String {
+        let text = serde_json::to_string(self).unwrap_or_default();
+        crate::policy::hexadecimal(&Sha256::digest(text))
+    }
+
+    /// Whether the person was shown this item, in this form or in one that tells more.
+    pub fn includes(&self, permitted: &PermittedItem) -> bool {
+        let tells_no_less = |shown: &PermittedItem| {
+            shown.form == permitted.form || shown.form.coarseness() < permitted.form.coarseness()
+        };
+        self.items.iter().any(|shown| shown.item == permitted.item && tells_no_less(shown))
+    }
 }
 
 /// Who gave a consent.
@@ -185,6 +230,21 @@ impl ConsentRecord {
             let was_lately = yes.given_at.duration_since(at) < SAID_LATELY;
             at >= yes.given_at || (was_lately && recorded_at >= yes.recorded_at)
         })
+    }
+
+    /// Whether it is a yes at `at` that no later no about the same stands against.
+    pub fn stands<'a>(&self, among: impl IntoIterator<Item = &'a Self>, at: Timestamp) -> bool {
+        let is_about_it = |other: &Self| {
+            other.consent_type == self.consent_type
+                && other.controller == self.controller
+                && other.recipients.iter().any(|recipient| self.recipients.contains(recipient))
+                && other.purposes.iter().any(|purpose| self.purposes.contains(purpose))
+        };
+        let mut among = among.into_iter();
+        matches!(self.status, ConsentStatus::Given | ConsentStatus::Renewed)
+            && self.given_at <= at
+            && self.expires_at.is_none_or(|end| at < end)
+            && !among.any(|other| is_about_it(other) && other.outweighs(self))
     }
 
     /// Whether its giver could still decide for the person, as far as the person's age says. `None` is an age

@@ -452,6 +452,7 @@ fn any_consent(bytes: &mut Bytes<'_>, question: &Question) -> ConsentRecord {
         given_by: sharing::subject::GivenBy::Person,
         expires_at: bytes.any().then(|| any_time(bytes)),
         ended_at: None,
+        shown: None,
     }
 }
 

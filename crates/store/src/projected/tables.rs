@@ -3,8 +3,9 @@
 use std::collections::{BTreeSet, HashMap};
 
 use futures_util::TryStreamExt as _;
+use ledger::entry::{AgreementRef, ConsentShown};
 use sha2::{Digest as _, Sha256};
-use sharing::policy::hexadecimal;
+use sharing::{policy::hexadecimal, subject::Shown};
 use sqlx::{Row as _, any::AnyRow};
 
 use super::{Mark, Projected, mark};
@@ -150,7 +151,7 @@ impl Table {
             Self::OpenQuestion => ("SELECT decision_id FROM open_intent", 1),
             Self::Consent => (
                 "SELECT id, subject, consent_type, controller, recipients, purposes, status, CAST(expires_us AS TEXT),
-                    CAST(given_us AS TEXT), CAST(recorded_us AS TEXT), CAST(ended_us AS TEXT) FROM consent",
+                    CAST(given_us AS TEXT), CAST(recorded_us AS TEXT), CAST(ended_us AS TEXT), shown FROM consent",
                 1,
             ),
             Self::Objection => ("SELECT id, subject, purposes, recipients, status FROM objection", 1),
@@ -220,7 +221,10 @@ impl Table {
                     _ => None,
                 };
                 times = Some(Times { given: time(7)?.ok()?, recorded: time(8)?.ok()?, ended });
-                (all(5)?, vec![until(&status, text(6).as_deref()), status])
+                let shown = text(10).map(|text| serde_json::from_str::<Shown>(&text)).transpose().ok()?;
+                let mut lasting = all(5)?;
+                lasting.push(shown.map(|shown| shown_text(&shown)).unwrap_or_default());
+                (lasting, vec![until(&status, text(6).as_deref()), status])
             }
             Self::Objection => {
                 let in_force = matches!(text(3)?.as_str(), "received" | "upheld");
@@ -247,6 +251,26 @@ impl Table {
         };
         Some(Found { lasting, states, times })
     }
+}
+
+/// What a person was shown, as its row says it.
+fn shown_text(shown: &Shown) -> String {
+    let Shown { agreement, version, flow, digest, provider, items, retain_days, onward_sharing } = shown;
+    let items: Vec<_> = items.iter().map(ToString::to_string).collect();
+    format!(
+        "{agreement} {version} {flow} {digest} {provider} {} {retain_days} {onward_sharing}",
+        to_list(&items)
+    )
+}
+
+/// As [`shown_text`], as its entry says it.
+pub(super) fn entry_text(shown: &ConsentShown) -> String {
+    let ConsentShown { agreement, provider, items, retain_days, onward_sharing } = shown;
+    let AgreementRef { agreement, version, flow, digest } = agreement;
+    format!(
+        "{agreement} {version} {flow} {digest} {provider} {} {retain_days} {onward_sharing}",
+        to_list(items)
+    )
 }
 
 /// A relationship, grant or emergency as its entry says it.

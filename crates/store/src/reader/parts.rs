@@ -28,36 +28,38 @@ pub(crate) const HELD: &str = "WITH found (hash, via) AS (
         WHERE asked_about.pseudonym = found.via AND everybody.person_group = asked_about.person_group
     ), person (name) AS MATERIALIZED (SELECT DISTINCT pseudonym FROM named)
     SELECT 'name' AS part, hash, via, pseudonym, person_group, CAST(NULL AS TEXT), CAST(NULL AS TEXT), CAST(NULL AS TEXT),
-        CAST(NULL AS TEXT), CAST(NULL AS TEXT), revision, restricted, deceased, restricted_us, deceased_us FROM named
+        CAST(NULL AS TEXT), CAST(NULL AS TEXT), revision, restricted, deceased, restricted_us, deceased_us, CAST(NULL AS TEXT) FROM named
     UNION ALL
     SELECT 'consent', NULL, id, subject, consent_type, status, controller, recipients, purposes, given_by, given_us,
-        expires_us, ended_us, recorded_us, NULL FROM person CROSS JOIN consent WHERE consent.subject = person.name
+        expires_us, ended_us, recorded_us, NULL, shown FROM person CROSS JOIN consent WHERE consent.subject = person.name
     UNION ALL
-    SELECT 'objection', NULL, id, subject, purposes, recipients, objection_kind, status, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+    SELECT 'objection', NULL, id, subject, purposes, recipients, objection_kind, status, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
         FROM person CROSS JOIN objection WHERE objection.subject = person.name
     UNION ALL
-    SELECT 'fact', NULL, id, subject, kind, body, NULL, NULL, NULL, NULL, ended_us, NULL, NULL, NULL, NULL
+    SELECT 'fact', NULL, id, subject, kind, body, NULL, NULL, NULL, NULL, ended_us, NULL, NULL, NULL, NULL, NULL
         FROM person CROSS JOIN subject_fact WHERE subject_fact.subject = person.name
     UNION ALL
-    SELECT 'mark', hash, id, kind, organisation, practitioner, NULL, NULL, NULL, NULL, recorded_us, until_us, NULL, NULL, NULL
+    SELECT 'mark', hash, id, kind, organisation, practitioner, NULL, NULL, NULL, NULL, recorded_us, until_us, NULL, NULL, NULL, NULL
         FROM alert_mark WHERE hash IN (SELECT unhex(value) FROM json_each($3))
     UNION ALL
-    SELECT 'mark', hash, id, kind, organisation, practitioner, NULL, NULL, NULL, NULL, recorded_us, until_us, NULL, NULL, NULL
+    SELECT 'mark', hash, id, kind, organisation, practitioner, NULL, NULL, NULL, NULL, recorded_us, until_us, NULL, NULL, NULL, NULL
         FROM alert_mark WHERE organisation IN (SELECT value FROM json_each($4))
             AND practitioner IN (SELECT value FROM json_each($5))
     UNION ALL
-    SELECT 'opt-out', person_hash, purpose, NULL, NULL, NULL, NULL, NULL, NULL, NULL, imported_us, expires_us, opted_out, NULL, NULL
+    SELECT 'opt-out', person_hash, purpose, NULL, NULL, NULL, NULL, NULL, NULL, NULL, imported_us, expires_us, opted_out, NULL, NULL, NULL
         FROM opt_out_checked JOIN opt_out_batch ON opt_out_batch.id = opt_out_checked.batch
         WHERE person_hash IN (SELECT unhex(value) FROM json_each($6))
     UNION ALL
     SELECT 'policies', NULL, digest, NULL, NULL, NULL, NULL, NULL, NULL, NULL, revision,
-        coalesce((SELECT at_us FROM ledger_entry ORDER BY seq DESC LIMIT 1), 0), NULL, NULL, NULL
+        coalesce((SELECT at_us FROM ledger_entry ORDER BY seq DESC LIMIT 1), 0), NULL, NULL, NULL, NULL
         FROM policy_set WHERE id = 1";
 
 /// Where the columns begin.
 const HASH: usize = 1;
 const TEXTS: usize = 2;
 const NUMBERS: usize = 10;
+/// What a person was shown, where there is that.
+const SHOWN: usize = 15;
 
 /// One row, as what it is.
 pub(super) enum Part {
@@ -106,6 +108,7 @@ impl Part {
                 given_us: number(0)?,
                 expires_us: maybe(1)?,
                 ended_us: maybe(2)?,
+                shown: row.try_get(SHOWN)?,
             }),
             "objection" => Self::Objection(RawObjectionRecord {
                 id: text(0)?,

@@ -22,7 +22,7 @@ use crate::{
     failpoint,
     loading::{LoadRow, LoadedRow},
     lookup::LookupKey,
-    row::{ConsentRow, to_list, to_word},
+    row::{ConsentRow, to_list, to_shown, to_word},
     sealing::{PersonKey, sealed},
 };
 
@@ -222,6 +222,7 @@ impl Tables {
             "recorded_us",
             "details",
             "given_by",
+            "shown",
         ];
         Self {
             people: Table::new("subject", PERSON),
@@ -266,6 +267,7 @@ fn consent_values(row: &ConsentRow, details: String) -> Vec<Value> {
         Value::Number(row.record.recorded_at.as_microsecond()),
         Value::Text(details),
         Value::Text(serde_json::to_string(&record.given_by).unwrap_or_default()),
+        to_shown(record).map_or(Value::Nothing, Value::Text),
     ]
 }
 

@@ -9,7 +9,7 @@ use crate::{
     database::Arguments,
     error::{CommitError, StoreError},
     opt_out::OptOutBatch,
-    row::{ConsentRow, ObjectionRow, to_list, to_word},
+    row::{ConsentRow, ObjectionRow, to_list, to_shown, to_word},
     sealing::WrappingKeys,
 };
 
@@ -486,8 +486,8 @@ async fn record_consent(tx: &mut Tx, keys: &WrappingKeys, row: &ConsentRow) -> R
     let details = keys.seal(tx, row.subject.as_str(), &row.details).await?;
     let insert =
         "INSERT INTO consent (id, subject, consent_type, status, controller, recipients, purposes, given_us,
-            expires_us, recorded_by, recorded_us, withdrawn_us, details, given_by, ended_us)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
+            expires_us, recorded_by, recorded_us, withdrawn_us, details, given_by, ended_us, shown)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
     let record = &row.record;
     let query = sqlx::query(insert)
         .bind(record.id.as_str())
@@ -504,7 +504,8 @@ async fn record_consent(tx: &mut Tx, keys: &WrappingKeys, row: &ConsentRow) -> R
         .bind(row.withdrawn_at.map(Timestamp::as_microsecond))
         .bind(details)
         .bind(serde_json::to_string(&record.given_by).unwrap_or_default())
-        .bind(record.ended_at.map(Timestamp::as_microsecond));
+        .bind(record.ended_at.map(Timestamp::as_microsecond))
+        .bind(to_shown(record));
     execute(tx, query).await?;
     revise(tx, &row.subject).await
 }

@@ -311,7 +311,7 @@ async fn what_a_restored_database_lacks_of_its_schema_is_named() {
 }
 
 /// What can go missing beside the entries, which are all there, each with what says so.
-const DAMAGES: [(&str, &str); 28] = [
+const DAMAGES: [(&str, &str); 29] = [
     ("DELETE FROM objection", "is about an objection that is not in the database"),
     ("UPDATE objection SET status = 'withdrawn'", "an objection ("),
     ("UPDATE objection SET recipients = '[\"london-fire-brigade\"]'", "an objection ("),
@@ -323,6 +323,10 @@ const DAMAGES: [(&str, &str); 28] = [
     ("UPDATE ledger_node SET hash = zeroblob(32)", "the tree beside the entries"),
     ("UPDATE consent SET subject = (SELECT subject FROM objection)", "a consent ("),
     ("UPDATE consent SET expires_us = 1 WHERE status = 'given'", "a consent ("),
+    (
+        r#"UPDATE consent SET shown = '{"agreement":"a","version":1,"flow":"f","digest":"","provider":"p","items":[],"retain_days":1,"onward_sharing":true}'"#,
+        "a consent (",
+    ),
     ("DELETE FROM consent WHERE status = 'given'", "is about a consent that is not in the database"),
     (
         "INSERT INTO consent (id, subject, consent_type, status, controller, recipients, purposes, given_us, recorded_by,

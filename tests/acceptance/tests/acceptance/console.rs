@@ -10,7 +10,7 @@ use std::{
 
 use ::console::{ConsoleSettings, person::Role};
 use acceptance::{World, unused_port};
-use gateway::{agreements::usage, clock::Clock as _};
+use gateway::{agreements::usage, clock::Clock as _, serve};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -197,6 +197,31 @@ fn asked_by_consent(agreements: &Path) {
     std::fs::write(agreements.join("trafford-homelessness-help.toml"), text).unwrap();
 }
 
+/// A later version of it, with more in it; and another agreement, of which one item alone needs a yes.
+async fn asked_for_more(world: &World) {
+    let agreements = world.folder.path().join("policies/agreements");
+    let item = |id: &str, form: &str| {
+        format!(
+            "[[flows.items]]\nitem = \"{id}\"\nform = \"{form}\"\njustification = \"Finds the street.\"\n\n"
+        )
+    };
+    let first = "[[flows.items]]\nitem = \"person.family_name\"";
+    let path = agreements.join("trafford-homelessness-help.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let more = text.replacen(first, &format!("{}{first}", item("person.postcode", "as-is")), 1);
+    assert!(more.contains("version = 2") && more != text, "{text}");
+    std::fs::write(&path, more.replacen("version = 2", "version = 3", 1)).unwrap();
+    let other = std::fs::read_to_string(agreements.join("gm-fire-prevention-over-65s.toml")).unwrap();
+    let other = other
+        .replacen("gm-fire-prevention-over-65s", "gmca-warm-homes", 1)
+        .replacen("basis = \"not-confidential\"", "basis = \"explicit-consent\"", 1)
+        .replacen(first, &format!("{}{first}", item("care.gp_practice", "as-is")), 1);
+    std::fs::write(agreements.join("gmca-warm-homes.toml"), other).unwrap();
+    let revision = world.app.policies().revision;
+    serve::reload_policies(&world.app, &world.settings.policies, gateway::policies::Put::InAnyCase).await;
+    assert_eq!(world.app.policies().revision, revision + 1, "they are in order");
+}
+
 /// A deployment with a console, and the provider at which people sign in to it.
 async fn deployment() -> (World, Program) {
     let mut started = None;
@@ -233,6 +258,11 @@ async fn run(world: &World, mut provider: Program, script: &str, facts: &Value) 
         if let Some(entries) = line.strip_prefix("grow ") {
             grow(world, entries.parse().unwrap()).await;
             browser.tell("grown");
+            continue;
+        }
+        if line == "more" {
+            asked_for_more(world).await;
+            browser.tell("there is more");
             continue;
         }
         passed += usize::from(line.starts_with("ok "));

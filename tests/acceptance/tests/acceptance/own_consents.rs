@@ -2,6 +2,8 @@
 
 use ::console::person::{Person, Role, Vouched};
 use acceptance::World;
+use gateway::serve;
+use ledger::entry::Body;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -31,6 +33,20 @@ pub async fn desk_for(world: &World, role: Role, (organisation, number): (&str, 
     address
 }
 
+/// What the page of a flow says that a yes is a yes to.
+fn shown(world: &World, agreement: &str, flow: &str) -> Option<sharing::subject::Shown> {
+    let (set, at) = (world.app.policies().set, world.app.clock.now());
+    let scheme = sharing::SubjectScheme::NhsNumber;
+    let organisations = set.organisations().map(|one| one.id.get_ref().clone()).collect::<Vec<_>>();
+    organisations.iter().find_map(|organisation| {
+        let questions = sharing::consenting::questions(&set, &scheme, organisation, at);
+        let it = questions
+            .iter()
+            .find(|one| one.agreement.id().as_str() == agreement && one.flow.id.get_ref().as_str() == flow);
+        it.map(sharing::consenting::ConsentQuestion::shown)
+    })
+}
+
 async fn says(
     world: &World,
     role: Role,
@@ -42,6 +58,7 @@ async fn says(
     let mut body = json!({
         "subject": { "scheme": "nhs-number", "value": PERSON },
         "agreement": AGREEMENT, "version": 2, "flow": "single-look-up", "answer": "given",
+        "shown": shown(world, AGREEMENT, "single-look-up").map(|shown| shown.sha256()).unwrap_or_default(),
     });
     body.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -81,7 +98,23 @@ async fn a_resident_agrees_and_it_is_shared_until_they_take_it_back() {
     let details: Value = serde_json::from_str(&held.details).unwrap();
     assert_eq!(details["method"], "online");
     assert!(details["notice_version"].as_str().unwrap().contains("version 2"), "{details}");
-    assert_eq!(details["data_categories"].as_array().unwrap().len(), 5, "what they were shown: {details}");
+    // Of five items one needs their yes. The page says that the others leave without it, and so they do.
+    assert_eq!(details["data_categories"], json!(["Gender"]), "what they said yes to: {details}");
+    let said = held.record.shown.as_deref().unwrap();
+    assert_eq!(said.items.iter().map(ToString::to_string).collect::<Vec<_>>(), ["person.gender:as-is"]);
+    let stated = entries.iter().find_map(|entry| match &entry.body {
+        Body::ConsentRecorded { shown, .. } => shown.as_deref(),
+        _ => None,
+    });
+    let stated = stated.expect("the entry says what was agreed to");
+    assert_eq!(stated.items, ["person.gender:as-is"]);
+    let stamped = entries.iter().find_map(|entry| match &entry.body {
+        Body::PolicySetActivated { agreements, .. } => {
+            agreements.iter().find(|one| one.agreement == AGREEMENT)
+        }
+        _ => None,
+    });
+    assert_eq!(stated.agreement.digest, stamped.unwrap().digest, "of the very file that was in force");
     let year = held.record.expires_at.unwrap().duration_since(held.record.given_at);
     assert_eq!(year.as_hours(), 365 * 24, "it ends by itself");
     // A no is a record of its own, and outweighs the yes.
@@ -95,6 +128,13 @@ async fn nobody_is_asked_for_what_no_decision_rests_on_and_nobody_answers_for_an
     let world = by_consent().await;
     let cases = [
         (Role::Citizen, "nhs-england", json!({ "version": 1 }), StatusCode::CONFLICT, "another version"),
+        (
+            Role::Citizen,
+            "nhs-england",
+            json!({ "shown": "0".repeat(64) }),
+            StatusCode::CONFLICT,
+            "other items",
+        ),
         (Role::Citizen, "nhs-england", json!({ "flow": "other" }), StatusCode::NOT_FOUND, "no such flow"),
         (
             Role::Citizen,
@@ -147,4 +187,67 @@ async fn nobody_is_asked_for_what_no_decision_rests_on_and_nobody_answers_for_an
     // And it is no route of the public interface.
     let public = plain.send(plain.act("nhs", "/v1/own-consents", "subject-access", json!({}))).await;
     assert_eq!(public.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_later_version_tells_no_more_than_a_resident_was_shown_until_they_are_asked_again() {
+    let world = by_consent().await;
+    let asks = async || world.send(world.prevention(PERSON)).await;
+    let (status, made) = says(&world, Role::Citizen, "nhs-england", 1, json!({})).await;
+    assert_eq!(status, StatusCode::CREATED, "{made}");
+    assert_eq!(asks().await.body["withheld"], json!([]));
+    let folder = &world.settings.policies;
+    let edit = |path: &str, find: &str, replace: &str| {
+        let path = folder.join(path);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(find), "{find}");
+        std::fs::write(&path, text.replacen(find, replace, 1)).unwrap();
+    };
+    let agreement = "agreements/gm-fire-prevention-over-65s.toml";
+    let first = "[[flows.items]]\nitem = \"person.family_name\"";
+    let more =
+        "[[flows.items]]\nitem = \"person.postcode\"\nform = \"as-is\"\njustification = \"Whom to ask.\"\n\n";
+    let postcode = "title = \"Postcode of the home address\"\ncategory = \"ordinary\"\nconfidential = ";
+    edit("catalogue/nhs-pds.toml", &format!("{postcode}false"), &format!("{postcode}true"));
+    edit(agreement, first, &format!("{more}{first}"));
+    edit(agreement, "version = 2", "version = 3");
+    serve::reload_policies(&world.app, folder, gateway::policies::Put::InAnyCase).await;
+    let answer = asks().await;
+    assert_eq!(answer.status, StatusCode::OK, "what they agreed to goes on: {answer:?}");
+    let withheld = json!([{ "item": "person.postcode", "reason_code": "not_available" }]);
+    assert_eq!(answer.body["withheld"], withheld, "{answer:?}");
+    let mut alone = world.prevention(PERSON);
+    alone.body.as_mut().unwrap()["items"] = json!(["person.postcode"]);
+    let refused = world.send(alone).await;
+    let mut nobody = world.prevention("9999999468");
+    nobody.body.as_mut().unwrap()["items"] = json!(["person.postcode"]);
+    let nobody = world.send(nobody).await;
+    assert_eq!(
+        (refused.status, &refused.body["code"]),
+        (nobody.status, &nobody.body["code"]),
+        "as for nobody"
+    );
+    let entries = world.entries().await;
+    let reasons = entries.iter().filter_map(|entry| match &entry.body {
+        Body::Refusal(decided) if decided.asked == ["person.postcode"] => Some(decided.reasons.concat()),
+        _ => None,
+    });
+    assert_eq!(reasons.collect::<Vec<_>>(), ["consent-for-other", "consent-absent"], "the trail says why");
+    let (status, made) = says(&world, Role::Citizen, "nhs-england", 2, json!({ "version": 3 })).await;
+    assert_eq!(status, StatusCode::CREATED, "{made}");
+    assert_eq!(asks().await.body["withheld"], json!([]), "they were asked again, and agreed");
+    world.verify().await;
+    // A no is to both, whatever each was shown.
+    let no = json!({ "version": 3, "answer": "refused" });
+    assert_eq!(says(&world, Role::Citizen, "nhs-england", 3, no).await.0, StatusCode::CREATED);
+    assert_ne!(asks().await.status, StatusCode::OK);
+    // Kept for longer, it is something else.
+    world.clock.advance_s(1);
+    let (status, _) = says(&world, Role::Citizen, "nhs-england", 4, json!({ "version": 3 })).await;
+    assert_eq!(status, StatusCode::CREATED);
+    assert_eq!(asks().await.status, StatusCode::OK, "they agreed again");
+    edit(agreement, "retain_days = 180", "retain_days = 365");
+    edit(agreement, "version = 3", "version = 4");
+    serve::reload_policies(&world.app, folder, gateway::policies::Put::InAnyCase).await;
+    assert_ne!(asks().await.status, StatusCode::OK, "they were told of 180 days");
 }

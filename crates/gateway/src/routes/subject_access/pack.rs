@@ -3,7 +3,10 @@
 use askama::Template;
 use jiff::Timestamp;
 use serde::Serialize;
-use sharing::{OrganisationId, PolicySet, Pseudonym, PurposeClass, subject::RelationshipKind};
+use sharing::{
+    OrganisationId, PolicySet, Pseudonym, PurposeClass, explain,
+    subject::{ConsentRecord, RelationshipKind, Shown},
+};
 use store::Fact;
 use utoipa::ToSchema;
 
@@ -55,6 +58,13 @@ pub struct HeldConsent {
     /// Until when.
     #[serde(skip_serializing_if = "Option::is_none")]
     expires: Option<String>,
+    /// To what, where it is a yes to that alone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    items: Vec<String>,
+    /// What the person was shown, where it is a yes of theirs that holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    shown: Option<Shown>,
     /// Its identifier, for withdrawing it.
     reference: String,
 }
@@ -133,6 +143,11 @@ pub(super) struct Page<'a> {
     pub(super) body: &'a SubjectAccessBody,
 }
 
+fn shown_items(set: &PolicySet, shown: &Shown) -> Vec<String> {
+    let provider = shown.provider.as_str();
+    shown.items.iter().map(|item| explain::released_item(set, provider, &item.to_string())).collect()
+}
+
 /// What this organisation recorded, answers for or received from. Emergencies and one-off disclosures show as events.
 pub(super) async fn held(app: &App, mine: &OrganisationId, name: &Pseudonym) -> Result<Held, Refusal> {
     let (consents, objections, facts) =
@@ -142,6 +157,9 @@ pub(super) async fn held(app: &App, mine: &OrganisationId, name: &Pseudonym) -> 
         let record = &row.record;
         row.recorded_by == *mine || record.controller == *mine || record.recipients.contains(mine)
     });
+    let consents: Vec<_> = consents.collect();
+    let at = app.now();
+    let holds = |record: &ConsentRecord| record.stands(consents.iter().map(|row| &row.record), at);
     let objections = objections.iter().filter(|row| row.recorded_by == *mine || row.controller == *mine);
     let relationships =
         facts.iter().filter(|row| row.recorded_by == *mine).filter_map(|row| match &row.fact {
@@ -169,12 +187,15 @@ pub(super) async fn held(app: &App, mine: &OrganisationId, name: &Pseudonym) -> 
             })
             .collect(),
         consents: consents
+            .iter()
             .map(|row| HeldConsent {
                 status: word(&row.record.status),
                 purposes: purposes(&row.record.purposes),
                 recipients: row.record.recipients.iter().map(|id| called(&set, id)).collect(),
                 given: in_london(row.record.given_at),
                 expires: row.record.expires_at.map(in_london),
+                items: row.record.shown.as_deref().map(|shown| shown_items(&set, shown)).unwrap_or_default(),
+                shown: row.record.shown.as_deref().filter(|_| holds(&row.record)).cloned(),
                 reference: row.record.id.to_string(),
             })
             .collect(),

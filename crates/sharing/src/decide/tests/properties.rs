@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     identifier::{BreakGlassId, GrantId, ObjectionId},
-    subject::{AdHocGrant, BreakGlass, BreakGlassReason, Objection, ObjectionStatus},
+    subject::{AdHocGrant, BreakGlass, BreakGlassReason, Objection, ObjectionStatus, Shown},
 };
 
 static POLICIES: LazyLock<PolicySet> = LazyLock::new(policies);
@@ -78,9 +78,50 @@ fn any_consent() -> impl Strategy<Value = ConsentRecord> {
                 given_by: crate::subject::GivenBy::Person,
                 expires_at,
                 ended_at: None,
+                shown: None,
             }
         },
     )
+}
+
+/// A yes to some of what a flow lists; now and then to a flow that keeps it for longer, or that passes it on.
+fn any_shown() -> impl Strategy<Value = Box<Shown>> {
+    let flows =
+        RIVALS.agreements().flat_map(|agreement| agreement.flows.iter().map(move |flow| (agreement, flow)));
+    let whole = flows.map(|(agreement, flow)| Shown {
+        agreement: agreement.id().clone(),
+        version: agreement.version,
+        flow: flow.id.get_ref().clone(),
+        digest: String::new(),
+        provider: flow.provider.get_ref().clone(),
+        items: flow.items.iter().map(|item| item.with_form().parse().unwrap()).collect(),
+        retain_days: flow.obligations.retain_days,
+        onward_sharing: flow.obligations.onward_sharing,
+    });
+    let kept = prop::sample::select(vec![-1i16, 0, 0, 0, 1]);
+    let items = prop::collection::vec(prop::bool::weighted(0.6), 64);
+    (prop::sample::select(whole.collect::<Vec<_>>()), items, kept).prop_map(|(whole, some, longer)| {
+        let items =
+            whole.items.into_iter().zip(some).filter_map(|(item, is_in)| is_in.then_some(item)).collect();
+        Box::new(Shown { items, retain_days: whole.retain_days.saturating_add_signed(longer), ..whole })
+    })
+}
+
+/// Consents that were given for a flow of the policies, most of them to some of it alone.
+fn any_fitting_consent() -> impl Strategy<Value = ConsentRecord> {
+    let shown = (any_shown(), prop::bool::weighted(0.8));
+    (any_consent(), shown).prop_map(|(consent, (shown, is_bounded))| {
+        let provider = RIVALS.provider(&shown.provider).unwrap();
+        let agreement = RIVALS.agreements().find(|one| *one.id() == shown.agreement).unwrap();
+        let flow = agreement.flows.iter().find(|flow| *flow.id.get_ref() == shown.flow).unwrap();
+        ConsentRecord {
+            controller: provider.organisation().clone(),
+            recipients: vec![flow.recipient.get_ref().clone()],
+            purposes: vec![flow.purpose],
+            shown: is_bounded.then_some(shown),
+            ..consent
+        }
+    })
 }
 
 fn any_objection() -> impl Strategy<Value = Objection> {
@@ -169,7 +210,8 @@ fn any_purpose() -> impl Strategy<Value = PurposeClass> {
 }
 
 fn any_state() -> impl Strategy<Value = SubjectState> {
-    let consents = prop::collection::vec(any_consent(), 0..8);
+    let either = prop_oneof![any_consent(), any_fitting_consent(), any_fitting_consent()];
+    let consents = prop::collection::vec(either, 0..8);
     let objections = prop::collection::vec(any_objection(), 0..3);
     (consents, objections, any::<bool>(), any::<bool>()).prop_map(
         |(consents, objections, restricted, deceased)| SubjectState {
@@ -285,8 +327,54 @@ proptest! {
         let mut without = state.clone();
         let removed = without.consents.remove(pick.index(without.consents.len()));
         prop_assume!(!removed.status.takes_back());
-        let after = permitted(&decide(&question, &POLICIES, &without, now()));
-        prop_assert!(before.is_some() || after.is_none());
+        let after = permitted(&decide(&question, &POLICIES, &without, now())).unwrap_or_default();
+        let before = before.unwrap_or_default();
+        prop_assert!(after.iter().all(|item| before.contains(item)), "{after:?} and not {before:?}");
+    }
+
+    /// What a person was shown is what their yes permits: of what needs one, nothing leaves that is not in what they were shown of this
+    /// flow, unless somebody recorded a yes without saying what was shown.
+    #[test]
+    fn a_yes_is_to_what_was_shown(flow in 0u8..5, asked in any_asked(), state in any_state(), facts in prop::option::of(any_facts())) {
+        let question = question(flow, asked);
+        let mut state = state;
+        state.consents.retain(|consent| consent.shown.is_some());
+        let decision = match &facts {
+            Some(facts) => decide_with_facts(&question, &RIVALS, &state, facts, now()),
+            None => decide(&question, &RIVALS, &state, now()),
+        };
+        let Decision::Permit(permit) = decision else { return Ok(()) };
+        let reference = permit.authority().agreement().unwrap();
+        let agreement = RIVALS.agreements().find(|one| *one.id() == reference.agreement).unwrap();
+        let flow = agreement.flows.iter().find(|flow| *flow.id.get_ref() == reference.flow).unwrap();
+        let provider = RIVALS.provider(&question.provider).unwrap();
+        // From the table, beside the rule itself.
+        let always = flow.purpose.rules().explicit_consent == crate::purpose::ConsentNeed::Always;
+        let for_confidential = flow.purpose.rules().explicit_consent == crate::purpose::ConsentNeed::ForConfidentialItems;
+        let needs = |item: &PermittedItem| always || for_confidential && provider.item(&item.item).unwrap().confidential;
+        for item in permit.items().iter().filter(|item| needs(item)) {
+            let said = permit.consents().iter().any(|id| {
+                let consent = state.consents.iter().find(|consent| consent.id == *id).unwrap();
+                let shown = consent.shown.as_ref().unwrap();
+                shown.agreement == reference.agreement
+                    && shown.flow == reference.flow
+                    && shown.retain_days >= flow.obligations.retain_days
+                    && shown.items.contains(item)
+            });
+            prop_assert!(said, "{item}");
+        }
+    }
+
+    /// Saying what was shown only ever takes something away; of a no, nothing.
+    #[test]
+    fn what_was_shown_never_widens(flow in 0u8..5, asked in any_asked(), state in any_state()) {
+        let question = question(flow, asked);
+        let mut without = state.clone();
+        without.consents.iter_mut().for_each(|consent| consent.shown = None);
+        let (bounded, broad) = (decide(&question, &POLICIES, &state, now()), decide(&question, &POLICIES, &without, now()));
+        prop_assert_eq!(told(&bounded), told(&broad));
+        let (bounded, broad) = (permitted(&bounded).unwrap_or_default(), permitted(&broad).unwrap_or_default());
+        prop_assert!(bounded.iter().all(|item| broad.contains(item)));
     }
 
     #[test]

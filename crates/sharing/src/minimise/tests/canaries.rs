@@ -172,6 +172,7 @@ fn referral_consent() -> SubjectState {
         given_by: crate::subject::GivenBy::Person,
         expires_at: None,
         ended_at: None,
+        shown: None,
     };
     SubjectState { consents: vec![consent], ..SubjectState::default() }
 }

@@ -392,7 +392,7 @@ fn held<'a>(
     let age = candidate
         .facts
         .map(|facts| facts.birth_date.map(|born| crate::minimise::age_years(born, london_day(candidate.at))));
-    let mut standing: Vec<&ConsentRecord> = Vec::new();
+    let (mut standing, mut noes) = (Vec::<&ConsentRecord>::new(), Vec::<&ConsentRecord>::new());
     let mut own_no = false;
     let mut was_answered = false;
     for consent in &candidate.subject.consents {
@@ -404,7 +404,10 @@ fn held<'a>(
             continue;
         }
         was_answered |= consent.status.was_an_answer();
-        own_no |= consent.given_by == GivenBy::Person && consent.status.takes_back();
+        if consent.status.takes_back() {
+            noes.push(consent);
+            own_no |= consent.given_by == GivenBy::Person;
+        }
         let holds = consent.covers(consent_type, controller, recipient, purpose, candidate.at)
             && age.is_none_or(|age| consent.giver_may_decide(age));
         if holds {
@@ -412,10 +415,7 @@ fn held<'a>(
         }
     }
     // A proxy's yes never outweighs the person's own no, whenever that was said.
-    let outweighed = |yes: &ConsentRecord| {
-        let mut concerning = candidate.subject.consents.iter();
-        concerning.any(|no| no.concerns(consent_type, controller, recipient, purpose) && no.outweighs(yes))
-    };
+    let outweighed = |yes: &ConsentRecord| noes.iter().any(|no| no.outweighs(yes));
     standing.retain(|consent| (!own_no || consent.given_by == GivenBy::Person) && !outweighed(consent));
     if standing.is_empty() {
         return Err(if was_answered { Reason::ConsentEnded } else { Reason::ConsentAbsent });

@@ -148,7 +148,7 @@ impl Console {
         let status = response.status();
         let problem: Value = serde_json::from_slice(&read(response).await?).unwrap_or_default();
         let said = |member: &str| problem.get(member).and_then(Value::as_str).unwrap_or_default().to_owned();
-        if status.is_server_error() {
+        if status.is_server_error() && said("code") != "index-building" {
             tracing::error!(code = said("code"), "the console's request was not answered");
         }
         Err(Fault::Refused { status, code: said("code"), title: said("title"), detail: said("detail") })

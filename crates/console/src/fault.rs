@@ -1,7 +1,7 @@
 //! What stands in the way of a page, as a page.
 
 use axum::{
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, HeaderValue, Method, StatusCode},
     response::{IntoResponse, Response},
 };
 
@@ -112,6 +112,7 @@ pub(crate) fn status_of(correction: Option<&Correction>) -> StatusCode {
 
 impl IntoResponse for Fault {
     fn into_response(self) -> Response {
+        let comes_by_itself = matches!(&self, Self::Refused { code, .. } if code == "index-building");
         let (status, title, detail) = match self {
             Self::Refused { status, code, title, detail } => match code.as_str() {
                 "no-such-entry" | "no-such-route" => (
@@ -129,7 +130,7 @@ impl IntoResponse for Fault {
                     .to_owned(),
             ),
         };
-        let said = Said { title, detail: Correction::of(&detail).text };
+        let said = Said { title, detail: Correction::of(&detail).text, comes_by_itself };
         let mut response = (status, said.page(Frame::bare(&said.title))).into_response();
         response.extensions_mut().insert(said);
         response
@@ -141,12 +142,26 @@ impl IntoResponse for Fault {
 pub(crate) struct Said {
     title: String,
     detail: String,
+    /// What stands in the way goes away by itself.
+    comes_by_itself: bool,
 }
+
+/// How often a page is loaded again that waits for something.
+const AGAIN_S: u16 = 15;
 
 impl Said {
     fn page(&self, frame: Frame) -> Response {
         let link = Some(("/", "Go to the home page"));
-        render(&Plain { frame, paragraphs: vec![self.detail.clone()], link })
+        let mut paragraphs = vec![self.detail.clone()];
+        if self.comes_by_itself {
+            paragraphs.push("You need not do anything: this page is loaded again every 15 seconds, until what you asked for is there. If it came of a form, send the form again later.".to_owned());
+        }
+        render(&Plain { frame, paragraphs, link })
+    }
+
+    /// When a page that was only read is loaded again, without a script.
+    pub(crate) fn again(&self, method: &Method) -> Option<HeaderValue> {
+        (self.comes_by_itself && *method == Method::GET).then(|| HeaderValue::from(AGAIN_S))
     }
 
     /// With the navigation of whoever is signed in, so that they are not stranded.

@@ -133,10 +133,13 @@ async fn dress(State(console): State<Arc<Console>>, request: Request, next: Next
     if host != console.settings.public_url.strip_prefix("https://") {
         return fault::Fault::not_found().into_response();
     }
-    let sent = request.headers().clone();
+    let (sent, method) = (request.headers().clone(), request.method().clone());
     let mut response = next.run(request).await;
     if let Some(said) = response.extensions_mut().remove::<fault::Said>() {
         response = said.framed(&console, &sent, response.status()).await;
+        if let Some(seconds) = said.again(&method) {
+            response.headers_mut().insert(header::REFRESH, seconds);
+        }
     }
     let headers = response.headers_mut();
     for (name, value) in page::HEADERS {

@@ -947,6 +947,13 @@ pub fn internal(error: &(dyn std::error::Error + 'static)) -> Problem {
     inconsistent(&error)
 }
 
+/// The ledger's size, when the index for searching has all of it. Where it has far to go, whoever searches is told before anything is
+/// recorded of their search.
+pub async fn indexed(app: &App) -> Result<u64, Refusal> {
+    let caught_up = app.trail.caught_up(&app.store).await.map_err(|error| Refusal::from(internal(&error)))?;
+    caught_up.map_err(|behind| Problem::IndexBuilding(behind).into())
+}
+
 /// Logs once that something is not as this program left it, and says nothing of it to the caller.
 pub fn inconsistent(what: &dyn std::fmt::Display) -> Problem {
     tracing::error!(error = %what, "a request could not be worked on");

@@ -9,6 +9,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 use sharing::{Reason, agreement};
+use store::trail::Behind;
 
 use crate::{authorization_server::TokenFault, caller::CallerError, fhir::Unmapped, receipt::Receipt};
 
@@ -103,6 +104,8 @@ pub enum Problem {
     TooManyAtOnce,
     /// The system's rate is used up, for so many seconds.
     TooManyRequests(u16),
+    /// The index of the trail has far to go.
+    IndexBuilding(Behind),
     /// The deadline passed.
     TookTooLong,
     /// The deadline passed while something was being recorded.
@@ -413,6 +416,12 @@ impl Problem {
                 "Your system's rate is used up",
                 "nothing was asked and nothing was released; send more slowly: the ratelimit headers say how much is left",
             ),
+            Self::IndexBuilding(behind) => say(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "index-building",
+                "The index for searching is being made",
+                &being_made(behind),
+            ),
             Self::TookTooLong => say(
                 StatusCode::GATEWAY_TIMEOUT,
                 "took-too-long",
@@ -456,9 +465,24 @@ impl Problem {
             Self::BudgetReached | Self::Throttled | Self::TooManyRecords => Some(3_600),
             Self::TooManyRequests(seconds) => Some(*seconds),
             Self::ProviderUnavailable => Some(30),
+            Self::IndexBuilding(behind) => Some(ready_in_s(behind)),
             _ => None,
         }
     }
+}
+
+/// When to come back: not sooner than a few seconds, nor later than an hour.
+fn ready_in_s(behind: &Behind) -> u16 {
+    behind.ready_in_s.map_or(60, |seconds| u16::try_from(seconds.clamp(5, 3_600)).unwrap_or(3_600))
+}
+
+fn being_made(behind: &Behind) -> String {
+    let ready = match behind.ready_in_s {
+        None => "how long it takes is not known yet".to_owned(),
+        Some(seconds @ ..=90) => format!("it is ready in about {} seconds", seconds.max(5)),
+        Some(seconds) => format!("it is ready in about {} minutes", seconds.div_ceil(60)),
+    };
+    format!("it has {} of {} entries; {ready}; decisions are made as ever", behind.taken, behind.size)
 }
 
 /// Only reasons about the agreement are told. There is always one, or the answer is another.
@@ -476,7 +500,12 @@ fn refused(reasons: &[Reason], guardrails: &[String]) -> Wording {
 impl Refusal {
     /// RFC 9457 problem details, where they are part of an answer.
     pub fn details(&self, request_id: Option<&str>) -> Value {
-        problem_details(&self.problem.wording(), request_id, self.receipt.as_ref())
+        let mut body = problem_details(&self.problem.wording(), request_id, self.receipt.as_ref());
+        if let (Problem::IndexBuilding(behind), Value::Object(members)) = (&self.problem, &mut body) {
+            members.insert("entries_indexed".to_owned(), behind.taken.into());
+            members.insert("entries".to_owned(), behind.size.into());
+        }
+        body
     }
 
     /// The answer, in the route's shape.
@@ -494,9 +523,7 @@ impl Refusal {
             Face::DataspaceCatalogue | Face::DataspaceNegotiation => {
                 return dataspace::error(&self.problem, face == Face::DataspaceCatalogue, None);
             }
-            Face::Problem => {
-                ("application/problem+json", problem_details(&wording, request_id, self.receipt.as_ref()))
-            }
+            Face::Problem => ("application/problem+json", self.details(request_id)),
             Face::Fhir => {
                 let elements = match &self.problem {
                     Problem::Unmapped(elements) => elements.as_slice(),

@@ -406,13 +406,15 @@ async fn keep_keys(app: Arc<App>, stop: CancellationToken) {
     }
 }
 
-/// Catches the trail's index up now and then, so that a search after a long time does not have it all to do.
+/// Catches the trail's index up now and then, so that a search after a long time does not have it all to do, and when somebody was
+/// told that it is behind.
 async fn keep_trail(app: Arc<App>, stop: CancellationToken) {
     let mut every = tokio::time::interval(Duration::from_mins(1));
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = every.tick() => {}
+            () = app.trail.wanted() => {}
         }
         // After a load it has much to do, page by page: whoever stops does not wait for it.
         tokio::select! {

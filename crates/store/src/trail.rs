@@ -1,9 +1,15 @@
 //! An index of the ledger for searching, in a database file of its own. It can be deleted at any time and is made
 //! again from the leaves; whoever searches checks every entry that it names against the entry itself.
 //!
-//! It is caught up beside the requests, and when somebody searches: no other request waits for it.
+//! It is caught up beside the requests, and when somebody searches: no other request waits for it. Where it has far to go, as after
+//! an upgrade that changes its form, nobody who searches waits either: they are told how far it is.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Instant,
+};
 
 use ledger::{
     entry::{Decided, Entry},
@@ -11,10 +17,10 @@ use ledger::{
     tree::{hexadecimal, leaf_hash},
 };
 use sqlx::{
-    QueryBuilder, Sqlite, SqlitePool,
+    QueryBuilder, Sqlite, SqlitePool, Transaction,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 
 use self::tally::Tally;
 use crate::{StoreError, StoredLeaf, audit::to_i64, open::Store};
@@ -52,6 +58,19 @@ const COUNTED_MAX: i64 = 5_000;
 /// How many entries are read at a time: what they come to is in memory at once, several times over.
 const PAGE: u32 = 200;
 
+/// How many pages are taken in together. The common terms' places are next to each other: more of them at a time are written once.
+const TOGETHER: usize = 20;
+
+/// What the index keeps in memory of its file, and how much it writes beside it before it is put in place, in KiB and pages.
+const CACHE_KIB: i64 = 32 * 1024;
+const BESIDE_PAGES: i64 = 8_000;
+
+/// Whoever searches waits for so many entries to be taken in, and not for more.
+const AWAITED_MAX: u64 = 10_000;
+
+/// As many entries have to be taken in before it is said how long the rest takes.
+const TIMED_MIN: u64 = 2_000;
+
 /// At most so many entries that have one term are held against the others at a time.
 const SCANNED_MAX: i64 = 50_000;
 
@@ -59,6 +78,21 @@ const SCANNED_MAX: i64 = 50_000;
 pub struct TrailIndex {
     pool: SqlitePool,
     catching_up: Mutex<()>,
+    /// Somebody searches, and there is much to take in.
+    wanted: Notify,
+    /// How many entries it took in in a second, the last time that there was much.
+    per_second: AtomicU64,
+}
+
+/// An index that has far to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Behind {
+    /// How many entries it has.
+    pub taken: u64,
+    /// How many there are.
+    pub size: u64,
+    /// In how many seconds it has them, where that is known.
+    pub ready_in_s: Option<u64>,
 }
 
 /// What to look for: every term, within a time, before a place.
@@ -101,6 +135,8 @@ impl TrailIndex {
             .filename(file)
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
+            .pragma("cache_size", format!("-{CACHE_KIB}"))
+            .pragma("wal_autocheckpoint", BESIDE_PAGES.to_string())
             .synchronous(SqliteSynchronous::Normal); // what is lost is made again
         let pool = SqlitePoolOptions::new().max_connections(2).connect_with(options).await?;
         let form: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&pool).await?;
@@ -111,7 +147,29 @@ impl TrailIndex {
                 .await?;
         }
         sqlx::raw_sql(SCHEMA).execute(&pool).await?;
-        Ok(Self { pool, catching_up: Mutex::new(()) })
+        let (wanted, per_second) = (Notify::new(), AtomicU64::new(0));
+        Ok(Self { pool, catching_up: Mutex::new(()), wanted, per_second })
+    }
+
+    /// Takes in what is new, for somebody who waits for it: or says how far it is, where that would take long. The ledger's size.
+    ///
+    /// # Errors
+    /// [`StoreError`] when a database fails or an entry cannot be read.
+    pub async fn caught_up(&self, store: &Store) -> Result<Result<u64, Behind>, StoreError> {
+        let size = store.head().await?.size;
+        let taken = self.taken(store).await?.unwrap_or(0);
+        let left = size.saturating_sub(taken);
+        if left <= AWAITED_MAX {
+            return self.catch_up(store).await.map(Ok);
+        }
+        self.wanted.notify_one();
+        let per_second = Some(self.per_second.load(Ordering::Relaxed)).filter(|count| *count > 0);
+        Ok(Err(Behind { taken, size, ready_in_s: per_second.map(|count| left.div_ceil(count)) }))
+    }
+
+    /// Until somebody searches and is told that it is behind.
+    pub async fn wanted(&self) {
+        self.wanted.notified().await;
     }
 
     /// Takes in what the ledger has beyond it. An index of another ledger is begun anew.
@@ -122,10 +180,17 @@ impl TrailIndex {
         let _one_at_a_time = self.catching_up.lock().await;
         let size = store.head().await?.size;
         let mut next = self.known(store).await?;
+        let (began, first) = (Instant::now(), next);
         while next < size {
-            let leaves = store.leaves(next, PAGE).await?;
-            let Some(last) = leaves.last() else { break };
-            let page = page(store, &leaves).await?;
+            let mut pages = Vec::new();
+            let mut last = None;
+            while pages.len() < TOGETHER && next + taken_by(&pages) < size {
+                let leaves = store.leaves(next + taken_by(&pages), PAGE).await?;
+                let Some(end) = leaves.last() else { break };
+                last = Some((end.seq + 1, hexadecimal(&leaf_hash(&end.bytes))));
+                pages.push(page(store, &leaves).await?);
+            }
+            let Some((end, last)) = last else { break };
             let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await?;
             // The process before this one may still be at it while it drains. What is counted is counted once.
             let taken: Option<i64> = sqlx::query_scalar("SELECT size FROM taken_in_3 WHERE id = 1")
@@ -137,38 +202,42 @@ impl TrailIndex {
                 next = taken;
                 continue;
             }
-            for insert in [
-                "INSERT OR IGNORE INTO name (term) SELECT DISTINCT value ->> 0 FROM json_each($1)",
-                "INSERT OR IGNORE INTO posting (name, seq)
-                    SELECT name.id, value ->> 1 FROM json_each($1) JOIN name ON name.term = value ->> 0 ORDER BY 1, 2",
-            ] {
-                sqlx::query(insert).bind(&page.terms).execute(&mut *tx).await?;
+            for page in &pages {
+                page.take_in(&mut tx).await?;
             }
-            sqlx::query("INSERT OR IGNORE INTO written (seq, at_us) SELECT value ->> 0, value ->> 1 FROM json_each($1)")
-                .bind(&page.times)
-                .execute(&mut *tx)
-                .await?;
-            page.tally.add(&mut tx).await?;
-            next = last.seq + 1;
+            next = end;
             sqlx::query("INSERT INTO taken_in_3 (id, size, last) VALUES (1, $1, $2) ON CONFLICT (id) DO UPDATE SET size = $1, last = $2")
                 .bind(to_i64(next))
-                .bind(hexadecimal(&leaf_hash(&last.bytes)))
+                .bind(last)
                 .execute(&mut *tx)
                 .await?;
             tx.commit().await?;
+            let (count, took_ms) = (next.saturating_sub(first), began.elapsed().as_millis().max(1));
+            if count >= TIMED_MIN {
+                let per_second = u128::from(count) * 1_000 / took_ms;
+                self.per_second
+                    .store(u64::try_from(per_second).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
+            }
         }
         Ok(size)
     }
 
-    /// How many entries it has, if they are this ledger's.
-    async fn known(&self, store: &Store) -> Result<u64, StoreError> {
+    /// How many entries it has; `None` where they are another ledger's.
+    async fn taken(&self, store: &Store) -> Result<Option<u64>, StoreError> {
         let mark: Option<(i64, String)> = sqlx::query_as("SELECT size, last FROM taken_in_3 WHERE id = 1")
             .fetch_optional(&self.pool)
             .await?;
-        let Some((size, last)) = mark else { return Ok(0) };
+        let Some((size, last)) = mark else { return Ok(Some(0)) };
         let size = u64::try_from(size).unwrap_or(0);
         let leaf = store.leaves(size.saturating_sub(1), 1).await?.into_iter().next();
-        if leaf.is_some_and(|leaf| leaf.seq + 1 == size && hexadecimal(&leaf_hash(&leaf.bytes)) == last) {
+        let is_its =
+            leaf.is_some_and(|leaf| leaf.seq + 1 == size && hexadecimal(&leaf_hash(&leaf.bytes)) == last);
+        Ok(is_its.then_some(size))
+    }
+
+    /// As [`Self::taken`], begun anew where it is of another ledger.
+    async fn known(&self, store: &Store) -> Result<u64, StoreError> {
+        if let Some(size) = self.taken(store).await? {
             return Ok(size);
         }
         tracing::warn!("the trail's index is not of this ledger; it is made again");
@@ -334,9 +403,33 @@ struct KnownTerms {
 
 /// Entries of a page as the index takes them in: JSON lists of a term and a place, and of a place and a time.
 struct Page {
+    entries: u64,
     terms: String,
     times: String,
     tally: Tally,
+}
+
+fn taken_by(pages: &[Page]) -> u64 {
+    pages.iter().map(|page| page.entries).sum()
+}
+
+impl Page {
+    async fn take_in(&self, tx: &mut Transaction<'_, Sqlite>) -> Result<(), StoreError> {
+        for insert in [
+            "INSERT OR IGNORE INTO name (term) SELECT DISTINCT value ->> 0 FROM json_each($1)",
+            "INSERT OR IGNORE INTO posting (name, seq)
+                SELECT name.id, value ->> 1 FROM json_each($1) JOIN name ON name.term = value ->> 0 ORDER BY 1, 2",
+        ] {
+            sqlx::query(insert).bind(&self.terms).execute(&mut **tx).await?;
+        }
+        sqlx::query(
+            "INSERT OR IGNORE INTO written (seq, at_us) SELECT value ->> 0, value ->> 1 FROM json_each($1)",
+        )
+        .bind(&self.times)
+        .execute(&mut **tx)
+        .await?;
+        self.tally.add(tx).await
+    }
 }
 
 async fn page(store: &Store, leaves: &[StoredLeaf]) -> Result<Page, StoreError> {
@@ -352,6 +445,7 @@ async fn page(store: &Store, leaves: &[StoredLeaf]) -> Result<Page, StoreError> 
     }
     let list = |error: serde_json::Error| StoreError::Ledger(error.to_string());
     Ok(Page {
+        entries: entries.len() as u64,
         terms: serde_json::to_string(&terms).map_err(list)?,
         times: serde_json::to_string(&times).map_err(list)?,
         tally,

@@ -188,18 +188,23 @@ pub(super) fn own(signed: &Signed) -> Result<SubjectIdentifier, Fault> {
 }
 
 async fn answer(console: &Console, signed: &Signed) -> Result<Answer, Fault> {
+    told(console, signed, false).await
+}
+
+async fn told(console: &Console, signed: &Signed, held_only: bool) -> Result<Answer, Fault> {
     let own = own(signed)?;
     let body = json!({
         "subject": { "scheme": "nhs-number", "value": own.as_str() },
         "identity_check": "nhs-login-p9",
+        "held_only": held_only,
     });
     let ask = Ask::post("/v1/subject-access", &body);
     console.ask(signed, ask.about(own, PurposeClass::SubjectAccess, "own-request")).await
 }
 
-/// What is held about the person themselves.
+/// What is held about the person themselves. No search is in the way of it: whoever wants to take something back can.
 pub(super) async fn held(console: &Console, signed: &Signed) -> Result<Held, Fault> {
-    Ok(answer(console, signed).await?.held)
+    Ok(told(console, signed, true).await?.held)
 }
 
 /// Who asked, and why.
@@ -219,7 +224,7 @@ async fn choices_page(
     (kind, chosen, grounds): (&str, &[String], &str),
     correction: Option<Correction>,
 ) -> Result<Response, Fault> {
-    let answer = answer(console, signed).await?;
+    let held = held(console, signed).await?;
     // Only what an objection stops: saying otherwise would be a promise that nobody keeps.
     let yields = PurposeClass::ALL.into_iter().filter(|purpose| purpose.rules().objection_blocks);
     let purposes = yields.map(|purpose| (purpose.to_string(), sentence(purpose.as_str()))).collect();
@@ -227,8 +232,8 @@ async fn choices_page(
     let frame = Frame::of(signed, "My choices", "/my-choices").correcting(correction);
     let page = ChoicesPage {
         frame,
-        asked: consenting::all(console, signed, &answer.held)?,
-        held: answer.held,
+        asked: consenting::all(console, signed, &held)?,
+        held,
         kinds: options(&KINDS),
         kind: kind.to_owned(),
         purposes,
@@ -268,9 +273,9 @@ pub(crate) async fn object(State(console): State<Arc<Console>>, form: Form) -> R
 
 /// What the person complained about or wanted corrected, and the answers.
 pub(crate) async fn requests(State(console): State<Arc<Console>>, signed: Signed) -> Result<Response, Fault> {
-    let answer = answer(&console, &signed).await?;
+    let held = held(&console, &signed).await?;
     let frame = Frame::of(&signed, "My complaints and corrections", "/my-requests");
-    Ok(render(&RequestsPage { frame, requests: answer.held.rights_requests }))
+    Ok(render(&RequestsPage { frame, requests: held.rights_requests }))
 }
 
 /// Which event a new one is about.
@@ -357,8 +362,8 @@ pub(crate) async fn request(State(console): State<Arc<Console>>, form: Form) -> 
 pub(crate) async fn take_back(State(console): State<Arc<Console>>, form: Form) -> Result<Response, Fault> {
     let own = own(&form.signed)?;
     let wanted = form.field("reference");
-    let answer = answer(&console, &form.signed).await?;
-    if !answer.held.objections.iter().any(|objection| objection.reference == wanted) {
+    let held = held(&console, &form.signed).await?;
+    if !held.objections.iter().any(|objection| objection.reference == wanted) {
         return Err(Fault::not_found());
     }
     let path = format!("/v1/objections/{}/withdraw", super::segment(wanted));
@@ -375,8 +380,8 @@ pub(crate) async fn take_back(State(console): State<Arc<Console>>, form: Form) -
 pub(crate) async fn withdraw(State(console): State<Arc<Console>>, form: Form) -> Result<Response, Fault> {
     let own = own(&form.signed)?;
     let wanted = form.field("reference");
-    let answer = answer(&console, &form.signed).await?;
-    if !answer.held.consents.iter().any(|consent| consent.reference == wanted) {
+    let held = held(&console, &form.signed).await?;
+    if !held.consents.iter().any(|consent| consent.reference == wanted) {
         return Err(Fault::not_found());
     }
     let path = format!("/v1/consents/{}/withdraw", super::segment(wanted));

@@ -28,7 +28,7 @@ use super::{
 use crate::{
     app::App,
     caller::{Action, Capability},
-    disclose::internal,
+    disclose::{indexed, internal},
     edge::{Received, receive, request_id},
     problem::{Problem, Refusal},
     receipt::Receipt,
@@ -65,6 +65,9 @@ pub struct SubjectAccessRequest {
     from: Option<String>,
     /// Before this time.
     until: Option<String>,
+    /// Only what is held about them, without who asked: answered also while the index for searching is being made.
+    #[serde(default)]
+    held_only: bool,
 }
 
 /// What a person is told.
@@ -227,17 +230,23 @@ pub async fn answer(State(app): State<Arc<App>>, request: Request) -> Response {
         let asked = received.json::<SubjectAccessRequest>(app.limits.body_bytes_max).await;
         let parsed = asked.and_then(|asked| {
             let window = window(asked.from.as_deref(), asked.until.as_deref())?;
-            Ok((asked.subject, asked.identity_check, window))
+            Ok((asked.subject, asked.identity_check, window, asked.held_only))
         });
-        let (subject, check, window) = match parsed {
+        let (subject, check, window, held_only) = match parsed {
             Ok(parsed) => parsed,
             Err(problem) => return Err(received.refuse(&app, problem, route).await),
         };
+        if !held_only {
+            indexed(&app).await?;
+        }
         let (name, names, receipt) = open(&app, &received, &subject, check, route).await?;
         let failed = |error: store::StoreError| Refusal::from(internal(&error));
         let mine = &received.caller.organisation;
-        let Events { events, looks, more } =
-            access::events(&app, mine, &names, window).await.map_err(failed)?;
+        let Events { events, looks, more } = if held_only {
+            Events { events: Vec::new(), looks: Vec::new(), more: false }
+        } else {
+            access::events(&app, mine, &names, window).await.map_err(failed)?
+        };
         let set = app.policies().set;
         let own = access::look_reference(receipt.log_position);
         let visible = events.iter().filter(|event| event.visibility == Visibility::Visible);
@@ -287,6 +296,7 @@ pub async fn find_usage(State(app): State<Arc<App>>, request: Request) -> Respon
             let what = "offset counts from 1, and limit is 1 to 1,000".to_owned();
             return Err(received.refuse(&app, Problem::InvalidRequest(what), route).await);
         }
+        indexed(&app).await?;
         let (_, names, _) = open(&app, &received, &asked.subject, asked.identity_check, route).await?;
         let found = access::events(&app, &received.caller.organisation, &names, Window::default()).await;
         let found = found.map_err(|error| Refusal::from(internal(&error)))?;
@@ -334,6 +344,7 @@ pub async fn events(State(app): State<Arc<App>>, request: Request) -> Response {
             Ok(parsed) => parsed,
             Err(problem) => return Err(received.refuse(&app, problem, route).await),
         };
+        indexed(&app).await?;
         let subject = resolve(&app, &identifier).await?;
         let name = subject.pseudonym.clone();
         let entry = received.read_of(name.as_str(), "events for subject access");

@@ -31,7 +31,7 @@ use super::{
 use crate::{
     app::App,
     caller::{Action, Capability},
-    disclose::{inconsistent, internal},
+    disclose::{inconsistent, indexed, internal},
     edge::{Received, receive_any, request_id},
     problem::{Problem, Refusal},
     receipt::Receipt,
@@ -182,6 +182,7 @@ pub async fn search(State(app): State<Arc<App>>, request: Request) -> Response {
             Ok(found) => found,
             Err(problem) => return Err(received.refuse(&app, problem, route).await),
         };
+        indexed(&app).await?;
         let receipt = record(&app, &received, &query, "trail").await?;
         let limit = asked.limit.unwrap_or(50).clamp(1, LIMIT_MAX);
         let found = walk(&app, &received, query, limit).await?;
@@ -216,6 +217,7 @@ pub async fn disclosed(State(app): State<Arc<App>>, request: Request) -> Respons
             Ok(asked) => asked,
             Err(problem) => return Err(received.refuse(&app, problem, route).await),
         };
+        indexed(&app).await?;
         let receipt = record(&app, &received, &query, "disclosed").await?;
         let found = walk(&app, &received, query, LIMIT_MAX).await?;
         let releases = found.entries.iter().filter_map(|(entry, _, first)| release(entry, first.as_ref()?));
@@ -359,7 +361,7 @@ struct Found {
 /// the caller's to see.
 async fn walk(app: &App, received: &Received, mut query: TrailQuery, limit: u32) -> Result<Found, Refusal> {
     let failed = |error: store::StoreError| Refusal::from(internal(&error));
-    let size = app.trail.catch_up(&app.store).await.map_err(failed)?;
+    let size = indexed(app).await?;
     if !received.caller.may(Capability::Audit) {
         query.seen_by = Some(seen(app, &received.caller.organisation));
     }

@@ -138,3 +138,41 @@ async fn an_index_of_an_earlier_form_is_made_again_and_its_program_adds_nothing(
     let taken = sqlx::query("SELECT size FROM known WHERE id = 1").fetch_optional(&earlier).await;
     assert!(taken.unwrap_err().to_string().contains("no such table"), "an earlier program stops here");
 }
+
+#[tokio::test]
+async fn nobody_waits_for_an_index_that_has_far_to_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    let file = folder.path().join("trail");
+    let index = TrailIndex::open(&file).await.unwrap();
+    let read = || Body::DecisionRead { of: "dec_0".to_owned(), what: "explanation".to_owned(), by: actor() };
+    let many = || Submission { entries: vec![read(); 1_000], ..submission(read(), Vec::new()) };
+    for _ in 0..4 {
+        store.commit(many()).await.unwrap();
+    }
+    let size = store.head().await.unwrap().size;
+    assert_eq!(index.caught_up(&store).await.unwrap(), Ok(size), "so much is waited for");
+    for _ in 0..11 {
+        store.commit(many()).await.unwrap();
+    }
+    let behind = index.caught_up(&store).await.unwrap().unwrap_err();
+    assert_eq!((behind.taken, behind.size), (size, size + 11_000));
+    assert!(behind.ready_in_s.is_some_and(|seconds| seconds > 0), "as fast as the last time: {behind:?}");
+    index.wanted().await;
+    index.catch_up(&store).await.unwrap();
+    assert_eq!(index.caught_up(&store).await.unwrap(), Ok(size + 11_000));
+    let query =
+        TrailQuery { all_of: vec![vec![Term::new(Field::Reference, "dec_0")]], ..TrailQuery::default() };
+    assert_eq!(
+        index.find(&query, 20_000).await.unwrap().len(),
+        15_000,
+        "all of it, whatever was taken in together"
+    );
+    // Another ledger's says nothing of how far it is with this one.
+    let other = tempfile::tempdir().unwrap();
+    let other = open(other.path()).await;
+    for _ in 0..11 {
+        other.commit(many()).await.unwrap();
+    }
+    assert_eq!(index.caught_up(&other).await.unwrap().unwrap_err().taken, 0);
+}

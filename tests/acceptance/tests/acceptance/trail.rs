@@ -140,7 +140,9 @@ async fn partners_receipts_catch_a_history_that_was_rewritten() {
     let database = world.settings.ledger.database.clone();
     let folder = world.stop().await;
     store::scratch::lose(&database, folder.path()).await;
-    let _ = std::fs::remove_file(folder.path().join("checkpoint.txt"));
+    for copy in ["checkpoint.txt", "checkpoint.txt.synced"] {
+        let _ = std::fs::remove_file(folder.path().join(copy)); // the second is not written at once
+    }
     let rewritten = World::start(folder, 5_000_000).await;
     for number in [NUMBER, "9736363023", NUMBER, NUMBER, NUMBER, NUMBER] {
         rewritten.send(rewritten.prevention(number)).await;
@@ -396,4 +398,84 @@ async fn an_index_that_is_lost_or_wrong_changes_nothing() {
     }
     let world = World::start(folder, 2_000_000).await;
     assert_eq!(kinds(&world.send(search(&world, "auditor", find)).await), ["release"]);
+}
+
+/// Nothing can be taken into the index while this is there.
+async fn held_back(world: &World) -> sqlx::SqliteConnection {
+    use sqlx::{ConnectOptions as _, Executor as _};
+    let mut file = world.settings.ledger.beside().into_os_string();
+    file.push(".trail");
+    let mut index = sqlx::sqlite::SqliteConnectOptions::new().filename(file).connect().await.unwrap();
+    index.execute("BEGIN IMMEDIATE").await.unwrap();
+    index
+}
+
+#[tokio::test]
+async fn whoever_searches_while_the_index_is_made_is_told_how_far_it_is() {
+    use sqlx::Connection as _;
+    let world = World::new().await;
+    assert_eq!(world.send(world.prevention(NUMBER)).await.status, StatusCode::OK);
+    let index = held_back(&world).await;
+    for _ in 0..11 {
+        let read = Body::AuditRead {
+            what: "verified in a test".to_owned(),
+            by_operator: "nobody".to_owned(),
+            from: 0,
+            until: 1,
+        };
+        let all = store::Submission::of(world.app.now(), vec![read; 1_000]);
+        world.app.store.commit(all).await.unwrap();
+    }
+    let size = world.app.store.head().await.unwrap().size;
+    let person = ("nhs-number", NUMBER);
+    let told = json!({ "identity_check": "documents-seen" });
+    let requests = [
+        search(&world, "auditor", json!({ "kind": "release" })),
+        world.act(
+            "auditor",
+            "/v1/trail/counts",
+            "service-improvement",
+            json!({ "by": ["day"], "from": "2026-11-01", "until": "2026-12-01" }),
+        ),
+        world.post("desk", "/v1/subject-access", "subject-access", person, told.clone()),
+        world.post("desk", "/v1/subject-access/find-usage", "subject-access", person, told.clone()),
+    ];
+    for request in requests {
+        let answer = world.send(request).await;
+        assert_eq!(
+            (answer.status, answer.code()),
+            (StatusCode::SERVICE_UNAVAILABLE, "index-building"),
+            "{answer:?}"
+        );
+        assert_eq!(answer.headers["retry-after"], "60", "how long it takes is not known yet");
+        assert_eq!(answer.body["entries"], size, "{answer:?}");
+        let taken = answer.body["entries_indexed"].as_u64().unwrap();
+        assert!(size - taken > 10_000, "{answer:?}");
+        let detail = answer.body["detail"].as_str().unwrap();
+        assert!(detail.contains(&format!("{taken} of {size} entries")), "{detail}");
+    }
+    assert_eq!(
+        world.app.store.head().await.unwrap().size,
+        size,
+        "nothing is recorded of what was not answered"
+    );
+    // Whoever decides, and whoever wants to take something back, does not wait for it.
+    assert_eq!(world.send(world.prevention(NUMBER)).await.status, StatusCode::OK);
+    let held = json!({ "identity_check": "documents-seen", "held_only": true });
+    let held = world.send(world.post("desk", "/v1/subject-access", "subject-access", person, held)).await;
+    assert_eq!((held.status, &held.body["events"]), (StatusCode::OK, &json!([])), "{held:?}");
+    let ready = gateway::routes::health::readyz(axum::extract::State(world.app.clone())).await;
+    assert_eq!(ready.0, StatusCode::OK);
+    index.close().await.unwrap();
+    // Somebody searched: it is made without anybody waiting for the next minute.
+    for turn in 0.. {
+        let answer = world.send(search(&world, "auditor", json!({ "kind": "release" }))).await;
+        if answer.status == StatusCode::OK {
+            assert_eq!(kinds(&answer), ["release", "release"]);
+            break;
+        }
+        assert_eq!(answer.code(), "index-building", "{answer:?}");
+        assert!(turn < 1_000, "it is not made");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
 }

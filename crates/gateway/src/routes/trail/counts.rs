@@ -16,7 +16,12 @@ use utoipa::ToSchema;
 
 use super::{commit, receive, respond};
 use crate::{
-    app::App, caller::Capability, disclose::internal, edge::request_id, problem::Problem, receipt::Receipt,
+    app::App,
+    caller::Capability,
+    disclose::{indexed, internal},
+    edge::request_id,
+    problem::Problem,
+    receipt::Receipt,
 };
 
 /// Most counts in one answer.
@@ -134,6 +139,7 @@ pub async fn counts(State(app): State<Arc<App>>, request: Request) -> Response {
             let held = set.providers().filter(|provider| provider.organisation() == mine);
             query.providers = Some(held.map(|provider| provider.provider.id.to_string()).collect());
         }
+        indexed(&app).await?;
         let names: Vec<_> = by.iter().map(|by| by.as_str()).collect();
         let entry = Body::DecisionRead {
             of: "counts".to_owned(),
@@ -141,7 +147,7 @@ pub async fn counts(State(app): State<Arc<App>>, request: Request) -> Response {
             by: received.caller.actor(),
         };
         let receipt = Receipt::of("counts", &commit(&app, &received, entry, Vec::new()).await?);
-        let ledger_size = app.trail.catch_up(&app.store).await.map_err(|error| internal(&error))?;
+        let ledger_size = indexed(&app).await?;
         let counted = app.trail.tally(&query, COUNTS_MAX + 1).await.map_err(|error| internal(&error))?;
         if counted.len() > COUNTS_MAX as usize {
             let said = format!(

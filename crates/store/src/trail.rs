@@ -17,7 +17,7 @@ use ledger::{
     tree::{hexadecimal, leaf_hash},
 };
 use sqlx::{
-    QueryBuilder, Sqlite, SqlitePool, Transaction,
+    Connection as _, QueryBuilder, Sqlite, SqlitePool, Transaction,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::sync::{Mutex, Notify};
@@ -58,12 +58,14 @@ const COUNTED_MAX: i64 = 5_000;
 /// How many entries are read at a time: what they come to is in memory at once, several times over.
 const PAGE: u32 = 200;
 
-/// How many pages are taken in together. The common terms' places are next to each other: more of them at a time are written once.
+/// With more than so many entries to take in, the index is made, and not kept.
+const FAR: u64 = if cfg!(test) { 500 } else { 100_000 };
+
+/// How many pages are taken in together then. The common terms' places are next to each other: more of them at a time are written once.
 const TOGETHER: usize = 20;
 
-/// What the index keeps in memory of its file, and how much it writes beside it before it is put in place, in KiB and pages.
-const CACHE_KIB: i64 = 32 * 1024;
-const BESIDE_PAGES: i64 = 8_000;
+/// What is kept in memory of the file then, in KiB, and how much is written beside it before it is put in place, in pages.
+const WHILE_FAR: &str = "PRAGMA cache_size = -32768; PRAGMA wal_autocheckpoint = 8000";
 
 /// Whoever searches waits for so many entries to be taken in, and not for more.
 const AWAITED_MAX: u64 = 10_000;
@@ -135,8 +137,6 @@ impl TrailIndex {
             .filename(file)
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
-            .pragma("cache_size", format!("-{CACHE_KIB}"))
-            .pragma("wal_autocheckpoint", BESIDE_PAGES.to_string())
             .synchronous(SqliteSynchronous::Normal); // what is lost is made again
         let pool = SqlitePoolOptions::new().max_connections(2).connect_with(options).await?;
         let form: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&pool).await?;
@@ -181,17 +181,23 @@ impl TrailIndex {
         let size = store.head().await?.size;
         let mut next = self.known(store).await?;
         let (began, first) = (Instant::now(), next);
+        let mut connection = self.pool.acquire().await?;
+        let is_far = size.saturating_sub(next) > FAR;
+        if is_far {
+            sqlx::raw_sql(WHILE_FAR).execute(&mut *connection).await?;
+        }
+        let together = if is_far { TOGETHER } else { 1 };
         while next < size {
             let mut pages = Vec::new();
             let mut last = None;
-            while pages.len() < TOGETHER && next + taken_by(&pages) < size {
+            while pages.len() < together && next + taken_by(&pages) < size {
                 let leaves = store.leaves(next + taken_by(&pages), PAGE).await?;
                 let Some(end) = leaves.last() else { break };
                 last = Some((end.seq + 1, hexadecimal(&leaf_hash(&end.bytes))));
                 pages.push(page(store, &leaves).await?);
             }
             let Some((end, last)) = last else { break };
-            let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+            let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
             // The process before this one may still be at it while it drains. What is counted is counted once.
             let taken: Option<i64> = sqlx::query_scalar("SELECT size FROM taken_in_3 WHERE id = 1")
                 .fetch_optional(&mut *tx)
@@ -218,6 +224,10 @@ impl TrailIndex {
                 self.per_second
                     .store(u64::try_from(per_second).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
             }
+        }
+        if is_far {
+            // With what it keeps in memory.
+            connection.close().await?;
         }
         Ok(size)
     }

@@ -221,7 +221,7 @@ impl ConsentRecord {
         self.status.takes_back().then(|| self.ended_at.unwrap_or(self.given_at))
     }
 
-    /// Whether it says no, and `yes` does not outweigh it: the yes was said earlier; or it was said later by less than [`SAID_LATELY`]
+    /// Whether it says no, and `yes` does not outweigh it: the yes was said earlier; or it was said later by less than 48 hours
     /// and is not recorded later. Of what was said lately the times are not that sure: they are rounded to minutes and days, and
     /// clocks differ. Of what was said long ago they decide, in whatever order it was recorded.
     pub fn outweighs(&self, yes: &Self) -> bool {

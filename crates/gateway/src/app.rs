@@ -129,9 +129,9 @@ pub struct App {
     pub(crate) reserved: Reserved,
     draining: AtomicBool,
     /// Whether the database's clock agrees.
-    /// By how much this machine's clock is behind the database server's, in microseconds.
-    behind_us: AtomicI64,
     agrees: AtomicBool,
+    /// By how much this machine's clock is behind the database server's, in microseconds, where they agree.
+    behind_us: AtomicI64,
 }
 
 /// What an [`App`] is made of.
@@ -233,8 +233,13 @@ impl App {
     /// Compares the clock with the database's, which all replicas share.
     pub(crate) fn compare_clock(&self, database: jiff::Timestamp) {
         let agrees = self.clock.is_near(database);
-        // What was asked for took a moment to come: never too much.
-        let behind = self.clock.skew_max().map(|_| database.duration_since(self.clock.now()).as_micros());
+        // What was asked for took a moment to come: never too much. A server whose clock is far ahead would carry the ledger's time
+        // with it.
+        let behind = self
+            .clock
+            .skew_max()
+            .filter(|_| agrees)
+            .map(|_| database.duration_since(self.clock.now()).as_micros());
         let behind_us = behind.and_then(|behind| i64::try_from(behind.max(0)).ok()).unwrap_or(0);
         self.behind_us.store(behind_us, Ordering::Relaxed);
         if self.agrees.swap(agrees, Ordering::Relaxed) != agrees {

@@ -47,6 +47,8 @@ use crate::{
     witnessed::{self, Witnessing},
 };
 
+/// How often the index for searching is caught up: often enough that nobody who searches has much to wait for.
+const TRAIL_EVERY: Duration = Duration::from_secs(10);
 /// How often issuers' keys are read again.
 const KEYS_EVERY: Duration = Duration::from_mins(5);
 
@@ -409,7 +411,8 @@ async fn keep_keys(app: Arc<App>, stop: CancellationToken) {
 /// Catches the trail's index up now and then, so that a search after a long time does not have it all to do, and when somebody was
 /// told that it is behind.
 async fn keep_trail(app: Arc<App>, stop: CancellationToken) {
-    let mut every = tokio::time::interval(Duration::from_mins(1));
+    let mut every = tokio::time::interval(TRAIL_EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,

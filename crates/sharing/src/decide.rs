@@ -509,10 +509,12 @@ impl Permit {
         crate::minimise::examine(provider, &self.subject, body)
     }
 
-    /// Decides again, with what the record says about its person and what is held under every identifier in it.
+    /// Decides again, with what the record says about its person and what is held under every identifier in it. Nothing is permitted
+    /// that was not before: it was not asked for, and the ledger says so.
     ///
     /// # Errors
-    /// The [`Denial`], when the answer is no longer to permit under the same version of the same flow.
+    /// The [`Denial`], when the answer is no longer to permit under the same version of the same flow, or permits nothing of what it
+    /// did.
     pub fn confirm(
         &self,
         question: &Question,
@@ -529,7 +531,18 @@ impl Permit {
             Err(Box::new(denial(question, trace, self.authority.agreement().cloned())))
         };
         match again {
-            Decision::Permit(permit) => Ok(ConfirmedPermit { permit }),
+            Decision::Permit(mut permit) => {
+                let (items, wider): (Vec<_>, Vec<_>) =
+                    permit.items.into_iter().partition(|item| self.items.contains(item));
+                permit.withheld.extend(wider.into_iter().map(|wider| (wider.item, Withheld::NotAvailable)));
+                permit.items = items;
+                if permit.items.is_empty() {
+                    let mut trace = Trace::new();
+                    trace.push(Rule::Consent, Outcome::Fail(Reason::ConsentForOther));
+                    return Err(Box::new(denial(question, trace, self.authority.agreement().cloned())));
+                }
+                Ok(ConfirmedPermit { permit })
+            }
             Decision::Deny(denial) if denial.agreement.is_some() || self.authority.agreement().is_none() => {
                 Err(Box::new(denial))
             }

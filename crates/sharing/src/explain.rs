@@ -393,7 +393,7 @@ impl Reason {
             Self::Objection => "An objection or dissent of the person stands.",
             Self::ConsentAbsent => "Consent decides and none is held.",
             Self::ConsentEnded => {
-                "Consent decides and what was held has been withdrawn, refused or has run out."
+                "Consent decides and what was held has been withdrawn, refused about the same time or later, or has run out."
             }
             Self::ConsentForOther => {
                 "Consent decides, and what the person was shown when they said yes does not cover this: it is of another flow, of fewer items, or kept for longer or passed on further than they were told."

@@ -22,11 +22,17 @@ pub(crate) const NAMES: &str =
         WHERE pseudonym IN (SELECT value FROM json_each($1)))
     ORDER BY pseudonym";
 pub(crate) const CONSENTS: &str =
-    "SELECT * FROM consent WHERE subject IN (SELECT value FROM json_each($1)) ORDER BY id";
+    "SELECT id, subject, consent_type, status, controller, recipients, purposes, given_by, recorded_us, given_us, expires_us, ended_us, shown,
+        recorded_by, withdrawn_us, details, status_reason
+    FROM consent WHERE subject IN (SELECT value FROM json_each($1)) ORDER BY id";
 const OBJECTIONS: &str =
     "SELECT * FROM objection WHERE subject IN (SELECT value FROM json_each($1)) ORDER BY id";
 const FACTS: &str =
     "SELECT * FROM subject_fact WHERE subject IN (SELECT value FROM json_each($1)) ORDER BY id";
+const CONSENT: &str =
+    "SELECT id, subject, consent_type, status, controller, recipients, purposes, given_by, recorded_us, given_us, expires_us, ended_us, shown,
+        recorded_by, withdrawn_us, details, status_reason
+    FROM consent WHERE id = $1";
 /// What an organisation has recorded under a name of a person since an instant, whatever became of it. Other names do not count: that
 /// two are one person's is not for everybody to know.
 const ALLOWED_SINCE: &str =
@@ -292,10 +298,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database fails or holds a row that cannot be read.
     pub async fn consent(&self, id: &ConsentId) -> Result<Option<ConsentRow>, StoreError> {
-        let raw: Option<RawConsent> = sqlx::query_as("SELECT * FROM consent WHERE id = $1")
-            .bind(id.as_str())
-            .fetch_optional(&self.readers)
-            .await?;
+        let raw: Option<RawConsent> =
+            sqlx::query_as(CONSENT).bind(id.as_str()).fetch_optional(&self.readers).await?;
         match raw {
             Some(raw) => self.unsealed_consent(raw.try_into()?).await.map(Some),
             None => Ok(None),

@@ -70,6 +70,9 @@ const WHILE_FAR: &str = "PRAGMA cache_size = -32768; PRAGMA wal_autocheckpoint =
 /// Whoever searches waits for so many entries to be taken in, and not for more.
 const AWAITED_MAX: u64 = 10_000;
 
+/// And for as many as are taken in in so many seconds.
+const AWAITED_S: u64 = if cfg!(test) { 0 } else { 3 };
+
 /// As many entries have to be taken in before it is said how long the rest takes.
 const TIMED_MIN: u64 = 2_000;
 
@@ -159,11 +162,11 @@ impl TrailIndex {
         let size = store.head().await?.size;
         let taken = self.taken(store).await?.unwrap_or(0);
         let left = size.saturating_sub(taken);
-        if left <= AWAITED_MAX {
+        let per_second = Some(self.per_second.load(Ordering::Relaxed)).filter(|count| *count > 0);
+        if left <= AWAITED_MAX.max(AWAITED_S * per_second.unwrap_or(0)) {
             return self.catch_up(store).await.map(Ok);
         }
         self.wanted.notify_one();
-        let per_second = Some(self.per_second.load(Ordering::Relaxed)).filter(|count| *count > 0);
         Ok(Err(Behind { taken, size, ready_in_s: per_second.map(|count| left.div_ceil(count)) }))
     }
 

@@ -13,9 +13,9 @@ const OF_FILE: &str = "SELECT lower(tables.name || '.' || columns.name) FROM sql
     WHERE tables.type = 'table' AND tables.name NOT IN ('_sqlx_migrations', 'schema_step') AND tables.name NOT LIKE 'sqlite_%'
     UNION ALL SELECT lower(name) FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL";
 const OF_SERVER: &str = "SELECT CAST(lower(relname || '.' || attname) AS TEXT) FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
-    WHERE relnamespace = to_regnamespace(current_schema()) AND relkind IN ('r', 'p') AND attnum > 0 AND NOT attisdropped
+    WHERE pg_table_is_visible(pg_class.oid) AND relkind IN ('r', 'p') AND attnum > 0 AND NOT attisdropped
     AND relname NOT IN ('_sqlx_migrations', 'schema_step')
-    UNION ALL SELECT CAST(lower(relname) AS TEXT) FROM pg_class WHERE relnamespace = to_regnamespace(current_schema()) AND relkind IN ('i', 'I')";
+    UNION ALL SELECT CAST(lower(relname) AS TEXT) FROM pg_class WHERE pg_table_is_visible(oid) AND relkind IN ('i', 'I')";
 
 async fn parts(statement: &'static str, pool: &AnyPool) -> Result<BTreeSet<String>, StoreError> {
     let names: Vec<String> = sqlx::query_scalar(statement).fetch_all(pool).await?;

@@ -64,8 +64,8 @@ pub async fn withdrawals(length: Length) -> Value {
     // The usual load would only be in the way.
     let workers = running.pause().await;
     let (begun, mut total) = (Instant::now(), 0);
-    // What grows to a bound (what is remembered of tokens, what is read at once for the search index, which is caught up every
-    // minute) has, before it is looked at whether anything grows.
+    // What grows to a bound (what is remembered of tokens, what is read at once for the search index, which is caught up now and
+    // then) has, before it is looked at whether anything grows.
     while begun.elapsed() < Duration::from_secs(length.or(0, 150)) {
         races(&workers, 1_000).await;
         total += 1_000;

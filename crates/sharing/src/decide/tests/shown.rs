@@ -216,3 +216,33 @@ fn what_needs_no_yes_leaves_beside_what_was_shown() {
     let shorter = Shown { retain_days: shown.retain_days - 1, ..shown };
     assert_eq!(one.beyond(&[&shorter]).len(), one.asked.len(), "kept for longer than they were told");
 }
+
+/// Under another name that the record shows somebody vouches for everything, or the person answers while the record is on its way: what
+/// was not permitted when the record holder was asked does not leave with it.
+#[test]
+fn what_the_second_decision_permits_is_within_the_first() {
+    let set = policies();
+    let whole = shown(&set);
+    let part =
+        |places: std::ops::Range<usize>| yes(Shown { items: whole.items[places].to_vec(), ..whole.clone() });
+    let state = |consents| SubjectState { consents, ..SubjectState::default() };
+    let question = question(1, Asked::AllAgreed);
+    let Decision::Permit(permit) = decide(&question, &set, &state(vec![part(0..2)]), now()) else {
+        panic!("a permit")
+    };
+    let record = r#"{"person_id":"x","nhs_number":"9732110317","referral_reference":"SWR-1","date_of_birth":"1936-06-21",
+        "flags":{"address_withheld":false,"deceased_on":null}}"#;
+    let examined = permit.examine(set.provider(&question.provider).unwrap(), record.as_bytes()).unwrap();
+    let confirm = |consents| permit.confirm(&question, &set, &state(consents), &examined, now());
+    let broad = said(3, ConsentStatus::Given, Timestamp::UNIX_EPOCH, None);
+    let confirmed = confirm(vec![part(0..2), broad]).unwrap();
+    assert_eq!(confirmed.permit().items(), permit.items());
+    let left_out =
+        confirmed.permit().withheld().iter().filter(|(_, why)| *why == Withheld::NotAvailable).count();
+    assert_eq!(left_out, whole.items.len() - 2);
+    assert_eq!(confirm(vec![part(1..3)]).unwrap().permit().items(), [whole.items[1].clone()]);
+    assert_eq!(
+        confirm(vec![part(whole.items.len() - 1..whole.items.len())]).unwrap_err().reasons,
+        [Reason::ConsentForOther]
+    );
+}

@@ -14,6 +14,8 @@ use crate::{
 
 mod parts;
 
+pub(crate) use parts::has_its_parts;
+
 static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
 static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
 
@@ -156,11 +158,6 @@ async fn bring_alone(migrator: &Migrator, database: &Database, pool: &AnyPool) -
 pub(crate) async fn check(database: &Database, pool: &AnyPool) -> Result<(), StoreError> {
     vet(of(database), database, pool).await?;
     has_its_parts(database, pool).await
-}
-
-/// That the database has what its migrations make.
-pub(crate) async fn has_its_parts(database: &Database, pool: &AnyPool) -> Result<(), StoreError> {
-    parts::check(database, pool).await
 }
 
 async fn vet(migrator: &Migrator, database: &Database, pool: &AnyPool) -> Result<(), StoreError> {

@@ -493,6 +493,13 @@ impl World {
     }
 }
 
+/// Takes away what says from outside of a stopped deployment's database how far its ledger had come.
+pub fn lose_checkpoints(folder: &std::path::Path) {
+    for copy in ["checkpoint.txt", "checkpoint.txt.synced"] {
+        let _ = std::fs::remove_file(folder.join(copy)); // the second is not written at once
+    }
+}
+
 /// Copies a folder and what is in it.
 pub fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
     std::fs::create_dir_all(to).unwrap();

@@ -314,22 +314,30 @@ fn which_agreement_a_refusal_names_does_not_tell_whether_there_is_a_consent() {
     assert_eq!(told(&decide(&question, &policies, &consenting, now())), without);
 }
 
-#[test]
-fn a_visit_needs_its_own_consent() {
-    let question = question(1, Asked::AllAgreed);
-    let consent = |number, consent_type| ConsentRecord {
+/// What the person said to the referral that fire receives, recorded as they said it.
+fn said(number: u128, status: ConsentStatus, given_at: Timestamp) -> ConsentRecord {
+    ConsentRecord {
         id: ConsentId::from_random(number),
-        consent_type,
-        status: ConsentStatus::Given,
+        consent_type: ConsentType::ConfidentialityConsent,
+        status,
         controller: "trafford-council".parse().unwrap(),
         recipients: vec!["gmca".parse().unwrap()],
         purposes: vec![PurposeClass::SafeAndWellReferral],
-        recorded_at: Timestamp::UNIX_EPOCH,
-        given_at: Timestamp::UNIX_EPOCH,
+        recorded_at: given_at,
+        given_at,
         given_by: crate::subject::GivenBy::Person,
         expires_at: None,
         ended_at: None,
         shown: None,
+    }
+}
+
+#[test]
+fn a_visit_needs_its_own_consent() {
+    let question = question(1, Asked::AllAgreed);
+    let consent = |number, consent_type| ConsentRecord {
+        consent_type,
+        ..said(number, ConsentStatus::Given, Timestamp::UNIX_EPOCH)
     };
     let to_share = consent(1, ConsentType::ConfidentialityConsent);
     let to_visit = consent(2, ConsentType::ConsentToService);
@@ -353,20 +361,6 @@ fn a_visit_needs_its_own_consent() {
 #[test]
 fn a_refusal_from_a_clock_that_is_ahead_counts_and_a_consent_from_it_does_not_yet() {
     let question = question(1, Asked::AllAgreed);
-    let said = |number, status, given_at| ConsentRecord {
-        id: ConsentId::from_random(number),
-        consent_type: ConsentType::ConfidentialityConsent,
-        status,
-        controller: "trafford-council".parse().unwrap(),
-        recipients: vec!["gmca".parse().unwrap()],
-        purposes: vec![PurposeClass::SafeAndWellReferral],
-        recorded_at: given_at,
-        given_at,
-        given_by: crate::subject::GivenBy::Person,
-        expires_at: None,
-        ended_at: None,
-        shown: None,
-    };
     let (earlier, soon) = (Timestamp::UNIX_EPOCH, now() + jiff::SignedDuration::from_millis(50));
     let permits = |consents: Vec<ConsentRecord>| {
         let state = SubjectState { consents, ..SubjectState::default() };
@@ -384,23 +378,12 @@ fn a_refusal_from_a_clock_that_is_ahead_counts_and_a_consent_from_it_does_not_ye
 fn a_no_of_about_the_same_time_outweighs_a_yes_that_is_not_recorded_after_it() {
     let question = question(1, Asked::AllAgreed);
     let hours_ago = |hours| now() - jiff::SignedDuration::from_hours(hours);
-    let said = |status, given_at: Timestamp, recorded_at| ConsentRecord {
-        id: ConsentId::from_random(given_at.as_microsecond().unsigned_abs().into()),
-        consent_type: ConsentType::ConfidentialityConsent,
-        status,
-        controller: "trafford-council".parse().unwrap(),
-        recipients: vec!["gmca".parse().unwrap()],
-        purposes: vec![PurposeClass::SafeAndWellReferral],
-        recorded_at,
-        given_at,
-        given_by: crate::subject::GivenBy::Person,
-        expires_at: None,
-        ended_at: None,
-        shown: None,
-    };
     let permits = |[yes, no]: [(i64, i64); 2]| {
-        let of = |status, (given, recorded)| said(status, hours_ago(given), hours_ago(recorded));
-        let consents = vec![of(ConsentStatus::Given, yes), of(ConsentStatus::Refused, no)];
+        let of = |number, status, (given, recorded)| ConsentRecord {
+            recorded_at: hours_ago(recorded),
+            ..said(number, status, hours_ago(given))
+        };
+        let consents = vec![of(1, ConsentStatus::Given, yes), of(2, ConsentStatus::Refused, no)];
         let state = SubjectState { consents, ..SubjectState::default() };
         matches!(decide(&question, &policies(), &state, now()), Decision::Permit(_))
     };

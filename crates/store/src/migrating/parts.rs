@@ -34,7 +34,7 @@ async fn made_by(until: i64) -> Result<BTreeSet<String>, StoreError> {
 }
 
 /// That a database has what its migrations make, and nothing of those that it says it has not had.
-pub(super) async fn check(database: &Database, pool: &AnyPool) -> Result<(), StoreError> {
+pub(crate) async fn has_its_parts(database: &Database, pool: &AnyPool) -> Result<(), StoreError> {
     let known = newest(&SQLITE);
     let newest = applied(database, pool).await?.into_iter().max().unwrap_or(0);
     if newest > known {

@@ -193,9 +193,7 @@ async fn a_backup_that_was_changed_or_not_finished_is_refused() {
     assert!(!ran.ok && ran.err.contains("is not the file that was backed up"), "{}", ran.err);
     // Put back all the same, it is found out by the tree.
     put_back(folder.path(), &backup);
-    for copy in ["checkpoint.txt", "checkpoint.txt.synced"] {
-        let _ = std::fs::remove_file(folder.path().join(copy));
-    }
+    acceptance::lose_checkpoints(folder.path());
     let head = tempfile::NamedTempFile::new().unwrap();
     let manifest: Value =
         serde_json::from_slice(&std::fs::read(backup.join("backup.json")).unwrap()).unwrap();

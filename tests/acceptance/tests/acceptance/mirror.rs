@@ -137,9 +137,7 @@ async fn a_ledger_that_lies_does_not_get_into_the_copy() {
     let database = world.settings.ledger.database.clone();
     let state = world.stop().await;
     store::scratch::lose(&database, state.path()).await;
-    for copy in ["checkpoint.txt", "checkpoint.txt.synced"] {
-        let _ = std::fs::remove_file(state.path().join(copy));
-    }
+    acceptance::lose_checkpoints(state.path());
     let rewritten = World::start(state, 5_000_000).await;
     assert_eq!(mirrored(&Over::new(&rewritten), folder.path()).await, Err("truncated".to_owned()));
     while u64::try_from(rewritten.entries().await.len()).unwrap() <= now {

@@ -140,9 +140,7 @@ async fn partners_receipts_catch_a_history_that_was_rewritten() {
     let database = world.settings.ledger.database.clone();
     let folder = world.stop().await;
     store::scratch::lose(&database, folder.path()).await;
-    for copy in ["checkpoint.txt", "checkpoint.txt.synced"] {
-        let _ = std::fs::remove_file(folder.path().join(copy)); // the second is not written at once
-    }
+    acceptance::lose_checkpoints(folder.path());
     let rewritten = World::start(folder, 5_000_000).await;
     for number in [NUMBER, "9736363023", NUMBER, NUMBER, NUMBER, NUMBER] {
         rewritten.send(rewritten.prevention(number)).await;

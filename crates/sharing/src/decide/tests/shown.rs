@@ -1,7 +1,7 @@
 //! What a person was shown when they said yes, and what that permits: of the referral that fire receives, and of versions of it.
 
 use super::*;
-use crate::subject::{GivenBy, Shown};
+use crate::subject::Shown;
 
 const REFERRAL: &str = "agreements/gm-safe-and-well-referral.toml";
 const PREVENTION: &str = "agreements/gm-fire-prevention-over-65s.toml";
@@ -34,20 +34,7 @@ fn shown(set: &PolicySet) -> Shown {
 }
 
 fn said(number: u128, status: ConsentStatus, given_at: Timestamp, shown: Option<Shown>) -> ConsentRecord {
-    ConsentRecord {
-        id: ConsentId::from_random(number),
-        consent_type: ConsentType::ConfidentialityConsent,
-        status,
-        controller: "trafford-council".parse().unwrap(),
-        recipients: vec!["gmca".parse().unwrap()],
-        purposes: vec![PurposeClass::SafeAndWellReferral],
-        recorded_at: given_at,
-        given_at,
-        given_by: GivenBy::Person,
-        expires_at: None,
-        ended_at: None,
-        shown: shown.map(Box::new),
-    }
+    ConsentRecord { shown: shown.map(Box::new), ..super::said(number, status, given_at) }
 }
 
 fn yes(shown: Shown) -> ConsentRecord {

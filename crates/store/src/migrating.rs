@@ -72,7 +72,7 @@ impl Standing {
                 "the database says that migration {version} began and did not end, which no program here leaves behind: somebody has changed that, or another tool migrated. Restore a backup from before it"
             )),
             Self::Forgotten => Some(format!(
-                "the database says that it has had later migrations, and not migration {version}: that it had it was deleted. Restore a backup from before that"
+                "the database says that it has had later migrations, and not migration {version}: that it had it was deleted, or it is of a build that was never released. Restore a backup from before that"
             )),
         }
     }

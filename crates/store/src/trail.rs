@@ -187,6 +187,8 @@ impl TrailIndex {
         let mut connection = self.pool.acquire().await?;
         let is_far = size.saturating_sub(next) > FAR;
         if is_far {
+            // With what it keeps in memory, however this ends.
+            connection.close_on_drop();
             sqlx::raw_sql(WHILE_FAR).execute(&mut *connection).await?;
         }
         let together = if is_far { TOGETHER } else { 1 };
@@ -227,10 +229,6 @@ impl TrailIndex {
                 self.per_second
                     .store(u64::try_from(per_second).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
             }
-        }
-        if is_far {
-            // With what it keeps in memory.
-            connection.close().await?;
         }
         Ok(size)
     }

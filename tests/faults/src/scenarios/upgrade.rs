@@ -9,8 +9,9 @@ use super::{Length, ORDINARY, Running, loaded, running};
 use crate::deployment::{Deployment, Replica, Store};
 
 /// What a program of tomorrow does to the schema that one of today may run beside.
-const ADDS: [&str; 3] = [
+const ADDS: [&str; 4] = [
     "ALTER TABLE subject ADD COLUMN of_tomorrow BIGINT NOT NULL DEFAULT 0",
+    "ALTER TABLE consent ADD COLUMN of_tomorrow BIGINT NOT NULL DEFAULT 0",
     "INSERT INTO schema_step (version, runs_beside) VALUES (9000, 1)",
     "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
         SELECT 9000, 'of tomorrow', success, checksum, 0 FROM _sqlx_migrations WHERE version = 1",

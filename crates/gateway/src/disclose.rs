@@ -25,8 +25,8 @@ use sharing::{
     subject::RecordFacts,
 };
 use store::{
-    CallerUse, Ceiling, Change, CommitError, Committed, LookUp, Recheck, ReplayGuard, Resolved, Submission,
-    failpoint,
+    CallerUse, Ceiling, Change, CommitError, Committed, LookUp, OptOutChecks, Recheck, ReplayGuard, Resolved,
+    Submission, failpoint,
 };
 
 use crate::{
@@ -139,7 +139,7 @@ async fn walk(app: &App, ask: Ask) -> Result<Answer, Refusal> {
         let at = app.now();
         let asked = std::slice::from_ref(&ask.question.subject);
         let fresh = Pseudonym::from_random(app.entropy.bits());
-        let Person { known, state, familiar } =
+        let Person { known, state, familiar, .. } =
             timed(&app.metrics, Stage::LookUp, walk.look_up(asked, fresh, at)).await?;
         let Some(subject) = known.into_iter().next() else {
             return Err(inconsistent(&"a person was looked up and is not there").into());
@@ -257,7 +257,7 @@ impl Walk<'_> {
         };
         let held = self.app.store.look_up(look_up).await.map_err(|error| internal(&error))?;
         let familiar = Known::of(caller, marks.as_ref(), held.marks);
-        Ok(Person { known: held.resolved, state: held.state, familiar })
+        Ok(Person { known: held.resolved, state: held.state, checks: held.checks, familiar })
     }
 
     /// INTENT, REFUSAL or REFERRAL, durable before anything else happens.
@@ -581,8 +581,12 @@ impl Walk<'_> {
             let at = self.app.now();
             // The asked name, and the name behind every identifier in the record. An identifier that nobody has used
             // before becomes another name of the same person.
-            let Person { known, state, familiar } =
+            let Person { known, state, checks, familiar } =
                 self.look_up(&examined.facts().identifiers, subject.clone(), at).await?;
+            // Whom the question was about was forgotten while the record holder was asked. Nothing may go by that name any more.
+            if !state.names.iter().any(|(name, _)| name == subject) {
+                return Err(self.close("not_released", &["unsettled"], Problem::Unsettled).await);
+            }
             let mut learned = Learned::of(examined, &state, &known, provider);
             if state.restricted || examined.facts().restricted {
                 learned.changes.extend(self.alert_holder(Kind::RestrictedAttempt, at));
@@ -604,7 +608,10 @@ impl Walk<'_> {
             });
             let (confirmed, record) = match minimised {
                 Ok(minimised) => minimised,
-                Err(denial) => return Err(self.refuse_after_all(&denial, learned).await),
+                Err(denial) => match self.refuse_after_all(&denial, &state, learned).await {
+                    Some(refusal) => return Err(refusal),
+                    None => continue,
+                },
             };
             learned.changes.extend(self.alerts_of_record(provider, examined, (&state, &familiar), at));
             let salt = kept::salt(self.app.entropy.as_ref());
@@ -612,8 +619,13 @@ impl Walk<'_> {
             if self.is_too_late() {
                 return Err(Problem::TookTooLong.into());
             }
-            let released =
-                self.record_release(&confirmed, (&record, &salt), &state, learned, (at, policies.revision));
+            let rests_on = Recheck {
+                names: state.names.clone(),
+                policies: Some(policies.revision),
+                opt_outs: checks,
+                ..Recheck::default()
+            };
+            let released = self.record_release(&confirmed, (&record, &salt), rests_on, learned, at);
             match timed(&self.app.metrics, Stage::Release, released).await {
                 Ok(committed) => {
                     failpoint::at("release-recorded");
@@ -637,7 +649,13 @@ impl Walk<'_> {
         Err(self.close("not_released", &["unsettled"], Problem::Unsettled).await)
     }
 
-    async fn refuse_after_all(&self, denial: &Denial, learned: Learned) -> Refusal {
+    /// `None` where somebody has changed what is held about the person in between: then it is decided again.
+    async fn refuse_after_all(
+        &self,
+        denial: &Denial,
+        state: &SubjectState,
+        learned: Learned,
+    ) -> Option<Refusal> {
         let problem = if denial.depends_on_person() {
             Problem::NoRecordAvailable
         } else {
@@ -646,7 +664,13 @@ impl Walk<'_> {
         let reasons = denial.reasons.iter().map(|reason| reason.as_str().to_owned()).collect();
         let mut learned = learned;
         learned.changes.push(Change::CloseIntent(self.decision_id.to_owned()));
-        self.end("not_released", reasons, learned, problem).await
+        // Nothing is learned about somebody who was forgotten meanwhile.
+        let rests_on = Recheck { names: state.names.clone(), ..Recheck::default() };
+        match self.try_end("not_released", reasons, learned, Some(rests_on), &problem).await {
+            Ok(committed) => Some(self.refusal(problem, &committed)),
+            Err(CommitError::Changed) => None,
+            Err(error) => Some(commit_problem(error).into()),
+        }
     }
 
     /// RELEASE, durable before anything leaves, in the transaction that re-checks what it rests on.
@@ -654,9 +678,9 @@ impl Walk<'_> {
         &self,
         confirmed: &ConfirmedPermit,
         (record, salt): (&MinimisedRecord, &str),
-        state: &SubjectState,
+        rests_on: Recheck,
         learned: Learned,
-        (at, policies): (Timestamp, i64),
+        at: Timestamp,
     ) -> Result<Committed, CommitError> {
         let permit = confirmed.permit();
         let last = if self.ask.answer_only {
@@ -664,11 +688,11 @@ impl Walk<'_> {
         } else {
             Body::Release {
                 decision_id: self.decision_id.to_owned(),
-                subjects: state.names.iter().map(|(name, _)| name.to_string()).collect(),
+                subjects: rests_on.names.iter().map(|(name, _)| name.to_string()).collect(),
                 items: record.items().map(ToString::to_string).collect(),
                 record_sha256: record.digest(salt),
                 obligations: obligation_codes(permit.obligations()),
-                policy_revision: policies.unsigned_abs(),
+                policy_revision: rests_on.policies.unwrap_or_default().unsigned_abs(),
                 consents: permit.consents().iter().map(ToString::to_string).collect(),
                 observed: learned.observed,
             }
@@ -676,12 +700,11 @@ impl Walk<'_> {
         let mut submission = Submission::of(at, vec![last]);
         let agreement = permit.authority().agreement();
         submission.recheck = Some(Recheck {
-            names: state.names.clone(),
             agreement: agreement.map(|agreement| (agreement.agreement.clone(), agreement.digest.to_string())),
-            policies: Some(policies),
             ceiling: agreement
                 .filter(|_| !self.ask.answer_only)
                 .and_then(|agreement| self.ceiling(agreement, at)),
+            ..rests_on
         });
         submission.changes = learned.changes;
         submission.changes.extend(self.alerts_of_release(permit, at));
@@ -783,17 +806,29 @@ impl Walk<'_> {
     }
 
     async fn end(&self, outcome: &str, reasons: Vec<String>, learned: Learned, problem: Problem) -> Refusal {
+        match self.try_end(outcome, reasons, learned, None, &problem).await {
+            Ok(committed) => self.refusal(problem, &committed),
+            Err(error) => commit_problem(error).into(),
+        }
+    }
+
+    async fn try_end(
+        &self,
+        outcome: &str,
+        reasons: Vec<String>,
+        learned: Learned,
+        recheck: Option<Recheck>,
+        problem: &Problem,
+    ) -> Result<Committed, CommitError> {
         let Learned { changes, observed, linked } = learned;
         let entry = self.closure(outcome, reasons, observed, linked);
         let at = self.app.clock.now();
         let mut submission = Submission::of(at, vec![entry]);
+        submission.recheck = recheck;
         submission.changes = changes;
         let is_no_record = matches!(problem, Problem::NoRecordAvailable);
         submission.changes.push(caller_use::of_answer(&self.ask.caller, is_no_record, at));
-        match self.commit_end(submission).await {
-            Ok(committed) => self.refusal(problem, &committed),
-            Err(error) => commit_problem(error).into(),
-        }
+        self.commit_end(submission).await
     }
 }
 
@@ -809,6 +844,8 @@ struct Person {
     known: Vec<Resolved>,
     /// What decides.
     state: SubjectState,
+    /// The opt-out checks that this was read beside.
+    checks: Option<OptOutChecks>,
     /// What is registered that bears on them.
     familiar: Known,
 }

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use ledger::entry::Body;
 use serde::{Deserialize, Serialize};
 use sharing::{PurposeClass, policy::hexadecimal};
-use store::{Change, OptOutBatch, OptOutHash, Submission};
+use store::{Change, CommitError, OptOutBatch, OptOutHash, Submission};
 
 use crate::app::App;
 
@@ -29,6 +29,8 @@ pub struct Spooled {
     pub id: String,
     /// The purpose that it was made for.
     pub purpose: PurposeClass,
+    /// The check value of the look-up key that it was hashed with. With another the hashes are nobody's.
+    pub key: String,
     /// First instant at which it says nothing any more.
     pub expires_at: Timestamp,
     /// Keyed hashes of those whom the check left in, in hexadecimal.
@@ -47,15 +49,8 @@ pub fn folder(database: &Path) -> PathBuf {
 /// # Errors
 /// When the folder cannot be read.
 pub async fn take_in(app: &App, folder: &Path) -> std::io::Result<usize> {
-    if !folder.exists() {
-        return Ok(0);
-    }
     let mut taken = 0;
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.extension().is_none_or(|extension| extension != "json") {
-            continue;
-        }
+    for path in waiting(folder)? {
         match import(app, &path).await {
             Ok(true) => {
                 std::fs::remove_file(&path)?;
@@ -78,6 +73,9 @@ async fn import(app: &App, path: &Path) -> Result<bool, &'static str> {
     let at = app.clock.now();
     if spooled.expires_at <= at {
         return Err("it has expired");
+    }
+    if spooled.key != app.store.lookup_check() {
+        return Err("it was hashed with a look-up key that is not in use");
     }
     let hashes = |list: &[String], opted_out: bool| {
         let read = list.iter().map(|text| unhex(text).map(|hash| (OptOutHash(hash), opted_out)));
@@ -106,7 +104,25 @@ async fn import(app: &App, path: &Path) -> Result<bool, &'static str> {
         expires_at,
         checked,
     })));
-    Ok(app.store.commit(submission).await.is_ok())
+    match app.store.commit(submission).await {
+        // It was taken in before, and its file could not be removed; or by another gateway.
+        Ok(_) | Err(CommitError::Changed) => Ok(true),
+        Err(CommitError::TooLarge) => Err("it is larger than what is committed at once"),
+        Err(_) => Ok(false),
+    }
+}
+
+/// Files of batches that wait in the folder.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn waiting(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
+    let files = std::fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path()));
+    let is_batch = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "json");
+    files.filter(|path| path.as_ref().map_or(true, is_batch)).collect()
 }
 
 /// Takes in batches again and again, until the token is cancelled.

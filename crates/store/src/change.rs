@@ -18,7 +18,7 @@ use crate::{
     loading::LoadRow,
     lookup::Resolved,
     matters::MatterMove,
-    opt_out::OptOutBatch,
+    opt_out::{OptOutBatch, OptOutChecks},
     privacy::{Cutoffs, ErasureRow, Forgettable, HoldRow, NewLookupKey},
     queue::{AlertMove, AlertRow, ReferralMove, ReferralRow},
     rights::{RightsMove, RightsRow},
@@ -81,7 +81,7 @@ pub struct ReplayGuard {
 }
 
 /// What a release rests on.
-#[derive(Debug, Clone)]
+#[derive(Debug, Default, Clone)]
 pub struct Recheck {
     /// The person's names and the revision read of each.
     pub names: Vec<(Pseudonym, i64)>,
@@ -91,6 +91,8 @@ pub struct Recheck {
     /// The revision of the policies decided under: whatever else was put in force since, such as a guardrail, is not what this
     /// rests on.
     pub policies: Option<i64>,
+    /// The opt-out checks decided beside, for a purpose that they apply to.
+    pub opt_outs: Option<OptOutChecks>,
     /// The flow's ceiling of releases in a day, where it has one.
     pub ceiling: Option<Ceiling>,
 }

@@ -47,8 +47,8 @@ impl LookupKey {
         Self(self.0.iter().cloned().chain([Zeroizing::new(key)]).collect())
     }
 
-    /// A value by which the same keys are known again.
-    pub(crate) fn check_value(&self) -> String {
+    /// A value by which the same keys are known again. It tells nothing of them.
+    pub fn check_value(&self) -> String {
         let hash = self.hash_parts(&[b"concordat", b"look-up key check"]);
         hexadecimal(hash.get(..16).unwrap_or_default())
     }
@@ -99,6 +99,11 @@ pub struct Resolved {
 }
 
 impl Store {
+    /// The check value of the key by which people are looked up.
+    pub fn lookup_check(&self) -> String {
+        self.lookup_key.check_value()
+    }
+
     /// The pseudonym of an identifier. An unknown one is given `fresh`, which is not stored until it is committed.
     ///
     /// # Errors

@@ -1,6 +1,8 @@
 //! National data opt-out checks: batches for one purpose that expire, looked up by a hash that can be joined with
 //! nothing else here. Whether somebody opted out is used in a decision and never shown.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use sharing::{
     NhsNumber, PurposeClass, SubjectIdentifier, SubjectScheme, policy::hexadecimal, subject::OptOut,
@@ -35,12 +37,21 @@ impl LookupKey {
     }
 }
 
+/// The batches of checks for a purpose that a decision was made beside. Whoever rests on it rests on no other having come
+/// meanwhile: whom a batch is about is known from nothing but its hashes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OptOutChecks {
+    /// The purpose.
+    pub purpose: PurposeClass,
+    /// Their names.
+    pub batches: BTreeSet<String>,
+}
+
 /// What one check says of a person.
 #[derive(sqlx::FromRow)]
 pub(crate) struct RawOptOut {
     pub(crate) person_hash: Vec<u8>,
     pub(crate) purpose: String,
-    pub(crate) imported_us: i64,
     pub(crate) expires_us: i64,
     pub(crate) opted_out: i64,
 }
@@ -59,14 +70,15 @@ pub(crate) fn hashes(
 /// What all checks say under these names, which are a list of hexadecimal digits in JSON.
 async fn read(tx: &mut Transaction, hashes: String) -> Result<Vec<RawOptOut>, StoreError> {
     let rows = sqlx::query_as(
-        "SELECT person_hash, purpose, imported_us, expires_us, opted_out
+        "SELECT person_hash, purpose, expires_us, opted_out
          FROM opt_out_checked JOIN opt_out_batch ON opt_out_batch.id = opt_out_checked.batch
          WHERE person_hash IN (SELECT unhex(value) FROM json_each($1))",
     );
     Ok(rows.bind(hashes).fetch_all(&mut **tx).await?)
 }
 
-/// What the checks in force say. Of several batches the strictest counts; of several NHS numbers too.
+/// What the checks in force say. Of several batches the strictest counts; of several NHS numbers too. One that was taken in between `at`
+/// and the moment that was read counts already.
 pub(crate) fn strictest(
     rows: &[RawOptOut],
     hashes: &[OptOutHash],
@@ -74,9 +86,7 @@ pub(crate) fn strictest(
     at: Timestamp,
 ) -> OptOut {
     let at_us = at.as_microsecond();
-    let in_force = rows
-        .iter()
-        .filter(|row| row.purpose == purpose.as_str() && row.imported_us <= at_us && at_us < row.expires_us);
+    let in_force = rows.iter().filter(|row| row.purpose == purpose.as_str() && at_us < row.expires_us);
     let about = in_force.filter(|row| hashes.iter().any(|hash| hash.0 == row.person_hash));
     match about.map(|row| row.opted_out).max() {
         None => OptOut::NotChecked,

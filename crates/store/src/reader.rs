@@ -28,7 +28,7 @@ use crate::{
     figures::Figures,
     lookup::{LookupKey, Resolved},
     open::Store,
-    opt_out::{self, RawOptOut},
+    opt_out::{self, OptOutChecks, RawOptOut},
     row::to_list,
     subjects::{self, RawName},
 };
@@ -84,6 +84,8 @@ pub struct Held {
     pub resolved: Vec<Resolved>,
     /// What decides.
     pub state: SubjectState,
+    /// The opt-out checks that it was read beside, for a purpose that they apply to.
+    pub checks: Option<OptOutChecks>,
     /// The marks in force.
     pub marks: Vec<MarkRow>,
 }
@@ -243,6 +245,8 @@ struct Read {
     facts: BySubject<Fact>,
     marks: BTreeMap<String, MarkRow>,
     opt_outs: Vec<RawOptOut>,
+    /// The batches of opt-out checks of each purpose.
+    checks: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Read {
@@ -258,6 +262,7 @@ impl Read {
             Part::Fact(subject, fact) => self.facts.entry(subject).or_default().push(fact),
             Part::Mark(mark) => drop(self.marks.insert(mark.id.clone(), mark)),
             Part::OptOut(checked) => self.opt_outs.push(checked),
+            Part::Checks(batch, purpose) => drop(self.checks.entry(purpose).or_default().insert(batch)),
             Part::Policies(row) => self.policies = Some(row),
         }
     }
@@ -294,12 +299,15 @@ impl Read {
         state.relationships.sort_by(|one, other| one.id.as_str().cmp(other.id.as_str()));
         state.grants.sort_by(|one, other| one.id.as_str().cmp(other.id.as_str()));
         state.emergencies.sort_by(|one, other| one.id.as_str().cmp(other.id.as_str()));
+        let mut checks = None;
         if look_up.purpose.rules().opt_out_applies {
+            let batches = self.checks.get(look_up.purpose.as_str()).cloned().unwrap_or_default();
+            checks = Some(OptOutChecks { purpose: look_up.purpose, batches });
             let hashes = opt_out::hashes(key, look_up.purpose, &look_up.checked_as);
             state.opt_out = opt_out::strictest(&self.opt_outs, &hashes, look_up.purpose, look_up.at);
         }
         let marks = look_up.marks.as_ref().map(|wanted| self.marks_for(wanted, look_up.at));
-        Ok(Held { resolved, state, marks: marks.unwrap_or_default() })
+        Ok(Held { resolved, state, checks, marks: marks.unwrap_or_default() })
     }
 
     fn resolve(&self, lookup_hash: Vec<u8>, fresh: &Pseudonym) -> Result<Resolved, StoreError> {

@@ -121,8 +121,7 @@ fn resting_on(names: Vec<(Pseudonym, i64)>, digest: &str, name: &Pseudonym) -> S
     submission.recheck = Some(Recheck {
         names,
         agreement: Some(("a".parse().unwrap(), digest.to_owned())),
-        policies: None,
-        ceiling: None,
+        ..Recheck::default()
     });
     submission
 }

@@ -80,6 +80,7 @@ pub fn run(arguments: &NdoArguments) -> anyhow::Result<()> {
     let batch = Spooled {
         id: format!("ndo_{:032x}", SystemEntropy.bits()),
         purpose: *purpose,
+        key: key.check_value(),
         expires_at,
         clear: back.iter().map(hash).collect(),
         opted_out: sent.iter().filter(|number| !back.contains(*number)).map(hash).collect(),

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     clock::{Clock as _, SystemClock},
     config::{self, Settings},
-    policies, retention, serve,
+    opt_outs, policies, retention, serve,
 };
 
 /// Forgetting and keys.
@@ -73,6 +73,13 @@ async fn due(settings: &Settings) -> anyhow::Result<()> {
 
 async fn replace_lookup(settings: &Settings) -> anyhow::Result<()> {
     let path = &settings.ledger.lookup_key;
+    let batches = opt_outs::waiting(&opt_outs::folder(&settings.ledger.beside()))?;
+    if let Some(batch) = batches.first() {
+        anyhow::bail!(
+            "a national data opt-out check waits that was hashed with the key of now ({}): start the gateway until it is taken in, or delete the file and import the check again afterwards; nothing was replaced",
+            batch.display()
+        );
+    }
     let mut keys = config::read_keys(path)?;
     let store = open(settings).await?;
     let key = fresh();

@@ -46,9 +46,11 @@ pub(crate) const HELD: &str = "WITH found (hash, via) AS (
         FROM alert_mark WHERE organisation IN (SELECT value FROM json_each($4))
             AND practitioner IN (SELECT value FROM json_each($5))
     UNION ALL
-    SELECT 'opt-out', person_hash, purpose, NULL, NULL, NULL, NULL, NULL, NULL, NULL, imported_us, expires_us, opted_out, NULL, NULL, NULL
+    SELECT 'opt-out', person_hash, purpose, NULL, NULL, NULL, NULL, NULL, NULL, NULL, expires_us, opted_out, NULL, NULL, NULL, NULL
         FROM opt_out_checked JOIN opt_out_batch ON opt_out_batch.id = opt_out_checked.batch
         WHERE person_hash IN (SELECT unhex(value) FROM json_each($6))
+    UNION ALL
+    SELECT 'checks', NULL, id, purpose, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM opt_out_batch
     UNION ALL
     SELECT 'policies', NULL, digest, NULL, NULL, NULL, NULL, NULL, NULL, NULL, revision,
         coalesce((SELECT at_us FROM ledger_entry ORDER BY seq DESC LIMIT 1), 0), NULL, NULL, NULL, NULL
@@ -71,6 +73,8 @@ pub(super) enum Part {
     Fact(String, Result<Fact, StoreError>),
     Mark(MarkRow),
     OptOut(RawOptOut),
+    /// A batch of opt-out checks, and the purpose that it was made for.
+    Checks(String, String),
     /// The policies in force.
     Policies(PoliciesRow),
 }
@@ -138,10 +142,10 @@ impl Part {
             "opt-out" => Self::OptOut(RawOptOut {
                 person_hash: row.try_get(HASH)?,
                 purpose: text(0)?,
-                imported_us: number(0)?,
-                expires_us: number(1)?,
-                opted_out: number(2)?,
+                expires_us: number(0)?,
+                opted_out: number(1)?,
             }),
+            "checks" => Self::Checks(text(0)?, text(1)?),
             "policies" => Self::Policies((number(0)?, text(0)?, number(1)?)),
             part => return Err(StoreError::Ledger(format!("a look-up found a {part}"))),
         })

@@ -103,7 +103,7 @@ fn submissions(seed: u64, name: &Pseudonym) -> Vec<Submission> {
             let digest = if numbers.below(5) == 0 { "other" } else { "d" };
             let agreement = Some(("a".parse().unwrap(), digest.to_owned()));
             let names = vec![(name.clone(), revision - i64::try_from(numbers.below(2)).unwrap())];
-            submission.recheck = Some(Recheck { names, agreement, policies: None, ceiling: None });
+            submission.recheck = Some(Recheck { names, agreement, ..Recheck::default() });
         }
         if numbers.below(3) > 0 {
             submission.using = Some(Box::new(using(&mut numbers, position)));

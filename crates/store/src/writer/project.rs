@@ -1,5 +1,7 @@
 //! Projections: what must hold before a submission is taken, and the tables that change with it.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 use sharing::{Pseudonym, subject::ObjectionStatus};
 
@@ -8,7 +10,8 @@ use crate::{
     change::{Ceiling, Change, Recheck, ReplayGuard, Submission},
     database::Arguments,
     error::{CommitError, StoreError},
-    opt_out::OptOutBatch,
+    lookup::Resolved,
+    opt_out::{OptOutBatch, OptOutChecks},
     row::{ConsentRow, ObjectionRow, to_list, to_shown, to_word},
     sealing::WrappingKeys,
 };
@@ -91,6 +94,15 @@ async fn still_holds(tx: &mut Tx, recheck: &Recheck) -> Result<bool, StoreError>
             return Ok(false);
         }
     }
+    if let Some(OptOutChecks { purpose, batches }) = &recheck.opt_outs {
+        let current: Vec<String> = sqlx::query_scalar("SELECT id FROM opt_out_batch WHERE purpose = $1")
+            .bind(purpose.as_str())
+            .fetch_all(&mut **tx)
+            .await?;
+        if !batches.iter().eq(&BTreeSet::from_iter(current)) {
+            return Ok(false);
+        }
+    }
     let Some((agreement, digest)) = &recheck.agreement else { return Ok(true) };
     let current: Option<(String, String)> =
         sqlx::query_as("SELECT digest, status FROM policy_agreement WHERE agreement = $1")
@@ -98,6 +110,15 @@ async fn still_holds(tx: &mut Tx, recheck: &Recheck) -> Result<bool, StoreError>
             .fetch_optional(&mut **tx)
             .await?;
     Ok(current.is_some_and(|(current, status)| current == *digest && status == "active"))
+}
+
+/// Whether an identifier still stands for whom it was taken for: it is nobody else's, and the person was not forgotten meanwhile.
+pub(super) fn still_means(resolved: &Resolved, known: Option<&str>) -> Result<(), CommitError> {
+    let still = match known {
+        Some(known) => known == resolved.pseudonym.as_str(),
+        None => !resolved.known,
+    };
+    if still { Ok(()) } else { Err(CommitError::Changed) }
 }
 
 async fn is_reached(tx: &mut Tx, ceiling: &Ceiling) -> Result<bool, StoreError> {
@@ -125,8 +146,7 @@ async fn applicable(tx: &mut Tx, change: &Change) -> Result<Result<(), CommitErr
                     .bind(&resolved.lookup_hash)
                     .fetch_optional(&mut **tx)
                     .await?;
-            let taken_by_another = known.is_some_and(|known| known != resolved.pseudonym.as_str());
-            return Ok(if taken_by_another { Err(CommitError::Changed) } else { Ok(()) });
+            return Ok(still_means(resolved, known.as_deref()));
         }
         Change::CloseIntent(decision_id) => {
             let open: Option<i64> = sqlx::query_scalar("SELECT 1 FROM open_intent WHERE decision_id = $1")
@@ -134,6 +154,13 @@ async fn applicable(tx: &mut Tx, change: &Change) -> Result<Result<(), CommitErr
                 .fetch_optional(&mut **tx)
                 .await?;
             return Ok(open.map(drop).ok_or(CommitError::NotOpen));
+        }
+        Change::ImportOptOuts(batch) => {
+            let before: Option<i64> = sqlx::query_scalar("SELECT 1 FROM opt_out_batch WHERE id = $1")
+                .bind(&batch.id)
+                .fetch_optional(&mut **tx)
+                .await?;
+            return Ok(before.map_or(Ok(()), |_| Err(CommitError::Changed)));
         }
         // A consent that was taken back stays so: a new one is a new record.
         Change::ChangeConsent { id, .. } => sqlx::query_scalar::<_, i64>(
@@ -189,8 +216,7 @@ async fn applicable(tx: &mut Tx, change: &Change) -> Result<Result<(), CommitErr
         | Change::DetachLeaves { .. }
         | Change::BlockDetached(_)
         | Change::MoveDelivery(_)
-        | Change::RetryDeliveries(..)
-        | Change::ImportOptOuts(_) => return Ok(Ok(())),
+        | Change::RetryDeliveries(..) => return Ok(Ok(())),
         Change::MoveExport(step) => {
             let state = sqlx::query_scalar("SELECT state FROM export_request WHERE id = $1");
             return from_state(tx, state.bind(&step.id), &[step.from]).await;

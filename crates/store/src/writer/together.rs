@@ -11,11 +11,12 @@ use jiff::Timestamp;
 use sharing::policy::hexadecimal;
 
 use self::callers::Callers;
-use super::portions;
+use super::{portions, project::still_means};
 use crate::{
     change::{Change, Recheck, Submission},
     database::{Transaction, places},
     error::{CommitError, StoreError},
+    opt_out::OptOutChecks,
     row::to_list,
 };
 
@@ -62,6 +63,8 @@ struct There<'a> {
     agreements: HashMap<String, (String, String)>,
     /// The revision of the policies in force.
     policies: Option<i64>,
+    /// The batches of opt-out checks of each purpose.
+    checks: HashMap<String, BTreeSet<String>>,
     open: HashSet<String>,
     used: HashSet<(String, String)>,
     // What is to be written.
@@ -109,6 +112,13 @@ impl<'a> There<'a> {
             there.policies = rows.iter().find_map(|(.., revision)| *revision);
             there.agreements =
                 rows.into_iter().map(|(id, digest, status, _)| (id, (digest, status))).collect();
+        }
+        if asked.checks {
+            let rows: Vec<(String, String)> =
+                sqlx::query_as("SELECT purpose, id FROM opt_out_batch").fetch_all(&mut **tx).await?;
+            for (purpose, batch) in rows {
+                there.checks.entry(purpose).or_default().insert(batch);
+            }
         }
         if !asked.closing.is_empty() {
             let rows: Vec<String> = sqlx::query_scalar(
@@ -168,15 +178,18 @@ impl<'a> There<'a> {
             let current = self.agreements.get(id.as_str());
             current.is_some_and(|(digest, status)| digest == decided_under && status == "active")
         });
-        names && agreement && recheck.policies.is_none_or(|revision| self.policies == Some(revision))
+        let checks = recheck.opt_outs.as_ref().is_none_or(|OptOutChecks { purpose, batches }| {
+            self.checks.get(purpose.as_str()).unwrap_or(&BTreeSet::new()) == batches
+        });
+        let policies = recheck.policies.is_none_or(|revision| self.policies == Some(revision));
+        names && agreement && checks && policies
     }
 
     fn applicable(&self, change: &Change) -> Result<(), CommitError> {
         match change {
             Change::KnowSubject(resolved) => {
                 let known = self.identifiers.get(&resolved.lookup_hash);
-                let taken_by_another = known.is_some_and(|known| known != resolved.pseudonym.as_str());
-                if taken_by_another { Err(CommitError::Changed) } else { Ok(()) }
+                still_means(resolved, known.map(String::as_str))
             }
             Change::CloseIntent(decision_id) if !self.open.contains(decision_id) => Err(CommitError::NotOpen),
             _ => Ok(()),
@@ -276,6 +289,7 @@ struct Asked<'a> {
     hashes: BTreeSet<String>,
     agreements: BTreeSet<&'a str>,
     policies: bool,
+    checks: bool,
     closing: BTreeSet<&'a str>,
     contexts: BTreeSet<(&'a str, &'a str)>,
 }
@@ -286,6 +300,7 @@ impl<'a> Asked<'a> {
             self.names.extend(recheck.names.iter().map(|(name, _)| name.as_str()));
             self.agreements.extend(recheck.agreement.iter().map(|(id, _)| id.as_str()));
             self.policies |= recheck.agreement.is_some() || recheck.policies.is_some();
+            self.checks |= recheck.opt_outs.is_some();
         }
         for change in &submission.changes {
             match change {

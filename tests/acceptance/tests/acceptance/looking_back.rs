@@ -1,11 +1,18 @@
 //! Explaining, replaying and simulating decisions; what was held at an earlier instant; opt-out checks.
 
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
 use acceptance::World;
 use gateway::{opt_outs, replay};
 use ledger::entry::Body;
 use reqwest::StatusCode;
 use serde_json::json;
 use store::{Archive, LookupKey};
+use upstreams::faults::{Fault, nhs_number};
 
 async fn archive(world: &World) -> Archive {
     Archive::open(&world.settings.ledger.database, None).await.unwrap()
@@ -241,14 +248,14 @@ async fn a_proposal_is_tried_on_past_questions() {
     assert_eq!((nothing.questions, nothing.changes.len()), (3, 0), "{nothing:?}");
     // A draft that has not been signed and begins next year: what if it were in force?
     let path = folder.join("agreements/gm-fire-prevention-over-65s.toml");
-    let text = std::fs::read_to_string(&path).unwrap();
+    let text = fs::read_to_string(&path).unwrap();
     let block =
         text.split("[[flows.items]]").find(|block| block.contains("item = \"person.address\"")).unwrap();
     let draft = text
         .replace(&format!("[[flows.items]]{block}"), "")
         .replacen("status = \"active\"", "status = \"draft\"", 1)
         .replacen("effective_on = \"2026", "effective_on = \"2027", 1);
-    std::fs::write(&path, draft).unwrap();
+    fs::write(&path, draft).unwrap();
     let proposed = gateway::policies::load(&folder).unwrap();
     let simulation = replay::simulate(&archive, &proposed, over).await.unwrap();
     assert_eq!((simulation.in_force["permit"], simulation.proposed["permit"]), (2, 2), "{simulation:?}");
@@ -260,9 +267,8 @@ async fn a_proposal_is_tried_on_past_questions() {
     assert_eq!(usage.releases.values().copied().collect::<Vec<_>>(), [2]);
 }
 
-#[tokio::test]
-async fn an_opt_out_check_is_taken_in_used_and_forgotten() {
-    // The over-65s flow, as case finding with a health item: the opt-out comes into play.
+/// The over-65s flow, as case finding with a health item: the opt-out comes into play.
+async fn planning() -> World {
     let agreement = "agreements/trafford-asc-nhs-direct-care.toml";
     let edits = [
         (
@@ -281,16 +287,58 @@ async fn an_opt_out_check_is_taken_in_used_and_forgotten() {
             "roles = [\"clinician\"]\nconfidentiality = { basis = \"section251\", reference = \"26/CAG/1\", expires_on = \"2027-04-01\" }",
         ),
     ];
-    let world = World::with_policies(&edits).await;
+    World::with_policies(&edits).await
+}
+
+fn ask_for_planning(world: &World, number: &'static str) -> acceptance::Request {
+    let mut request = world.question("nhs", "trafford-asc", "planning-commissioning", ("nhs-number", number));
+    request.body.as_mut().unwrap()["items"] = json!(["health.home_oxygen"]);
+    request.spoil_access =
+        Some(|claims| claims["authorization_details"][0]["purpose"] = json!("planning-commissioning"));
+    request
+}
+
+/// A check as `ndo import` leaves it, about whom it left in and whom it took out.
+fn check(world: &World, id: &str, clear: &[&str], opted_out: &[&str]) -> opt_outs::Spooled {
+    let key = LookupKey::new(*gateway::config::read_key(&world.settings.ledger.lookup_key).unwrap());
+    let purpose = sharing::PurposeClass::PlanningCommissioning;
+    let hash = |number: &&str| opt_outs::hex(&key.opt_out_hash(purpose, &number.parse().unwrap()));
+    opt_outs::Spooled {
+        id: id.to_owned(),
+        purpose,
+        key: key.check_value(),
+        expires_at: "2026-11-24T12:00:00Z".parse().unwrap(),
+        clear: clear.iter().map(hash).collect(),
+        opted_out: opted_out.iter().map(hash).collect(),
+    }
+}
+
+fn spool(world: &World, batch: &opt_outs::Spooled) -> PathBuf {
+    let folder = opt_outs::folder(&world.settings.ledger.beside());
+    fs::create_dir_all(&folder).unwrap();
+    let (path, next) = (folder.join(format!("{}.json", batch.id)), folder.join(format!("{}.next", batch.id)));
+    fs::write(&next, serde_json::to_vec(batch).unwrap()).unwrap();
+    fs::rename(&next, &path).unwrap();
+    path
+}
+
+/// Takes in what waits, unless the gateway itself was faster.
+async fn taken_in(world: &World, file: &Path) {
+    opt_outs::take_in(&world.app, file.parent().unwrap()).await.unwrap();
+    for _ in 0..100 {
+        if !file.exists() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{} was not taken in", file.display());
+}
+
+#[tokio::test]
+async fn an_opt_out_check_is_taken_in_used_and_forgotten() {
+    let world = planning().await;
     let (one, other, third) = ("9732110317", "9733162043", "9736363015");
-    let ask = |number: &'static str| {
-        let mut request =
-            world.question("nhs", "trafford-asc", "planning-commissioning", ("nhs-number", number));
-        request.body.as_mut().unwrap()["items"] = json!(["health.home_oxygen"]);
-        request.spoil_access =
-            Some(|claims| claims["authorization_details"][0]["purpose"] = json!("planning-commissioning"));
-        request
-    };
+    let ask = |number| ask_for_planning(&world, number);
     let unknown = world.send(ask("9990000166")).await;
     let unchecked = world.send(ask(one)).await;
     assert_eq!(
@@ -298,23 +346,17 @@ async fn an_opt_out_check_is_taken_in_used_and_forgotten() {
         (StatusCode::NOT_FOUND, "no-record-available"),
         "{unchecked:?}"
     );
-    let key = LookupKey::new(*gateway::config::read_key(&world.settings.ledger.lookup_key).unwrap());
-    let purpose = sharing::PurposeClass::PlanningCommissioning;
-    let hash = |number: &str| opt_outs::hex(&key.opt_out_hash(purpose, &number.parse().unwrap()));
-    let folder = opt_outs::folder(&world.settings.ledger.beside());
-    std::fs::create_dir_all(&folder).unwrap();
-    let batch = opt_outs::Spooled {
-        id: "ndo_1".to_owned(),
-        purpose,
-        expires_at: "2026-11-24T12:00:00Z".parse().unwrap(),
-        clear: vec![hash(one)],
-        opted_out: vec![hash(other)],
-    };
-    std::fs::write(folder.join("ndo_1.json"), serde_json::to_vec(&batch).unwrap()).unwrap();
-    std::fs::write(folder.join("broken.json"), b"{}").unwrap();
-    let taken = opt_outs::take_in(&world.app, &folder).await.unwrap();
-    assert!(taken <= 1, "the gateway itself may have been faster");
-    assert!(!folder.join("ndo_1.json").exists() && folder.join("broken.refused").exists());
+    let file = spool(&world, &check(&world, "ndo_1", &[one], &[other]));
+    let folder = file.parent().unwrap();
+    fs::write(folder.join("broken.json"), b"{}").unwrap();
+    let with_another_key = opt_outs::Spooled { key: "0".repeat(32), ..check(&world, "ndo_2", &[other], &[]) };
+    spool(&world, &with_another_key);
+    taken_in(&world, &file).await;
+    for refused in ["broken.refused", "ndo_2.refused"] {
+        assert!(folder.join(refused).exists(), "{refused}");
+    }
+    // A gateway may stop after it was committed and before the file is gone: it is taken in once, and holds nobody up.
+    taken_in(&world, &spool(&world, &check(&world, "ndo_1", &[one], &[other]))).await;
     let permitted = world.send(ask(one)).await;
     assert_eq!(permitted.status, StatusCode::OK, "{permitted:?}");
     for number in [other, third] {
@@ -334,6 +376,28 @@ async fn an_opt_out_check_is_taken_in_used_and_forgotten() {
     // It expires.
     world.clock.advance_s(24 * 3_600);
     assert_eq!(world.send(ask(one)).await.code(), "no-record-available");
+    world.verify().await;
+}
+
+/// Whom a check is about is known from its hashes alone: what was decided beside others is decided again.
+#[tokio::test]
+async fn an_opt_out_that_comes_while_the_record_is_on_its_way_stops_it() {
+    let world = planning().await;
+    let number = nhs_number(Fault::Pausing);
+    let ask = || world.send(ask_for_planning(&world, number));
+    taken_in(&world, &spool(&world, &check(&world, "ndo_1", &[number], &[]))).await;
+    for (id, opted_out, expected) in [("ndo_2", "9733162043", 200), ("ndo_3", number, 404)] {
+        let asked = world.asked["council"].asked().len();
+        let import = async {
+            while world.asked["council"].asked().len() == asked {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            taken_in(&world, &spool(&world, &check(&world, id, &[], &[opted_out]))).await;
+        };
+        let ((), answer) = tokio::join!(import, ask());
+        assert_eq!(answer.status.as_u16(), expected, "{id}: {answer:?}");
+    }
+    assert_eq!(world.last_kinds(3).await, ["intent", "opt_outs_imported", "closure"]);
     world.verify().await;
 }
 

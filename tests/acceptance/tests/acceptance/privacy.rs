@@ -5,6 +5,7 @@ use gateway::retention;
 use ledger::entry::Body;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use upstreams::faults::{Fault, nhs_number};
 
 const PERSON: (&str, &str) = ("local:trafford-council", "SWR-2044");
 const YEAR_S: u64 = 366 * 86_400;
@@ -208,6 +209,37 @@ async fn an_erasure_takes_two_people_and_leaves_what_is_in_force() {
     world.verify().await;
 }
 
+/// Forgotten while the record holder thinks: the record stays where it is, and the old pseudonym is not taken up again.
+#[tokio::test]
+async fn an_erasure_while_the_record_is_on_its_way_stops_it() {
+    let world = World::new().await;
+    let person = ("nhs-number", nhs_number(Fault::Pausing));
+    let ask = || world.send(world.prevention(person.1));
+    let undisturbed = ask().await;
+    assert_eq!(undisturbed.status, StatusCode::OK, "the same without an erasure: {undisturbed:?}");
+    let asked = world.asked["nhs"].asked().len();
+    let erase = async {
+        while world.asked["nhs"].asked().len() == asked {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        let body = json!({ "ground": "no-longer-necessary" });
+        let erasure = world.send(world.post("council", "/v1/erasures", "direct-care", person, body)).await;
+        let path = format!("/v1/erasures/{}/carry-out", erasure.body["id"].as_str().unwrap());
+        let done = world.send(colleague(world.bare("council", "POST", &path, "direct-care"))).await;
+        assert_eq!((done.status, &done.body["state"]), (StatusCode::OK, &json!("done")), "{done:?}");
+    };
+    let ((), answer) = tokio::join!(erase, ask());
+    assert_eq!((answer.status, answer.code()), (StatusCode::SERVICE_UNAVAILABLE, "unsettled"), "{answer:?}");
+    assert_eq!(world.last_kinds(2).await, ["records_forgotten", "closure"]);
+    let (.., people) = forgotten(&world).await.pop().unwrap();
+    let again = ask().await;
+    assert_eq!(again.status, StatusCode::OK, "{again:?}");
+    let entries = world.entries().await;
+    let Some(Body::Release { subjects, .. }) = entries.last().map(|entry| &entry.body) else { panic!() };
+    assert!(subjects.iter().all(|subject| !people.contains(subject)), "the old pseudonym leads nowhere");
+    assert_eq!(world.verify().await.kinds["release"], 2);
+}
+
 /// The wrapped key of the person whose consent this is, as the database has it.
 async fn wrapped_key(world: &World, consent: &str) -> Vec<u8> {
     let url = store::scratch::url(&world.settings.ledger.database);
@@ -281,7 +313,15 @@ async fn keys_are_replaced_and_everybody_is_found_again() {
     let (lookup, wrapping) =
         (world.settings.ledger.lookup_key.clone(), world.settings.ledger.wrapping_key.clone());
     let (old_lookup, old_wrapping) = (std::fs::read(&lookup).unwrap(), std::fs::read(&wrapping).unwrap());
+    let opt_outs = gateway::opt_outs::folder(&world.settings.ledger.beside());
     let folder = world.stop().await;
+    // What waits was hashed with the key of now: it would be nobody's afterwards.
+    std::fs::create_dir_all(&opt_outs).unwrap();
+    std::fs::write(opt_outs.join("ndo_1.json"), b"{}").unwrap();
+    let waits = run("replace-lookup-key");
+    assert!(!waits.status.success(), "{waits:?}");
+    assert!(String::from_utf8_lossy(&waits.stderr).contains("opt-out check waits"), "{waits:?}");
+    std::fs::remove_file(opt_outs.join("ndo_1.json")).unwrap();
     for verb in ["replace-lookup-key", "replace-wrapping-key", "replace-lookup-key"] {
         let done = run(verb);
         assert!(done.status.success(), "{done:?}");

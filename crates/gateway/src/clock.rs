@@ -6,8 +6,14 @@ use jiff::{SignedDuration, Timestamp};
 
 /// Where the time comes from. Microseconds are the finest unit: the ledger and the database keep no more.
 pub trait Clock: Send + Sync {
-    /// The time now, truncated to microseconds.
+    /// The time now, truncated to microseconds. Where the clock was set ahead by more than [`SET_MAX`] since the process began, it is the
+    /// time that has passed since then: what is recorded meanwhile does not carry the ledger's time with it, which never goes back.
     fn now(&self) -> Timestamp;
+
+    /// What the clock shows. Callers go by theirs: what they sign is held against this.
+    fn wall(&self) -> Timestamp {
+        self.now()
+    }
 
     /// Whether the time can be believed: it has not been set by more than [`SET_MAX`] since the process began.
     fn is_steady(&self) -> bool {
@@ -39,24 +45,44 @@ pub trait Entropy: Send + Sync {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the one licensed reading of the clock")]
     fn now(&self) -> Timestamp {
+        let (wall, unset) = self.both();
+        believed(wall, unset)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the one licensed reading of the clock")]
+    fn wall(&self) -> Timestamp {
         let now = Timestamp::now();
         Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
     }
 
     fn is_steady(&self) -> bool {
-        static BEGUN: OnceLock<(Timestamp, Instant)> = OnceLock::new();
-        let now = self.now();
-        let (wall, begun) = BEGUN.get_or_init(|| (now, Instant::now()));
-        let passed = SignedDuration::try_from(begun.elapsed()).unwrap_or(SignedDuration::MAX);
-        is_steady(now.duration_since(*wall), passed)
+        let (wall, unset) = self.both();
+        is_steady(wall.duration_since(unset))
     }
 }
 
+impl SystemClock {
+    /// What the clock shows, and what it would if nobody had set it since the process began.
+    fn both(self) -> (Timestamp, Timestamp) {
+        static BEGUN: OnceLock<(Timestamp, Instant)> = OnceLock::new();
+        let wall = self.wall();
+        let (then, begun) = BEGUN.get_or_init(|| (wall, Instant::now()));
+        let passed = i64::try_from(begun.elapsed().as_micros()).unwrap_or(i64::MAX);
+        let unset = then.checked_add(SignedDuration::from_micros(passed)).unwrap_or(Timestamp::MAX);
+        (wall, unset)
+    }
+}
+
+/// What is gone by: one that was set back is held against the ledger's time, which is there to compare; one that was set ahead against
+/// nothing but this.
+fn believed(wall: Timestamp, unset: Timestamp) -> Timestamp {
+    if wall.duration_since(unset) > SET_MAX { unset } else { wall }
+}
+
 /// Whether the wall clock went as far as the clock that nobody can set.
-fn is_steady(by_wall: SignedDuration, passed: SignedDuration) -> bool {
-    by_wall.saturating_sub(passed).unsigned_abs() <= SET_MAX.unsigned_abs()
+fn is_steady(set_by: SignedDuration) -> bool {
+    set_by.unsigned_abs() <= SET_MAX.unsigned_abs()
 }
 
 /// The operating system's random source.
@@ -92,10 +118,18 @@ mod tests {
     #[test]
     fn a_clock_that_is_set_is_not_steady_either_way() {
         let s = SignedDuration::from_secs;
-        assert!(is_steady(s(1_000), s(1_000)));
-        assert!(is_steady(s(1_300), s(1_000)) && is_steady(s(700), s(1_000)));
-        assert!(!is_steady(s(1_301), s(1_000)) && !is_steady(s(699), s(1_000)));
-        assert!(!is_steady(s(-3_600), s(0)) && !is_steady(SignedDuration::MIN, s(0)));
+        assert!(is_steady(s(0)) && is_steady(s(300)) && is_steady(s(-300)));
+        assert!(!is_steady(s(301)) && !is_steady(s(-301)));
+        assert!(!is_steady(SignedDuration::MIN) && !is_steady(SignedDuration::MAX));
         assert!(SystemClock.is_steady());
+    }
+
+    #[test]
+    fn one_that_is_set_ahead_is_not_gone_by() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        assert_eq!(believed(at(1_300), at(1_000)), at(1_300));
+        assert_eq!(believed(at(1_000 + 365 * 86_400), at(1_000)), at(1_000));
+        assert_eq!(believed(at(0), at(1_000)), at(0));
+        assert!(SystemClock.now().duration_since(SystemClock.wall()).abs() < SignedDuration::from_secs(60));
     }
 }

@@ -422,7 +422,7 @@ async fn authenticate_system(app: &App, parts: &Parts) -> Result<(Caller, Contex
         authorization: text("authorization"),
         sharing_context: text("sharing-context"),
     };
-    let authenticated = app.authenticator.authenticate(*peer, presented, app.clock.now()).await;
+    let authenticated = app.authenticator.authenticate(*peer, presented, app.clock.wall()).await;
     authenticated.map_err(|error| {
         let (system, organisation) = match &error.system {
             Some((system, organisation)) => (Some(system.to_string()), Some(organisation.to_string())),

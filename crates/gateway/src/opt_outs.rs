@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use ledger::entry::Body;
 use serde::{Deserialize, Serialize};
 use sharing::{PurposeClass, policy::hexadecimal};
-use store::{Change, CommitError, OptOutBatch, OptOutHash, Submission};
+use store::{CommitError, OptOutBatch, OptOutCheck, OptOutHash};
 
 use crate::app::App;
 
@@ -53,7 +53,11 @@ pub async fn take_in(app: &App, folder: &Path) -> std::io::Result<usize> {
     for path in waiting(folder)? {
         match import(app, &path).await {
             Ok(true) => {
-                std::fs::remove_file(&path)?;
+                match std::fs::remove_file(&path) {
+                    // Another gateway over the same folder was faster.
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                    removed => removed?,
+                }
                 taken += 1;
             }
             Ok(false) => tracing::warn!("the ledger cannot be written: an opt-out batch waits"),
@@ -66,23 +70,16 @@ pub async fn take_in(app: &App, folder: &Path) -> std::io::Result<usize> {
     Ok(taken)
 }
 
-/// `false` when it has to wait.
-async fn import(app: &App, path: &Path) -> Result<bool, &'static str> {
+/// What a file has, each person once.
+fn read(path: &Path) -> Result<(Spooled, Vec<(OptOutHash, bool)>), &'static str> {
     let text = std::fs::read(path).map_err(|_| "it cannot be read")?;
-    let spooled: Spooled = serde_json::from_slice(&text).map_err(|_| "it is not a batch")?;
-    let at = app.clock.now();
-    if spooled.expires_at <= at {
-        return Err("it has expired");
-    }
-    if spooled.key != app.store.lookup_check() {
-        return Err("it was hashed with a look-up key that is not in use");
-    }
-    let hashes = |list: &[String], opted_out: bool| {
-        let read = list.iter().map(|text| unhex(text).map(|hash| (OptOutHash(hash), opted_out)));
+    let mut spooled: Spooled = serde_json::from_slice(&text).map_err(|_| "it is not a batch")?;
+    let hashes = |list: Vec<String>, opted_out: bool| {
+        let read = list.into_iter().map(|text| unhex(&text).map(|hash| (OptOutHash(hash), opted_out)));
         read.collect::<Option<Vec<_>>>().ok_or("it holds something that is not a hash")
     };
-    let mut checked = hashes(&spooled.clear, false)?;
-    checked.extend(hashes(&spooled.opted_out, true)?);
+    let mut checked = hashes(std::mem::take(&mut spooled.clear), false)?;
+    checked.extend(hashes(std::mem::take(&mut spooled.opted_out), true)?);
     // Who is named twice is one person, and taken out if either says so.
     checked.sort();
     checked.dedup_by(|later, earlier| {
@@ -90,24 +87,31 @@ async fn import(app: &App, path: &Path) -> Result<bool, &'static str> {
         earlier.1 |= is_same && later.1;
         is_same
     });
+    Ok((spooled, checked))
+}
+
+/// `false` when it has to wait.
+async fn import(app: &App, path: &Path) -> Result<bool, &'static str> {
+    let file = path.to_owned();
+    let read = tokio::task::spawn_blocking(move || read(&file)).await;
+    let (spooled, checked) = read.map_err(|_| "it cannot be read")??;
+    if spooled.expires_at <= app.clock.now() {
+        return Err("it has expired");
+    }
+    if spooled.key != app.store.lookup_check() {
+        return Err("it was hashed with a look-up key that is not in use");
+    }
     let entry = Body::OptOutsImported {
         batch: spooled.id.clone(),
         purpose: spooled.purpose.to_string(),
         checked: checked.len() as u64,
         expires_us: spooled.expires_at.as_microsecond(),
     };
-    let mut submission = Submission::of(at, vec![entry]);
-    let (id, purpose, expires_at) = (spooled.id, spooled.purpose, spooled.expires_at);
-    submission.changes.push(Change::ImportOptOuts(Box::new(OptOutBatch {
-        id,
-        purpose,
-        expires_at,
-        checked,
-    })));
-    match app.store.commit(submission).await {
+    let check = OptOutCheck { id: spooled.id, purpose: spooled.purpose, expires_at: spooled.expires_at };
+    let batch = OptOutBatch { check, checked };
+    match app.store.import_opt_outs(batch, entry, || app.clock.now()).await {
         // It was taken in before, and its file could not be removed; or by another gateway.
-        Ok(_) | Err(CommitError::Changed) => Ok(true),
-        Err(CommitError::TooLarge) => Err("it is larger than what is committed at once"),
+        Ok(()) | Err(CommitError::Changed) => Ok(true),
         Err(_) => Ok(false),
     }
 }
@@ -134,6 +138,9 @@ pub async fn watch(app: Arc<App>, folder: PathBuf, stop: tokio_util::sync::Cance
             _ = every.tick() => {
                 if let Err(error) = take_in(&app, &folder).await {
                     tracing::error!(%error, "the folder of opt-out batches cannot be read");
+                }
+                if let Err(error) = app.store.forget_opt_outs(|| app.clock.now()).await {
+                    tracing::warn!(%error, "opt-out checks that have run out are forgotten later");
                 }
             }
         }

@@ -9,6 +9,7 @@ use store::{
     Change, CommitError, StoreError, Submission,
     privacy::{Cutoffs, Forgettable, Scope},
 };
+use tokio::time::MissedTickBehavior;
 
 use crate::{app::App, clock::Clock};
 
@@ -70,9 +71,16 @@ pub async fn apply(app: &App) -> Result<usize, StoreError> {
 /// Forgets by the hour, until the token is cancelled.
 pub async fn watch(app: Arc<App>, stop: tokio_util::sync::CancellationToken) {
     let mut every = tokio::time::interval(Duration::from_hours(1));
+    let mut scrub = tokio::time::interval(Duration::from_secs(1));
+    scrub.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
+            _ = scrub.tick(), if !app.store.is_scrubbed() => {
+                if let Err(error) = app.store.scrub().await {
+                    tracing::warn!(%error, "what was deleted is not overwritten yet");
+                }
+            }
             _ = every.tick() => {
                 if app.leads() && let Err(error) = apply(&app).await {
                     tracing::error!(%error, "what was kept long enough could not be forgotten");

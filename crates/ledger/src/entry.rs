@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::canonical::{CanonicalError, to_canonical_json};
 
+pub use blind::Blind;
+
+mod blind;
 mod size;
 
 /// The version of the schema that this program writes.
@@ -25,6 +28,9 @@ pub struct Entry {
     pub seq: u64,
     /// When it was written: microseconds since 1970-01-01T00:00:00Z.
     pub at_us: i64,
+    /// Random, so that the entry cannot be guessed from its hash. Entries of releases before 2026-11-29 have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blind: Option<Blind>,
     /// What it says.
     #[serde(flatten)]
     pub body: Body,
@@ -670,7 +676,7 @@ mod tests {
 
     fn opened() -> Entry {
         let body = Body::LogOpened { origin: "o".to_owned(), public_key: "k".to_owned() };
-        Entry { v: 1, seq: 0, at_us: 5, body }
+        Entry { v: 1, seq: 0, at_us: 5, blind: None, body }
     }
 
     #[test]

@@ -470,7 +470,7 @@ mod tests {
         let hostile = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"];
         for cell in hostile {
             let body = Body::PolicySetRejected { digest: None, code: cell.to_owned() };
-            let entry = Entry { v: 1, seq: 0, at_us: 0, body };
+            let entry = Entry { v: 1, seq: 0, at_us: 0, blind: None, body };
             let mut writer = CsvWriter::new(Vec::new()).unwrap();
             writer.write(&entry, b"").unwrap();
             let bytes = writer.finish().unwrap();

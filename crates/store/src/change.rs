@@ -18,7 +18,7 @@ use crate::{
     loading::LoadRow,
     lookup::Resolved,
     matters::MatterMove,
-    opt_out::{OptOutBatch, OptOutChecks},
+    opt_out::{OptOutBatch, OptOutCheck, OptOutChecks},
     privacy::{Cutoffs, ErasureRow, Forgettable, HoldRow, NewLookupKey},
     queue::{AlertMove, AlertRow, ReferralMove, ReferralRow},
     rights::{RightsMove, RightsRow},
@@ -224,8 +224,12 @@ pub enum Change {
     MoveDelivery(Box<DeliveryRow>),
     /// An organisation's messages that were given up are tried again.
     RetryDeliveries(OrganisationId, Messages),
-    /// The answers of a national data opt-out check.
-    ImportOptOuts(Box<OptOutBatch>),
+    /// A portion of a national data opt-out check. It counts when all of it is there, and [`Change::CountOptOuts`] says so.
+    HoldOptOuts(Box<OptOutBatch>),
+    /// All of a check is there, about so many people: from now on it counts.
+    CountOptOuts(OptOutCheck, u64),
+    /// A portion of a check that has run out is forgotten.
+    ForgetOptOuts(String),
     /// What has ended is forgotten.
     Forget(Cutoffs, Box<Forgettable>),
     /// Something must not be forgotten.

@@ -66,7 +66,7 @@ pub use lookup::{LookupKey, Resolved};
 pub use matters::{MatterMove, MatterRow, MatterStepRow};
 pub use observed::Batch;
 pub use open::{Settings, Store};
-pub use opt_out::{OptOutBatch, OptOutChecks, OptOutHash};
+pub use opt_out::{OptOutBatch, OptOutCheck, OptOutChecks, OptOutHash};
 pub use projected::Projected;
 pub use queue::{AlertMove, AlertRow, ReferralMessage, ReferralMove, ReferralRow};
 pub use reader::{Held, LookUp, MarksWanted};

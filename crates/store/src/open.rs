@@ -84,6 +84,7 @@ pub struct Store {
     // Held for as long as any clone lives.
     pub(crate) presence: Arc<Presence>,
     is_lost: Arc<AtomicBool>,
+    is_scrubbed: Arc<AtomicBool>,
 }
 
 /// A database that was checked, and its writer, which nobody gives anything to do yet.
@@ -233,6 +234,7 @@ impl Store {
             signing_keys: ready.signing_keys,
             presence: Arc::new(ready.presence),
             is_lost: ready.is_lost,
+            is_scrubbed: Arc::default(),
         };
         if empty {
             store.commit_at_start(Submission::of(now, vec![opened])).await?;
@@ -280,15 +282,29 @@ impl Store {
         goes_on && !self.is_lost.load(Ordering::SeqCst)
     }
 
-    /// Overwrites what was deleted in the log beside a database file too. A server does so when it is vacuumed.
+    /// Overwrites what was deleted in the log beside a database file too. A server does so when it is vacuumed. `false` where somebody
+    /// still reads what is in that log, a backup say: until they have ended it stays, and is to be tried again ([`Self::is_scrubbed`]).
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
-    pub async fn scrub(&self) -> Result<(), StoreError> {
-        if !self.database.is_shared() {
-            sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&self.writing).await?;
+    pub async fn scrub(&self) -> Result<bool, StoreError> {
+        if self.database.is_shared() {
+            return Ok(true);
         }
-        Ok(())
+        self.is_scrubbed.store(false, Ordering::SeqCst);
+        let mut writing = self.writing.acquire().await?;
+        // Nobody's commit waits longer for those who read.
+        sqlx::raw_sql("PRAGMA busy_timeout = 200").execute(&mut *writing).await?;
+        let emptied = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *writing).await;
+        sqlx::raw_sql("PRAGMA busy_timeout = 5000").execute(&mut *writing).await?;
+        let (is_busy, _, _): (i64, i64, i64) = emptied?;
+        self.is_scrubbed.store(is_busy == 0, Ordering::SeqCst);
+        Ok(is_busy == 0)
+    }
+
+    /// Whether what was deleted is overwritten everywhere. After a start it is not known until the first [`Self::scrub`].
+    pub fn is_scrubbed(&self) -> bool {
+        self.database.is_shared() || self.is_scrubbed.load(Ordering::SeqCst)
     }
 
     /// Closes the database when the process is about to end. Whatever is submitted afterwards is refused.

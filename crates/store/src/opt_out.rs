@@ -4,22 +4,40 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
+use ledger::entry::Body;
 use sharing::{
     NhsNumber, PurposeClass, SubjectIdentifier, SubjectScheme, policy::hexadecimal, subject::OptOut,
 };
 
-use crate::{database::Transaction, error::StoreError, lookup::LookupKey, row::to_list};
+use crate::{
+    change::{Change, Submission},
+    database::Transaction,
+    error::{CommitError, StoreError},
+    lookup::LookupKey,
+    open::Store,
+    row::to_list,
+};
 
-/// The answers of one check, with every NHS number already hashed.
-#[derive(Debug, Clone)]
-pub struct OptOutBatch {
+/// How many people of a check are taken in, or forgotten, in one transaction: others' commits wait for it.
+pub(crate) const PORTION: usize = 2_000;
+
+/// One check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OptOutCheck {
     /// Its name: random.
     pub id: String,
     /// The purpose that it was made for.
     pub purpose: PurposeClass,
     /// First instant at which it says nothing any more.
     pub expires_at: Timestamp,
-    /// Everybody who was checked, with whether they were taken out.
+}
+
+/// The answers of one check, with every NHS number already hashed.
+#[derive(Debug, Clone)]
+pub struct OptOutBatch {
+    /// Which check.
+    pub check: OptOutCheck,
+    /// Those who were checked, each once, with whether they were taken out.
     pub checked: Vec<(OptOutHash, bool)>,
 }
 
@@ -72,7 +90,7 @@ async fn read(tx: &mut Transaction, hashes: String) -> Result<Vec<RawOptOut>, St
     let rows = sqlx::query_as(
         "SELECT person_hash, purpose, expires_us, opted_out
          FROM opt_out_checked JOIN opt_out_batch ON opt_out_batch.id = opt_out_checked.batch
-         WHERE person_hash IN (SELECT unhex(value) FROM json_each($1))",
+         WHERE person_hash IN (SELECT unhex(value) FROM json_each($1)) AND imported_us > 0",
     );
     Ok(rows.bind(hashes).fetch_all(&mut **tx).await?)
 }
@@ -107,4 +125,46 @@ pub(crate) async fn look_up(
     let listed: Vec<_> = hashes.iter().map(|hash| hexadecimal(&hash.0)).collect();
     let rows = read(tx, to_list(&listed)).await?;
     Ok(strictest(&rows, &hashes, purpose, at))
+}
+
+impl Store {
+    /// Takes in a check, a portion at a time, and has it count with the last one, as `entry` says. What was interrupted goes on where
+    /// it is begun again. `now` tells the time.
+    ///
+    /// # Errors
+    /// [`CommitError::Changed`] where it counts already. [`CommitError::NotFound`] where a part of it is gone again, as it is when it runs out
+    /// meanwhile. [`CommitError`] where the ledger cannot be written.
+    pub async fn import_opt_outs(
+        &self,
+        batch: OptOutBatch,
+        entry: Body,
+        now: impl Fn() -> Timestamp,
+    ) -> Result<(), CommitError> {
+        let OptOutBatch { check, checked } = batch;
+        for portion in checked.chunks(PORTION) {
+            let held = OptOutBatch { check: check.clone(), checked: portion.to_vec() };
+            let mut submission = Submission::of(now(), Vec::new());
+            submission.changes.push(Change::HoldOptOuts(Box::new(held)));
+            self.commit(submission).await?;
+        }
+        let mut last = Submission::of(now(), vec![entry]);
+        last.changes.push(Change::CountOptOuts(check, checked.len() as u64));
+        self.commit(last).await.map(drop)
+    }
+
+    /// Forgets the checks that have run out, a portion at a time.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails, or cannot be written.
+    pub async fn forget_opt_outs(&self, now: impl Fn() -> Timestamp) -> Result<(), StoreError> {
+        loop {
+            let run_out =
+                "SELECT id FROM opt_out_batch WHERE imported_us = 0 AND expires_us <= $1 ORDER BY id LIMIT 1";
+            let run_out = sqlx::query_scalar(run_out).bind(now().as_microsecond());
+            let Some(id) = run_out.fetch_optional(&self.readers).await? else { return Ok(()) };
+            let mut submission = Submission::of(now(), Vec::new());
+            submission.changes.push(Change::ForgetOptOuts(id));
+            self.commit(submission).await.map_err(|error| StoreError::Ledger(error.to_string()))?;
+        }
+    }
 }

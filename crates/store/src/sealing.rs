@@ -228,7 +228,7 @@ fn open(key: &[u8; 32], subject: &str, sealed: &[u8]) -> Option<Vec<u8>> {
     Some(text)
 }
 
-fn no_crypto() -> StoreError {
+pub(crate) fn no_crypto() -> StoreError {
     StoreError::Unsafe("the cryptographic library refused to work".to_owned())
 }
 

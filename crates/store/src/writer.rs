@@ -21,7 +21,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use ledger::{
     checkpoint::Checkpoint,
-    entry::{Body, Entry},
+    entry::{Blind, Body, Entry},
     note::NoteSigner,
     tree::{Frontier, Hash, leaf_hash},
 };
@@ -36,7 +36,7 @@ use crate::{
     failpoint,
     figures::Figures,
     observed::{Batch, Observer},
-    sealing::WrappingKeys,
+    sealing::{self, WrappingKeys},
     watch::Files,
 };
 
@@ -627,7 +627,9 @@ impl Writer {
             // The order of the ledger is the order of time: a request that waited is recorded when it was taken.
             let at_us =
                 self.last_at_us.fetch_max(at.as_microsecond(), Ordering::Relaxed).max(at.as_microsecond());
-            let entry = Entry { v: 1, seq: frontier.size(), at_us, body };
+            let mut bits = [0; 16];
+            aws_lc_rs::rand::fill(&mut bits).map_err(|_| sealing::no_crypto())?;
+            let entry = Entry { v: 1, seq: frontier.size(), at_us, blind: Some(Blind::new(bits)), body };
             let bytes = entry.encode()?;
             let hash = leaf_hash(&bytes);
             places.push((entry.seq, hash));

@@ -31,7 +31,9 @@ fn leaves(count: u64) -> Vec<Vec<u8>> {
         0 => Body::LogOpened { origin: "ledger.example".to_owned(), public_key: signer().verifier_key() },
         count => Body::HandshakeRefused { reason: "expired".to_owned(), count },
     };
-    let entry = |seq: u32| Entry { v: 1, seq: u64::from(seq), at_us: 1, body: body(seq) }.encode().unwrap();
+    let entry = |seq: u32| {
+        Entry { v: 1, seq: u64::from(seq), at_us: 1, blind: None, body: body(seq) }.encode().unwrap()
+    };
     (0..u32::try_from(count).unwrap()).map(entry).collect()
 }
 

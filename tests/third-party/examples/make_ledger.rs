@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut tree = Frontier::empty();
     for (seq, body) in (0..count).zip(entries::bodies(&signer().verifier_key())) {
         let at_us = entries::BEGIN_US + i64::from(seq);
-        let leaf = Entry { v: 1, seq: u64::from(seq), at_us, body }.encode()?;
+        let leaf = Entry { v: 1, seq: u64::from(seq), at_us, blind: None, body }.encode()?;
         tree.push(leaf_hash(&leaf));
         export.entry(&leaf)?;
     }

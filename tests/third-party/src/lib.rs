@@ -15,7 +15,7 @@ use std::{
 
 use ledger::{
     checkpoint::Checkpoint,
-    entry::{Body, Entry},
+    entry::{Blind, Body, Entry},
     export::tiles::{TileSink, TilesExport},
     note::{Cosigner, NoteSigner},
     proof::TlogProof,
@@ -64,8 +64,13 @@ pub fn handed_over() -> Vec<Vec<u8>> {
 
 /// The leaves that say these things, in this order.
 pub fn encoded(bodies: impl Iterator<Item = Body>) -> Vec<Vec<u8>> {
-    let entry =
-        |(seq, body)| Entry { v: 1, seq, at_us: entries::BEGIN_US + i64::try_from(seq).unwrap(), body };
+    let entry = |(seq, body)| Entry {
+        v: 1,
+        seq,
+        at_us: entries::BEGIN_US + i64::try_from(seq).unwrap(),
+        blind: Some(Blind::new([7; 16])),
+        body,
+    };
     (0..).zip(bodies).map(|numbered| entry(numbered).encode().unwrap()).collect()
 }
 

@@ -90,13 +90,14 @@ async fn replace_lookup(settings: &Settings) -> anyhow::Result<()> {
     let mut submission = Submission::of(SystemClock.now(), vec![Body::LookupKeyReplaced { identifiers }]);
     submission.changes.push(Change::ReplaceLookupKey(store.next_lookup_key(*key)));
     store.commit(submission).await.context("nothing was replaced")?;
-    store.scrub().await?;
+    let overwritten = store.scrub().await?;
     store.close().await;
     durable::put_in_place(&next, path)?;
     output::line(&format!(
         "{identifiers} identifiers are looked up by a new key; {} holds it on top of those before. Copy the file to where its backup is",
         path.display()
     ));
+    say(overwritten);
     Ok(())
 }
 
@@ -112,14 +113,24 @@ async fn replace_wrapping(settings: &Settings) -> anyhow::Result<()> {
     let mut submission = Submission::of(SystemClock.now(), vec![Body::WrappingKeyReplaced { keys: count }]);
     submission.changes.push(Change::RewrapKeys);
     store.commit(submission).await.context("the old key and the new one are both in use")?;
-    store.scrub().await?;
+    let overwritten = store.scrub().await?;
     store.close().await;
     durable::put_in_place(&write_next(path, &[*key])?, path)?;
     output::line(&format!(
         "{count} people's keys are wrapped with a new key; {} holds it alone. Backups of the database from before need the old one",
         path.display()
     ));
+    say(overwritten);
     Ok(())
+}
+
+/// Whoever reads the database file holds up its log.
+fn say(overwritten: bool) {
+    if !overwritten {
+        output::line(
+            "what was replaced is in the database's log until whoever reads it has ended: start the gateway then",
+        );
+    }
 }
 
 async fn open(settings: &Settings) -> anyhow::Result<Store> {

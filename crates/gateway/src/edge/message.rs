@@ -49,7 +49,7 @@ pub async fn receive_message(
     let authorization =
         values.next().filter(|_| values.next().is_none()).and_then(|value| value.to_str().ok());
     let owner = |of: &OrganisationId| owner_of(of).unwrap_or_default();
-    let caller = app.authenticator.authenticate_connector(peer, authorization, owner, app.clock.now()).await;
+    let caller = app.authenticator.authenticate_connector(peer, authorization, owner, app.clock.wall()).await;
     let caller = match caller {
         Ok(caller) => caller,
         Err(error) => {

@@ -79,6 +79,10 @@ pub struct ErasureBody {
     forgotten: usize,
     /// What is held about the person and stays, and why. Other organisations' records are not counted.
     stays: Vec<String>,
+    /// Whether what was deleted is overwritten. `false` while somebody reads the database file, a backup say: copies are in its
+    /// log until that has ended, and the gateway tries again every second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    overwritten: Option<bool>,
 }
 
 /// Ask for an erasure. Somebody else carries it out.
@@ -152,28 +156,34 @@ pub async fn carry_out(State(app): State<Arc<App>>, Path(id): Path<String>, requ
         let name: Pseudonym = row.subject.parse().map_err(|_| inconsistent(&"an erasure names nobody"))?;
         let before = look(&app, &row, &name).await?;
         let (cutoffs, scope) = (cutoffs(&app), scope(&app, &row, &name).await?);
-        let end = Change::EndErasure { id: row.id.clone(), by: who };
-        let mut first = Some(end);
-        // Records first; when none of anybody's are left, the person.
-        loop {
+        // Records first; when none of anybody's are left, the person. It is done with the last of it: what is interrupted is
+        // carried out again.
+        let mut end = Some(Change::EndErasure { id: row.id.clone(), by: who });
+        let mut has_begun = false;
+        while end.is_some() {
             let what = app.store.forgettable(&cutoffs, &scope).await.map_err(failed)?;
-            if what.is_empty() && first.is_none() {
-                break;
-            }
+            let is_last = what.is_empty();
             let request = Some(row.id.clone());
             let entry = retention::entry("erasure", &what, request, Some(received.caller.actor()));
-            let forget = Change::Forget(cutoffs, Box::new(what));
-            if let Some(end) = first.take() {
-                commit(&app, &received, entry, vec![end, forget]).await?;
+            let changes = if is_last {
+                end.take().into_iter().collect()
             } else {
-                let mut submission = Submission::of(app.clock.now(), vec![entry]);
-                submission.changes.push(forget);
+                vec![Change::Forget(cutoffs, Box::new(what))]
+            };
+            if has_begun {
+                let entries = if is_last { Vec::new() } else { vec![entry] };
+                let mut submission = Submission::of(app.clock.now(), entries);
+                submission.changes = changes;
                 app.store.commit(submission).await.map_err(commit_problem)?;
+            } else {
+                commit(&app, &received, entry, changes).await?;
             }
+            has_begun = true;
         }
-        app.store.scrub().await.map_err(failed)?;
+        let overwritten = Some(app.store.scrub().await.map_err(failed)?);
         let after = look(&app, &row, &name).await?;
-        Ok(Json(ErasureBody { state: "done", forgotten: before.forgotten, ..after }).into_response())
+        Ok(Json(ErasureBody { state: "done", forgotten: before.forgotten, overwritten, ..after })
+            .into_response())
     })
     .await
 }
@@ -244,5 +254,6 @@ async fn look(app: &App, row: &ErasureRow, name: &Pseudonym) -> Result<ErasureBo
         answer_due: super::objections::one_month_after(asked).to_string(),
         forgotten: ended,
         stays,
+        overwritten: None,
     })
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    entry::{Actor, AgreementRef, AgreementStamp, ConsentShown, Decided},
+    entry::{Actor, AgreementRef, AgreementStamp, Blind, ConsentShown, Decided},
     note::NoteSigner,
 };
 
@@ -113,9 +113,15 @@ fn leaves(bodies: Vec<Body>) -> Vec<Vec<u8>> {
     let entries = bodies.into_iter().enumerate();
     entries
         .map(|(seq, body)| {
-            Entry { v: 1, seq: seq as u64, at_us: DAY_US + i64::try_from(seq).unwrap(), body }
-                .encode()
-                .unwrap()
+            Entry {
+                v: 1,
+                seq: seq as u64,
+                at_us: DAY_US + i64::try_from(seq).unwrap(),
+                blind: Some(Blind::new([seq as u8; 16])),
+                body,
+            }
+            .encode()
+            .unwrap()
         })
         .collect()
 }

@@ -158,7 +158,8 @@ impl Table {
             Self::Fact => ("SELECT id, subject, kind, body, CAST(ended_us AS TEXT) FROM subject_fact", 1),
             Self::OptOuts => (
                 "SELECT id, purpose, CAST(expires_us AS TEXT), CAST((SELECT count(*) FROM opt_out_checked
-                    WHERE opt_out_checked.batch = opt_out_batch.id) AS TEXT) FROM opt_out_batch",
+                    WHERE opt_out_checked.batch = opt_out_batch.id) AS TEXT) FROM opt_out_batch
+                    WHERE imported_us > 0",
                 1,
             ),
             Self::Hold => ("SELECT id, coalesce(subject, '') FROM legal_hold WHERE lifted_us IS NULL", 1),

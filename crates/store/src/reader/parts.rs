@@ -48,9 +48,10 @@ pub(crate) const HELD: &str = "WITH found (hash, via) AS (
     UNION ALL
     SELECT 'opt-out', person_hash, purpose, NULL, NULL, NULL, NULL, NULL, NULL, NULL, expires_us, opted_out, NULL, NULL, NULL, NULL
         FROM opt_out_checked JOIN opt_out_batch ON opt_out_batch.id = opt_out_checked.batch
-        WHERE person_hash IN (SELECT unhex(value) FROM json_each($6))
+        WHERE person_hash IN (SELECT unhex(value) FROM json_each($6)) AND imported_us > 0
     UNION ALL
     SELECT 'checks', NULL, id, purpose, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM opt_out_batch
+        WHERE imported_us > 0
     UNION ALL
     SELECT 'policies', NULL, digest, NULL, NULL, NULL, NULL, NULL, NULL, NULL, revision,
         coalesce((SELECT at_us FROM ledger_entry ORDER BY seq DESC LIMIT 1), 0), NULL, NULL, NULL, NULL

@@ -2,12 +2,13 @@
 
 use futures_util::future::join_all;
 use jiff::SignedDuration;
+use ledger::entry::Entry;
 use sharing::{PurposeClass, subject::OptOut};
 
 use super::*;
 use crate::{
-    AlertRow, AnswerUse, CallerLimits, CallerUse, Held, LookUp, MarkRow, MarksWanted, OptOutBatch, Resolved,
-    StoreError,
+    AlertRow, AnswerUse, CallerLimits, CallerUse, Committed, Held, LookUp, MarkRow, MarksWanted, OptOutBatch,
+    OptOutCheck, OptOutHash, Resolved, StoreError,
 };
 
 /// Numbers that look random, the same each time.
@@ -146,6 +147,17 @@ async fn tables(store: &Store) -> Vec<String> {
     found
 }
 
+fn places(committed: &Committed) -> Vec<u64> {
+    committed.entries.iter().map(|(seq, _)| *seq).collect()
+}
+
+/// The whole ledger, but for what is random in it.
+async fn said(store: &Store) -> Vec<Entry> {
+    let leaves = store.leaves(0, 10_000).await.unwrap();
+    let entries = leaves.iter().map(|leaf| Entry::decode(&leaf.bytes).unwrap());
+    entries.map(|entry| Entry { blind: None, ..entry }).collect()
+}
+
 #[tokio::test]
 async fn submissions_taken_together_come_to_what_they_come_to_one_by_one() {
     let (mut throttled, mut over_budget) = (0, 0);
@@ -156,13 +168,13 @@ async fn submissions_taken_together_come_to_what_they_come_to_one_by_one() {
         assert_eq!(a_person(&many).await, name);
         let mut alone = Vec::new();
         for submission in submissions(seed, &name) {
-            alone.push(one.commit(submission).await.map(|committed| committed.entries));
+            alone.push(one.commit(submission).await.map(|committed| places(&committed)));
         }
         let batches = many.figures().writes.size.counts().count;
         let waiting = submissions(seed, &name).into_iter().map(|submission| many.commit(submission));
         let together = join_all(waiting).await;
         let together: Vec<_> =
-            together.into_iter().map(|outcome| outcome.map(|committed| committed.entries)).collect();
+            together.into_iter().map(|outcome| outcome.map(|committed| places(&committed))).collect();
         assert!(many.figures().writes.size.counts().count < batches + 5, "they were taken together");
         assert_eq!(together, alone, "seed {seed}");
         let refused = |why| alone.iter().filter(|outcome| **outcome == Err(why)).count();
@@ -173,7 +185,7 @@ async fn submissions_taken_together_come_to_what_they_come_to_one_by_one() {
         over_budget += refused(CommitError::BudgetReached);
         assert!(alone.iter().filter(|outcome| outcome.is_ok()).count() > 10);
         assert_eq!(tables(&many).await, tables(&one).await, "seed {seed}");
-        assert_eq!(many.head().await.unwrap().root, one.head().await.unwrap().root);
+        assert_eq!(said(&many).await, said(&one).await);
     }
     assert!(throttled > 6 && over_budget > 6, "{throttled} {over_budget}");
 }
@@ -275,14 +287,18 @@ async fn marks_and_opt_outs_are_each_askers_own() {
     let key = LookupKey::new([6; 32]);
     let purpose = PurposeClass::PlanningCommissioning;
     let hash = key.opt_out_hash(purpose, &KNOWN.parse().unwrap());
-    let batch = OptOutBatch {
-        id: "o1".to_owned(),
-        purpose,
-        expires_at: now() + SignedDuration::from_hours(1),
-        checked: vec![(hash, true)],
-    };
-    let import = Change::ImportOptOuts(Box::new(batch));
-    store.commit(submission(read_of(&Pseudonym::from_random(1)), vec![import])).await.unwrap();
+    let check =
+        OptOutCheck { id: "o1".to_owned(), purpose, expires_at: now() + SignedDuration::from_hours(1) };
+    let others = (0..2_000_u32).map(|other| (OptOutHash(other.to_be_bytes().to_vec()), false));
+    let batch = OptOutBatch { check: check.clone(), checked: others.chain([(hash.clone(), true)]).collect() };
+    let first = OptOutBatch { check, checked: vec![(hash, true)] };
+    let held = submission(read_of(&Pseudonym::from_random(1)), vec![Change::HoldOptOuts(Box::new(first))]);
+    store.commit(held).await.unwrap();
+    let partly = store.look_up(LookUp { purpose, ..asked(KNOWN, 50) }).await.unwrap();
+    assert_eq!(partly.state.opt_out, OptOut::NotChecked, "one of which a part is there does not count yet");
+    let import = || store.import_opt_outs(batch.clone(), read_of(&Pseudonym::from_random(1)), now);
+    import().await.unwrap();
+    assert!(matches!(import().await, Err(CommitError::Changed)), "it is taken in once");
     let wanting = |practitioner: &str, hashes: Vec<Vec<u8>>| {
         let (organisation, practitioner) = ("gmca".to_owned(), practitioner.to_owned());
         LookUp { marks: Some(MarksWanted { organisation, practitioner, hashes }), ..asked(KNOWN, 50) }

@@ -11,7 +11,7 @@ use crate::{
     database::Arguments,
     error::{CommitError, StoreError},
     lookup::Resolved,
-    opt_out::{OptOutBatch, OptOutChecks},
+    opt_out::OptOutChecks,
     row::{ConsentRow, ObjectionRow, to_list, to_shown, to_word},
     sealing::WrappingKeys,
 };
@@ -24,6 +24,7 @@ pub(super) mod caller_use;
 mod exported;
 mod loading;
 mod matters;
+mod opt_outs;
 mod privacy;
 mod queue;
 mod rights;
@@ -95,10 +96,11 @@ async fn still_holds(tx: &mut Tx, recheck: &Recheck) -> Result<bool, StoreError>
         }
     }
     if let Some(OptOutChecks { purpose, batches }) = &recheck.opt_outs {
-        let current: Vec<String> = sqlx::query_scalar("SELECT id FROM opt_out_batch WHERE purpose = $1")
-            .bind(purpose.as_str())
-            .fetch_all(&mut **tx)
-            .await?;
+        let current: Vec<String> =
+            sqlx::query_scalar("SELECT id FROM opt_out_batch WHERE purpose = $1 AND imported_us > 0")
+                .bind(purpose.as_str())
+                .fetch_all(&mut **tx)
+                .await?;
         if !batches.iter().eq(&BTreeSet::from_iter(current)) {
             return Ok(false);
         }
@@ -155,13 +157,8 @@ async fn applicable(tx: &mut Tx, change: &Change) -> Result<Result<(), CommitErr
                 .await?;
             return Ok(open.map(drop).ok_or(CommitError::NotOpen));
         }
-        Change::ImportOptOuts(batch) => {
-            let before: Option<i64> = sqlx::query_scalar("SELECT 1 FROM opt_out_batch WHERE id = $1")
-                .bind(&batch.id)
-                .fetch_optional(&mut **tx)
-                .await?;
-            return Ok(before.map_or(Ok(()), |_| Err(CommitError::Changed)));
-        }
+        Change::HoldOptOuts(batch) => return opt_outs::may_hold(tx, &batch.check).await,
+        Change::CountOptOuts(check, people) => return opt_outs::may_count(tx, check, *people).await,
         // A consent that was taken back stays so: a new one is a new record.
         Change::ChangeConsent { id, .. } => sqlx::query_scalar::<_, i64>(
             "SELECT 1 FROM consent WHERE id = $1 AND status IN ('requested', 'given', 'renewed', 'unknown')",
@@ -216,7 +213,8 @@ async fn applicable(tx: &mut Tx, change: &Change) -> Result<Result<(), CommitErr
         | Change::DetachLeaves { .. }
         | Change::BlockDetached(_)
         | Change::MoveDelivery(_)
-        | Change::RetryDeliveries(..) => return Ok(Ok(())),
+        | Change::RetryDeliveries(..)
+        | Change::ForgetOptOuts(_) => return Ok(Ok(())),
         Change::MoveExport(step) => {
             let state = sqlx::query_scalar("SELECT state FROM export_request WHERE id = $1");
             return from_state(tx, state.bind(&step.id), &[step.from]).await;
@@ -379,7 +377,9 @@ pub(super) async fn apply(
         Change::MoveDelivery(row) => alerting::move_delivery(tx, row).await,
         Change::RetryDeliveries(of, about) => alerting::retry_deliveries(tx, (of.as_str(), *about), at).await,
         Change::HandleAlert(step) => queue::handle_alert(tx, step, at).await,
-        Change::ImportOptOuts(batch) => import_opt_outs(tx, batch, at).await,
+        Change::HoldOptOuts(batch) => opt_outs::hold(tx, batch).await,
+        Change::CountOptOuts(check, _) => opt_outs::count(tx, check, at).await,
+        Change::ForgetOptOuts(id) => opt_outs::forget(tx, id).await,
         Change::Forget(_, what) => privacy::forget(tx, what).await,
         Change::PlaceHold(row) => privacy::place_hold(tx, keys, row).await,
         Change::LiftHold { id, by } => privacy::lift_hold(tx, id, by, at).await,
@@ -487,25 +487,6 @@ async fn link(tx: &mut Tx, names: &[Pseudonym]) -> Result<(), StoreError> {
             person_group = (SELECT min(person_group) FROM subject WHERE pseudonym IN (SELECT value FROM json_each($1)))
         WHERE person_group IN (SELECT person_group FROM subject WHERE pseudonym IN (SELECT value FROM json_each($1)))";
     execute(tx, sqlx::query(merge).bind(to_list(names))).await
-}
-
-/// Batches that have run out are forgotten with the next one.
-async fn import_opt_outs(tx: &mut Tx, batch: &OptOutBatch, at: Timestamp) -> Result<(), StoreError> {
-    let at_us = at.as_microsecond();
-    let forget =
-        "DELETE FROM opt_out_checked WHERE batch IN (SELECT id FROM opt_out_batch WHERE expires_us <= $1)";
-    execute(tx, sqlx::query(forget).bind(at_us)).await?;
-    execute(tx, sqlx::query("DELETE FROM opt_out_batch WHERE expires_us <= $1").bind(at_us)).await?;
-    let insert = "INSERT INTO opt_out_batch (id, purpose, imported_us, expires_us) VALUES ($1, $2, $3, $4)";
-    let insert = sqlx::query(insert).bind(&batch.id).bind(batch.purpose.as_str()).bind(at_us);
-    execute(tx, insert.bind(batch.expires_at.as_microsecond())).await?;
-    for (hash, opted_out) in &batch.checked {
-        let insert = "INSERT INTO opt_out_checked (person_hash, batch, opted_out) VALUES ($1, $2, $3)
-            ON CONFLICT (person_hash, batch) DO UPDATE SET opted_out = CASE
-                WHEN opt_out_checked.opted_out > excluded.opted_out THEN opt_out_checked.opted_out ELSE excluded.opted_out END";
-        execute(tx, sqlx::query(insert).bind(&hash.0).bind(&batch.id).bind(i64::from(*opted_out))).await?;
-    }
-    Ok(())
 }
 
 async fn record_consent(tx: &mut Tx, keys: &WrappingKeys, row: &ConsentRow) -> Result<(), StoreError> {

@@ -115,7 +115,9 @@ impl<'a> There<'a> {
         }
         if asked.checks {
             let rows: Vec<(String, String)> =
-                sqlx::query_as("SELECT purpose, id FROM opt_out_batch").fetch_all(&mut **tx).await?;
+                sqlx::query_as("SELECT purpose, id FROM opt_out_batch WHERE imported_us > 0")
+                    .fetch_all(&mut **tx)
+                    .await?;
             for (purpose, batch) in rows {
                 there.checks.entry(purpose).or_default().insert(batch);
             }

@@ -2,7 +2,10 @@
 
 use acceptance::{Answer, Request, World};
 use gateway::retention;
-use ledger::entry::Body;
+use ledger::{
+    entry::{Blind, Body},
+    tree::{hexadecimal, leaf_hash},
+};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use upstreams::faults::{Fault, nhs_number};
@@ -104,6 +107,35 @@ async fn what_was_released_cannot_be_guessed_from_the_ledger_and_can_be_shown_by
     assert!(refused.body["receipt"].get("record_salt").is_none());
 }
 
+/// A receipt has the place and the hash of an entry that says one of a few things at a time that its caller knows. Whoever could
+/// make each of them up would know from the hash which one it is: whether somebody is restricted, objected, or is not there.
+#[tokio::test]
+async fn why_there_was_no_record_cannot_be_guessed_from_the_receipt() {
+    let world = World::new().await;
+    assert_eq!(world.send(world.objection("9736363015")).await.status, StatusCode::CREATED);
+    let mut seen = std::collections::HashSet::new();
+    for number in ["9990000166", "9000000025", "9736363015"] {
+        let refused = world.send(world.prevention(number)).await;
+        assert_eq!(refused.status, StatusCode::NOT_FOUND, "{refused:?}");
+        let receipt = &refused.body["receipt"];
+        let entry = world.entries().await.into_iter().nth(receipt["log_position"].as_u64().unwrap() as usize);
+        let entry = entry.unwrap();
+        assert_eq!(receipt["leaf_hash"], hexadecimal(&leaf_hash(&entry.encode().unwrap())));
+        let blind = entry.blind.expect("every entry has one");
+        assert!(seen.insert(serde_json::to_string(&blind).unwrap()), "no two have the same");
+        // Everything else being known.
+        for guess in [None, Some(Blind::new([0; 16])), Some(Blind::new([255; 16]))] {
+            let guess = ledger::entry::Entry { blind: guess, ..entry.clone() }.encode().unwrap();
+            assert_ne!(receipt["leaf_hash"], hexadecimal(&leaf_hash(&guess)));
+        }
+    }
+    let entries = world.entries().await;
+    let blinds: std::collections::HashSet<_> =
+        entries.iter().map(|entry| serde_json::to_string(&entry.blind.unwrap()).unwrap()).collect();
+    assert_eq!(blinds.len(), entries.len());
+    world.verify().await;
+}
+
 #[tokio::test]
 async fn the_schedule_forgets_what_has_ended_and_never_what_protects() {
     let world = World::new().await;
@@ -183,6 +215,7 @@ async fn an_erasure_takes_two_people_and_leaves_what_is_in_force() {
     assert_eq!((&done.body["forgotten"], &done.body["stays"]), (&json!(1), &json!([])));
     let again = world.send(colleague(carry_out())).await;
     assert_eq!((again.status, again.code()), (StatusCode::CONFLICT, "wrong-state"));
+    assert_eq!(done.body["overwritten"], true);
     // The key is in no file any more: what was sealed is lost, wherever a copy of it is.
     assert!(!holds(&database(&world), &seal), "the wrapped key is overwritten");
     let read = world.send(world.bare("council", "GET", &format!("/v1/consents/{id}"), "direct-care")).await;
@@ -206,6 +239,34 @@ async fn an_erasure_takes_two_people_and_leaves_what_is_in_force() {
         })
         .collect();
     assert_eq!(subjects.len(), 2, "the old pseudonym leads nowhere");
+    world.verify().await;
+}
+
+/// Whoever reads the file keeps what they may yet read in its log, with what was deleted. It is said, and overwritten afterwards;
+/// nobody's commit waits for them meanwhile.
+#[tokio::test]
+async fn an_erasure_beside_a_reader_says_that_it_is_not_overwritten_yet() {
+    let world = World::new().await;
+    if world.settings.ledger.database.is_shared() {
+        return; // a server overwrites it when it is vacuumed
+    }
+    let id = consent(&world).await;
+    let asked = world.send(about(&world, "/v1/erasures", json!({ "ground": "consent-withdrawn" }))).await;
+    assert_eq!(withdraw(&world, &id).await.status, StatusCode::OK);
+    world.clock.advance_s(60);
+    let seal = wrapped_key(&world, &id).await;
+    let pool = sqlx::AnyPool::connect(&store::scratch::url(&world.settings.ledger.database)).await.unwrap();
+    let mut reading = pool.begin().await.unwrap();
+    sqlx::query("SELECT count(*) FROM ledger_entry").fetch_one(&mut *reading).await.unwrap();
+    let path = format!("/v1/erasures/{}/carry-out", asked.body["id"].as_str().unwrap());
+    let done = world.send(colleague(world.bare("council", "POST", &path, "direct-care"))).await;
+    assert_eq!((&done.body["state"], &done.body["overwritten"]), (&json!("done"), &json!(false)), "{done:?}");
+    assert!(!world.app.store.is_scrubbed());
+    assert!(holds(&database(&world), &seal), "the reader may yet read it");
+    reading.rollback().await.unwrap();
+    pool.close().await;
+    assert!(world.app.store.scrub().await.unwrap() && world.app.store.is_scrubbed());
+    assert!(!holds(&database(&world), &seal));
     world.verify().await;
 }
 

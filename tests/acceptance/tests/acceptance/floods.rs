@@ -6,7 +6,7 @@ use acceptance::World;
 use gateway::{listener, tls::server_config};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -15,7 +15,7 @@ use crate::wire::{connect, port};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const DATA: u8 = 0;
-const HEADERS: u8 = 1;
+pub const HEADERS: u8 = 1;
 const RESET: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
@@ -123,6 +123,75 @@ fn frames(bytes: &[u8]) -> impl Iterator<Item = u8> + '_ {
     })
 }
 
+/// A connection's beginning and a whole request of HTTP/2.
+pub fn whole_request() -> Vec<u8> {
+    [PREFACE, &frame(SETTINGS, 0, 0, &[]), &frame(HEADERS, 0x5, 1, &get())].concat()
+}
+
+/// The kinds of the frames that come until the other side closes or has answered.
+pub async fn kinds(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> Vec<u8> {
+    let (mut seen, mut buffer) = (Vec::new(), [0; 4_096]);
+    loop {
+        let count = stream.read(&mut buffer).await.unwrap_or(0);
+        seen.extend_from_slice(&buffer[..count]);
+        let kinds: Vec<u8> = frames(&seen).collect();
+        if count == 0 || kinds.contains(&HEADERS) {
+            return kinds;
+        }
+    }
+}
+
+/// Opens connections from an address of this machine and says nothing over them, again and again.
+async fn say_nothing(last: u8, port: u16) {
+    loop {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, last], 0).into()).unwrap();
+        if let Ok(mut stream) = socket.connect(([127, 0, 0, 1], port).into()).await {
+            let _ = stream.read(&mut [0; 1]).await; // until it is closed
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_shows_no_certificate_keeps_no_withdrawal_from_getting_through() {
+    let world = World::with_settings(|settings| {
+        settings.limits.handshakes_max = 32;
+        settings.limits.handshakes_per_address_max = 16;
+        settings.limits.connections_max = 64;
+        settings.limits.connections_per_address_max = 48;
+    })
+    .await;
+    let mut consents = Vec::new();
+    for _ in 0..5 {
+        consents.push(world.send(world.consent("SWR-2044")).await.body["id"].as_str().unwrap().to_owned());
+    }
+    let gateway = port(&world);
+    let flood: Vec<_> = (2..6)
+        .flat_map(|last| (0..40).map(move |_| last))
+        .map(|last| tokio::spawn(say_nothing(last, gateway)))
+        .collect();
+    // Until there are more of them than there may be.
+    recorded(&world, "pushed-out").await;
+    for consent in consents {
+        let path = format!("/v1/consents/{consent}/withdraw");
+        let request = world.bare("council", "POST", &path, "safe-and-well-referral");
+        let withdrawn = timeout(Duration::from_secs(20), world.send(request)).await.unwrap();
+        assert_eq!(withdrawn.status, 200, "{withdrawn:?}");
+    }
+    flood.iter().for_each(tokio::task::JoinHandle::abort);
+    world.verify().await;
+}
+
+/// Waits for an entry about refused handshakes.
+async fn recorded(world: &World, reason: &str) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !world.entries().await.iter().any(|entry| format!("{:?}", entry.body).contains(reason)) {
+        assert!(Instant::now() < deadline, "it is not recorded");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_one_connection_does_others_are_answered() {
     let world = World::new().await;
@@ -188,12 +257,7 @@ async fn a_certificate_has_its_share_of_connections() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     drop(one);
-    let reason = "too-many-connections";
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !world.entries().await.iter().any(|entry| format!("{:?}", entry.body).contains(reason)) {
-        assert!(Instant::now() < deadline, "it is not recorded");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    recorded(&world, "too-many-connections").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -324,16 +324,45 @@ impl FromStr for CaseReference {
         if !fits {
             return Err(IdentifierError::CaseReference);
         }
-        let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_digit).collect();
-        if digits.windows(10).any(has_valid_check_digit) && longest_digit_run(text) >= 10 {
+        // A case's own number has no reason to have ten digits without a break that fit together.
+        let within = digit_groups(text).any(|group| group.as_bytes().windows(10).any(has_valid_check_digit));
+        if within || holds_nhs_number(text) {
             return Err(IdentifierError::CaseReferenceNamesPerson);
         }
         Ok(Self(text.to_owned()))
     }
 }
 
-fn longest_digit_run(text: &str) -> usize {
-    text.split(|character: char| !character.is_ascii_digit()).map(str::len).max().unwrap_or(0)
+/// Whether a text that is kept for good has an NHS number in it: ten digits that fit together, as one group or as several with
+/// anything but letters between them. Longer groups are other numbers: a smart card's has twelve digits.
+pub fn holds_nhs_number(text: &str) -> bool {
+    let stretches = text.split(|character: char| character.is_alphabetic());
+    stretches.map(|stretch| digit_groups(stretch).collect::<Vec<_>>()).any(|groups| {
+        (0..groups.len()).any(|first| {
+            let mut digits = String::new();
+            let groups = groups.iter().skip(first);
+            let ten = groups.take_while(|group| {
+                let fits = digits.len() + group.len() <= 10;
+                if fits {
+                    digits.push_str(group);
+                }
+                fits
+            });
+            let count = ten.count();
+            let is_dated = count > 1 && digits.get(..4).is_some_and(is_year);
+            digits.len() == 10 && has_valid_check_digit(digits.as_bytes()) && !is_dated
+        })
+    })
+}
+
+fn digit_groups(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|character: char| !character.is_ascii_digit()).filter(|group| !group.is_empty())
+}
+
+/// `2026-000441` is a numbering by years. No number of a person in the United Kingdom begins so: Scotland's, which begin with a
+/// date of birth, have no thirteenth month.
+fn is_year(digits: &str) -> bool {
+    digits.parse::<u16>().is_ok_and(|year| (1913..2000).contains(&year) || (2013..2100).contains(&year))
 }
 
 macro_rules! opaque {

@@ -112,10 +112,10 @@ pub fn of_question(
         Change::RaiseAlert(row) => Some(*row),
         _ => None,
     });
-    let neighbours = subject.neighbours(AROUND);
     // A list goes through whoever is on it.
     let counts_runs = !is_bounded && !bounded.is_listed;
     // A desk that works through its cases asks about references in the order in which they were given.
+    let neighbours = if counts_runs { subject.neighbours(AROUND) } else { Vec::new() };
     let counts_systems_runs = counts_runs && *subject.scheme() == SubjectScheme::NhsNumber;
     CallerUse {
         practitioner: practitioner(caller),

@@ -15,7 +15,7 @@ use crate::wire::{connect, port};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const DATA: u8 = 0;
-pub const HEADERS: u8 = 1;
+const HEADERS: u8 = 1;
 const RESET: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
@@ -83,7 +83,7 @@ async fn attack(world: &World, name: &'static str, rounds: u32) -> bool {
                 break;
             }
             seen.extend_from_slice(&buffer[..count]);
-            if frames(&seen).any(|kind| kind == GO_AWAY) {
+            if frames(&seen).any(|(kind, _)| kind == GO_AWAY) {
                 return true;
             }
         }
@@ -111,32 +111,42 @@ async fn attack(world: &World, name: &'static str, rounds: u32) -> bool {
     went_away || was_closed
 }
 
-/// The kinds of the frames that are whole.
-fn frames(bytes: &[u8]) -> impl Iterator<Item = u8> + '_ {
+/// The frames that are whole: kind and payload.
+fn frames(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     let mut at = 0;
     std::iter::from_fn(move || {
         let head = bytes.get(at..at + 9)?;
         let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
-        bytes.get(at..at + 9 + length)?;
+        let payload = bytes.get(at + 9..at + 9 + length)?;
         at += 9 + length;
-        Some(head[3])
+        Some((head[3], payload))
     })
 }
 
-/// A connection's beginning and a whole request of HTTP/2.
-pub fn whole_request() -> Vec<u8> {
-    [PREFACE, &frame(SETTINGS, 0, 0, &[]), &frame(HEADERS, 0x5, 1, &get())].concat()
+/// A connection's beginning and a whole request of HTTP/2 with this head.
+pub fn request(head: &[u8], body: &[u8]) -> Vec<u8> {
+    let begin = [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat();
+    let request = match body {
+        [] => frame(HEADERS, 0x5, 1, head),
+        body => [frame(HEADERS, 0x4, 1, head), frame(DATA, 0x1, 1, body)].concat(),
+    };
+    [begin, request].concat()
 }
 
-/// The kinds of the frames that come until the other side closes or has answered.
-pub async fn kinds(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> Vec<u8> {
+/// As [`request`], for `/`.
+pub fn whole_request() -> Vec<u8> {
+    request(&get(), b"")
+}
+
+/// The head of the answer; nothing where the other side closes before.
+pub async fn head(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> Vec<u8> {
     let (mut seen, mut buffer) = (Vec::new(), [0; 4_096]);
     loop {
         let count = stream.read(&mut buffer).await.unwrap_or(0);
         seen.extend_from_slice(&buffer[..count]);
-        let kinds: Vec<u8> = frames(&seen).collect();
-        if count == 0 || kinds.contains(&HEADERS) {
-            return kinds;
+        let head = frames(&seen).find(|(kind, _)| *kind == HEADERS).map(|(_, payload)| payload.to_vec());
+        if count == 0 || head.is_some() {
+            return head.unwrap_or_default();
         }
     }
 }

@@ -265,11 +265,7 @@ struct Places {
 }
 
 /// One of them, until it is dropped.
-struct Place {
-    _of_all: OwnedSemaphorePermit,
-    _of_address: Share<IpAddr>,
-    _of_certificate: Option<Share<CertificateFingerprint>>,
-}
+type Place = (OwnedSemaphorePermit, Share<IpAddr>, Option<Share<CertificateFingerprint>>);
 
 impl Places {
     fn new(limits: Limits) -> Self {
@@ -292,15 +288,14 @@ impl Places {
             }
             None => None,
         };
-        let of_all = match self.all.clone().try_acquire_owned() {
-            Ok(place) => place,
-            Err(_) => {
-                let _waiting = self.waiting.try_acquire().ok()?;
-                let turn = timeout(limits.handshake_timeout, self.all.clone().acquire_owned());
-                turn.await.ok()?.ok()?
-            }
+        let of_all = if let Ok(place) = self.all.clone().try_acquire_owned() {
+            place
+        } else {
+            let _waiting = self.waiting.try_acquire().ok()?;
+            let turn = timeout(limits.handshake_timeout, self.all.clone().acquire_owned());
+            turn.await.ok()?.ok()?
         };
-        Some(Place { _of_all: of_all, _of_address: of_address, _of_certificate: of_certificate })
+        Some((of_all, of_address, of_certificate))
     }
 }
 

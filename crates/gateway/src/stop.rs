@@ -29,7 +29,7 @@ impl StopSignals {
             heard = self.interrupt.recv() => heard,
         };
         if heard.is_none() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -75,13 +75,13 @@ impl fmt::Debug for NhsNumber {
 }
 
 fn has_valid_check_digit(digits: &[u8]) -> bool {
-    check_digit(digits).is_some_and(|check| digits.get(9).map(value_of) == Some(check))
+    check_digit(digits).is_some_and(|check| digits.get(9).map(|digit| value_of(*digit)) == Some(check))
 }
 
 /// The check digit of the first nine digits, if they have one.
 fn check_digit(digits: &[u8]) -> Option<u32> {
     let sum: u32 =
-        digits.iter().take(9).zip((2..=10).rev()).map(|(digit, weight)| value_of(digit) * weight).sum();
+        digits.iter().take(9).zip((2..=10).rev()).map(|(digit, weight)| value_of(*digit) * weight).sum();
     match 11 - sum % 11 {
         10 => None,
         11 => Some(0),
@@ -89,7 +89,7 @@ fn check_digit(digits: &[u8]) -> Option<u32> {
     }
 }
 
-fn value_of(digit: &u8) -> u32 {
+fn value_of(digit: u8) -> u32 {
     u32::from(digit.wrapping_sub(b'0'))
 }
 

@@ -152,7 +152,7 @@ impl Gateway {
     }
 
     async fn ended(&mut self) -> std::process::ExitStatus {
-        timeout(LONG, self.process.wait()).await.expect("it goes on").unwrap()
+        timeout(LONG, self.process.wait()).await.unwrap().unwrap()
     }
 }
 
@@ -211,7 +211,7 @@ async fn a_socket_that_is_passed_and_does_not_listen_is_an_error_at_the_start() 
         .stdin(passed)
         .kill_on_drop(true)
         .output();
-    let Output { status, stderr, .. } = timeout(LONG, started).await.expect("it goes on").unwrap();
+    let Output { status, stderr, .. } = timeout(LONG, started).await.unwrap().unwrap();
     let said = String::from_utf8_lossy(&stderr);
     assert!(!status.success() && said.contains("socket 1 does not listen"), "{said}");
 }

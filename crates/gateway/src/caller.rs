@@ -181,6 +181,7 @@ pub enum CallerFault {
     ContextRecord,
     ContextPractitioner,
     ContextDefaultUser,
+    ContextNamesPerson,
 }
 
 impl CallerFault {
@@ -277,6 +278,10 @@ impl CallerFault {
             Self::ContextDefaultUser => {
                 ("context-default-user", "default user names stand for nobody; name the person")
             }
+            Self::ContextNamesPerson => (
+                "context-names-person",
+                "an id or role must not contain an nhs number: it is kept for good; use the organisation's own identifier",
+            ),
         }
     }
 }

@@ -29,7 +29,9 @@ pub struct Budgets {
     pub subjects_per_system_per_day: u32,
     pub no_record_at_least: u32,
     pub no_record_percent: u32,
+    pub no_record_per_system_at_least: u32,
     pub run_at_least: u32,
+    pub run_per_system_at_least: u32,
     pub records_about_one_per_day: NonZeroU32,
 }
 
@@ -40,7 +42,9 @@ impl Default for Budgets {
             subjects_per_system_per_day: 20_000,
             no_record_at_least: 200,
             no_record_percent: 80,
+            no_record_per_system_at_least: 1_000,
             run_at_least: 12,
+            run_per_system_at_least: 18,
             records_about_one_per_day: const { NonZeroU32::new(200).unwrap() },
         }
     }
@@ -66,9 +70,17 @@ impl HoneyRecord {
     }
 }
 
-/// The practitioner, as the counts know them.
+/// How many identifiers on each side of one are looked at.
+const AROUND: u8 = 18;
+
+/// The practitioner, as the counts know them. Who that is the system says: in other letters it is the same one, and how much a system
+/// may ask depends on no name.
 fn practitioner(caller: &Caller) -> String {
-    format!("practitioner\n{}\n{}", caller.organisation, caller.named.id())
+    format!("practitioner\n{}\n{}", caller.organisation, caller.named.id().trim().to_lowercase())
+}
+
+fn system(caller: &Caller) -> String {
+    format!("system\n{}", caller.system)
 }
 
 fn hour(at: Timestamp) -> String {
@@ -100,10 +112,14 @@ pub fn of_question(
         Change::RaiseAlert(row) => Some(*row),
         _ => None,
     });
-    let neighbours = subject.neighbours();
+    // A list goes through whoever is on it.
+    let counts_runs = !is_bounded && !bounded.is_listed;
+    // A desk that works through its cases asks about references in the order in which they were given.
+    let neighbours = if counts_runs { subject.neighbours(AROUND) } else { Vec::new() };
+    let counts_systems_runs = counts_runs && *subject.scheme() == SubjectScheme::NhsNumber;
     CallerUse {
         practitioner: practitioner(caller),
-        system: format!("system\n{}", caller.system),
+        system: system(caller),
         day: london_day(at).to_string(),
         hour: hour(at),
         person: app.store.asked_hash(subject),
@@ -113,8 +129,9 @@ pub fn of_question(
             subjects_per_system: (!is_bounded).then_some(budgets.subjects_per_system_per_day),
             no_record_at_least: budgets.no_record_at_least,
             no_record_percent: budgets.no_record_percent,
-            // A list goes through whoever is on it.
-            run_at_least: if is_bounded || bounded.is_listed { u32::MAX } else { budgets.run_at_least },
+            run_at_least: counts_runs.then_some(budgets.run_at_least),
+            no_record_per_system_at_least: budgets.no_record_per_system_at_least,
+            run_per_system_at_least: counts_systems_runs.then_some(budgets.run_per_system_at_least),
         },
         scan: scan.collect(),
     }
@@ -122,5 +139,6 @@ pub fn of_question(
 
 /// What an answer counts for.
 pub fn of_answer(caller: &Caller, is_no_record: bool, at: Timestamp) -> Change {
-    Change::CountAnswer(AnswerUse { practitioner: practitioner(caller), hour: hour(at), is_no_record })
+    let (practitioner, system) = (practitioner(caller), system(caller));
+    Change::CountAnswer(AnswerUse { practitioner, system, hour: hour(at), is_no_record })
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
-use crate::{config, serve, telemetry};
+use crate::{config, serve, stop, telemetry};
 
 pub mod agreement;
 pub mod alerts;
@@ -109,11 +109,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
             let _telemetry = telemetry::start(&settings.telemetry)?;
             let app = serve::app(&settings).await?;
             let shutdown = CancellationToken::new();
-            let stop = shutdown.clone();
-            tokio::spawn(async move {
-                serve::stop_signal().await;
-                stop.cancel();
-            });
+            tokio::spawn(stop::follow_signals(shutdown.clone()));
             serve::serve(&settings, app, shutdown).await
         }
         Verb::CheckConfig(arguments) => check_config(&arguments.path()).await,

@@ -108,6 +108,8 @@ pub struct LimitSettings {
     pub body_read_timeout_ms: u64,
     pub partner: PartnerLimits,
     pub caller: Budgets,
+    pub handshakes_max: usize,
+    pub handshakes_per_address_max: usize,
     pub connections_max: usize,
     pub connections_per_address_max: usize,
     pub connections_per_certificate_max: usize,
@@ -130,6 +132,8 @@ impl Default for LimitSettings {
             body_read_timeout_ms: 5_000,
             partner: PartnerLimits::default(),
             caller: Budgets::default(),
+            handshakes_max: 512,
+            handshakes_per_address_max: 256,
             connections_max: 1_024,
             connections_per_address_max: 768,
             connections_per_certificate_max: 256,
@@ -164,6 +168,8 @@ impl LimitSettings {
             handshake_timeout: Duration::from_millis(self.handshake_timeout_ms),
             header_read_timeout: Duration::from_millis(self.header_read_timeout_ms),
             connection_max_age: Duration::from_secs(self.connection_max_age_s),
+            handshakes_max: self.handshakes_max,
+            handshakes_per_address_max: self.handshakes_per_address_max,
             connections_max: self.connections_max,
             connections_per_address_max: self.connections_per_address_max,
             connections_per_certificate_max: self.connections_per_certificate_max,
@@ -322,14 +328,17 @@ pub fn default_path() -> PathBuf {
 /// probes if there is a second.
 ///
 /// # Errors
-/// When what was passed is not a listening socket.
+/// When what was passed is not a listening socket: a service would come up that nobody reaches.
 pub fn passed_sockets() -> std::io::Result<(Option<TcpListener>, Option<TcpListener>)> {
     let mut passed = listenfd::ListenFd::from_env();
-    let mut take = |index| {
+    let mut take = |index: usize| {
         let socket = if index < passed.len() { passed.take_tcp_listener(index)? } else { None };
-        socket
-            .map(|socket| socket.set_nonblocking(true).and_then(|()| TcpListener::from_std(socket)))
-            .transpose()
+        let Some(socket) = socket else { return Ok(None) };
+        if !socket2::SockRef::from(&socket).is_listener()? {
+            return Err(std::io::Error::other(format!("socket {} does not listen", index + 1)));
+        }
+        socket.set_nonblocking(true)?;
+        TcpListener::from_std(socket).map(Some)
     };
     Ok((take(0)?, take(1)?))
 }

@@ -12,8 +12,9 @@ use connectors::Call;
 use jiff::Timestamp;
 use ledger::entry::{AgreementRef, Body, Decided, ListRef};
 use sharing::{
-    Decision, Denial, Permit, Provider, Pseudonym, Question, Reason, SubjectIdentifier, SubjectState,
-    agreement::london_day,
+    AgreementId, Decision, Denial, Permit, Provider, Pseudonym, Question, Reason, SubjectIdentifier,
+    SubjectState,
+    agreement::{Agreement, DataFlow, london_day},
     alerting::Kind,
     decide::{
         AgreementReference, Asked, Authority, ConfirmedPermit, Obligations, Referral, Step, Withheld, decide,
@@ -26,7 +27,7 @@ use sharing::{
 };
 use store::{
     CallerUse, Ceiling, Change, CommitError, Committed, LookUp, OptOutChecks, Recheck, ReplayGuard, Resolved,
-    Submission, failpoint,
+    StoreError, Submission, failpoint,
 };
 
 use crate::{
@@ -146,6 +147,11 @@ async fn walk(app: &App, ask: Ask) -> Result<Answer, Refusal> {
         };
         let decision =
             timed_now(&app.metrics, Stage::Decide, || decide(&ask.question, &walk.policies.set, &state, at));
+        let is_full = walk.is_full(&decision, at).await.map_err(|error| internal(&error))?;
+        if is_full {
+            let (problem, id) = (Problem::CeilingReached, ask.request_id.clone());
+            return Err(edge::refuse_undecided(app, &ask.caller, problem, id).await);
+        }
         if walk.is_too_late() {
             let (problem, id) = (Problem::TookTooLong, ask.request_id.clone());
             return Err(edge::refuse_undecided(app, &ask.caller, problem, id).await);
@@ -718,11 +724,33 @@ impl Walk<'_> {
         let set = self.app.policies().set;
         let found = set.agreements().find(|one| *one.id() == agreement.agreement)?;
         let flow = found.flows.iter().find(|flow| *flow.id.get_ref() == agreement.flow)?;
-        Some(Ceiling {
-            flow: format!("{}/{}", agreement.agreement, agreement.flow),
-            day: london_day(at).to_string(),
-            releases_max: flow.releases_per_day_max?,
-        })
+        ceiling_of(&agreement.agreement, flow, at)
+    }
+
+    /// Whether every flow that the question could rest on has released what it may today. Then nobody is asked about any more,
+    /// so that whoever goes on learns of nobody whether there would have been a record. What a named person has permitted
+    /// rests on no flow.
+    async fn is_full(&self, decision: &Decision, at: Timestamp) -> Result<bool, StoreError> {
+        let rests_on_flows = match decision {
+            Decision::Permit(permit) => permit.authority().agreement().is_some(),
+            Decision::Deny(denial) => denial.depends_on_person(),
+            Decision::Refer(_) => false,
+        };
+        if !rests_on_flows {
+            return Ok(false);
+        }
+        let question = &self.ask.question;
+        let flows = self.policies.set.flows(&question.provider, &question.recipient, question.purpose);
+        let may = |agreement: &Agreement| {
+            question.agreements.as_ref().is_none_or(|allowed| allowed.contains(agreement.id()))
+        };
+        let flows = flows.into_iter().filter(|(agreement, _)| may(agreement));
+        let ceilings: Option<Vec<_>> =
+            flows.map(|(agreement, flow)| ceiling_of(agreement.id(), flow, at)).collect();
+        match ceilings.filter(|ceilings| !ceilings.is_empty()) {
+            Some(ceilings) => self.app.store.are_reached(&ceilings).await,
+            None => Ok(false),
+        }
     }
 
     /// What was released under an emergency is told to the record holder's privacy officers too.
@@ -830,6 +858,14 @@ impl Walk<'_> {
         submission.changes.push(caller_use::of_answer(&self.ask.caller, is_no_record, at));
         self.commit_end(submission).await
     }
+}
+
+fn ceiling_of(agreement: &AgreementId, flow: &DataFlow, at: Timestamp) -> Option<Ceiling> {
+    Some(Ceiling {
+        flow: format!("{agreement}/{}", flow.id.get_ref()),
+        day: london_day(at).to_string(),
+        releases_max: flow.releases_per_day_max?,
+    })
 }
 
 /// The files of the catalogue, as they were when a set was put in force.

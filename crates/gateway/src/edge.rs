@@ -255,7 +255,9 @@ impl Arrived {
         deadline: Instant,
     ) -> Result<Response, TurnedAway> {
         let (parts, body) = request.into_parts();
-        if let Err(problem) = framing::check(&parts, framing::host_of(&app.authenticator.public_url)) {
+        let framed = framing::check(&parts, framing::host_of(&app.authenticator.public_url))
+            .and_then(|()| framing::check_body(&parts.method, &body));
+        if let Err(problem) = framed {
             app.shed.note(self.system.as_deref(), "not-well-formed", app.clock.now());
             let mut refused = self.refuse(problem);
             if parts.version < Version::HTTP_2 {

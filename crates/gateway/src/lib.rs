@@ -41,6 +41,7 @@ pub mod routes;
 pub mod serve;
 pub mod shed;
 pub mod sight;
+pub mod stop;
 pub mod subject_access;
 pub mod telemetry;
 pub mod tls;

@@ -2,11 +2,20 @@
 //!
 //! Our own rather than `axum::serve`, which sets no header timeout, and rather than protocol sniffing, which has
 //! none either. Refused handshakes are handed to the caller of [`serve`], because a TLS refusal would otherwise
-//! leave no trace.
+//! leave no trace. Whoever has shown no certificate takes no place of those who have.
 
-use std::{net::IpAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{Router, body::Body, extract::Request};
+use http::{HeaderValue, header};
 use http_body_util::BodyExt as _;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
@@ -15,19 +24,30 @@ use hyper_util::{
 };
 use rustls::ServerConfig;
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
-    time::timeout,
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::{Instant, timeout},
 };
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
 
-use self::shares::Shares;
+use self::{
+    newcomers::{Newcomer, Newcomers},
+    shares::{Share, Shares},
+};
 use crate::tls::CertificateFingerprint;
 
+mod newcomers;
+mod plain;
 mod shares;
+
+pub use plain::serve_plain;
+
+/// How often it is said that connections are pushed out.
+const SAID_EVERY: Duration = Duration::from_secs(10);
 
 /// Bounds on connections.
 #[derive(Debug, Clone, Copy)]
@@ -38,10 +58,15 @@ pub struct Limits {
     pub header_read_timeout: Duration,
     /// A connection is closed after this long, so that a revoked certificate cannot live on in it.
     pub connection_max_age: Duration,
-    /// Most connections at once.
+    /// Most connections at once that have shown no certificate yet. They are none of `connections_max`; when there are more, the oldest
+    /// of the address that has most is closed.
+    pub handshakes_max: usize,
+    /// Most of them from one address; when there are more, its oldest is closed.
+    pub handshakes_per_address_max: usize,
+    /// Most connections at once whose handshake is done.
     pub connections_max: usize,
-    /// Most connections at once from one address. All partners are one address behind a load balancer that does not pass
-    /// theirs on.
+    /// Most of those from one address. All partners are one address behind a load balancer that does not pass
+    /// theirs on. The addresses of one IPv6 network (/64) are one.
     pub connections_per_address_max: usize,
     /// Most connections at once with one certificate.
     pub connections_per_certificate_max: usize,
@@ -51,6 +76,8 @@ pub struct Limits {
     pub streams_max: u32,
     /// Largest request head, in bytes.
     pub header_bytes_max: u32,
+    /// How long a connection over which nothing is on its way is kept for one request more when the process is told to stop.
+    pub last_request_wait: Duration,
     /// How long requests may take to finish when the process is told to stop.
     pub drain_timeout: Duration,
 }
@@ -61,12 +88,15 @@ impl Default for Limits {
             handshake_timeout: Duration::from_secs(5),
             header_read_timeout: Duration::from_secs(5),
             connection_max_age: Duration::from_mins(5),
+            handshakes_max: 512,
+            handshakes_per_address_max: 256,
             connections_max: 1_024,
             connections_per_address_max: 768,
             connections_per_certificate_max: 256,
             write_timeout: Duration::from_secs(10),
             streams_max: 100,
             header_bytes_max: 32 * 1024,
+            last_request_wait: Duration::from_secs(1),
             drain_timeout: Duration::from_secs(30),
         }
     }
@@ -102,8 +132,10 @@ pub enum HandshakeRefusal {
     TimedOut,
     /// Broken off.
     BrokenOff,
-    /// As many connections from this address or with this certificate as there may be.
+    /// As many connections from this address, with this certificate or in all as there may be.
     TooMany,
+    /// Closed before it was done, for another that came later.
+    PushedOut,
 }
 
 impl HandshakeRefusal {
@@ -120,6 +152,7 @@ impl HandshakeRefusal {
             Self::TimedOut => "timed-out",
             Self::BrokenOff => "broken-off",
             Self::TooMany => "too-many-connections",
+            Self::PushedOut => "pushed-out",
         }
     }
 
@@ -155,39 +188,32 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) {
     let tasks = TaskTracker::new();
-    let places = Arc::new(Semaphore::new(limits.connections_max));
-    let (addresses, certificates) = (Shares::<IpAddr>::default(), Shares::default());
-    while !shutdown.is_cancelled() {
-        let Ok(place) = places.clone().acquire_owned().await else { break };
-        let accepted = tokio::select! {
-            () = shutdown.cancelled() => break,
-            accepted = listener.accept() => accepted,
-        };
-        let Ok((stream, address)) = accepted else {
-            // Out of descriptors, most likely: waiting lets connections end.
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            continue;
-        };
-        let Some(of_address) = addresses.take(address.ip(), limits.connections_per_address_max) else {
-            refused(HandshakeRefusal::TooMany);
-            continue;
-        };
+    let newcomers = Newcomers::new(limits.handshakes_max, limits.handshakes_per_address_max);
+    let places = Arc::new(Places::new(limits));
+    let mut crowd = Crowd::default();
+    while let Some((stream, address)) = accept(&listener, &shutdown).await {
+        let address = network(address.ip());
+        let (newcomer, pushed) = newcomers.join(address);
+        if pushed {
+            crowd.grew();
+        }
         let acceptor = TlsAcceptor::from(tls.borrow_and_update().clone());
         let (app, refused, shutdown, tls) = (app.clone(), refused.clone(), shutdown.clone(), tls.clone());
-        let certificates = certificates.clone();
+        let places = places.clone();
         tasks.spawn(async move {
-            let _held = (place, of_address);
-            let stream = match handshake(acceptor, stream, limits.handshake_timeout).await {
+            let stream = match handshake(acceptor, stream, newcomer, limits.handshake_timeout).await {
                 Ok(stream) => stream,
                 Err(reason) => return refused(reason),
             };
             // Whether one has to be shown, the TLS settings say. Browsers of the console show none.
-            let Some(certificate) = stream.get_ref().1.peer_certificates().and_then(<[_]>::first) else {
-                return connection(stream, None, app, limits, replaced(tls), shutdown).await;
+            let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+            let peer = match shown.map(|certificate| peer(certificate)) {
+                Some(None) => return,
+                Some(peer) => peer,
+                None => None,
             };
-            let Some(shown) = peer(certificate) else { return };
-            match certificates.take(shown.fingerprint, limits.connections_per_certificate_max) {
-                Some(_share) => connection(stream, Some(shown), app, limits, replaced(tls), shutdown).await,
+            match places.take(address, peer).await {
+                Some(_held) => connection(stream, peer, app, limits, replaced(tls), shutdown).await,
                 None => refused(HandshakeRefusal::TooMany),
             }
         });
@@ -199,17 +225,114 @@ pub async fn serve(
     }
 }
 
+/// The next connection; none when it is time to stop.
+async fn accept(listener: &TcpListener, shutdown: &CancellationToken) -> Option<(TcpStream, SocketAddr)> {
+    let mut failed = false;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return None,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok(accepted) => return Some(accepted),
+            Err(error) if !failed => {
+                tracing::warn!(%error, "connections cannot be taken; tried again until they can");
+                failed = true;
+            }
+            Err(_) => {}
+        }
+        // Out of descriptors, most likely: waiting lets connections end.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Whose connections are counted together. Whoever has one address of an IPv6 network has all of it.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
+/// The places of those whose handshake is done.
+struct Places {
+    limits: Limits,
+    all: Arc<Semaphore>,
+    waiting: Semaphore,
+    addresses: Shares<IpAddr>,
+    certificates: Shares<CertificateFingerprint>,
+}
+
+/// One of them, until it is dropped.
+type Place = (OwnedSemaphorePermit, Share<IpAddr>, Option<Share<CertificateFingerprint>>);
+
+impl Places {
+    fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            all: Arc::new(Semaphore::new(limits.connections_max)),
+            waiting: Semaphore::new(limits.handshakes_max),
+            addresses: Shares::default(),
+            certificates: Shares::default(),
+        }
+    }
+
+    /// A place, if this address and this certificate have one left. Where all have none, one that becomes free soon.
+    async fn take(&self, address: IpAddr, peer: Option<PeerCertificate>) -> Option<Place> {
+        let limits = &self.limits;
+        let of_address = self.addresses.take(address, limits.connections_per_address_max)?;
+        let of_certificate = match peer {
+            Some(peer) => {
+                Some(self.certificates.take(peer.fingerprint, limits.connections_per_certificate_max)?)
+            }
+            None => None,
+        };
+        let of_all = if let Ok(place) = self.all.clone().try_acquire_owned() {
+            place
+        } else {
+            let _waiting = self.waiting.try_acquire().ok()?;
+            let turn = timeout(limits.handshake_timeout, self.all.clone().acquire_owned());
+            turn.await.ok()?.ok()?
+        };
+        Some((of_all, of_address, of_certificate))
+    }
+}
+
+/// How many connections were pushed out since that was last said.
+#[derive(Default)]
+struct Crowd {
+    count: u64,
+    said: Option<Instant>,
+}
+
+impl Crowd {
+    fn grew(&mut self) {
+        self.count += 1;
+        if self.said.is_none_or(|said| said.elapsed() >= SAID_EVERY) {
+            let count = self.count;
+            tracing::warn!(count, "connections that had shown no certificate were closed for others");
+            *self = Self { count: 0, said: Some(Instant::now()) };
+        }
+    }
+}
+
 async fn handshake(
     acceptor: TlsAcceptor,
     stream: TcpStream,
+    mut newcomer: Newcomer,
     longest: Duration,
 ) -> Result<TlsStream<TcpStream>, HandshakeRefusal> {
     // Small answers: waiting to fill a segment only delays them.
     let _ = stream.set_nodelay(true);
-    match timeout(longest, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(error)) => Err(HandshakeRefusal::of(&error)),
-        Err(_) => Err(HandshakeRefusal::TimedOut),
+    tokio::select! {
+        biased;
+        done = timeout(longest, acceptor.accept(stream)) => match done {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(error)) => Err(HandshakeRefusal::of(&error)),
+            Err(_) => Err(HandshakeRefusal::TimedOut),
+        },
+        () = newcomer.pushed_out() => Err(HandshakeRefusal::PushedOut),
     }
 }
 
@@ -222,10 +345,7 @@ async fn replaced(mut tls: watch::Receiver<Arc<ServerConfig>>) {
 }
 
 /// A connection on which nobody is waited for that does not read.
-fn impatient(
-    stream: TlsStream<TcpStream>,
-    longest: Duration,
-) -> Pin<Box<TimeoutStream<TlsStream<TcpStream>>>> {
+fn impatient<S: AsyncRead + AsyncWrite>(stream: S, longest: Duration) -> Pin<Box<TimeoutStream<S>>> {
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(longest));
     Box::pin(stream)
@@ -240,18 +360,40 @@ async fn connection(
     shutdown: CancellationToken,
 ) {
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let was_asked = Arc::new(AtomicBool::new(false));
+    let (asked, stopping) = (was_asked.clone(), shutdown.clone());
     let service = service_fn(move |request: hyper::Request<Incoming>| {
+        asked.store(true, Ordering::Relaxed);
         let mut request: Request = request.map(|body| Body::new(body.map_err(axum::Error::new)));
         if let Some(peer) = peer {
             request.extensions_mut().insert(peer);
         }
-        app.clone().oneshot(request)
+        let (answer, stopping) = (app.clone().oneshot(request), stopping.clone());
+        async move {
+            let mut answer = answer.await;
+            if let Ok(answer) = &mut answer
+                && !is_http2
+                && stopping.is_cancelled()
+            {
+                // The next request goes over a connection to somebody else.
+                answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            answer
+        }
     });
     let stream = TokioIo::new(impatient(stream, limits.write_timeout));
     let stopped = async {
         tokio::select! {
-            () = replaced => {}
+            // Whoever may not be valid any more is not waited for.
+            () = replaced => return,
             () = shutdown.cancelled() => {}
+        }
+        if !is_http2 {
+            // HTTP/1.1 has no way of saying that no more is taken but an answer: whoever asks now gets one, and its connection ends
+            // with it. HTTP/2 says it by itself (GOAWAY), and answers what was asked before that was heard.
+            let was_asked = was_asked.load(Ordering::Relaxed);
+            let wait = if was_asked { limits.last_request_wait } else { limits.header_read_timeout };
+            tokio::time::sleep(wait).await;
         }
     };
     // Whatever a connection dies of, its requests have answered or have been dropped: nothing is owed to it.
@@ -301,4 +443,18 @@ fn peer(certificate: &[u8]) -> Option<PeerCertificate> {
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
     let not_after_s = parsed.validity().not_after.timestamp();
     Some(PeerCertificate { fingerprint: CertificateFingerprint::of(certificate), not_after_s })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_of_ipv6_is_one_address_and_ipv4_has_one_spelling() {
+        let of = |text: &str| network(text.parse().unwrap()).to_string();
+        assert_eq!(of("2001:db8:1:2:3:4:5:6"), of("2001:db8:1:2::1"));
+        assert_ne!(of("2001:db8:1:3::1"), of("2001:db8:1:2::1"));
+        assert_eq!(of("::ffff:192.0.2.1"), "192.0.2.1");
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+    }
 }

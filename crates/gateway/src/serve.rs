@@ -41,7 +41,7 @@ use crate::{
     listener::{self, HandshakeRefusal},
     opt_outs,
     policies::{self, PoliciesError, Put},
-    replicas, retention, routes, shed,
+    replicas, retention, routes, shed, stop,
     telemetry::{expiries, gauges, metrics::Metrics},
     tls,
     witnessed::{self, Witnessing},
@@ -351,21 +351,24 @@ async fn serve_with(
     let keys = tokio::spawn(keep_keys(app.clone(), shutdown.clone()));
     let witnesses = tokio::spawn(witnessed::watch(app.clone(), shutdown.clone()));
     let indexer = tokio::spawn(keep_trail(app.clone(), shutdown.clone()));
-    let probes = probes.map(|listener| tokio::spawn(probe(listener, app.clone(), shutdown.clone())));
+    let limits = settings.limits.connections();
+    let probes = probes.map(|listener| {
+        let pages = routes::probes(app.clone());
+        tokio::spawn(listener::serve_plain(listener, pages, limits, shutdown.clone()))
+    });
     tracing::info!(address = %listener.local_addr()?, "serving");
     let router = routes::router(app.clone());
     let closing = CancellationToken::new();
-    tokio::spawn(drain(
+    tokio::spawn(stop::drain(
         app.clone(),
         told,
         closing.clone(),
         Duration::from_secs(settings.limits.drain_notice_s),
     ));
-    let console = console.map(|(listener, pages, of)| {
-        tokio::spawn(desk::serve(listener, pages, of, settings.limits.connections(), closing.clone()))
-    });
-    tell_manager(sd_notify::NotifyState::Ready);
-    listener::serve(listener, current, router, settings.limits.connections(), refused, closing).await;
+    let console = console
+        .map(|(listener, pages, of)| tokio::spawn(desk::serve(listener, pages, of, limits, closing.clone())));
+    stop::tell_manager(sd_notify::NotifyState::Ready);
+    listener::serve(listener, current, router, limits, refused, closing).await;
     if let Some(console) = console {
         console.await??;
     }
@@ -388,7 +391,7 @@ async fn serve_with(
     trying.await?;
     courses.await?;
     if let Some(probes) = probes {
-        probes.await??;
+        probes.await?;
     }
     app.store.close().await;
     let stopped = app.clone();
@@ -547,42 +550,5 @@ pub async fn reload_policies(app: &App, folder: &Path, put: Put) {
                 tracing::error!("the refused policies could not be recorded");
             }
         }
-    }
-}
-
-/// Told to stop, `/readyz` fails at once, and requests are taken for a while longer.
-async fn drain(app: Arc<App>, told: CancellationToken, closing: CancellationToken, notice: Duration) {
-    told.cancelled().await;
-    app.drain();
-    tell_manager(sd_notify::NotifyState::Stopping);
-    tracing::info!(notice_s = notice.as_secs(), "told to stop: requests are finished, and no more are taken");
-    tokio::time::sleep(notice).await;
-    closing.cancel();
-}
-
-/// Says to the service manager, if there is one, how things are (sd_notify(3)).
-fn tell_manager(state: sd_notify::NotifyState<'_>) {
-    if let Err(error) = sd_notify::notify(&[state]) {
-        tracing::warn!(%error, "the service manager could not be told");
-    }
-}
-
-async fn probe(listener: TcpListener, app: Arc<App>, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let stop = async move { shutdown.cancelled().await };
-    axum::serve(listener, routes::probes(app)).with_graceful_shutdown(stop).await?;
-    Ok(())
-}
-
-/// Resolves when the process is asked to stop.
-pub async fn stop_signal() {
-    let terminate = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => drop(signal.recv().await),
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        () = terminate => {}
-        _ = tokio::signal::ctrl_c() => {}
     }
 }

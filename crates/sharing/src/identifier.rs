@@ -75,14 +75,22 @@ impl fmt::Debug for NhsNumber {
 }
 
 fn has_valid_check_digit(digits: &[u8]) -> bool {
-    let value = |byte: &u8| u32::from(byte.wrapping_sub(b'0'));
+    check_digit(digits).is_some_and(|check| digits.get(9).map(|digit| value_of(*digit)) == Some(check))
+}
+
+/// The check digit of the first nine digits, if they have one.
+fn check_digit(digits: &[u8]) -> Option<u32> {
     let sum: u32 =
-        digits.iter().take(9).zip((2..=10).rev()).map(|(digit, weight)| value(digit) * weight).sum();
-    let check = match 11 - sum % 11 {
-        11 => 0,
-        other => other,
-    };
-    digits.get(9).map(value) == Some(check)
+        digits.iter().take(9).zip((2..=10).rev()).map(|(digit, weight)| value_of(*digit) * weight).sum();
+    match 11 - sum % 11 {
+        10 => None,
+        11 => Some(0),
+        check => Some(check),
+    }
+}
+
+fn value_of(digit: u8) -> u32 {
+    u32::from(digit.wrapping_sub(b'0'))
 }
 
 macro_rules! slug {
@@ -239,31 +247,27 @@ impl SubjectIdentifier {
         Ok(Self { scheme, value: value.into() })
     }
 
-    /// The identifiers next to this one in its register, two on each side: NHS numbers with their check digits, references by
-    /// the number that they end in. For noticing whoever goes through them in a row; none exists because of this.
-    pub fn neighbours(&self) -> Vec<Self> {
+    /// The identifiers next to this one in its register, so many on each side, the nearest first: NHS numbers with their check
+    /// digits, references by the number that they end in. For noticing whoever goes through them; none exists because of this.
+    pub fn neighbours(&self, each_side: u8) -> Vec<Self> {
         let of = |value: String| Self::parse(self.scheme.clone(), &value).ok();
         match self.scheme {
             SubjectScheme::NhsNumber => {
-                let body = self.value.get(..9).and_then(|body| body.parse::<u32>().ok());
-                body.map(|body| [true, false].map(|up| nhs_numbers_from(body, up)).concat())
-                    .unwrap_or_default()
-                    .into_iter()
-                    .filter_map(of)
-                    .collect()
+                let Some(body) = self.value.get(..9).and_then(|body| body.parse::<u32>().ok()) else {
+                    return Vec::new();
+                };
+                let [up, down] = [true, false].map(|up| nhs_numbers_from(body, up, each_side));
+                let nearest = (0..usize::from(each_side)).flat_map(|far| [up.get(far), down.get(far)]);
+                nearest.flatten().cloned().filter_map(of).collect()
             }
             SubjectScheme::Local(_) => {
                 let begin = self.value.trim_end_matches(|character: char| character.is_ascii_digit());
                 let number = self.value.get(begin.len()..).unwrap_or_default();
                 let width = number.len();
                 let Ok(number) = number.parse::<u64>() else { return Vec::new() };
-                let near = [
-                    number.checked_sub(2),
-                    number.checked_sub(1),
-                    number.checked_add(1),
-                    number.checked_add(2),
-                ];
-                near.into_iter().flatten().filter_map(|near| of(format!("{begin}{near:0width$}"))).collect()
+                let near = (1..=u64::from(each_side))
+                    .flat_map(|far| [number.checked_add(far), number.checked_sub(far)]);
+                near.flatten().filter_map(|near| of(format!("{begin}{near:0width$}"))).collect()
             }
         }
     }
@@ -285,17 +289,17 @@ impl fmt::Debug for SubjectIdentifier {
     }
 }
 
-/// The next two NHS numbers above or below these nine digits.
-fn nhs_numbers_from(body: u32, up: bool) -> Vec<String> {
+/// The next NHS numbers above or below these nine digits.
+fn nhs_numbers_from(body: u32, up: bool, count: u8) -> Vec<String> {
     let step = |by: u32| if up { body.checked_add(by) } else { body.checked_sub(by) };
-    // One in eleven has no check digit, so that two are among the next four.
-    let near = (1..=4).filter_map(step).filter(|near| *near <= 999_999_999);
+    // One in eleven has no check digit, and no two of them are next to each other.
+    let near = (1..=2 * u32::from(count)).filter_map(step).filter(|near| *near <= 999_999_999);
     let numbers = near.filter_map(|near| {
         let digits = format!("{near:09}");
-        let ten = (0..=9).map(|check| format!("{digits}{check}"));
-        ten.into_iter().find(|number| number.parse::<NhsNumber>().is_ok())
+        let check = check_digit(digits.as_bytes())?;
+        Some(format!("{digits}{check}"))
     });
-    numbers.take(2).collect()
+    numbers.take(usize::from(count)).collect()
 }
 
 /// The caller's own case number: ties a question to a piece of work. It must not name the person.
@@ -320,16 +324,45 @@ impl FromStr for CaseReference {
         if !fits {
             return Err(IdentifierError::CaseReference);
         }
-        let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_digit).collect();
-        if digits.windows(10).any(has_valid_check_digit) && longest_digit_run(text) >= 10 {
+        // A case's own number has no reason to have ten digits without a break that fit together.
+        let within = digit_groups(text).any(|group| group.as_bytes().windows(10).any(has_valid_check_digit));
+        if within || holds_nhs_number(text) {
             return Err(IdentifierError::CaseReferenceNamesPerson);
         }
         Ok(Self(text.to_owned()))
     }
 }
 
-fn longest_digit_run(text: &str) -> usize {
-    text.split(|character: char| !character.is_ascii_digit()).map(str::len).max().unwrap_or(0)
+/// Whether a text that is kept for good has an NHS number in it: ten digits that fit together, as one group or as several with
+/// anything but letters between them. Longer groups are other numbers: a smart card's has twelve digits.
+pub fn holds_nhs_number(text: &str) -> bool {
+    let stretches = text.split(|character: char| character.is_alphabetic());
+    stretches.map(|stretch| digit_groups(stretch).collect::<Vec<_>>()).any(|groups| {
+        (0..groups.len()).any(|first| {
+            let mut digits = String::new();
+            let groups = groups.iter().skip(first);
+            let ten = groups.take_while(|group| {
+                let fits = digits.len() + group.len() <= 10;
+                if fits {
+                    digits.push_str(group);
+                }
+                fits
+            });
+            let count = ten.count();
+            let is_dated = count > 1 && digits.get(..4).is_some_and(is_year);
+            digits.len() == 10 && has_valid_check_digit(digits.as_bytes()) && !is_dated
+        })
+    })
+}
+
+fn digit_groups(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|character: char| !character.is_ascii_digit()).filter(|group| !group.is_empty())
+}
+
+/// `2026-000441` is a numbering by years. No number of a person in the United Kingdom begins so: Scotland's, which begin with a
+/// date of birth, have no thirteenth month.
+fn is_year(digits: &str) -> bool {
+    digits.parse::<u16>().is_ok_and(|year| (1913..2000).contains(&year) || (2013..2100).contains(&year))
 }
 
 macro_rules! opaque {

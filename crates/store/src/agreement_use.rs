@@ -1,7 +1,7 @@
 //! How much agreements are used, counted from the ledger beside the requests: how many questions, releases and items of each
 //! flow in each quarter. It names nobody, and can be counted again from the ledger at any time.
 
-use crate::{error::StoreError, open::Store};
+use crate::{change::Ceiling, error::StoreError, open::Store};
 
 /// A count of something about a flow in a quarter.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -21,6 +21,25 @@ pub struct UseCount {
 }
 
 impl Store {
+    /// Whether all of these flows have made as many releases as they may. A release is held against it again in its transaction.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn are_reached(&self, ceilings: &[Ceiling]) -> Result<bool, StoreError> {
+        for ceiling in ceilings {
+            let releases: Option<i64> =
+                sqlx::query_scalar("SELECT releases FROM flow_use WHERE flow = $1 AND day = $2")
+                    .bind(&ceiling.flow)
+                    .bind(&ceiling.day)
+                    .fetch_optional(&self.readers)
+                    .await?;
+            if releases.unwrap_or(0) < i64::from(ceiling.releases_max) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// The first entry of the ledger that is not counted.
     ///
     /// # Errors

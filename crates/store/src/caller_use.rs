@@ -1,4 +1,5 @@
-//! How much a caller asks: distinct people a day, how often there was no record, and identifiers in a row. Counted in the
+//! How much a caller asks: distinct people a day, how often there was no record, and identifiers that are next to each other, for a
+//! practitioner and for all of a system's, who are whom the system says they are. Counted in the
 //! transaction that records the question, so that neither a restart nor a second replica doubles a budget.
 //!
 //! What is counted is what the caller did and was told, never what is held about anybody: people are told apart by the identifier
@@ -21,7 +22,8 @@ pub struct CallerUse {
     pub hour: String,
     /// The person, by [`Store::asked_hash`].
     pub person: Vec<u8>,
-    /// The identifiers next to it, likewise.
+    /// The identifiers around it, likewise, the nearest first. Where the caller has asked about none of the [`NEAREST`] the others
+    /// are not looked at.
     pub neighbours: Vec<Vec<u8>>,
     /// From when on it is too much.
     pub limits: CallerLimits,
@@ -40,15 +42,24 @@ pub struct CallerLimits {
     pub no_record_at_least: u32,
     /// if they are so many of a hundred, the practitioner waits for the next hour.
     pub no_record_percent: u32,
-    /// From how many identifiers in a row on they do, too.
-    pub run_at_least: u32,
+    /// From how many identifiers among those around one of them on they do, too; `None` where it does not count.
+    pub run_at_least: Option<u32>,
+    /// From how many questions without a record on all of a system do, by the same share,
+    pub no_record_per_system_at_least: u32,
+    /// and from how many identifiers that are around one of them.
+    pub run_per_system_at_least: Option<u32>,
 }
+
+/// How many of the identifiers around one are looked at first.
+pub(crate) const NEAREST: usize = 6;
 
 /// How a question ended, for the counts.
 #[derive(Debug)]
 pub struct AnswerUse {
     /// The organisation and the practitioner, as one text.
     pub practitioner: String,
+    /// The system.
+    pub system: String,
     /// The hour (UTC).
     pub hour: String,
     /// The caller was told that no record is available.

@@ -4,7 +4,8 @@
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use sharing::{
-    CaseReference, PurposeClass, SubjectIdentifier, SubjectScheme, json::Json, policy::hexadecimal,
+    CaseReference, PurposeClass, SubjectIdentifier, SubjectScheme, identifier::holds_nhs_number, json::Json,
+    policy::hexadecimal,
 };
 
 use super::{
@@ -163,6 +164,10 @@ fn named(claims: &Claims, system: &System) -> Result<Named, CallerFault> {
         }
         _ => return Err(CallerFault::ContextPractitioner),
     };
+    // Both are in the ledger, which nobody is ever taken out of again.
+    if holds_nhs_number(named.id()) || holds_nhs_number(named.role()) {
+        return Err(CallerFault::ContextNamesPerson);
+    }
     if claims.text("sub") == Some(named.id()) { Ok(named) } else { Err(CallerFault::ContextPractitioner) }
 }
 

@@ -25,7 +25,7 @@ use crate::{
     config,
     exporting::{self, Export, Filter, Format},
     mirror::{self, Expected, Outcome, Progress},
-    serve,
+    stop,
 };
 
 mod directory;
@@ -197,7 +197,7 @@ async fn follow(gateway: &Remote, to: &Path, expected: &Expected, every: Option<
         let Some(seconds) = every else { return Ok(()) };
         tokio::select! {
             () = tokio::time::sleep(std::time::Duration::from_secs(seconds.max(1))) => {}
-            () = serve::stop_signal() => return Ok(()),
+            () = stop::stop_signal() => return Ok(()),
         }
     }
 }

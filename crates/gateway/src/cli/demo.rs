@@ -16,7 +16,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::output;
-use crate::{config, serve, telemetry};
+use crate::{config, serve, stop, telemetry};
 
 pub mod history;
 pub mod keys;
@@ -119,7 +119,7 @@ pub async fn run(arguments: DemoArguments) -> anyhow::Result<()> {
         output::line(&format!(
             "The console is at https://localhost:{console_port}. Choose there who you are; its certificate is the demonstration's own."
         ));
-        serve::stop_signal().await;
+        stop::stop_signal().await;
         output::line("stopping");
         Ok(())
     };

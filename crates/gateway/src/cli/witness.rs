@@ -9,7 +9,7 @@ use ledger::note::Cosigner;
 use super::output;
 use crate::{
     clock::SystemClock,
-    config, serve,
+    config, stop,
     witness::{Witness, routes},
 };
 
@@ -73,7 +73,7 @@ pub async fn run(arguments: WitnessArguments) -> anyhow::Result<()> {
             output::line(&format!("witness {} on {listen}", witness.verifier_key()));
             let listener = tokio::net::TcpListener::bind(listen).await.with_context(|| listen.to_string())?;
             let served = axum::serve(listener, routes(Arc::new(witness)));
-            Ok(served.with_graceful_shutdown(serve::stop_signal()).await?)
+            Ok(served.with_graceful_shutdown(stop::stop_signal()).await?)
         }
     }
 }

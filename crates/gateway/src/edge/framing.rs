@@ -6,7 +6,10 @@
 //!
 //! Source: RFC 9112 sections 3.2, 6.1, 6.3 and 11.2; OWASP ASVS 5.0 4.2.1 to 4.2.5.
 
-use axum::http::{HeaderMap, HeaderName, Uri, Version, header, request::Parts};
+use axum::{
+    body::{Body, HttpBody as _},
+    http::{HeaderMap, HeaderName, Method, Uri, Version, header, request::Parts, uri::Scheme},
+};
 
 use crate::problem::Problem;
 
@@ -34,6 +37,12 @@ pub fn check(parts: &Parts, own_host: &str) -> Result<(), Problem> {
     if headers.get_all(header::CONTENT_LENGTH).iter().count() > 1 {
         return invalid("one content-length says how long the body is");
     }
+    if headers.get_all(header::CONTENT_TYPE).iter().count() > 1 {
+        return invalid("one content-type says what the body is");
+    }
+    if parts.uri.scheme().is_some_and(|scheme| *scheme != Scheme::HTTPS) {
+        return invalid("this is https: say no other scheme");
+    }
     if FOR_THE_WAY.iter().any(|name| is_for_the_way(headers, name, is_http1)) {
         return invalid("leave out upgrade, te, trailer and proxy headers: nothing is passed on from here");
     }
@@ -50,6 +59,17 @@ pub fn check(parts: &Parts, own_host: &str) -> Result<(), Problem> {
         Some(_) => Err(Problem::MisdirectedRequest),
         None => invalid("say one host, and the same one wherever it is said"),
     }
+}
+
+/// That what only reads has no body: some read it, some pass over it, and some take it for the next request.
+///
+/// # Errors
+/// The [`Problem`]; it repeats nothing of the request.
+pub fn check_body(method: &Method, body: &Body) -> Result<(), Problem> {
+    if method.is_safe() && !body.is_end_stream() {
+        return Err(Problem::InvalidRequest("what only reads is sent without a body".to_owned()));
+    }
+    Ok(())
 }
 
 fn is_for_the_way(headers: &HeaderMap, name: &'static str, is_http1: bool) -> bool {
@@ -220,6 +240,28 @@ mod tests {
         }
         let chunked = check(&parts("/v1/x", &[host, ("transfer-encoding", "chunked")]), "gateway.example");
         assert_eq!(chunked.unwrap_err().code(), "length-required");
+    }
+
+    #[test]
+    fn a_kind_is_said_once_and_the_scheme_is_https() {
+        let host = ("host", "gateway.example");
+        let kind = ("content-type", "application/json");
+        assert!(check(&parts("/v1/x", &[host, kind]), "gateway.example").is_ok());
+        for other in ["application/json", "application/xml"] {
+            let twice = [host, kind, ("content-type", other)];
+            assert!(check(&parts("/v1/x", &twice), "gateway.example").is_err(), "{other}");
+        }
+        assert!(check(&parts("https://gateway.example/v1/x", &[host]), "gateway.example").is_ok());
+        assert!(check(&parts("http://gateway.example/v1/x", &[host]), "gateway.example").is_err());
+    }
+
+    #[test]
+    fn what_only_reads_has_no_body() {
+        for method in [Method::GET, Method::HEAD] {
+            assert!(check_body(&method, &Body::empty()).is_ok());
+            assert!(check_body(&method, &Body::from("x")).is_err());
+        }
+        assert!(check_body(&Method::POST, &Body::from("x")).is_ok());
     }
 
     #[test]

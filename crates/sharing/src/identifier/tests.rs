@@ -33,6 +33,52 @@ fn a_case_reference_cannot_carry_an_nhs_number() {
 }
 
 #[test]
+fn an_nhs_number_is_seen_whatever_stands_between_its_digits() {
+    for text in [
+        "9434765919",
+        "943-476-5919",
+        "943.476.5919",
+        "943/476/5919",
+        "943_476_5919",
+        "9434-765919",
+        "a943 476 5919b",
+    ] {
+        assert!(holds_nhs_number(text), "{text}");
+        let reference: Result<CaseReference, _> = text.replace(' ', "|").replace('|', ".").parse();
+        assert_eq!(reference, Err(IdentifierError::CaseReferenceNamesPerson), "{text}");
+    }
+    assert!(holds_nhs_number("12-943:476|5919-3"), "with others around it");
+    for text in [
+        "",
+        "GMFRS-2041",
+        "9434765918",      // the check digit does not fit
+        "194347659190",    // a longer number
+        "943a476b5919",    // words
+        "2026-11-23/0042", // a date
+    ] {
+        assert!(!holds_nhs_number(text), "{text}");
+    }
+    // Numbers by years, one in eleven of which would fit.
+    for number in 0..100 {
+        let text = format!("HFSA/2026-{number:06}");
+        assert!(!holds_nhs_number(&text) && text.parse::<CaseReference>().is_ok(), "{text}");
+    }
+}
+
+#[test]
+fn neighbours_are_the_nearest_first_and_have_check_digits() {
+    let of = |text: &str| SubjectIdentifier::parse(SubjectScheme::NhsNumber, text).unwrap();
+    let near = of("9000000009").neighbours(18);
+    assert_eq!(near.len(), 36);
+    let number = |one: &SubjectIdentifier| one.as_str().parse::<i64>().unwrap();
+    let far: Vec<i64> = near.iter().map(|one| (number(one) - 9_000_000_009).abs()).collect();
+    assert!(far.iter().step_by(2).is_sorted() && far.iter().skip(1).step_by(2).is_sorted(), "{far:?}");
+    let local = SubjectIdentifier::parse("local:trafford-council".parse().unwrap(), "SWR-0002").unwrap();
+    let local: Vec<_> = local.neighbours(2).iter().map(|one| one.as_str().to_owned()).collect();
+    assert_eq!(local, ["SWR-0003", "SWR-0001", "SWR-0004", "SWR-0000"]);
+}
+
+#[test]
 fn schemes_round_trip() {
     for text in ["nhs-number", "local:trafford-council"] {
         assert_eq!(text.parse::<SubjectScheme>().unwrap().to_string(), text);

@@ -24,7 +24,7 @@ impl Numbers {
 /// A question's counts: few callers, days and people, so that budgets are reached and numbers follow each other.
 fn using(numbers: &mut Numbers, position: u64) -> CallerUse {
     let hash = |person: u64| vec![u8::try_from(person).unwrap(); 32];
-    let person = 1 + numbers.below(14);
+    let person = 11 + numbers.below(14);
     let practitioner = numbers.below(5);
     CallerUse {
         practitioner: format!("practitioner\no\np{practitioner}"),
@@ -32,13 +32,15 @@ fn using(numbers: &mut Numbers, position: u64) -> CallerUse {
         day: format!("2026-11-{}", 22 + position / 60),
         hour: format!("2026-11-22T{}", 10 + position / 40),
         person: hash(person),
-        neighbours: vec![hash(person - 1), hash(person + 1)],
+        neighbours: (1..=5).flat_map(|far| [hash(person + far), hash(person - far)]).collect(),
         limits: CallerLimits {
             subjects_per_practitioner: (practitioner > 0).then_some(4),
             subjects_per_system: (practitioner > 0).then_some(7),
             no_record_at_least: 2,
             no_record_percent: 60,
-            run_at_least: if practitioner == 1 { 2 } else { u32::MAX },
+            run_at_least: (practitioner == 1).then_some(3),
+            no_record_per_system_at_least: 6,
+            run_per_system_at_least: (practitioner != 2).then_some(5),
         },
         scan: vec![alert(position)],
     }
@@ -68,8 +70,10 @@ fn alert(position: u64) -> AlertRow {
 
 /// How a question of one of them ended.
 fn answered(numbers: &mut Numbers, position: u64) -> Change {
+    let practitioner = numbers.below(5);
     Change::CountAnswer(AnswerUse {
-        practitioner: format!("practitioner\no\np{}", numbers.below(5)),
+        practitioner: format!("practitioner\no\np{practitioner}"),
+        system: format!("system\ns{}", practitioner % 2),
         hour: format!("2026-11-22T{}", 10 + position / 40),
         is_no_record: numbers.below(3) > 0,
     })

@@ -1,7 +1,9 @@
 //! Who is calling: every layer, and every way to get one wrong.
 
+use std::sync::Mutex;
+
 use acceptance::{Request, World};
-use gateway::mint::MintingKey;
+use gateway::{caller::Capability, mint::MintingKey};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -155,6 +157,55 @@ async fn each_claim_of_the_context_counts() {
     let code = refused(&world, |request| request.spoil_context = Some(another)).await;
     assert_eq!(code, (403, "context-mismatch".to_owned()));
     assert!(world.asked["nhs"].asked().is_empty(), "nobody was asked");
+}
+
+/// The ledger is never erased: whoever is in it by name is in it for good.
+#[tokio::test]
+async fn nobodys_number_gets_into_the_ledger_as_a_practitioner_a_role_a_job_or_a_case() {
+    static SAID: Mutex<&str> = Mutex::new("");
+    let world = World::with_settings(|settings| {
+        settings.systems.iter_mut().for_each(|system| system.may.push(Capability::Unattended));
+    })
+    .await;
+    let name: fn(&mut Value) = |claims| {
+        let id = *SAID.lock().unwrap();
+        claims["sub"] = json!(id);
+        claims["requesting_practitioner"]["id"] = json!(id);
+    };
+    let job: fn(&mut Value) = |claims| {
+        let id = *SAID.lock().unwrap();
+        claims["sub"] = json!(id);
+        claims.as_object_mut().unwrap().remove("requesting_practitioner");
+        claims["unattended_job"] = json!({ "id": "j", "owner": { "id": id } });
+    };
+    let role: fn(&mut Value) =
+        |claims| claims["requesting_practitioner"]["role"] = json!(*SAID.lock().unwrap());
+    let case: fn(&mut Value) = |claims| claims["case_reference"] = json!(*SAID.lock().unwrap());
+    let numbers =
+        ["9434765919", "943-476-5919", "943.476.5919", "943_476_5919", "9434-765919", "u9434765919x"];
+    for (change, code) in [
+        (name, "context-names-person"),
+        (job, "context-names-person"),
+        (role, "context-names-person"),
+        (case, "context-case"),
+    ] {
+        for number in numbers {
+            *SAID.lock().unwrap() = number;
+            let mut request = world.prevention("9732110317");
+            request.spoil_context = Some(change);
+            let refused = world.send(request).await;
+            assert_eq!((refused.status.as_u16(), refused.code()), (401, code), "{number}");
+            assert!(!refused.text.contains("5919"), "it is not repeated: {}", refused.text);
+        }
+    }
+    let entries = format!("{:?}", world.entries().await);
+    assert!(!entries.contains("5919"), "{entries}");
+    // A smart card's number has twelve digits.
+    *SAID.lock().unwrap() = "555009434765";
+    let mut request = world.prevention("9732110317");
+    request.spoil_context = Some(name);
+    let answer = world.send(request).await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
 }
 
 #[tokio::test]

@@ -447,6 +447,46 @@ async fn a_flow_may_ask_for_a_relationship() {
     world.verify().await;
 }
 
+/// Otherwise a partner sorts numbers into people and nobody for the rest of the day.
+#[tokio::test]
+async fn a_ceiling_that_is_reached_tells_nobody_from_somebody() {
+    let agreement = "agreements/gm-fire-prevention-over-65s.toml";
+    let world =
+        World::with_policies(&[(agreement, "roles = [", "releases_per_day_max = 2\nroles = [")]).await;
+    world.send(world.objection("9736363015")).await;
+    let decide = |number: &str| {
+        let mut request = world.prevention(number);
+        "/v1/decisions".clone_into(&mut request.path);
+        request
+    };
+    for _ in 0..3 {
+        assert_eq!(world.send(decide("9732110317")).await.status, StatusCode::OK, "a decision is no release");
+    }
+    for _ in 0..2 {
+        assert_eq!(world.send(world.prevention("9732110317")).await.status, StatusCode::OK);
+    }
+    let asked = world.asked["nhs"].asked().len();
+    // Somebody who could be told of, somebody who objected, and nobody.
+    let mut shapes = Vec::new();
+    for number in ["9732110317", "9736363015", "9990000166"] {
+        for request in [world.prevention(number), decide(number)] {
+            let refused = world.send(request).await;
+            assert_eq!(
+                (refused.status.as_u16(), refused.code()),
+                (429, "ceiling-reached"),
+                "{number}: {refused:?}"
+            );
+            shapes.push(refused.shape());
+        }
+    }
+    assert!(shapes.iter().step_by(2).all(|shape| *shape == shapes[0]), "{shapes:?}");
+    assert_eq!(world.asked["nhs"].asked().len(), asked, "nobody was asked");
+    // What has no such ceiling goes on.
+    let councils = world.question("council", "nhs-pds", "direct-care", ("nhs-number", "9732110317"));
+    assert_eq!(world.send(councils).await.status, StatusCode::OK);
+    world.verify().await;
+}
+
 #[tokio::test]
 async fn a_flow_stops_at_its_daily_ceiling() {
     let agreement = "agreements/gm-fire-prevention-over-65s.toml";

@@ -6,7 +6,7 @@ use acceptance::World;
 use gateway::{listener, tls::server_config};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -83,7 +83,7 @@ async fn attack(world: &World, name: &'static str, rounds: u32) -> bool {
                 break;
             }
             seen.extend_from_slice(&buffer[..count]);
-            if frames(&seen).any(|kind| kind == GO_AWAY) {
+            if frames(&seen).any(|(kind, _)| kind == GO_AWAY) {
                 return true;
             }
         }
@@ -111,16 +111,95 @@ async fn attack(world: &World, name: &'static str, rounds: u32) -> bool {
     went_away || was_closed
 }
 
-/// The kinds of the frames that are whole.
-fn frames(bytes: &[u8]) -> impl Iterator<Item = u8> + '_ {
+/// The frames that are whole: kind and payload.
+fn frames(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     let mut at = 0;
     std::iter::from_fn(move || {
         let head = bytes.get(at..at + 9)?;
         let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
-        bytes.get(at..at + 9 + length)?;
+        let payload = bytes.get(at + 9..at + 9 + length)?;
         at += 9 + length;
-        Some(head[3])
+        Some((head[3], payload))
     })
+}
+
+/// A connection's beginning and a whole request of HTTP/2 with this head.
+pub fn request(head: &[u8], body: &[u8]) -> Vec<u8> {
+    let begin = [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat();
+    let request = match body {
+        [] => frame(HEADERS, 0x5, 1, head),
+        body => [frame(HEADERS, 0x4, 1, head), frame(DATA, 0x1, 1, body)].concat(),
+    };
+    [begin, request].concat()
+}
+
+/// As [`request`], for `/`.
+pub fn whole_request() -> Vec<u8> {
+    request(&get(), b"")
+}
+
+/// The head of the answer; nothing where the other side closes before.
+pub async fn head(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> Vec<u8> {
+    let (mut seen, mut buffer) = (Vec::new(), [0; 4_096]);
+    loop {
+        let count = stream.read(&mut buffer).await.unwrap_or(0);
+        seen.extend_from_slice(&buffer[..count]);
+        let head = frames(&seen).find(|(kind, _)| *kind == HEADERS).map(|(_, payload)| payload.to_vec());
+        if count == 0 || head.is_some() {
+            return head.unwrap_or_default();
+        }
+    }
+}
+
+/// Opens connections from an address of this machine and says nothing over them, again and again.
+async fn say_nothing(last: u8, port: u16) {
+    loop {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, last], 0).into()).unwrap();
+        if let Ok(mut stream) = socket.connect(([127, 0, 0, 1], port).into()).await {
+            let _ = stream.read(&mut [0; 1]).await; // until it is closed
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_shows_no_certificate_keeps_no_withdrawal_from_getting_through() {
+    let world = World::with_settings(|settings| {
+        settings.limits.handshakes_max = 32;
+        settings.limits.handshakes_per_address_max = 16;
+        settings.limits.connections_max = 64;
+        settings.limits.connections_per_address_max = 48;
+    })
+    .await;
+    let mut consents = Vec::new();
+    for _ in 0..5 {
+        consents.push(world.send(world.consent("SWR-2044")).await.body["id"].as_str().unwrap().to_owned());
+    }
+    let gateway = port(&world);
+    let flood: Vec<_> = (2..6)
+        .flat_map(|last| (0..40).map(move |_| last))
+        .map(|last| tokio::spawn(say_nothing(last, gateway)))
+        .collect();
+    // Until there are more of them than there may be.
+    recorded(&world, "pushed-out").await;
+    for consent in consents {
+        let path = format!("/v1/consents/{consent}/withdraw");
+        let request = world.bare("council", "POST", &path, "safe-and-well-referral");
+        let withdrawn = timeout(Duration::from_secs(20), world.send(request)).await.unwrap();
+        assert_eq!(withdrawn.status, 200, "{withdrawn:?}");
+    }
+    flood.iter().for_each(tokio::task::JoinHandle::abort);
+    world.verify().await;
+}
+
+/// Waits for an entry about refused handshakes.
+async fn recorded(world: &World, reason: &str) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !world.entries().await.iter().any(|entry| format!("{:?}", entry.body).contains(reason)) {
+        assert!(Instant::now() < deadline, "it is not recorded");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -188,12 +267,7 @@ async fn a_certificate_has_its_share_of_connections() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     drop(one);
-    let reason = "too-many-connections";
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !world.entries().await.iter().any(|entry| format!("{:?}", entry.body).contains(reason)) {
-        assert!(Instant::now() < deadline, "it is not recorded");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    recorded(&world, "too-many-connections").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,7 @@
 //! Going through identifiers: budgets, throttles, scans and traps.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use acceptance::{Answer, World};
 use gateway::alerts::evaluate;
 use ledger::entry::Body;
@@ -140,6 +142,82 @@ async fn identifiers_in_a_row_are_noticed_and_scattered_ones_are_not() {
     assert_eq!(told.iter().filter(|rule| *rule == "sequence-scan").count(), 1, "{told:?}");
     world.clock.advance_s(3_600);
     assert_eq!(ask(&world, "9732110317").await.status, 200);
+}
+
+/// As [`ask`], by another practitioner each time, as a system may call them.
+async fn ask_as_another(world: &World, number: &str) -> Answer {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let mut request = world.prevention(number);
+    request.spoil_context = Some(|claims: &mut Value| {
+        let name = format!("GMFRS-{}", NEXT.fetch_add(1, Ordering::SeqCst));
+        claims["sub"] = json!(name);
+        claims["requesting_practitioner"]["id"] = json!(name);
+    });
+    world.send(request).await
+}
+
+#[tokio::test]
+async fn another_name_for_each_question_hides_no_row_and_stops_one_system_alone() {
+    let world = World::with_settings(|settings| settings.limits.caller.run_per_system_at_least = 5).await;
+    let row = nobodies(8);
+    for number in &row[..5] {
+        assert_eq!(ask_as_another(&world, number).await.code(), "no-record-available");
+    }
+    for number in [row[5].as_str(), "9732110317"] {
+        assert_eq!(ask_as_another(&world, number).await.code(), "guessing-suspected", "whoever it is");
+    }
+    assert!(rules(&world, "fire").await.contains(&"sequence-scan".to_owned()));
+    let councils = world.question("council", "nhs-pds", "direct-care", ("nhs-number", "9732110317"));
+    assert_eq!(world.send(councils).await.status, 200, "another system");
+    world.clock.advance_s(3_600);
+    assert_eq!(ask_as_another(&world, "9732110317").await.status, 200, "the next hour");
+}
+
+#[tokio::test]
+async fn another_name_for_each_question_hides_no_guessing() {
+    let world =
+        World::with_settings(|settings| settings.limits.caller.no_record_per_system_at_least = 4).await;
+    let people = scattered(5);
+    for number in &people[..4] {
+        assert_eq!(ask_as_another(&world, number).await.code(), "no-record-available");
+    }
+    for number in [people[4].as_str(), "9732110317"] {
+        assert_eq!(ask_as_another(&world, number).await.code(), "guessing-suspected");
+    }
+}
+
+#[tokio::test]
+async fn a_name_in_other_letters_is_the_same_name() {
+    let world = World::with_settings(|settings| settings.limits.caller.run_at_least = 4).await;
+    let row = nobodies(5);
+    let mut answers = Vec::new();
+    for number in &row {
+        let mut request = world.prevention(number);
+        request.spoil_context = Some(spelt);
+        answers.push(world.send(request).await.code().to_owned());
+    }
+    assert_eq!(answers[..4], ["no-record-available"; 4]);
+    assert_eq!(answers[4], "guessing-suspected");
+}
+
+/// One name, spelt otherwise each time.
+fn spelt(claims: &mut Value) {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let letters = ["gm-7", "GM-7", "Gm-7", "gM-7"];
+    let name = letters[usize::try_from(NEXT.fetch_add(1, Ordering::SeqCst)).unwrap() % 4];
+    claims["sub"] = json!(name);
+    claims["requesting_practitioner"]["id"] = json!(name);
+}
+
+#[tokio::test]
+async fn no_order_hides_a_row_nor_do_gaps_in_it() {
+    let world = World::with_settings(|settings| settings.limits.caller.run_at_least = 6).await;
+    let row = nobodies(16);
+    // Every other one, from both ends to the middle and back.
+    for place in [0, 14, 4, 10, 2, 12] {
+        assert_eq!(ask(&world, &row[place]).await.code(), "no-record-available", "{place}");
+    }
+    assert_eq!(ask(&world, &row[6]).await.code(), "guessing-suspected");
 }
 
 #[tokio::test]

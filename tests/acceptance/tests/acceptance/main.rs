@@ -50,6 +50,7 @@ mod restrictions;
 mod rights_requests;
 mod signing;
 mod signing_keys;
+mod stopping;
 mod subject_access;
 mod surface;
 mod timing;

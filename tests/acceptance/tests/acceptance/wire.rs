@@ -412,6 +412,8 @@ fn first_lines(add: &mut impl FnMut(String, Comes, Make)) {
         "GET /fhir/nhs-pds/Patient/9732110317%00 HTTP/1.1",
         "GET /fhir/..%2fPatient/9732110317 HTTP/1.1",
         "GET /metrics HTTP/1.1",
+        "GET /healthz HTTP/1.1",
+        "HEAD /healthz HTTP/1.1",
     ];
     for line in lines {
         // Proxies put some of these in order, and then they are a question in order.
@@ -506,6 +508,8 @@ fn headers(add: &mut impl FnMut(String, Comes, Make)) {
         "(X): y\r\n",
         "X: \x1b[31m\r\n",
         "Content-Encoding: gzip\r\n",
+        "Content-Type: application/json\r\n",
+        "Content-Type: application/xml\r\n",
         "Expect: 200-maybe\r\n",
         "Sharing-Context: x\r\n",
         "Authorization: Basic eDp5\r\n",
@@ -515,6 +519,15 @@ fn headers(add: &mut impl FnMut(String, Comes, Make)) {
         let comes = if said.starts_with("Expect") { Comes::ToOneAtMost } else { Comes::ToNothing };
         add(format!("{said:?}"), comes, Box::new(move |parts| parts.with(said)));
     }
+    add(
+        "lines that end in a line feed alone".to_owned(),
+        Comes::ToOneAtMost,
+        Box::new(|parts| {
+            let (line, usual, length) = (&parts.line, parts.usual(), parts.length());
+            let head = format!("{line}{usual}{length}\r\n").replace("\r\n", "\n");
+            format!("{head}{}", parts.body).into_bytes()
+        }),
+    );
     for (name, count, size) in
         [("many headers", 200, 10), ("large headers", 10, 8_000), ("one large header", 1, 70_000)]
     {
@@ -683,4 +696,25 @@ async fn nothing_hidden_in_a_request_is_a_request_behind_haproxy() {
     let world = World::new().await;
     let (_proxy, port) = haproxy(world.folder.path(), port(&world)).await;
     all_cases(&world, Some(port)).await;
+}
+
+/// What a request for `/healthz` over HTTP/2 is answered with, whose scheme is said so and whose head does or does not end it.
+async fn status_over_http2(world: &World, scheme: u8, body: &[u8]) -> u8 {
+    let mut block = vec![0x82, scheme, 0x04, 8];
+    block.extend(b"/healthz");
+    block.extend([0x41, 9]);
+    block.extend(b"localhost");
+    let mut stream = connect(world.folder.path(), port(world), "h2").await;
+    stream.write_all(&crate::floods::request(&block, body)).await.unwrap();
+    // The first of a head is its status: 200 is 0x88, and 400 is 0x8c (RFC 7541, appendix A).
+    timeout(Duration::from_secs(20), crate::floods::head(&mut stream)).await.unwrap()[0]
+}
+
+#[tokio::test]
+async fn what_http2_says_beside_its_words_counts_too() {
+    let world = World::new().await;
+    let (http, https) = (0x86, 0x87);
+    assert_eq!(status_over_http2(&world, https, b"").await, 0x88);
+    assert_eq!(status_over_http2(&world, http, b"").await, 0x8c, "another scheme");
+    assert_eq!(status_over_http2(&world, https, b"{}").await, 0x8c, "a body of what only reads");
 }

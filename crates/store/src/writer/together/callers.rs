@@ -7,7 +7,7 @@ use sharing::policy::hexadecimal;
 
 use super::listed;
 use crate::{
-    caller_use::{AnswerUse, CallerUse},
+    caller_use::{AnswerUse, CallerUse, NEAREST},
     change::Submission,
     database::{Transaction, places},
     error::{CommitError, StoreError},
@@ -17,23 +17,18 @@ use crate::{
         portions,
         project::{
             alerting,
-            caller_use::{Admitted, Counts},
+            caller_use::{Admitted, Answers, Counts},
         },
     },
 };
 
 /// A practitioner or a system, and a day.
 type Day<'a> = (&'a str, &'a str);
-/// A practitioner, a day, and a person by hash.
+/// A practitioner or a system, a day, and a person by hash.
 type Asking<'a> = (&'a str, &'a str, &'a [u8]);
 
-/// Answers of one practitioner's hour: how many, how many of them without a record, and runs that were too long.
-#[derive(Default, Clone, Copy)]
-struct Answers {
-    answered: i64,
-    no_record: i64,
-    scans: i64,
-}
+/// A caller, and the hour.
+type Hour<'a> = (&'a str, &'a str);
 
 impl Answers {
     fn add(&mut self, more: Self) {
@@ -52,7 +47,7 @@ pub(super) struct Callers<'a> {
     // What is to be written.
     new: Vec<(Asking<'a>, i64)>,
     more: BTreeMap<Day<'a>, i64>,
-    told: BTreeMap<Day<'a>, Answers>,
+    told: BTreeMap<Hour<'a>, Answers>,
     raised: Vec<&'a AlertRow>,
 }
 
@@ -73,7 +68,7 @@ impl<'a> Callers<'a> {
             "SELECT caller, day, subjects FROM caller_use WHERE caller IN (SELECT value FROM json_each($1))
              AND day IN (SELECT value FROM json_each($2))",
         )
-        .bind(listed(practitioners.clone().chain(systems).collect()))
+        .bind(listed(practitioners.clone().chain(systems.clone()).collect()))
         .bind(&days)
         .fetch_all(&mut **tx)
         .await?;
@@ -82,24 +77,57 @@ impl<'a> Callers<'a> {
             "SELECT caller, hour, answered, no_record, scans FROM answer_use
              WHERE caller IN (SELECT value FROM json_each($1)) AND hour IN (SELECT value FROM json_each($2))",
         )
-        .bind(listed(practitioners.collect()))
+        .bind(listed(practitioners.chain(systems).collect()))
         .bind(listed(using.iter().map(|using| using.hour.as_str()).collect()))
         .fetch_all(&mut **tx)
         .await?;
         for (caller, hour, answered, no_record, scans) in rows {
             callers.answers.insert((caller, hour), Answers { answered, no_record, scans });
         }
+        callers.read_people(tx, people(using.iter().map(|using| (*using, nearest(using))))).await?;
+        // Whoever has a question next to one that was asked, or that is asked along with it.
+        let along: BTreeSet<_> = using
+            .iter()
+            .flat_map(|using| callers_of(using).map(|of| (of, &using.day, &using.person)))
+            .collect();
+        let is_near = |using: &&&CallerUse| {
+            let near = callers_of(using).map(|of| nearest(using).iter().map(move |person| (of, person)));
+            near.into_iter().flatten().any(|(of, person)| {
+                along.contains(&(of, &using.day, person)) || callers.run(of, &using.day, person) > 0
+            })
+        };
+        let near: Vec<&CallerUse> = using.iter().filter(is_near).copied().collect();
+        if !near.is_empty() {
+            let around = people(near.iter().map(|using| (*using, using.neighbours.as_slice())));
+            callers.read_people(tx, around).await?;
+        }
+        Ok(callers)
+    }
+
+    async fn read_people(&mut self, tx: &mut Transaction, people: String) -> Result<(), StoreError> {
         let rows: Vec<(String, String, Vec<u8>, i64)> = sqlx::query_as(
             "SELECT used.caller, used.day, used.person_hash, used.run FROM json_each($1) AS asked
              JOIN subject_use AS used ON used.day = substr(asked.value, 1, 10)
                  AND used.person_hash = unhex(substr(asked.value, 11, 64)) AND used.caller = substr(asked.value, 75)",
         )
-        .bind(people(&using))
+        .bind(people)
         .fetch_all(&mut **tx)
         .await?;
-        callers.runs =
-            rows.into_iter().map(|(caller, day, person, run)| ((caller, day, person), run)).collect();
-        Ok(callers)
+        self.runs.extend(rows.into_iter().map(|(caller, day, person, run)| ((caller, day, person), run)));
+        Ok(())
+    }
+
+    fn run(&self, caller: &str, day: &str, person: &[u8]) -> i64 {
+        let asking = (caller.to_owned(), day.to_owned(), person.to_owned());
+        self.runs.get(&asking).copied().unwrap_or_default()
+    }
+
+    /// How many identifiers around this one were asked about, and this one.
+    fn around(&self, caller: &str, using: &CallerUse) -> i64 {
+        let is_asked = |person: &&Vec<u8>| self.run(caller, &using.day, person) > 0;
+        let is_near = nearest(using).iter().any(|person| is_asked(&person));
+        let count = if is_near { using.neighbours.iter().filter(is_asked).count() } else { 0 };
+        i64::try_from(count).unwrap_or(i64::MAX).saturating_add(1)
     }
 
     /// Whether the caller may ask one more question.
@@ -107,35 +135,45 @@ impl<'a> Callers<'a> {
         let subjects = |caller: &str| {
             self.subjects.get(&(caller.to_owned(), using.day.clone())).copied().unwrap_or_default()
         };
-        let run = |person: &Vec<u8>| {
-            let asking = (using.practitioner.clone(), using.day.clone(), person.clone());
-            self.runs.get(&asking).copied().unwrap_or_default()
+        let answers = |caller: &str| {
+            self.answers.get(&(caller.to_owned(), using.hour.clone())).copied().unwrap_or_default()
         };
-        let hour = (using.practitioner.clone(), using.hour.clone());
-        let Answers { answered, no_record, scans } = self.answers.get(&hour).copied().unwrap_or_default();
-        let (own, systems) = (subjects(&using.practitioner), subjects(&using.system));
-        let counts = Counts { own, systems, seen: run(&using.person), answered, no_record, scans };
+        let [practitioner, system] = callers_of(using);
+        let counts = Counts {
+            own: subjects(practitioner),
+            systems: subjects(system),
+            is_seen: self.run(practitioner, &using.day, &using.person) > 0,
+            answers: answers(practitioner),
+            systems_answers: answers(system),
+        };
         if let Some(admitted) = counts.admit(&using.limits)? {
             return Ok(admitted);
         }
-        let longest = using.neighbours.iter().map(run).max().unwrap_or_default();
-        Ok(Admitted { is_new: true, run: longest + 1 })
+        let (run, system_run) = (self.around(practitioner, using), self.around(system, using));
+        Ok(Admitted { is_new: true, run, system_run })
     }
 
-    /// Counts the question, and raises what a run of identifiers raises.
+    /// Counts the question, and raises what going through identifiers raises.
     pub(super) fn count(&mut self, using: &'a CallerUse, admitted: &Admitted) {
         if !admitted.is_new {
             return;
         }
         let (practitioner, day) = (&using.practitioner, &using.day);
-        self.runs.insert((practitioner.clone(), day.clone(), using.person.clone()), admitted.run);
-        self.new.push(((practitioner, day, &using.person), admitted.run));
+        let systems = using.limits.run_per_system_at_least.map(|_| (&using.system, admitted.system_run));
+        for (caller, run) in std::iter::once((practitioner, admitted.run)).chain(systems) {
+            self.runs.entry((caller.clone(), day.clone(), using.person.clone())).or_insert(run);
+            self.new.push(((caller, day, &using.person), run));
+        }
         for caller in [practitioner, &using.system] {
             *self.subjects.entry((caller.clone(), day.clone())).or_default() += 1;
             *self.more.entry((caller, day)).or_default() += 1;
         }
-        if admitted.run >= i64::from(using.limits.run_at_least) {
-            self.tell(practitioner, &using.hour, Answers { scans: 1, ..Answers::default() });
+        let mut is_scan = false;
+        for caller in admitted.scans(using) {
+            is_scan = true;
+            self.tell(caller, &using.hour, Answers { scans: 1, ..Answers::default() });
+        }
+        if is_scan {
             self.raised.extend(&using.scan);
         }
     }
@@ -143,18 +181,23 @@ impl<'a> Callers<'a> {
     /// Counts an answer.
     pub(super) fn answered(&mut self, using: &'a AnswerUse) {
         let answers = Answers { answered: 1, no_record: i64::from(using.is_no_record), scans: 0 };
-        self.tell(&using.practitioner, &using.hour, answers);
+        for caller in [&using.practitioner, &using.system] {
+            self.tell(caller, &using.hour, answers);
+        }
     }
 
-    fn tell(&mut self, practitioner: &'a str, hour: &'a str, more: Answers) {
-        self.answers.entry((practitioner.to_owned(), hour.to_owned())).or_default().add(more);
-        self.told.entry((practitioner, hour)).or_default().add(more);
+    fn tell(&mut self, caller: &'a str, hour: &'a str, more: Answers) {
+        self.answers.entry((caller.to_owned(), hour.to_owned())).or_default().add(more);
+        self.told.entry((caller, hour)).or_default().add(more);
     }
 
     pub(super) async fn write(self, tx: &mut Transaction) -> Result<(), StoreError> {
         for people in portions(&self.new) {
             let places = places(people.len(), 4);
-            let sql = format!("INSERT INTO subject_use (caller, day, person_hash, run) VALUES {places}");
+            let sql = format!(
+                "INSERT INTO subject_use (caller, day, person_hash, run) VALUES {places}
+                 ON CONFLICT (caller, day, person_hash) DO NOTHING"
+            );
             let mut insert = sqlx::query(sqlx::AssertSqlSafe(sql));
             for ((caller, day, person), run) in people {
                 insert = insert.bind(*caller).bind(*day).bind(*person).bind(*run);
@@ -197,13 +240,24 @@ impl<'a> Callers<'a> {
     }
 }
 
+/// Whose questions are counted: the practitioner's, and the system's.
+fn callers_of(using: &CallerUse) -> [&str; 2] {
+    [&using.practitioner, &using.system]
+}
+
+fn nearest(using: &CallerUse) -> &[Vec<u8>] {
+    using.neighbours.get(..NEAREST).unwrap_or(&using.neighbours)
+}
+
 /// Whom these questions and those next to them are about, one text each, because lists are bound as JSON: the day, which is
-/// ten characters, the hash, which is 32 bytes, and the practitioner.
-fn people(using: &[&CallerUse]) -> String {
+/// ten characters, the hash, which is 32 bytes, and the caller.
+fn people<'a>(using: impl Iterator<Item = (&'a CallerUse, &'a [Vec<u8>])>) -> String {
     let mut people = BTreeSet::new();
-    for using in using {
-        for person in std::iter::once(&using.person).chain(&using.neighbours) {
-            people.insert(format!("{}{}{}", using.day, hexadecimal(person), using.practitioner));
+    for (using, around) in using {
+        for person in std::iter::once(&using.person).chain(around) {
+            for caller in callers_of(using) {
+                people.insert(format!("{}{}{caller}", using.day, hexadecimal(person)));
+            }
         }
     }
     to_list(&people.into_iter().collect::<Vec<_>>())

@@ -22,7 +22,7 @@ pub struct CallerUse {
     pub hour: String,
     /// The person, by [`Store::asked_hash`].
     pub person: Vec<u8>,
-    /// The identifiers around it, likewise, the nearest first. Where the caller has asked about none of the [`NEAREST`] the others
+    /// The identifiers around it, likewise, the nearest first. Where the caller has asked about none of the first six the others
     /// are not looked at.
     pub neighbours: Vec<Vec<u8>>,
     /// From when on it is too much.

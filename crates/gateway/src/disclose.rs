@@ -873,6 +873,8 @@ impl Learned {
         if let Some(by) = &provider.subject.restriction_check {
             let said = if facts.unconfirmed { "restriction-unconfirmed" } else { "restriction-checked" };
             learned.observed.push(format!("{said}:{}", by.get_ref()));
+        } else if facts.unconfirmed {
+            learned.observed.push(format!("restriction-unconfirmed:{}", provider.id()));
         }
         let Some(name) = names.into_iter().next() else { return learned };
         if facts.restricted && !state.restricted {

@@ -15,7 +15,9 @@ mod keys;
 mod plan;
 mod scan;
 
-pub(crate) use automaton::{Automaton, KeyId, Path, Period, ReachedItem, ReachedSign, Step};
+pub(crate) use automaton::{
+    Automaton, FhirNames, KeyId, Path, Period, ReachedItem, ReachedMark, ReachedSign, Step,
+};
 pub(crate) use plan::{Finds, Plan};
 
 /// A document that was read, with the places in it that were reached. `Debug` prints none of it.
@@ -78,6 +80,11 @@ impl Reached {
         Ok(Self { text: text.into(), nodes })
     }
 
+    /// Whether a member of one of these names was reached that says anything.
+    pub(crate) fn has_any(&self, names: &[KeyId]) -> bool {
+        self.nodes.iter().any(|node| names.contains(&node.key) && node.kind != Kind::Null)
+    }
+
     /// The value at this place of the list.
     pub(crate) fn place(&self, index: u32) -> Option<Place<'_>> {
         let node = *self.nodes.get(index as usize)?;
@@ -124,6 +131,11 @@ impl<'a> Place<'a> {
             Kind::Object if key.is_known() => self.children().find(|child| child.node.key == key),
             _ => None,
         }
+    }
+
+    /// As [`Self::member`], where it says anything.
+    pub(crate) fn said(self, key: KeyId) -> Option<Place<'a>> {
+        self.member(key).filter(|member| member.kind() != Kind::Null)
     }
 
     /// The text of a string.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::{Bytes, FILES};
 
 /// Names that members have, with another spelling of each.
-const NAMES: [[&str; 2]; 9] = [
+const NAMES: [[&str; 2]; 10] = [
     [r#""use""#, r#""u\u0073e""#],
     [r#""a""#, r#""\u0061""#],
     [r#""b""#, r#""\u0062""#],
@@ -15,6 +15,35 @@ const NAMES: [[&str; 2]; 9] = [
     [r#""a-name-of-some-length""#, r#""a-name-of-some-lengt\u0068""#],
     [r#""a-name_of_some-length""#, r#""other""#],
     [r#""resource""#, r#""""#],
+    [r#""modifierExtension""#, r#""modifier""#],
+];
+
+/// What entries of a Bundle say beside their resource.
+const ODD_ENTRIES: [&str; 10] = [
+    r#","search":{"mode":"match"}"#,
+    r#","search":{"score":1}"#,
+    r#","search":{"mode":"outcome"}"#,
+    r#","search":{"mode":["match"]}"#,
+    r#","search":null"#,
+    r#","search":[{"mode":"include"}]"#,
+    r#","request":{"method":"DELETE"}"#,
+    r#","response":null"#,
+    r#","response":{"status":"410"}"#,
+    r#","modifierExtension":[{}]"#,
+];
+
+/// Members of a Patient that say whether it is one to be read.
+const ODD_MEMBERS: [&str; 10] = [
+    r#","active":true"#,
+    r#","active":null"#,
+    r#","active":false"#,
+    r#","link":[{"type":"seealso"}, {"type":"replaces"}]"#,
+    r#","link":[{"type":"replaced-by"}]"#,
+    r#","link":[[{"type":"seealso"}]]"#,
+    r#","link":{}"#,
+    r#","implicitRules":"x""#,
+    r#","implicitRules":null"#,
+    r#","modifierExtension":[]"#,
 ];
 
 /// Values that members have.
@@ -52,6 +81,11 @@ const FORMS: [&str; 8] =
 pub fn any_catalogue(fhir: bool, bytes: &mut Bytes<'_>) -> String {
     let protocol = if fhir { "fhir-r4-patient" } else { "json" };
     let places: Vec<_> = (0..6).map(|_| any_place(bytes)).collect();
+    let marks = bytes.pick(&[
+        "unless = []",
+        r#"unless = ["home", "x"]"#,
+        r#"unless = ["true", "home"], required = true"#,
+    ]);
     let mut text = format!(
         r#"
 [provider]
@@ -70,7 +104,7 @@ body_member = "nhs_number"
 decoy = "9990000166"
 [subject]
 identifiers = [{{ scheme = "nhs-number", select = "id" }}]
-restricted = [{{ select = '{}', equals = ["home", "true"] }}]
+restricted = [{{ select = '{}', {marks} }}]
 deceased = [{{ select = '{}', equals = ["no such text"] }}]
 birth_date = '{}'
 source_time = '{}'
@@ -138,6 +172,9 @@ pub fn any_document(fhir: bool, bytes: &mut Bytes<'_>) -> String {
         if bytes.one() % 8 != 7 {
             text.push_str(if fhir { r#", "id":"9732110317""# } else { r#""id":"9732110317""# });
         }
+        if fhir && bytes.one() % 16 == 15 {
+            text.push_str(bytes.pick(&ODD_MEMBERS));
+        }
         let members = members(bytes, 3);
         if !text.ends_with('{') && !members.is_empty() {
             text.push(',');
@@ -145,10 +182,21 @@ pub fn any_document(fhir: bool, bytes: &mut Bytes<'_>) -> String {
         text + &members + "}"
     };
     if fhir && bytes.one() % 4 == 3 {
-        let records = (0..bytes.below(4)).map(|_| format!("{{\"resource\":{}}}", record(bytes)));
+        let records = (0..bytes.below(4)).map(|_| {
+            let around = bytes.one();
+            let odd =
+                usize::from(around).checked_sub(256 - ODD_ENTRIES.len()).map_or("", |odd| ODD_ENTRIES[odd]);
+            let resource = if around % 32 == 31 {
+                r#"{"resourceType":"OperationOutcome"}"#.to_owned()
+            } else {
+                record(bytes)
+            };
+            format!("{{\"resource\":{resource}{odd}}}")
+        });
         let entries = records.collect::<Vec<_>>().join(", ");
         let odd = if bytes.any() { "" } else { r#", "a": [{"b": "x"}]"# };
-        return format!(r#"{{"resourceType":"Bundle","entry":[{entries}]{odd}}}"#);
+        let kind = if bytes.one() == 255 { "history" } else { "searchset" };
+        return format!(r#"{{"resourceType":"Bundle","type":"{kind}","entry":[{entries}]{odd}}}"#);
     }
     record(bytes)
 }
@@ -157,7 +205,14 @@ fn members(bytes: &mut Bytes<'_>, depth_left: usize) -> String {
     let mut members = Vec::new();
     for spellings in NAMES {
         let choice = bytes.one();
-        let times = if choice == 255 { 2 } else { usize::from(choice % 8 < 5) };
+        // It refuses the whole, so it is rare.
+        let times = if spellings[0] == NAMES[9][0] {
+            usize::from(choice == 255)
+        } else if choice == 255 {
+            2
+        } else {
+            usize::from(choice % 8 < 5)
+        };
         for _ in 0..times {
             let name = spellings[usize::from(bytes.one() % 8 == 7)];
             let space = bytes.pick(&["", "", " ", "\n                   "]);

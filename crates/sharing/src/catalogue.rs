@@ -192,7 +192,8 @@ pub struct DataItem {
     /// Whether the answer is a list.
     #[serde(default)]
     pub many: bool,
-    /// The member that holds a `{start, end}` period; entries not in force, at any step on the way, are dropped.
+    /// The member that holds a `{start, end}` period; entries not in force, at any step on the way, are dropped, and so are
+    /// those whose period cannot be read and, of a source that speaks FHIR, those whose `use` is `old`.
     #[serde(default)]
     pub period: Option<String>,
     /// The forms in which an agreement may release it, finest first.
@@ -226,7 +227,8 @@ impl Category {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Form {
-    /// As the source holds it.
+    /// As the source holds it: yes and no, texts of up to 4,000 characters without such as control others or turn them
+    /// round, numbers of up to 17 digits and no greater than 10^15. What is not one of these stays.
     AsIs,
     /// The first letter of a name.
     Initial,

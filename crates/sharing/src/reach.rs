@@ -161,15 +161,20 @@ impl<'a> Place<'a> {
         self.node.kind == Kind::Plain && self.inside().is_empty()
     }
 
-    /// Writes a scalar, or an array of scalars that is not empty; anything else is not written. An object here was not
-    /// expected, so it stays; `null` says nothing by itself.
-    pub(crate) fn write_plain(self, out: &mut String) -> bool {
+    /// A number, as it was written.
+    pub(crate) fn number(self) -> Option<&'a str> {
+        (self.node.kind == Kind::Number).then(|| self.written())
+    }
+
+    /// Writes a scalar that may leave, or an array of such that is not empty; anything else is not written. An object here
+    /// was not expected, so it stays; `null` says nothing by itself.
+    pub(crate) fn write_plain(self, may_leave: impl Fn(Place<'a>) -> bool, out: &mut String) -> bool {
         match self.node.kind {
             Kind::Null | Kind::Object => false,
             Kind::Array => {
                 let start = out.len();
                 for element in self.children() {
-                    if !element.is_scalar() {
+                    if !element.is_scalar() || !may_leave(element) {
                         out.truncate(start);
                         return false;
                     }
@@ -182,10 +187,11 @@ impl<'a> Place<'a> {
                 }
                 !is_empty
             }
-            _ => {
+            _ if may_leave(self) => {
                 self.write_scalar(out);
                 true
             }
+            _ => false,
         }
     }
 

@@ -98,6 +98,11 @@ pub(crate) struct Period {
     pub(crate) member: KeyId,
     pub(crate) start: KeyId,
     pub(crate) end: KeyId,
+    /// Where FHIR puts an extension of the bounds.
+    pub(crate) start_extension: KeyId,
+    pub(crate) end_extension: KeyId,
+    /// What says that something is old, beside its period; no member where the source does not speak FHIR.
+    pub(crate) usage: KeyId,
 }
 
 /// A member name that some place minds.
@@ -162,14 +167,17 @@ impl Automaton {
     pub(crate) fn of(provider: &Provider) -> Self {
         let mut building = Building { states: vec![State::default()], names: Vec::new() };
         let fhir = FhirNames::of(&mut building);
-        let [start, end] = ["start", "end"].map(|name| building.name(name));
         let mut roots = vec![0];
         let speaks_fhir = provider.provider.protocol == Protocol::FhirR4Patient;
         if speaks_fhir {
             roots.push(fhir.lead(&mut building));
         }
         let modifier = speaks_fhir.then_some(fhir.modifier_extension);
-        let mut compile = Compile { building: &mut building, roots: &roots, period: [start, end], modifier };
+        let [start, end, start_extension, end_extension] =
+            ["start", "end", "_start", "_end"].map(|name| building.name(name));
+        let usage = if speaks_fhir { building.name("use") } else { KeyId::NONE };
+        let period = Period { member: KeyId::NONE, start, end, start_extension, end_extension, usage };
+        let mut compile = Compile { building: &mut building, roots: &roots, period, modifier };
         let places = &provider.subject;
         let identifiers =
             places.identifiers.iter().map(|place| (place.scheme.clone(), compile.place(&place.select)));
@@ -378,8 +386,8 @@ impl Building {
 struct Compile<'a> {
     building: &'a mut Building,
     roots: &'a [u32],
-    /// `start` and `end`.
-    period: [KeyId; 2],
+    /// As every period is read, but for its own name.
+    period: Period,
     /// What changes the meaning of the element that it is in, where there is such a thing.
     modifier: Option<KeyId>,
 }
@@ -400,9 +408,8 @@ impl Compile<'_> {
 
     fn item(&mut self, number: usize, item: &DataItem, plan: &mut Plan) -> ReachedItem {
         let fields: Vec<_> = item.fields.iter().map(|field| self.building.name(field)).collect();
-        let [start, end] = self.period;
-        let period =
-            item.period.as_deref().map(|member| Period { member: self.building.name(member), start, end });
+        let period = item.period.as_deref();
+        let period = period.map(|member| Period { member: self.building.name(member), ..self.period });
         let path = self.path(&item.select, period, &fields);
         plan.add(number, path.steps(), period);
         let id = item.id.get_ref().clone();
@@ -427,10 +434,13 @@ impl Compile<'_> {
                 for name in step.filters.iter().map(|(name, _)| *name).chain(self.modifier) {
                     self.building.edge(state, name);
                 }
-                if let Some(Period { member, start, end }) = period {
-                    let period = self.building.edge(state, member);
-                    self.building.edge(period, start);
-                    self.building.edge(period, end);
+                let Some(period) = period else { continue };
+                let inside = self.building.edge(state, period.member);
+                for bound in [period.start, period.end, period.start_extension, period.end_extension] {
+                    self.building.edge(inside, bound);
+                }
+                if period.usage.is_known() {
+                    self.building.edge(state, period.usage);
                 }
             }
             for field in fields {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::{Bytes, FILES};
 
 /// Names that members have, with another spelling of each.
-const NAMES: [[&str; 2]; 10] = [
+const NAMES: [[&str; 2]; 12] = [
     [r#""use""#, r#""u\u0073e""#],
     [r#""a""#, r#""\u0061""#],
     [r#""b""#, r#""\u0062""#],
@@ -16,6 +16,8 @@ const NAMES: [[&str; 2]; 10] = [
     [r#""a-name_of_some-length""#, r#""other""#],
     [r#""resource""#, r#""""#],
     [r#""modifierExtension""#, r#""modifier""#],
+    [r#""_start""#, r#""_st\u0061rt""#],
+    [r#""_end""#, r#""\u005fend""#],
 ];
 
 /// What entries of a Bundle say beside their resource.
@@ -47,7 +49,7 @@ const ODD_MEMBERS: [&str; 10] = [
 ];
 
 /// Values that members have.
-const SCALARS: [&str; 24] = [
+const SCALARS: [&str; 29] = [
     "null",
     "true",
     "false",
@@ -60,6 +62,11 @@ const SCALARS: [&str; 24] = [
     r#""home""#,
     r#""h\u006fme""#,
     r#""y\"z""#,
+    r#""old""#,
+    r#""a\u202eb""#,
+    r#""1940-02-29T10:00 or so""#,
+    "1e15",
+    "12345678901234567.8",
     r#""\/\b\f\n\r\t\\""#,
     r#""\u00e9\ud83d\ude00\u0001""#,
     r#""é😀 in a text of more than eight bytes""#,
@@ -218,7 +225,7 @@ fn members(bytes: &mut Bytes<'_>, depth_left: usize) -> String {
             let space = bytes.pick(&["", "", " ", "\n                   "]);
             let value = match (spellings[0], bytes.one() % 4) {
                 (r#""use""#, 0..=2) => {
-                    bytes.pick(&[r#""home""#, r#""h\u006fme""#, r#""x""#, r#""y\"z""#]).to_owned()
+                    bytes.pick(&[r#""home""#, r#""h\u006fme""#, r#""x""#, r#""old""#, r#""y\"z""#]).to_owned()
                 }
                 _ => any_value(bytes, depth_left),
             };

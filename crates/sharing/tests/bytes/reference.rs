@@ -201,7 +201,7 @@ pub fn minimise(
     let (mut values, mut released, mut absent) = (Vec::new(), Vec::new(), Vec::new());
     for permitted in confirmed.permit().items() {
         let item = provider.item(&permitted.item);
-        match item.and_then(|item| release(item, permitted.form, &examined.record, today)) {
+        match item.and_then(|item| release(item, permitted.form, provider, &examined.record, today)) {
             Some((places, value)) => {
                 values.push((permitted.clone(), value));
                 released.push(places);
@@ -229,10 +229,17 @@ struct Released<'a> {
 fn release<'a>(
     item: &'a DataItem,
     form: Form,
+    provider: &Provider,
     record: &'a Json,
     today: Date,
 ) -> Option<(Released<'a>, Json)> {
-    let in_force = select_where(&item.select, record, |place| in_force(item, place, today));
+    let fhir = provider.provider.protocol == Protocol::FhirR4Patient;
+    let is_meant = |place: &Json| {
+        let is_old =
+            fhir && item.period.is_some() && place.member("use").and_then(Json::as_str) == Some("old");
+        !matches!(place, Json::Array(_)) && !is_old && in_force(item, place, today)
+    };
+    let in_force = select_where(&item.select, record, is_meant);
     let found = in_force.into_iter().filter_map(|place| Some((place, leaf(item, form, place, today)?)));
     let all = item.many && form != Form::YesNo;
     let (places, mut values): (Vec<_>, Vec<_>) = found.take(if all { usize::MAX } else { 1 }).unzip();
@@ -484,10 +491,15 @@ fn discriminates(trail: &Trail<'_>, key: &str) -> bool {
 /// Whether this place on the way to the item has no period that the item minds, or one that covers `today`. A
 /// period that cannot be read does not.
 fn in_force(item: &DataItem, place: &Json, today: Date) -> bool {
-    let Some(period) = item.period.as_ref().and_then(|member| place.member(member)) else {
-        return true;
+    let period = item.period.as_ref().and_then(|member| place.member(member));
+    let Some(period) = period.filter(|period| **period != Json::Null) else { return true };
+    if !matches!(period, Json::Object(_)) {
+        return false;
+    }
+    let bound = |name: &str| match period.member(name) {
+        Some(value) => Some(value.as_str().and_then(day)),
+        None => period.member(&format!("_{name}")).filter(|value| **value != Json::Null).map(|_| None),
     };
-    let bound = |name: &str| period.member(name).map(|value| value.as_str().and_then(day));
     let begun = bound("start").is_none_or(|start| start.is_some_and(|start| start <= today));
     let not_over = bound("end").is_none_or(|end| end.is_some_and(|end| today <= end));
     begun && not_over
@@ -495,7 +507,13 @@ fn in_force(item: &DataItem, place: &Json, today: Date) -> bool {
 
 /// The day of a FHIR date or dateTime; a bare year or month counts from its first day.
 fn day(text: &str) -> Option<Date> {
-    let date = text.split('T').next()?;
+    let mut parts = text.splitn(2, 'T');
+    let (date, time) = (parts.next()?, parts.next().unwrap_or(""));
+    if !date.chars().all(|one| "0123456789-".contains(one))
+        || !time.chars().all(|one| "0123456789:.+-Z".contains(one))
+    {
+        return None;
+    }
     let whole = match date.len() {
         4 => format!("{date}-01-01"),
         7 => format!("{date}-01"),
@@ -524,8 +542,29 @@ fn leaf(item: &DataItem, form: Form, place: &Json, today: Date) -> Option<Json> 
 fn plain(place: &Json) -> Option<Json> {
     match place {
         Json::Null | Json::Object(_) => None,
-        Json::Array(items) => (!items.is_empty() && items.iter().all(Json::is_scalar)).then(|| place.clone()),
-        scalar => Some(scalar.clone()),
+        Json::Array(items) => {
+            let may_all = items.iter().all(|item| item.is_scalar() && may_leave(item));
+            (!items.is_empty() && may_all).then(|| place.clone())
+        }
+        scalar => may_leave(scalar).then(|| scalar.clone()),
+    }
+}
+
+/// Whether every reader reads it alike, and people see it as it is.
+fn may_leave(scalar: &Json) -> bool {
+    match scalar {
+        Json::Number(number) => {
+            let mantissa = number.to_lowercase();
+            let mantissa = mantissa.split('e').next().unwrap_or("");
+            let size: f64 = number.parse().unwrap_or(f64::INFINITY);
+            mantissa.chars().filter(char::is_ascii_digit).count() <= 17 && (-1e15..=1e15).contains(&size)
+        }
+        Json::String(text) => {
+            let odd = ('\u{202a}'..='\u{202e}').chain('\u{2066}'..='\u{2069}').collect::<Vec<_>>();
+            text.chars().count() <= 4_000
+                && text.chars().all(|one| "\n\r\t".contains(one) || !(one.is_control() || odd.contains(&one)))
+        }
+        _ => true,
     }
 }
 

@@ -275,3 +275,80 @@ fn a_catalogue_that_lists_marks_says_what_to_write_in_their_place() {
     assert_eq!(problems.len(), 1, "{problems:?}");
     assert!(problems[0].message.contains("unless = [\"U\"]"), "{}", problems[0].message);
 }
+
+#[test]
+fn a_period_that_cannot_be_read_is_not_in_force_and_what_is_old_or_over_does_not_leave() {
+    let address = |period: &str| {
+        let body = SANDERSON.replacen("\"start\": \"2024-05-01\"", "\"x\": 1", 1);
+        let place = body.find("\"period\": {").unwrap();
+        let end = place + body[place..].find('}').unwrap() + 1;
+        let body = format!("{}{period}{}", &body[..place], &body[end..]);
+        minimised(true, "9732110317", &body).unwrap().as_json().contains("Tomika")
+    };
+    let in_force = [
+        "\"period\": null",
+        "\"period\": {}",
+        "\"period\": {\"start\":\"2024\"}",
+        "\"period\": {\"start\":\"2024-05-01T00:00:00+00:00\",\"end\":\"2026-11-23\"}",
+        "\"period\": {\"_start\":null}",
+    ];
+    for period in in_force {
+        assert!(address(period), "{period}");
+    }
+    let not_in_force = [
+        "\"period\": \"ended 2000\"",
+        "\"period\": []",
+        "\"period\": [{\"end\":\"2000-01-01\"}]",
+        "\"period\": [{\"start\":\"2000-01-01\"}]",
+        "\"period\": {\"_end\":{\"extension\":[]}}",
+        "\"period\": {\"end\":{}}",
+        "\"period\": {\"end\":null}",
+        "\"period\": {\"end\":\"some time\"}",
+        "\"period\": {\"start\":\"2024-05-01Tsome time\"}",
+        "\"period\": false",
+    ];
+    for period in not_in_force {
+        assert!(!address(period), "{period}");
+    }
+    let told = |members: &str| {
+        let body = SANDERSON.replacen('{', &format!("{{{members},"), 1);
+        minimised(false, "9732110317", &body).unwrap().as_json().to_owned()
+    };
+    let phone =
+        |more: &str| told(&format!(r#""telecom":[{{"system":"phone","value":"0161 496 0999"{more}}}]"#));
+    assert!(phone("").contains("0999") && phone(r#","use":"home""#).contains("0999"));
+    assert!(!phone(r#","use":"old""#).contains("0999"));
+    assert!(!phone(r#","period":{"end":"2000-01-01"}"#).contains("0999"));
+    let practice =
+        |more: &str| told(&format!(r#""generalPractitioner":[{{"identifier":{{"value":"Y99999"{more}}}}}]"#));
+    assert!(practice("").contains("Y99999"));
+    assert!(!practice(r#","period":{"start":"2000","end":"2001"}"#).contains("Y99999"));
+    assert!(!practice(r#","use":"old""#).contains("Y99999"));
+}
+
+#[test]
+fn a_list_in_a_list_and_a_value_that_is_no_persons_does_not_leave() {
+    let told = |gender: &str| {
+        let body = SANDERSON.replacen("\"gender\": \"male\"", &format!("\"gender\": {gender}"), 1);
+        let record = minimised(true, "9732110317", &body).unwrap();
+        (record.as_json().contains("gender"), record.as_fhir_patient().unwrap().contains("gender"))
+    };
+    let long = format!("\"{}\"", "x".repeat(4_001));
+    let odd = [
+        r#"[["CANARY1"],["CANARY2"]]"#,
+        "{}",
+        "1e999999999",
+        "1e16",
+        "123456789012345678",
+        r#""a\u0000b""#,
+        r#""\u202eb""#,
+        &long,
+    ];
+    for gender in odd {
+        assert_eq!(told(gender), (false, false), "{gender}");
+    }
+    let longest = format!("\"{}\"", "x".repeat(4_000));
+    for gender in ["\"male\"", "1e15", "12345678901234.567", r#""two\nlines""#, "true", &longest] {
+        assert_eq!(told(gender), (true, true), "{gender}");
+    }
+}

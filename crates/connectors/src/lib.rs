@@ -6,6 +6,7 @@
 //! whatever a record holder says when it fails is thrown away unread. This crate cannot see the store.
 
 pub mod breaker;
+mod kind;
 pub mod notify;
 pub mod peer;
 pub mod reach;
@@ -311,7 +312,7 @@ impl Connector {
         let request = request.header(header::ACCEPT, accept).header("X-Request-ID", request_id);
         let response = request.send().await.map_err(|error| fault(&error))?;
         accept_status(response.status())?;
-        accept_kind(response.headers(), &provider.provider.media_types)?;
+        kind::accept(response.headers(), &provider.provider.media_types)?;
         read_capped(response, self.body_bytes_max).await
     }
 }
@@ -365,13 +366,6 @@ fn accept_status(status: StatusCode) -> Result<(), FetchFault> {
         other if other.is_redirection() => Err(FetchFault::Unexpected),
         other => Err(FetchFault::Status(other.as_u16())),
     }
-}
-
-fn accept_kind(headers: &header::HeaderMap, allowed: &[String]) -> Result<(), FetchFault> {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-    let kind = kind.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
-    let plain = !headers.contains_key(header::CONTENT_ENCODING);
-    if plain && allowed.contains(&kind) { Ok(()) } else { Err(FetchFault::Unexpected) }
 }
 
 async fn read_capped(mut response: reqwest::Response, body_bytes_max: usize) -> Result<Fetched, FetchFault> {

@@ -490,7 +490,7 @@ impl Walk<'_> {
             // Even if somebody put a record there, to see who takes it.
             Ok(_) if self.is_trap() => Err(self.nobody(provider, subject).await),
             Ok(fetched) => match permit.examine(provider, &fetched.body) {
-                Ok(examined) => match self.check_restriction(&permit, provider, examined).await {
+                Ok(examined) => match self.check_restriction(&permit, provider, examined, subject).await {
                     Ok(examined) => {
                         self.gathered().await;
                         self.release(&permit, provider, &examined, subject).await
@@ -498,6 +498,12 @@ impl Walk<'_> {
                     Err(refusal) => Err(refusal),
                 },
                 Err(ExamineFault::NoRecord) => Err(self.nobody(provider, subject).await),
+                Err(ExamineFault::SubjectMismatch) => match self.as_if_checked(provider).await {
+                    Ok(()) => Err(self.mismatched(provider.id(), subject).await),
+                    Err(fault) => {
+                        Err(self.close("provider_fault", &[fault.as_str()], provider_problem(fault)).await)
+                    }
+                },
                 Err(fault) => Err(self.unusable(fault, provider.id()).await),
             },
             Err(connectors::FetchFault::NotFound) => Err(self.nobody(provider, subject).await),
@@ -526,6 +532,7 @@ impl Walk<'_> {
         permit: &Permit,
         provider: &Provider,
         examined: Examined,
+        subject: &Pseudonym,
     ) -> Result<Examined, Refusal> {
         let set = &self.policies.set;
         let Some(check) = permit.restriction_check(provider, set, &examined) else { return Ok(examined) };
@@ -541,6 +548,7 @@ impl Walk<'_> {
         let marking = match asked.await {
             Ok(fetched) => match check.read(by, &fetched.body) {
                 Ok(marking) => marking,
+                Err(ExamineFault::SubjectMismatch) => return Err(self.mismatched(by.id(), subject).await),
                 Err(fault) => return Err(self.unusable(fault, by.id()).await),
             },
             Err(connectors::FetchFault::NotFound) => Marking::Unconfirmed,
@@ -563,7 +571,17 @@ impl Walk<'_> {
         }
     }
 
-    /// An answer that is not about the person asked for is refused whole, and alarmed.
+    /// A record that is somebody else's, merged or not to be relied on says something about the person: the caller is
+    /// answered as if there were none, at such a time, and the alarm and the ledger say what it was.
+    async fn mismatched(&self, provider: &ProviderId, subject: &Pseudonym) -> Refusal {
+        let code = "subject-mismatch";
+        tracing::error!(decision_id = self.decision_id, %provider, code, "a record holder's answer was refused");
+        self.gathered().await;
+        self.as_if_read(subject).await;
+        self.close("subject_mismatch", &[code], Problem::NoRecordAvailable).await
+    }
+
+    /// An answer that is no record at all is refused, and alarmed.
     async fn unusable(&self, fault: ExamineFault, provider: &ProviderId) -> Refusal {
         let (outcome, code) = match fault {
             ExamineFault::SubjectMismatch => ("subject_mismatch", "subject-mismatch"),
@@ -909,6 +927,8 @@ impl Learned {
         if let Some(by) = &provider.subject.restriction_check {
             let said = if facts.unconfirmed { "restriction-unconfirmed" } else { "restriction-checked" };
             learned.observed.push(format!("{said}:{}", by.get_ref()));
+        } else if facts.unconfirmed {
+            learned.observed.push(format!("restriction-unconfirmed:{}", provider.id()));
         }
         let Some(name) = names.into_iter().next() else { return learned };
         if facts.restricted && !state.restricted {

@@ -101,9 +101,9 @@ pub enum Method {
 pub struct SubjectPlaces {
     /// Every place that identifies the person. Each that is present must agree; one at least must be present.
     pub identifiers: Vec<IdentifierPlace>,
-    /// Signs of a restricted record. One is enough.
+    /// Where the record says whether it is restricted. One mark is enough, and what cannot be read counts as one.
     #[serde(default)]
-    pub restricted: Vec<Sign>,
+    pub restricted: Vec<Mark>,
     /// The record holder that is asked, before anything leaves, whether it has the person marked restricted.
     #[serde(default)]
     pub restriction_check: Option<Spanned<ProviderId>>,
@@ -132,6 +132,24 @@ pub struct IdentifierPlace {
     pub scheme: SubjectScheme,
     /// The place.
     pub select: Selector,
+}
+
+/// A place that says whether the record is restricted. What nobody expected there is not taken for "no".
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mark {
+    /// The place.
+    pub select: Selector,
+    /// What is there of a record that is not restricted, to the letter. Anything else is a mark, of whatever kind. None
+    /// listed means `false`, the yes or no.
+    #[serde(default)]
+    pub unless: Vec<String>,
+    /// Whether each record has it. One that has not is not known to be unrestricted, and counts as restricted.
+    #[serde(default)]
+    pub required: bool,
+    /// What earlier versions listed in place of `unless`: it let a mark pass that was spelt in another way.
+    #[serde(default)]
+    equals: Vec<String>,
 }
 
 /// A place whose content is a sign of something.
@@ -174,7 +192,8 @@ pub struct DataItem {
     /// Whether the answer is a list.
     #[serde(default)]
     pub many: bool,
-    /// The member that holds a `{start, end}` period; entries not in force, at any step on the way, are dropped.
+    /// The member that holds a `{start, end}` period; entries not in force, at any step on the way, are dropped, and so are
+    /// those whose period cannot be read and, of a source that speaks FHIR, those whose `use` is `old`.
     #[serde(default)]
     pub period: Option<String>,
     /// The forms in which an agreement may release it, finest first.
@@ -208,7 +227,8 @@ impl Category {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Form {
-    /// As the source holds it.
+    /// As the source holds it: yes and no, texts of up to 4,000 characters without such as control others or turn them
+    /// round, numbers of up to 17 digits and no greater than 10^15. What is not one of these stays.
     AsIs,
     /// The first letter of a name.
     Initial,
@@ -326,6 +346,12 @@ impl Provider {
         if self.subject.identifiers.is_empty() {
             problems
                 .push((0, "`subject.identifiers` is empty: say where an answer names its person".to_owned()));
+        }
+        if self.subject.restricted.iter().any(|mark| !mark.equals.is_empty()) {
+            problems.push((
+                0,
+                "`restricted` has no `equals` any more: a mark that it did not list was none. Say `unless`, with what a record has there that is not restricted, such as `unless = [\"U\"]`, and `required = true` where each record has it".to_owned(),
+            ));
         }
         if self.items.len() > ITEMS_MAX {
             problems.push((0, format!("a record holder has at most {ITEMS_MAX} items; split it in two")));

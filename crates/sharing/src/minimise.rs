@@ -24,6 +24,7 @@ use crate::{
 
 mod fhir;
 mod form;
+mod mark;
 
 pub use fhir::DISCLOSED_ITEM_URL;
 pub use form::age_years;
@@ -37,6 +38,8 @@ pub struct Examined {
     /// What it was read by.
     places: Arc<Automaton>,
     facts: RecordFacts,
+    /// What the record itself says of restriction cannot be read, or is missing.
+    has_odd_marks: bool,
     /// The record holder whose mark it is, where another's than the record's own.
     marked_by: Option<ProviderId>,
 }
@@ -53,10 +56,19 @@ impl Examined {
         &self.facts
     }
 
+    /// What the record itself says of restriction.
+    pub(crate) fn own_marking(&self) -> Marking {
+        match (self.facts.restricted, self.has_odd_marks) {
+            (true, _) => Marking::Restricted,
+            (false, true) => Marking::Unconfirmed,
+            (false, false) => Marking::Clear,
+        }
+    }
+
     /// With what another record holder says about restriction. One mark is enough: none is taken off.
     #[must_use]
     pub fn checked(mut self, check: &RestrictionCheck, marking: Marking) -> Self {
-        self.facts.unconfirmed = marking == Marking::Unconfirmed;
+        self.facts.unconfirmed = self.has_odd_marks || marking == Marking::Unconfirmed;
         if marking == Marking::Restricted && !self.facts.restricted {
             self.facts.restricted = true;
             self.marked_by = Some(check.by().clone());
@@ -107,7 +119,8 @@ pub enum ExamineFault {
     /// Not the kind of document that the catalogue expects.
     #[error("the answer is not the kind of document that the catalogue expects")]
     Unexpected,
-    /// About somebody else, or about nobody that can be told.
+    /// About somebody else, or about nobody that can be told; or no longer the person's record, or not one that means what
+    /// it says.
     #[error("the answer is not about the person asked for")]
     SubjectMismatch,
     /// A search that found nobody.
@@ -180,7 +193,7 @@ pub(crate) fn examine(
     let document = document.ok_or(ExamineFault::Unexpected)?;
     let record = match provider.provider.protocol {
         Protocol::Json => document,
-        Protocol::FhirR4Patient => fhir::patient_in(document, places, subject)?,
+        Protocol::FhirR4Patient => fhir::patient_in(&reached, document, places, subject)?,
     };
     let identifiers = identifiers(places, record)?;
     if !is_about(&identifiers, subject) {
@@ -190,16 +203,18 @@ pub(crate) fn examine(
     let birth_date = birth_date.and_then(|path| path.first_text(record, |text| text.parse().ok()));
     let source_time = places.source_time.as_ref();
     let source_time = source_time.and_then(|path| path.first_text(record, plausible_time));
+    let marking = mark::marking(places, record, document);
+    let has_odd_marks = marking == Marking::Unconfirmed;
     let facts = RecordFacts {
         identifiers,
-        restricted: places.restricted.iter().any(|sign| shows(sign, record)),
-        unconfirmed: provider.subject.restriction_check.is_some(),
+        restricted: marking == Marking::Restricted,
+        unconfirmed: has_odd_marks || provider.subject.restriction_check.is_some(),
         deceased: places.deceased.iter().any(|sign| shows(sign, record)),
         birth_date,
         source_time,
     };
     let record = record.index();
-    Ok(Examined { record, reached, places: Arc::clone(places), facts, marked_by: None })
+    Ok(Examined { record, reached, places: Arc::clone(places), facts, has_odd_marks, marked_by: None })
 }
 
 /// Every identifier in the record. One that is not of its scheme makes the whole record unusable.

@@ -15,7 +15,9 @@ mod keys;
 mod plan;
 mod scan;
 
-pub(crate) use automaton::{Automaton, KeyId, Path, Period, ReachedItem, ReachedSign, Step};
+pub(crate) use automaton::{
+    Automaton, FhirNames, KeyId, Path, Period, ReachedItem, ReachedMark, ReachedSign, Step,
+};
 pub(crate) use plan::{Finds, Plan};
 
 /// A document that was read, with the places in it that were reached. `Debug` prints none of it.
@@ -78,6 +80,11 @@ impl Reached {
         Ok(Self { text: text.into(), nodes })
     }
 
+    /// Whether a member of one of these names was reached that says anything.
+    pub(crate) fn has_any(&self, names: &[KeyId]) -> bool {
+        self.nodes.iter().any(|node| names.contains(&node.key) && node.kind != Kind::Null)
+    }
+
     /// The value at this place of the list.
     pub(crate) fn place(&self, index: u32) -> Option<Place<'_>> {
         let node = *self.nodes.get(index as usize)?;
@@ -126,6 +133,11 @@ impl<'a> Place<'a> {
         }
     }
 
+    /// As [`Self::member`], where it says anything.
+    pub(crate) fn said(self, key: KeyId) -> Option<Place<'a>> {
+        self.member(key).filter(|member| member.kind() != Kind::Null)
+    }
+
     /// The text of a string.
     pub(crate) fn as_text(self) -> Option<Cow<'a, str>> {
         match self.node.kind {
@@ -149,15 +161,20 @@ impl<'a> Place<'a> {
         self.node.kind == Kind::Plain && self.inside().is_empty()
     }
 
-    /// Writes a scalar, or an array of scalars that is not empty; anything else is not written. An object here was not
-    /// expected, so it stays; `null` says nothing by itself.
-    pub(crate) fn write_plain(self, out: &mut String) -> bool {
+    /// A number, as it was written.
+    pub(crate) fn number(self) -> Option<&'a str> {
+        (self.node.kind == Kind::Number).then(|| self.written())
+    }
+
+    /// Writes a scalar that may leave, or an array of such that is not empty; anything else is not written. An object here
+    /// was not expected, so it stays; `null` says nothing by itself.
+    pub(crate) fn write_plain(self, may_leave: impl Fn(Place<'a>) -> bool, out: &mut String) -> bool {
         match self.node.kind {
             Kind::Null | Kind::Object => false,
             Kind::Array => {
                 let start = out.len();
                 for element in self.children() {
-                    if !element.is_scalar() {
+                    if !element.is_scalar() || !may_leave(element) {
                         out.truncate(start);
                         return false;
                     }
@@ -170,10 +187,11 @@ impl<'a> Place<'a> {
                 }
                 !is_empty
             }
-            _ => {
+            _ if may_leave(self) => {
                 self.write_scalar(out);
                 true
             }
+            _ => false,
         }
     }
 

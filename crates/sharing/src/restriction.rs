@@ -28,7 +28,7 @@ pub enum Marking {
     Clear,
     /// The record is restricted.
     Restricted,
-    /// It could not say: the person is not known there, or cannot be named to it.
+    /// It could not say: the person is not known there, or cannot be named to it, or its mark cannot be read.
     Unconfirmed,
 }
 
@@ -74,8 +74,7 @@ impl RestrictionCheck {
     pub fn read(&self, by: &Provider, body: &[u8]) -> Result<Marking, ExamineFault> {
         let Some(subject) = &self.subject else { return Ok(Marking::Unconfirmed) };
         match examine(by, subject, body) {
-            Ok(examined) if examined.facts().restricted => Ok(Marking::Restricted),
-            Ok(_) => Ok(Marking::Clear),
+            Ok(examined) => Ok(examined.own_marking()),
             Err(ExamineFault::NoRecord) => Ok(Marking::Unconfirmed),
             Err(fault) => Err(fault),
         }

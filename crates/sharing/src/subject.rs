@@ -51,8 +51,8 @@ pub struct RecordFacts {
     pub identifiers: Vec<SubjectIdentifier>,
     /// The record is marked restricted, here or by the record holder that was asked besides.
     pub restricted: bool,
-    /// Another record holder has to say whether it is restricted, and has not. Until it has, the record counts as
-    /// restricted.
+    /// Whether it is restricted is not known: another record holder has to say, and has not, or what the record itself
+    /// says cannot be read. Until it is known, the record counts as restricted.
     pub unconfirmed: bool,
     /// The record says that the person has died.
     pub deceased: bool,

@@ -7,37 +7,100 @@ use crate::{
     catalogue::Form,
     identifier::{SubjectIdentifier, SubjectScheme},
     json::write_string,
-    reach::{Automaton, KeyId, Kind, Place, Step},
+    reach::{Automaton, FhirNames, KeyId, Kind, Place, Reached, Step},
 };
 
 /// The extension that carries an item whose form has no element in Patient, such as an age band.
 pub const DISCLOSED_ITEM_URL: &str = "https://concordat.example/fhir/StructureDefinition/disclosed-item";
 
-/// The one Patient about `subject`: the document itself, or the one entry of a searchset that is.
+/// The one Patient about `subject`: the document itself, or the one entry of a searchset that is. An answer with anything in
+/// it that a reader has to understand and we do not is refused, and so is one of whose entries it cannot be told whom
+/// they are about: the mark that counts may be in there.
+///
+/// Source: FHIR R4, <https://hl7.org/fhir/R4/extensibility.html#modifierExtension> and
+/// <https://hl7.org/fhir/R4/resource.html#implicitRules> (no reader may go on that does not understand them),
+/// <https://hl7.org/fhir/R4/search.html#entry> (only `match` is what was looked for).
 pub(super) fn patient_in<'a>(
+    reached: &Reached,
     document: Place<'a>,
     places: &Automaton,
     subject: &SubjectIdentifier,
 ) -> Result<Place<'a>, ExamineFault> {
-    let is_a = |place: Place<'_>, resource: &str| {
-        place.member(places.resource_type).is_some_and(|kind| kind.is_text(resource))
-    };
-    if is_a(document, "Patient") {
-        return Ok(document);
-    }
-    if !is_a(document, "Bundle") {
+    let names = &places.fhir;
+    let is_patient = is_a(names, document, "Patient");
+    if !is_patient && !is_a(names, document, "Bundle") {
         return Err(ExamineFault::Unexpected);
     }
-    let Some(entries) = document.member(places.entry) else { return Err(ExamineFault::NoRecord) };
+    if reached.has_any(&[names.modifier_extension, names.implicit_rules]) {
+        return Err(ExamineFault::SubjectMismatch);
+    }
+    let found = if is_patient { document } else { entry_about(document, places, subject)? };
+    if is_current(names, found) { Ok(found) } else { Err(ExamineFault::SubjectMismatch) }
+}
+
+fn is_a(names: &FhirNames, place: Place<'_>, resource: &str) -> bool {
+    place.member(names.resource_type).is_some_and(|kind| kind.is_text(resource))
+}
+
+/// The Patient about `subject` in a Bundle, if it is the only one.
+fn entry_about<'a>(
+    bundle: Place<'a>,
+    places: &Automaton,
+    subject: &SubjectIdentifier,
+) -> Result<Place<'a>, ExamineFault> {
+    let names = &places.fhir;
+    if !bundle.member(names.kind).is_some_and(|kind| kind.is_text("searchset")) {
+        return Err(ExamineFault::Unexpected);
+    }
+    let Some(entries) = bundle.member(names.entry) else { return Err(ExamineFault::NoRecord) };
     if entries.kind() != Kind::Array {
         return Err(ExamineFault::Unexpected);
     }
-    let resources = entries.children().filter_map(|entry| entry.member(places.resource));
-    let mut about = resources
-        .filter(|resource| is_a(*resource, "Patient"))
-        .filter(|patient| identifiers(places, *patient).is_ok_and(|found| is_about(&found, subject)));
-    let found = about.next().ok_or(ExamineFault::NoRecord)?;
-    if about.next().is_some() { Err(ExamineFault::SubjectMismatch) } else { Ok(found) }
+    let mut about = None;
+    for entry in entries.children() {
+        // What was done to a record, such as that it was deleted.
+        if entry.said(names.request).or(entry.said(names.response)).is_some() {
+            return Err(ExamineFault::SubjectMismatch);
+        }
+        let resource = entry.member(names.resource).ok_or(ExamineFault::Unexpected)?;
+        let is_outcome = is_a(names, resource, "OperationOutcome");
+        if !is_outcome && !is_a(names, resource, "Patient") || !is_found(names, entry, is_outcome) {
+            return Err(ExamineFault::Unexpected);
+        }
+        if is_outcome {
+            continue;
+        }
+        let identifiers = identifiers(places, resource)?;
+        let named = identifiers.iter().find(|identifier| identifier.scheme() == subject.scheme());
+        // Of two people, or of nobody: the one who is asked for may be meant.
+        if !named.is_some_and(|named| is_about(&identifiers, named)) {
+            return Err(ExamineFault::SubjectMismatch);
+        }
+        if is_about(&identifiers, subject) && about.replace(resource).is_some() {
+            return Err(ExamineFault::SubjectMismatch);
+        }
+    }
+    about.ok_or(ExamineFault::NoRecord)
+}
+
+/// Whether a search found this entry, as far as it says why it is there.
+fn is_found(names: &FhirNames, entry: Place<'_>, is_outcome: bool) -> bool {
+    let Some(search) = entry.said(names.search) else { return true };
+    let mode = search.said(names.mode);
+    let is_known = |mode: Place<'_>| mode.is_text(if is_outcome { "outcome" } else { "match" });
+    search.kind() == Kind::Object && mode.is_none_or(is_known)
+}
+
+/// Whether it is the person's record still: neither taken out of use nor merged into another.
+///
+/// Source: <https://hl7.org/fhir/R4/patient.html> (`Patient.active`, `Patient.link`, <https://hl7.org/fhir/R4/valueset-link-type.html>).
+fn is_current(names: &FhirNames, patient: Place<'_>) -> bool {
+    let is_active = patient.said(names.active).is_none_or(|active| active.kind() == Kind::True);
+    let leaves_it = |link: Place<'_>| {
+        let kind = link.member(names.kind);
+        kind.is_some_and(|kind| kind.is_text("replaces") || kind.is_text("seealso"))
+    };
+    is_active && patient.said(names.link).is_none_or(|links| links.elements().all(leaves_it))
 }
 
 /// The released items as a valid, smaller Patient. Values stay in the element they came from; a form that has
@@ -192,7 +255,7 @@ impl<'a> Pruning<'a> {
         let is_whole = self
             .followed(trails.clone())
             .any(|released| self.ends_at(released, place, taken) && released.item.fields.contains(&key));
-        if is_whole && member.write_plain(&mut self.out) {
+        if is_whole && member.write_plain(form::may_leave, &mut self.out) {
             return true;
         }
         let first = self.trails.len();

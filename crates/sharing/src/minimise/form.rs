@@ -14,19 +14,60 @@ pub fn age_years(born: Date, today: Date) -> i16 {
     today.year() - born.year() - i16::from(!had_birthday)
 }
 
+/// Longest text that leaves, in characters.
+const TEXT_CHARS_MAX: usize = 4_000;
+/// Most digits of a number that leaves: more are read differently by different readers.
+const NUMBER_DIGITS_MAX: usize = 17;
+/// Greatest number that leaves, by its size.
+const NUMBER_MAX: f64 = 1e15;
+
+/// Whether a value is one that every reader reads alike and people see as it is. See [`Form::AsIs`].
+pub(super) fn may_leave(place: Place<'_>) -> bool {
+    if let Some(number) = place.number() {
+        let digits = number.split(['e', 'E']).next().unwrap_or("").bytes().filter(u8::is_ascii_digit).count();
+        return digits <= NUMBER_DIGITS_MAX
+            && number.parse::<f64>().is_ok_and(|size| size.abs() <= NUMBER_MAX);
+    }
+    place.as_text().is_none_or(|text| is_seen(&text))
+}
+
+fn is_seen(text: &str) -> bool {
+    let hides = |char: char| {
+        (char.is_control() && !matches!(char, '\n' | '\r' | '\t'))
+            || matches!(char, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.len() <= TEXT_CHARS_MAX * 4 && text.chars().count() <= TEXT_CHARS_MAX && !text.contains(hides)
+}
+
 /// Whether this place on the way to an item that minds periods has none, or one that covers `today`. A period that
-/// cannot be read does not.
+/// cannot be read does not. What FHIR calls old is none either, whatever its period.
+///
+/// Source: FHIR R4, <https://hl7.org/fhir/R4/datatypes.html#Period>, `use` of `Identifier`, `ContactPoint`, `Address` and
+/// `HumanName`.
 pub(super) fn in_force(named: Period, place: Place<'_>, today: Date) -> bool {
-    let Some(period) = place.member(named.member) else { return true };
-    let bound = |key| period.member(key).map(|value| value.as_text().and_then(|text| day(&text)));
-    let begun = bound(named.start).is_none_or(|start| start.is_some_and(|start| start <= today));
-    let not_over = bound(named.end).is_none_or(|end| end.is_some_and(|end| today <= end));
-    begun && not_over
+    if place.member(named.usage).is_some_and(|usage| usage.is_text("old")) {
+        return false;
+    }
+    let Some(period) = place.said(named.member) else { return true };
+    // A bound with an extension in its place is there, and nobody knows when.
+    let bound = |key, extension| match period.member(key) {
+        Some(value) => Some(value.as_text().and_then(|text| day(&text))),
+        None => period.said(extension).map(|_| None),
+    };
+    let begun = bound(named.start, named.start_extension);
+    let over = bound(named.end, named.end_extension);
+    period.kind() == Kind::Object
+        && begun.is_none_or(|start| start.is_some_and(|start| start <= today))
+        && over.is_none_or(|end| end.is_some_and(|end| today <= end))
 }
 
 /// The day of a FHIR date or dateTime; a bare year or month counts from its first day.
 fn day(text: &str) -> Option<Date> {
-    let date = text.split('T').next()?;
+    let (date, time) = text.split_once('T').unwrap_or((text, ""));
+    let is_time = |byte| matches!(byte, b'0'..=b'9' | b':' | b'.' | b'+' | b'-' | b'Z');
+    if !date.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') || !time.bytes().all(is_time) {
+        return None;
+    }
     let whole = match date.len() {
         4 => format!("{date}-01-01"),
         7 => format!("{date}-01"),
@@ -45,7 +86,11 @@ pub(super) fn write(
     out: &mut String,
 ) -> bool {
     if form == Form::AsIs {
-        return if item.fields.is_empty() { place.write_plain(out) } else { object(item, place, names, out) };
+        return if item.fields.is_empty() {
+            place.write_plain(may_leave, out)
+        } else {
+            object(item, place, names, out)
+        };
     }
     if form == Form::YesNo {
         let answer = yes_no(place);
@@ -76,7 +121,7 @@ fn object(item: &ReachedItem, place: Place<'_>, names: &Automaton, out: &mut Str
         let before = out.len();
         out.push(if before == start { '{' } else { ',' });
         out.push_str(names.label(member.key()));
-        if !member.write_plain(out) {
+        if !member.write_plain(may_leave, out) {
             out.truncate(before);
         }
     }

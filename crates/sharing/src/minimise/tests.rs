@@ -13,6 +13,7 @@ use crate::{
 };
 
 mod canaries;
+mod odd;
 
 const SANDERSON: &str =
     include_str!("../../../../tests/upstreams/records/pds/patients/patient_9732110317.json");
@@ -171,7 +172,14 @@ fn yes_or_no_is_said_once_for_a_list() {
     let record = br#"{"visits":[{"on":"a"},{"on":"b"}]}"#;
     let reached = Reached::read(places, record, &Limits::default()).unwrap();
     let facts = RecordFacts::default();
-    let examined = Examined { reached, record: 0, places: Arc::clone(places), facts, marked_by: None };
+    let examined = Examined {
+        reached,
+        record: 0,
+        places: Arc::clone(places),
+        facts,
+        has_odd_marks: false,
+        marked_by: None,
+    };
     let found =
         places.plan.find(examined.reached.place(0).unwrap(), [number].into_iter().collect(), |_, _| true);
     let said = |form: Form| {

@@ -6,7 +6,7 @@
 
 use super::{Place, Plan, bytes::Print, keys::Key};
 use crate::{
-    catalogue::{DataItem, Protocol, Provider, Sign},
+    catalogue::{DataItem, Mark, Protocol, Provider, Sign},
     identifier::{ItemId, SubjectScheme},
     json::write_string,
     selector::Selector,
@@ -18,7 +18,7 @@ pub(crate) struct Automaton {
     names: Vec<Name>,
     /// Each place that identifies the person, with its scheme.
     pub(crate) identifiers: Vec<(SubjectScheme, Path)>,
-    pub(crate) restricted: Vec<ReachedSign>,
+    pub(crate) restricted: Vec<ReachedMark>,
     pub(crate) deceased: Vec<ReachedSign>,
     pub(crate) birth_date: Option<Path>,
     pub(crate) source_time: Option<Path>,
@@ -27,9 +27,25 @@ pub(crate) struct Automaton {
     items: Vec<ReachedItem>,
     /// Where the items are.
     pub(crate) plan: Plan,
+    /// What FHIR says of a record beside its values.
+    pub(crate) fhir: FhirNames,
+}
+
+/// Members that say what a FHIR resource is, whether it is in force and whether it may be read at all.
+#[derive(Clone, Copy)]
+pub(crate) struct FhirNames {
     pub(crate) resource_type: KeyId,
     pub(crate) entry: KeyId,
     pub(crate) resource: KeyId,
+    pub(crate) kind: KeyId,
+    pub(crate) search: KeyId,
+    pub(crate) mode: KeyId,
+    pub(crate) request: KeyId,
+    pub(crate) response: KeyId,
+    pub(crate) active: KeyId,
+    pub(crate) link: KeyId,
+    pub(crate) implicit_rules: KeyId,
+    pub(crate) modifier_extension: KeyId,
 }
 
 impl std::fmt::Debug for Automaton {
@@ -48,6 +64,14 @@ pub(crate) struct Path {
 pub(crate) struct Step {
     pub(crate) key: KeyId,
     filters: Vec<(KeyId, Box<str>)>,
+}
+
+/// A place that says whether the record is restricted.
+pub(crate) struct ReachedMark {
+    pub(crate) path: Path,
+    /// See [`Mark::unless`].
+    pub(crate) unless: Vec<String>,
+    pub(crate) required: bool,
 }
 
 /// A place whose content is a sign of something.
@@ -74,6 +98,11 @@ pub(crate) struct Period {
     pub(crate) member: KeyId,
     pub(crate) start: KeyId,
     pub(crate) end: KeyId,
+    /// Where FHIR puts an extension of the bounds.
+    pub(crate) start_extension: KeyId,
+    pub(crate) end_extension: KeyId,
+    /// What says that something is old, beside its period; no member where the source does not speak FHIR.
+    pub(crate) usage: KeyId,
 }
 
 /// A member name that some place minds.
@@ -137,23 +166,23 @@ impl Automaton {
     /// Compiles every place that a record holder's file names.
     pub(crate) fn of(provider: &Provider) -> Self {
         let mut building = Building { states: vec![State::default()], names: Vec::new() };
-        let [resource_type, entry, resource, start, end] =
-            ["resourceType", "entry", "resource", "start", "end"].map(|name| building.name(name));
-        // A searchset has Patients as its entries, so each place is reached from there as well.
+        let fhir = FhirNames::of(&mut building);
         let mut roots = vec![0];
-        if provider.provider.protocol == Protocol::FhirR4Patient {
-            let entries = building.edge(0, entry);
-            roots.push(building.edge(entries, resource));
-            for root in &roots {
-                building.edge(*root, resource_type);
-            }
+        let speaks_fhir = provider.provider.protocol == Protocol::FhirR4Patient;
+        if speaks_fhir {
+            roots.push(fhir.lead(&mut building));
         }
-        let mut compile = Compile { building: &mut building, roots: &roots, period: [start, end] };
+        let modifier = speaks_fhir.then_some(fhir.modifier_extension);
+        let [start, end, start_extension, end_extension] =
+            ["start", "end", "_start", "_end"].map(|name| building.name(name));
+        let usage = if speaks_fhir { building.name("use") } else { KeyId::NONE };
+        let period = Period { member: KeyId::NONE, start, end, start_extension, end_extension, usage };
+        let mut compile = Compile { building: &mut building, roots: &roots, period, modifier };
         let places = &provider.subject;
         let identifiers =
             places.identifiers.iter().map(|place| (place.scheme.clone(), compile.place(&place.select)));
         let identifiers = identifiers.collect();
-        let restricted = places.restricted.iter().map(|sign| compile.sign(sign)).collect();
+        let restricted = places.restricted.iter().map(|mark| compile.mark(mark)).collect();
         let deceased = places.deceased.iter().map(|sign| compile.sign(sign)).collect();
         let mut one = |place: &Option<Selector>| place.as_ref().map(|place| compile.place(place));
         let (birth_date, source_time) = (one(&places.birth_date), one(&places.source_time));
@@ -174,9 +203,7 @@ impl Automaton {
             uprn,
             items,
             plan,
-            resource_type,
-            entry,
-            resource,
+            fhir,
         }
     }
 
@@ -218,6 +245,47 @@ impl Automaton {
     }
 }
 
+impl FhirNames {
+    fn of(building: &mut Building) -> Self {
+        let mut name = |text: &str| building.name(text);
+        Self {
+            resource_type: name("resourceType"),
+            entry: name("entry"),
+            resource: name("resource"),
+            kind: name("type"),
+            search: name("search"),
+            mode: name("mode"),
+            request: name("request"),
+            response: name("response"),
+            active: name("active"),
+            link: name("link"),
+            implicit_rules: name("implicitRules"),
+            modifier_extension: name("modifierExtension"),
+        }
+    }
+
+    /// Leads to all of them. A searchset has Patients as its entries, so each place is reached from there as well: that
+    /// root is returned.
+    fn lead(self, building: &mut Building) -> u32 {
+        let entries = building.edge(0, self.entry);
+        let resource = building.edge(entries, self.resource);
+        building.edge(0, self.kind);
+        for key in [self.request, self.response, self.modifier_extension] {
+            building.edge(entries, key);
+        }
+        let search = building.edge(entries, self.search);
+        building.edge(search, self.mode);
+        for root in [0, resource] {
+            for key in [self.resource_type, self.active, self.implicit_rules, self.modifier_extension] {
+                building.edge(root, key);
+            }
+            let link = building.edge(root, self.link);
+            building.edge(link, self.kind);
+        }
+        resource
+    }
+}
+
 impl Path {
     pub(crate) fn steps(&self) -> &[Step] {
         &self.steps
@@ -252,6 +320,19 @@ impl Step {
         self.filters
             .iter()
             .all(|(key, value)| place.member(*key).is_some_and(|compared| compared.is_text(value)))
+    }
+
+    /// Whether the step's filters let this value through; none where one of them has no text to compare.
+    pub(crate) fn may_admit(&self, place: Place<'_>) -> Option<bool> {
+        let mut is_known = true;
+        for (key, value) in &self.filters {
+            match place.member(*key).and_then(Place::as_text) {
+                Some(text) if text == value.as_ref() => {}
+                Some(_) => return Some(false),
+                None => is_known = false,
+            }
+        }
+        is_known.then_some(true)
     }
 
     /// Whether a filter of the step compares this member.
@@ -305,13 +386,20 @@ impl Building {
 struct Compile<'a> {
     building: &'a mut Building,
     roots: &'a [u32],
-    /// `start` and `end`.
-    period: [KeyId; 2],
+    /// As every period is read, but for its own name.
+    period: Period,
+    /// What changes the meaning of the element that it is in, where there is such a thing.
+    modifier: Option<KeyId>,
 }
 
 impl Compile<'_> {
     fn place(&mut self, select: &Selector) -> Path {
         self.path(select, None, &[])
+    }
+
+    fn mark(&mut self, mark: &Mark) -> ReachedMark {
+        let path = self.place(&mark.select);
+        ReachedMark { path, unless: mark.unless.clone(), required: mark.required }
     }
 
     fn sign(&mut self, sign: &Sign) -> ReachedSign {
@@ -320,9 +408,8 @@ impl Compile<'_> {
 
     fn item(&mut self, number: usize, item: &DataItem, plan: &mut Plan) -> ReachedItem {
         let fields: Vec<_> = item.fields.iter().map(|field| self.building.name(field)).collect();
-        let [start, end] = self.period;
-        let period =
-            item.period.as_deref().map(|member| Period { member: self.building.name(member), start, end });
+        let period = item.period.as_deref();
+        let period = period.map(|member| Period { member: self.building.name(member), ..self.period });
         let path = self.path(&item.select, period, &fields);
         plan.add(number, path.steps(), period);
         let id = item.id.get_ref().clone();
@@ -344,13 +431,16 @@ impl Compile<'_> {
             let mut state = *root;
             for step in &path.steps {
                 state = self.building.edge(state, step.key);
-                for (name, _) in &step.filters {
-                    self.building.edge(state, *name);
+                for name in step.filters.iter().map(|(name, _)| *name).chain(self.modifier) {
+                    self.building.edge(state, name);
                 }
-                if let Some(Period { member, start, end }) = period {
-                    let period = self.building.edge(state, member);
-                    self.building.edge(period, start);
-                    self.building.edge(period, end);
+                let Some(period) = period else { continue };
+                let inside = self.building.edge(state, period.member);
+                for bound in [period.start, period.end, period.start_extension, period.end_extension] {
+                    self.building.edge(inside, bound);
+                }
+                if period.usage.is_known() {
+                    self.building.edge(state, period.usage);
                 }
             }
             for field in fields {

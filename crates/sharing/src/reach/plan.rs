@@ -132,7 +132,8 @@ impl<'a, F: Fn(Period, Place<'a>) -> bool> Search<F> {
             if !way.beyond.meets(self.wanted) {
                 continue;
             }
-            for value in member.elements() {
+            // A list in a list was not expected.
+            for value in member.elements().filter(|value| value.kind() != Kind::Array) {
                 let is_in_force = way.period.is_none_or(|period| (self.is_in_force)(period, value));
                 if is_in_force && way.step.admits(value) {
                     self.onward(&way.to, value);

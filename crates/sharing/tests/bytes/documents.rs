@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::{Bytes, FILES};
 
 /// Names that members have, with another spelling of each.
-const NAMES: [[&str; 2]; 9] = [
+const NAMES: [[&str; 2]; 12] = [
     [r#""use""#, r#""u\u0073e""#],
     [r#""a""#, r#""\u0061""#],
     [r#""b""#, r#""\u0062""#],
@@ -15,10 +15,41 @@ const NAMES: [[&str; 2]; 9] = [
     [r#""a-name-of-some-length""#, r#""a-name-of-some-lengt\u0068""#],
     [r#""a-name_of_some-length""#, r#""other""#],
     [r#""resource""#, r#""""#],
+    [r#""modifierExtension""#, r#""modifier""#],
+    [r#""_start""#, r#""_st\u0061rt""#],
+    [r#""_end""#, r#""\u005fend""#],
+];
+
+/// What entries of a Bundle say beside their resource.
+const ODD_ENTRIES: [&str; 10] = [
+    r#","search":{"mode":"match"}"#,
+    r#","search":{"score":1}"#,
+    r#","search":{"mode":"outcome"}"#,
+    r#","search":{"mode":["match"]}"#,
+    r#","search":null"#,
+    r#","search":[{"mode":"include"}]"#,
+    r#","request":{"method":"DELETE"}"#,
+    r#","response":null"#,
+    r#","response":{"status":"410"}"#,
+    r#","modifierExtension":[{}]"#,
+];
+
+/// Members of a Patient that say whether it is one to be read.
+const ODD_MEMBERS: [&str; 10] = [
+    r#","active":true"#,
+    r#","active":null"#,
+    r#","active":false"#,
+    r#","link":[{"type":"seealso"}, {"type":"replaces"}]"#,
+    r#","link":[{"type":"replaced-by"}]"#,
+    r#","link":[[{"type":"seealso"}]]"#,
+    r#","link":{}"#,
+    r#","implicitRules":"x""#,
+    r#","implicitRules":null"#,
+    r#","modifierExtension":[]"#,
 ];
 
 /// Values that members have.
-const SCALARS: [&str; 24] = [
+const SCALARS: [&str; 29] = [
     "null",
     "true",
     "false",
@@ -31,6 +62,11 @@ const SCALARS: [&str; 24] = [
     r#""home""#,
     r#""h\u006fme""#,
     r#""y\"z""#,
+    r#""old""#,
+    r#""a\u202eb""#,
+    r#""1940-02-29T10:00 or so""#,
+    "1e15",
+    "12345678901234567.8",
     r#""\/\b\f\n\r\t\\""#,
     r#""\u00e9\ud83d\ude00\u0001""#,
     r#""é😀 in a text of more than eight bytes""#,
@@ -52,6 +88,11 @@ const FORMS: [&str; 8] =
 pub fn any_catalogue(fhir: bool, bytes: &mut Bytes<'_>) -> String {
     let protocol = if fhir { "fhir-r4-patient" } else { "json" };
     let places: Vec<_> = (0..6).map(|_| any_place(bytes)).collect();
+    let marks = bytes.pick(&[
+        "unless = []",
+        r#"unless = ["home", "x"]"#,
+        r#"unless = ["true", "home"], required = true"#,
+    ]);
     let mut text = format!(
         r#"
 [provider]
@@ -70,7 +111,7 @@ body_member = "nhs_number"
 decoy = "9990000166"
 [subject]
 identifiers = [{{ scheme = "nhs-number", select = "id" }}]
-restricted = [{{ select = '{}', equals = ["home", "true"] }}]
+restricted = [{{ select = '{}', {marks} }}]
 deceased = [{{ select = '{}', equals = ["no such text"] }}]
 birth_date = '{}'
 source_time = '{}'
@@ -138,6 +179,9 @@ pub fn any_document(fhir: bool, bytes: &mut Bytes<'_>) -> String {
         if bytes.one() % 8 != 7 {
             text.push_str(if fhir { r#", "id":"9732110317""# } else { r#""id":"9732110317""# });
         }
+        if fhir && bytes.one() % 16 == 15 {
+            text.push_str(bytes.pick(&ODD_MEMBERS));
+        }
         let members = members(bytes, 3);
         if !text.ends_with('{') && !members.is_empty() {
             text.push(',');
@@ -145,10 +189,21 @@ pub fn any_document(fhir: bool, bytes: &mut Bytes<'_>) -> String {
         text + &members + "}"
     };
     if fhir && bytes.one() % 4 == 3 {
-        let records = (0..bytes.below(4)).map(|_| format!("{{\"resource\":{}}}", record(bytes)));
+        let records = (0..bytes.below(4)).map(|_| {
+            let around = bytes.one();
+            let odd =
+                usize::from(around).checked_sub(256 - ODD_ENTRIES.len()).map_or("", |odd| ODD_ENTRIES[odd]);
+            let resource = if around % 32 == 31 {
+                r#"{"resourceType":"OperationOutcome"}"#.to_owned()
+            } else {
+                record(bytes)
+            };
+            format!("{{\"resource\":{resource}{odd}}}")
+        });
         let entries = records.collect::<Vec<_>>().join(", ");
         let odd = if bytes.any() { "" } else { r#", "a": [{"b": "x"}]"# };
-        return format!(r#"{{"resourceType":"Bundle","entry":[{entries}]{odd}}}"#);
+        let kind = if bytes.one() == 255 { "history" } else { "searchset" };
+        return format!(r#"{{"resourceType":"Bundle","type":"{kind}","entry":[{entries}]{odd}}}"#);
     }
     record(bytes)
 }
@@ -157,13 +212,20 @@ fn members(bytes: &mut Bytes<'_>, depth_left: usize) -> String {
     let mut members = Vec::new();
     for spellings in NAMES {
         let choice = bytes.one();
-        let times = if choice == 255 { 2 } else { usize::from(choice % 8 < 5) };
+        // It refuses the whole, so it is rare.
+        let times = if spellings[0] == NAMES[9][0] {
+            usize::from(choice == 255)
+        } else if choice == 255 {
+            2
+        } else {
+            usize::from(choice % 8 < 5)
+        };
         for _ in 0..times {
             let name = spellings[usize::from(bytes.one() % 8 == 7)];
             let space = bytes.pick(&["", "", " ", "\n                   "]);
             let value = match (spellings[0], bytes.one() % 4) {
                 (r#""use""#, 0..=2) => {
-                    bytes.pick(&[r#""home""#, r#""h\u006fme""#, r#""x""#, r#""y\"z""#]).to_owned()
+                    bytes.pick(&[r#""home""#, r#""h\u006fme""#, r#""x""#, r#""old""#, r#""y\"z""#]).to_owned()
                 }
                 _ => any_value(bytes, depth_left),
             };

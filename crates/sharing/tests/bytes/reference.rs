@@ -7,7 +7,7 @@ use jiff::{Timestamp, civil::Date};
 use sharing::{
     Provider, SubjectIdentifier, SubjectScheme,
     agreement::london_day,
-    catalogue::{DataItem, Form, Protocol, Sign},
+    catalogue::{DataItem, Form, Mark, Protocol, Sign},
     decide::{ConfirmedPermit, PermittedItem},
     identifier::ItemId,
     json::{Json, Limits, parse},
@@ -56,11 +56,11 @@ pub fn examine(
 ) -> Result<Examined, ExamineFault> {
     let document = parse(body, &Limits::default())?;
     let record = match provider.provider.protocol {
-        Protocol::Json if matches!(document, Json::Object(_)) => document,
+        Protocol::Json if matches!(document, Json::Object(_)) => &document,
         Protocol::Json => return Err(ExamineFault::Unexpected),
-        Protocol::FhirR4Patient => patient_in(document, provider, subject)?,
+        Protocol::FhirR4Patient => patient_in(&document, provider, subject)?,
     };
-    let identifiers = identifiers(provider, &record)?;
+    let identifiers = identifiers(provider, record)?;
     if !is_about(&identifiers, subject) {
         return Err(ExamineFault::SubjectMismatch);
     }
@@ -68,19 +68,22 @@ pub fn examine(
     let birth_date = places
         .birth_date
         .as_ref()
-        .and_then(|place| first_str(place, &record))
+        .and_then(|place| first_str(place, record))
         .and_then(|text| text.parse().ok());
     let source_time =
-        places.source_time.as_ref().and_then(|place| first_str(place, &record)).and_then(plausible_time);
+        places.source_time.as_ref().and_then(|place| first_str(place, record)).and_then(plausible_time);
+    let around = Some(&document).filter(|document| !std::ptr::eq(*document, record));
+    let said = places.restricted.iter().map(|mark| marked(mark, record, around));
+    let said = said.max().unwrap_or(Said::Nothing);
     let facts = RecordFacts {
         identifiers,
-        restricted: places.restricted.iter().any(|sign| shows(sign, &record)),
-        unconfirmed: places.restriction_check.is_some(),
-        deceased: places.deceased.iter().any(|sign| shows(sign, &record)),
+        restricted: said == Said::Marked,
+        unconfirmed: said == Said::Unreadable || places.restriction_check.is_some(),
+        deceased: places.deceased.iter().any(|sign| shows(sign, record)),
         birth_date,
         source_time,
     };
-    Ok(Examined { record, facts })
+    Ok(Examined { record: record.clone(), facts })
 }
 
 /// Every identifier in the record. One that is not of its scheme makes the whole record unusable.
@@ -109,6 +112,70 @@ fn is_about(identifiers: &[SubjectIdentifier], subject: &SubjectIdentifier) -> b
     same_scheme.peek().is_some() && same_scheme.all(|identifier| identifier == subject)
 }
 
+/// What a place says of restriction, the gravest last.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Said {
+    Elsewhere,
+    Nothing,
+    Unrestricted,
+    Unreadable,
+    Marked,
+}
+
+/// What a mark is, in the record or in the Bundle around it.
+fn marked(mark: &Mark, record: &Json, around: Option<&Json>) -> Said {
+    let steps = mark.select.steps();
+    let own = match said(mark, &[], steps, record) {
+        Said::Elsewhere | Said::Nothing if mark.required => Said::Unreadable,
+        own => own,
+    };
+    own.max(around.map_or(Said::Nothing, |around| said(mark, &[], steps, around)))
+}
+
+fn said(mark: &Mark, filters: &[(String, String)], steps: &[Step], value: &Json) -> Said {
+    match value {
+        Json::Array(elements) if elements.is_empty() => Said::Unreadable,
+        Json::Array(elements) => {
+            let each = elements.iter().map(|element| match element {
+                Json::Array(_) => Said::Unreadable,
+                element => match said_once(mark, filters, steps, element) {
+                    Said::Nothing => Said::Unreadable,
+                    said => said,
+                },
+            });
+            each.max().unwrap()
+        }
+        value => said_once(mark, filters, steps, value),
+    }
+}
+
+fn said_once(mark: &Mark, filters: &[(String, String)], steps: &[Step], value: &Json) -> Said {
+    if *value == Json::Null {
+        return Said::Nothing;
+    }
+    let compared = |name: &String| value.member(name).and_then(Json::as_str);
+    if filters.iter().any(|(name, text)| compared(name) != Some(text)) {
+        let is_other = filters.iter().any(|(name, text)| compared(name).is_some_and(|other| other != text));
+        return if is_other { Said::Elsewhere } else { Said::Unreadable };
+    }
+    let Some((step, rest)) = steps.split_first() else {
+        let unless = |text: &str| mark.unless.iter().any(|listed| listed == text);
+        let is_unrestricted = match value {
+            Json::Bool(false) if mark.unless.is_empty() => true,
+            Json::Bool(answer) => unless(&answer.to_string()),
+            Json::String(text) => unless(text),
+            _ => false,
+        };
+        return if is_unrestricted { Said::Unrestricted } else { Said::Marked };
+    };
+    match value {
+        Json::Object(_) => {
+            value.member(&step.key).map_or(Said::Nothing, |value| said(mark, &step.filters, rest, value))
+        }
+        _ => Said::Unreadable,
+    }
+}
+
 fn shows(sign: &Sign, record: &Json) -> bool {
     select(&sign.select, record).into_iter().any(|value| match value {
         Json::Null | Json::Bool(false) => false,
@@ -134,7 +201,7 @@ pub fn minimise(
     let (mut values, mut released, mut absent) = (Vec::new(), Vec::new(), Vec::new());
     for permitted in confirmed.permit().items() {
         let item = provider.item(&permitted.item);
-        match item.and_then(|item| release(item, permitted.form, &examined.record, today)) {
+        match item.and_then(|item| release(item, permitted.form, provider, &examined.record, today)) {
             Some((places, value)) => {
                 values.push((permitted.clone(), value));
                 released.push(places);
@@ -162,10 +229,17 @@ struct Released<'a> {
 fn release<'a>(
     item: &'a DataItem,
     form: Form,
+    provider: &Provider,
     record: &'a Json,
     today: Date,
 ) -> Option<(Released<'a>, Json)> {
-    let in_force = select_where(&item.select, record, |place| in_force(item, place, today));
+    let fhir = provider.provider.protocol == Protocol::FhirR4Patient;
+    let is_meant = |place: &Json| {
+        let is_old =
+            fhir && item.period.is_some() && place.member("use").and_then(Json::as_str) == Some("old");
+        !matches!(place, Json::Array(_)) && !is_old && in_force(item, place, today)
+    };
+    let in_force = select_where(&item.select, record, is_meant);
     let found = in_force.into_iter().filter_map(|place| Some((place, leaf(item, form, place, today)?)));
     let all = item.many && form != Form::YesNo;
     let (places, mut values): (Vec<_>, Vec<_>) = found.take(if all { usize::MAX } else { 1 }).unzip();
@@ -173,30 +247,116 @@ fn release<'a>(
     Some((Released { item, form, places }, value))
 }
 
+/// Whether anything is in it that changes the meaning of what a place leads through.
+fn is_modified(provider: &Provider, document: &Json) -> bool {
+    let in_entries = deep(document).filter_map(|bundle| bundle.member("entry")).flat_map(deep);
+    let resources = in_entries.clone().filter_map(|entry| entry.member("resource")).flat_map(deep);
+    let roots: Vec<_> = deep(document).chain(resources).collect();
+    let is_said = |place: &Json, name: &str| place.member(name).is_some_and(|value| *value != Json::Null);
+    if roots.iter().any(|root| is_said(root, "implicitRules") || is_said(root, "modifierExtension"))
+        || in_entries.into_iter().any(|entry| is_said(entry, "modifierExtension"))
+    {
+        return true;
+    }
+    let places = &provider.subject;
+    let selectors = places.identifiers.iter().map(|place| &place.select);
+    let selectors = selectors
+        .chain(places.restricted.iter().map(|mark| &mark.select))
+        .chain(places.deceased.iter().map(|sign| &sign.select))
+        .chain([&places.birth_date, &places.source_time, &places.surname, &places.uprn].into_iter().flatten())
+        .chain(provider.items.iter().map(|item| &item.select));
+    selectors.into_iter().any(|selector| {
+        let mut here = roots.clone();
+        selector.steps().iter().any(|step| {
+            here = here.iter().filter_map(|place| place.member(&step.key)).flat_map(deep).collect();
+            here.iter().any(|place| is_said(place, "modifierExtension"))
+        })
+    })
+}
+
+/// The value, or the elements of an array and of the arrays in it.
+fn deep(value: &Json) -> std::vec::IntoIter<&Json> {
+    let all: Vec<_> = match value {
+        Json::Array(elements) => elements.iter().flat_map(deep).collect(),
+        one => vec![one],
+    };
+    all.into_iter()
+}
+
+/// Whether it is the person's record still.
+fn is_current(patient: &Json) -> bool {
+    let is_active = matches!(patient.member("active"), None | Some(Json::Null | Json::Bool(true)));
+    let links = patient.member("link").filter(|links| **links != Json::Null);
+    let kind = |link: &Json| link.member("type").and_then(Json::as_str).map(str::to_owned);
+    is_active
+        && links.is_none_or(|links| {
+            elements(links).all(|link| kind(link).is_some_and(|kind| kind == "replaces" || kind == "seealso"))
+        })
+}
+
 /// The one Patient about `subject`: the document itself, or the one entry of a searchset that is.
-fn patient_in(
-    document: Json,
+fn patient_in<'a>(
+    document: &'a Json,
     provider: &Provider,
     subject: &SubjectIdentifier,
-) -> Result<Json, ExamineFault> {
-    match document.member("resourceType").and_then(Json::as_str) {
-        Some("Patient") => Ok(document),
-        Some("Bundle") => {
-            let entries = match document.member("entry") {
-                Some(Json::Array(entries)) => entries.as_slice(),
-                None => &[],
-                Some(_) => return Err(ExamineFault::Unexpected),
-            };
-            let patients = entries.iter().filter_map(|entry| entry.member("resource"));
-            let patients = patients
-                .filter(|resource| resource.member("resourceType").and_then(Json::as_str) == Some("Patient"));
-            let mut about = patients.filter(|patient| {
-                identifiers(provider, patient).is_ok_and(|found| is_about(&found, subject))
-            });
-            let found = about.next().cloned().ok_or(ExamineFault::NoRecord)?;
-            if about.next().is_some() { Err(ExamineFault::SubjectMismatch) } else { Ok(found) }
+) -> Result<&'a Json, ExamineFault> {
+    let kind = |resource: &Json| resource.member("resourceType").and_then(Json::as_str).map(str::to_owned);
+    let is_bundle = match kind(document).as_deref() {
+        Some("Patient") => false,
+        Some("Bundle") => true,
+        _ => return Err(ExamineFault::Unexpected),
+    };
+    if is_modified(provider, document) {
+        return Err(ExamineFault::SubjectMismatch);
+    }
+    if !is_bundle {
+        return if is_current(document) { Ok(document) } else { Err(ExamineFault::SubjectMismatch) };
+    }
+    if document.member("type").and_then(Json::as_str) != Some("searchset") {
+        return Err(ExamineFault::Unexpected);
+    }
+    let entries = match document.member("entry") {
+        Some(Json::Array(entries)) => entries.as_slice(),
+        None => &[],
+        Some(_) => return Err(ExamineFault::Unexpected),
+    };
+    let mut about = Vec::new();
+    for entry in entries {
+        if ["request", "response"]
+            .iter()
+            .any(|name| entry.member(name).is_some_and(|done| *done != Json::Null))
+        {
+            return Err(ExamineFault::SubjectMismatch);
         }
-        _ => Err(ExamineFault::Unexpected),
+        let resource = entry.member("resource").ok_or(ExamineFault::Unexpected)?;
+        let mode = match kind(resource).as_deref() {
+            Some("Patient") => "match",
+            Some("OperationOutcome") => "outcome",
+            _ => return Err(ExamineFault::Unexpected),
+        };
+        match entry.member("search") {
+            None | Some(Json::Null) => {}
+            Some(search @ Json::Object(_)) => match search.member("mode") {
+                None | Some(Json::Null) => {}
+                Some(said) if said.as_str() == Some(mode) => {}
+                Some(_) => return Err(ExamineFault::Unexpected),
+            },
+            Some(_) => return Err(ExamineFault::Unexpected),
+        }
+        if mode == "match" {
+            let found = identifiers(provider, resource)?;
+            let mut same = found.into_iter().filter(|one| one.scheme() == subject.scheme());
+            match (same.next(), same.next()) {
+                (Some(one), None) if one == *subject => about.push(resource),
+                (Some(_), None) => {}
+                _ => return Err(ExamineFault::SubjectMismatch),
+            }
+        }
+    }
+    match about.as_slice() {
+        [] => Err(ExamineFault::NoRecord),
+        [found] if is_current(found) => Ok(found),
+        _ => Err(ExamineFault::SubjectMismatch),
     }
 }
 
@@ -331,10 +491,15 @@ fn discriminates(trail: &Trail<'_>, key: &str) -> bool {
 /// Whether this place on the way to the item has no period that the item minds, or one that covers `today`. A
 /// period that cannot be read does not.
 fn in_force(item: &DataItem, place: &Json, today: Date) -> bool {
-    let Some(period) = item.period.as_ref().and_then(|member| place.member(member)) else {
-        return true;
+    let period = item.period.as_ref().and_then(|member| place.member(member));
+    let Some(period) = period.filter(|period| **period != Json::Null) else { return true };
+    if !matches!(period, Json::Object(_)) {
+        return false;
+    }
+    let bound = |name: &str| match period.member(name) {
+        Some(value) => Some(value.as_str().and_then(day)),
+        None => period.member(&format!("_{name}")).filter(|value| **value != Json::Null).map(|_| None),
     };
-    let bound = |name: &str| period.member(name).map(|value| value.as_str().and_then(day));
     let begun = bound("start").is_none_or(|start| start.is_some_and(|start| start <= today));
     let not_over = bound("end").is_none_or(|end| end.is_some_and(|end| today <= end));
     begun && not_over
@@ -342,7 +507,13 @@ fn in_force(item: &DataItem, place: &Json, today: Date) -> bool {
 
 /// The day of a FHIR date or dateTime; a bare year or month counts from its first day.
 fn day(text: &str) -> Option<Date> {
-    let date = text.split('T').next()?;
+    let mut parts = text.splitn(2, 'T');
+    let (date, time) = (parts.next()?, parts.next().unwrap_or(""));
+    if !date.chars().all(|one| "0123456789-".contains(one))
+        || !time.chars().all(|one| "0123456789:.+-Z".contains(one))
+    {
+        return None;
+    }
     let whole = match date.len() {
         4 => format!("{date}-01-01"),
         7 => format!("{date}-01"),
@@ -371,8 +542,29 @@ fn leaf(item: &DataItem, form: Form, place: &Json, today: Date) -> Option<Json> 
 fn plain(place: &Json) -> Option<Json> {
     match place {
         Json::Null | Json::Object(_) => None,
-        Json::Array(items) => (!items.is_empty() && items.iter().all(Json::is_scalar)).then(|| place.clone()),
-        scalar => Some(scalar.clone()),
+        Json::Array(items) => {
+            let may_all = items.iter().all(|item| item.is_scalar() && may_leave(item));
+            (!items.is_empty() && may_all).then(|| place.clone())
+        }
+        scalar => may_leave(scalar).then(|| scalar.clone()),
+    }
+}
+
+/// Whether every reader reads it alike, and people see it as it is.
+fn may_leave(scalar: &Json) -> bool {
+    match scalar {
+        Json::Number(number) => {
+            let mantissa = number.to_lowercase();
+            let mantissa = mantissa.split('e').next().unwrap_or("");
+            let size: f64 = number.parse().unwrap_or(f64::INFINITY);
+            mantissa.chars().filter(char::is_ascii_digit).count() <= 17 && (-1e15..=1e15).contains(&size)
+        }
+        Json::String(text) => {
+            let odd = ('\u{202a}'..='\u{202e}').chain('\u{2066}'..='\u{2069}').collect::<Vec<_>>();
+            text.chars().count() <= 4_000
+                && text.chars().all(|one| "\n\r\t".contains(one) || !(one.is_control() || odd.contains(&one)))
+        }
+        _ => true,
     }
 }
 

@@ -72,7 +72,6 @@ async fn faults_of_a_record_holder_release_nothing() {
     let world = World::new().await;
     let cases = [
         (Fault::Html, "provider-answer-refused"),
-        (Fault::Another, "provider-answer-refused"),
         (Fault::Large, "provider-answer-refused"),
         (Fault::Invalid, "provider-answer-refused"),
         (Fault::Redirect, "provider-answer-refused"),
@@ -81,8 +80,6 @@ async fn faults_of_a_record_holder_release_nothing() {
         (Fault::Duplicate, "provider-answer-refused"),
         (Fault::Deep, "provider-answer-refused"),
         (Fault::HangUp, "provider-unavailable"),
-        (Fault::WrongIdentifier, "provider-answer-refused"),
-        (Fault::Superseded, "provider-answer-refused"),
     ];
     for (fault, code) in cases {
         let number = nhs_number(fault);
@@ -95,7 +92,7 @@ async fn faults_of_a_record_holder_release_nothing() {
         assert_eq!(world.last_kinds(2).await, ["intent", "closure"], "{fault:?}");
     }
     // The same for a source that does not speak FHIR.
-    for fault in [Fault::Another, Fault::WrongIdentifier, Fault::Invalid, Fault::Html] {
+    for fault in [Fault::Invalid, Fault::Html] {
         let answer = world
             .send(world.question("nhs", "trafford-asc", "direct-care", ("nhs-number", nhs_number(fault))))
             .await;
@@ -106,6 +103,41 @@ async fn faults_of_a_record_holder_release_nothing() {
         .await;
     assert_eq!(extras.status, StatusCode::OK);
     assert!(!extras.body.to_string().contains(CANARY), "{}", extras.body);
+    world.verify().await;
+}
+
+/// That a number has a record under another number, or one that is not to be relied on, is something about its person.
+#[tokio::test]
+async fn a_record_that_is_not_the_persons_is_answered_as_nobodys_and_recorded_as_what_it_is() {
+    let world = World::new().await;
+    let shape = |answer: &acceptance::Answer| {
+        let mut body = answer.body.clone();
+        let members = body.as_object_mut().unwrap();
+        let names: Vec<_> = members.keys().cloned().collect();
+        (answer.status, names, ["type", "title", "detail", "code"].map(|name| members.remove(name)))
+    };
+    let nobody = world.send(world.prevention("9990000166")).await;
+    assert_eq!((nobody.status, nobody.code()), (StatusCode::NOT_FOUND, "no-record-available"));
+    for fault in [Fault::Another, Fault::WrongIdentifier, Fault::Superseded] {
+        let number = nhs_number(fault);
+        let nhs = world.prevention(number);
+        let council = world.question("nhs", "trafford-asc", "direct-care", ("nhs-number", number));
+        for request in [nhs, council] {
+            let answer = world.send(request).await;
+            assert_eq!(shape(&answer), shape(&nobody), "{fault:?}");
+            assert!(!answer.text.contains(CANARY) && !answer.text.contains(number), "{fault:?}");
+            let entries = world.entries().await;
+            let closure = format!("{:?}", entries.last().unwrap());
+            assert!(
+                closure.contains("subject_mismatch") && closure.contains("subject-mismatch"),
+                "{closure}"
+            );
+        }
+        // Nor does it tell whether they object.
+        world.send(world.objection(number)).await;
+        let objecting = world.send(world.prevention(number)).await;
+        assert_eq!(shape(&objecting), shape(&nobody), "{fault:?}");
+    }
     world.verify().await;
 }
 

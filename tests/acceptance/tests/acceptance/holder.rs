@@ -16,6 +16,8 @@ pub(crate) enum Says {
     Fhir(Vec<u8>),
     /// A document with these headers, a line each.
     Kind(String, Vec<u8>),
+    /// These very bytes, from the status line on.
+    Raw(Vec<u8>),
     /// A document that does not end, in pieces of this size, a pause between them.
     Endless { piece_bytes: usize, pause_ms: u64 },
 }
@@ -107,6 +109,10 @@ impl Holder {
         let (headers, body) = match says {
             Says::Fhir(body) => ("Content-Type: application/fhir+json".to_owned(), body),
             Says::Kind(headers, body) => (headers, body),
+            Says::Raw(bytes) => {
+                stream.write_all(&bytes).await?;
+                return stream.shutdown().await;
+            }
             Says::Endless { piece_bytes, pause_ms } => return self.drip(stream, piece_bytes, pause_ms).await,
         };
         let head = format!(

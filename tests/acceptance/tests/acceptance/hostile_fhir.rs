@@ -390,7 +390,17 @@ fn with(mut patient: Value, name: &str, value: Value) -> Value {
 }
 
 fn in_bundle(patient: Value, others: Vec<Value>) -> Value {
-    let mut entries: Vec<_> = others.into_iter().map(|resource| json!({ "fullUrl": "x", "resource": resource, "search": { "mode": "include", "score": "x" } })).collect();
+    let mut entries: Vec<_> = others
+        .into_iter()
+        .map(|resource| {
+            let mode = match resource["resourceType"].as_str() {
+                Some("Patient") => "match",
+                Some("OperationOutcome") => "outcome",
+                _ => "include",
+            };
+            json!({ "fullUrl": "x", "resource": resource, "search": { "mode": mode, "score": "x" } })
+        })
+        .collect();
     entries.insert(entries.len() / 2, json!({ "fullUrl": "x", "resource": patient, "search": { "mode": "match" }, "link": [{ "relation": "self", "url": "x" }] }));
     json!({
         "resourceType": "Bundle", "type": "searchset", "total": 7, "id": "x", "meta": { "tag": [{ "code": "x", "display": "x" }] },
@@ -416,15 +426,12 @@ const DECORATIONS: &[Decoration] = &[
         let nested = json!([{ "url": "x", "valueString": "x" }, { "url": "x", "extension": [{ "url": "x", "valueAddress": { "line": ["x"], "postalCode": "x" } }, { "url": "x", "valueReference": { "reference": "x", "display": "x" } }] }]);
         with(patient, "extension", nested)
     }),
-    ("modifiers", |patient| {
-        with(patient, "modifierExtension", json!([{ "url": "x", "valueBoolean": true, "valueString": "x" }]))
-    }),
     ("meta", |mut patient| {
         patient["meta"]["tag"] = json!([{ "system": "x", "code": "x", "display": "x" }]);
         patient["meta"]["profile"] = json!(["x"]);
         patient["meta"]["source"] = json!("x");
         patient["meta"]["extension"] = json!([{ "url": "x", "valueString": "x" }]);
-        with(with(patient, "implicitRules", json!("x")), "language", json!("x"))
+        with(patient, "language", json!("x"))
     }),
     ("contacts and links", |patient| {
         let contact = json!([{ "relationship": [{ "text": "x", "coding": [{ "code": "x", "display": "x" }] }], "name": { "family": "x", "given": ["x"], "use": "usual" }, "telecom": [{ "system": "phone", "value": "x" }], "address": { "line": ["x"], "use": "home" }, "organization": { "display": "x" } }]);
@@ -486,25 +493,10 @@ const DECORATIONS: &[Decoration] = &[
         ]);
         with(with(patient, "address", addresses), "telecom", numbers)
     }),
-    ("a bundle of other people", |patient| {
-        in_bundle(
-            patient,
-            vec![
-                somebody_else(),
-                json!({ "resourceType": "RelatedPerson", "name": [{ "family": "x" }], "patient": { "reference": "x", "display": "x" } }),
-            ],
-        )
-    }),
-    ("a bundle of other things", |patient| {
-        in_bundle(
-            patient,
-            vec![
-                json!({ "resourceType": "OperationOutcome", "issue": [{ "severity": "information", "diagnostics": "x", "details": { "text": "x" } }] }),
-                json!({ "resourceType": "Provenance", "agent": [{ "who": { "display": "x" } }], "signature": [{ "data": "x" }] }),
-                json!({ "resourceType": "DocumentReference", "content": [{ "attachment": { "data": "x", "url": "x" } }] }),
-                json!({ "resourceType": "Binary", "data": "x" }),
-            ],
-        )
+    ("a bundle of other people", |patient| in_bundle(patient, vec![somebody_else(), somebody_else()])),
+    ("a bundle with an outcome", |patient| {
+        let outcome = json!({ "resourceType": "OperationOutcome", "issue": [{ "severity": "information", "diagnostics": "x", "details": { "text": "x" } }] });
+        in_bundle(patient, vec![outcome])
     }),
     ("what is in no standard", |patient| {
         with(
@@ -564,6 +556,8 @@ fn is_needed(place: &[String], parent: &Value) -> bool {
         "telecom.system",
         "meta.security.code",
         "meta.versionId",
+        "link.type",
+        "entry.search.mode",
     ];
     let is_number =
         matches!(path, "identifier.system" | "identifier.value") && parent["system"] == json!(NHS);
@@ -677,7 +671,38 @@ async fn what_is_not_about_the_person_is_refused_whole() {
         json!({ "resourceType": "Bundle", "type": "searchset", "entry": [{ "resource": own.clone() }] }),
         vec![],
     );
+    let malformed = json!({ "resourceType": "Patient", "id": NUMBER, "meta": { "security": [{ "code": "R" }] },
+        "identifier": [{ "system": NHS, "value": "bad" }] });
+    let of_history = |part: &str, value: Value| {
+        let mut bundle = in_bundle(own.clone(), vec![]);
+        bundle["entry"][0][part] = value;
+        bundle
+    };
+    let other_kinds = ["RelatedPerson", "Provenance", "DocumentReference", "Binary"]
+        .map(|kind| json!({ "resourceType": kind }));
+    let modifier = json!([{ "url": "https://example.org/not-this-person", "valueBoolean": true }]);
+    let mut modified_address = own.clone();
+    modified_address["address"][0]["modifierExtension"] = modifier.clone();
     let cases = [
+        ("a second copy with a number that is none", in_bundle(own.clone(), vec![malformed])),
+        ("other kinds of resources", in_bundle(own.clone(), other_kinds.to_vec())),
+        ("a modifier", with(own.clone(), "modifierExtension", modifier.clone())),
+        ("a modifier of the address", modified_address),
+        ("rules that are not known", with(own.clone(), "implicitRules", json!("https://example.org/rules"))),
+        ("not in use", with(own.clone(), "active", json!(false))),
+        (
+            "merged",
+            with(
+                own.clone(),
+                "link",
+                json!([{ "type": "replaced-by", "other": { "reference": "Patient/9732110317" } }]),
+            ),
+        ),
+        ("deleted", of_history("request", json!({ "method": "DELETE", "url": "x" }))),
+        ("gone", of_history("response", json!({ "status": "410" }))),
+        ("included", of_history("search", json!({ "mode": "include" }))),
+        ("a history", with(in_bundle(own.clone(), vec![]), "type", json!("history"))),
+        ("a collection", with(in_bundle(own.clone(), vec![]), "type", json!("collection"))),
         ("somebody else", other.clone()),
         ("a bundle of somebody else", in_bundle(other.clone(), vec![other.clone()])),
         ("the same twice", twice),
@@ -706,4 +731,50 @@ async fn what_is_not_about_the_person_is_refused_whole() {
         world.send(about(&world, "GET", &format!("/fhir/nhs-pds/Patient/{NUMBER}"))).await.status,
         StatusCode::OK
     );
+}
+
+/// Fire is told where nobody lives whose mark cannot be read, whatever is in its place; and nothing is kept of it, so that
+/// the next record that can be read is released.
+#[tokio::test]
+async fn a_mark_that_cannot_be_read_tells_nobody_where_somebody_is() {
+    let (world, holder) = Holder::world().await;
+    let told = async |record: &Value| {
+        holder.says(Says::Fhir(record.to_string().into_bytes()));
+        let answer = world.send(world.prevention(NUMBER)).await;
+        match answer.status {
+            StatusCode::OK => answer.text.contains("person.address"),
+            _ => {
+                assert_eq!((answer.status, answer.code()), (StatusCode::NOT_FOUND, "no-record-available"));
+                false
+            }
+        }
+    };
+    let own = patient(9);
+    let marked = |security: Value| {
+        let mut record = own.clone();
+        record["meta"]["security"] = security;
+        record
+    };
+    let odd = [
+        json!(["R"]),
+        json!("R"),
+        json!([{ "coding": [{ "code": "R" }] }]),
+        json!([{ "display": "restricted" }]),
+        json!([{ "code": "U" }, { "display": "restricted" }]),
+        json!([]),
+        Value::Null,
+    ];
+    let mut without = own.clone();
+    without.as_object_mut().unwrap().remove("meta");
+    let mut around = in_bundle(own.clone(), vec![]);
+    around["meta"]["security"] = json!(["R"]);
+    for record in odd.map(marked).into_iter().chain([without, around]) {
+        assert!(!told(&record).await, "{record}");
+        assert_eq!(world.last_kinds(1).await, ["closure"]);
+        assert!(told(&own).await, "the source is in order again");
+    }
+    // What can be read, and is not unrestricted to the letter, is a mark that stays.
+    assert!(!told(&marked(json!([{ "code": "r" }]))).await);
+    assert!(!told(&own).await);
+    world.verify().await;
 }

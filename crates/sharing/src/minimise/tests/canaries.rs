@@ -24,7 +24,7 @@ fn planted(json: &Json, place: &str) -> Json {
                     (key.clone(), value)
                 })
                 .collect();
-            for extra in ["text", "contained", "modifierExtension", "_family", "unlisted"] {
+            for extra in ["text", "contained", "_modifierExtension", "_family", "unlisted"] {
                 if !members.iter().any(|(key, _)| key == extra) {
                     let value = Json::object([("div", Json::string(format!("canary:{place}/{extra}")))]);
                     planted.push((extra.to_owned(), value));

@@ -17,7 +17,7 @@ use crate::{
     desk::Ask,
     fault::{Correction, Fault},
     form::Form,
-    page::{Frame, render, sentence},
+    page::{Frame, organisation, render, sentence, when},
     session::Signed,
 };
 
@@ -34,8 +34,12 @@ pub(crate) struct Alert {
     pub(crate) raised_at: String,
     pub(crate) review_due: String,
     pub(crate) escalated_at: Option<String>,
-    pub(crate) outcome: Option<String>,
+    pub(crate) handled_by: Option<String>,
+    pub(crate) handled_at: Option<String>,
+    #[serde(default)]
+    pub(crate) findings: Vec<Finding>,
     pub(crate) statement: Option<String>,
+    pub(crate) emergency: Option<Emergency>,
     #[serde(skip)]
     pub(crate) is_late: bool,
 }
@@ -45,6 +49,50 @@ impl Alert {
     pub(crate) fn is_emergency(&self) -> bool {
         self.reference.starts_with("btg_")
     }
+}
+
+/// What somebody found of an alert.
+#[derive(Deserialize)]
+pub(crate) struct Finding {
+    by: Option<String>,
+    at: Option<String>,
+    outcome: String,
+    note: String,
+}
+
+impl Finding {
+    /// Who, when and what, in words.
+    fn heading(&self) -> String {
+        let what = OUTCOMES.iter().find(|(code, ..)| *code == self.outcome).map(|(_, words, _)| *words);
+        let what = what.map_or_else(|| sentence(&self.outcome), str::to_owned);
+        let by = self.by.as_ref().map(|by| format!(", by {by}")).unwrap_or_default();
+        let at = self.at.as_ref().map(|at| format!(", {}", when(at))).unwrap_or_default();
+        format!("{what}{by}{at}")
+    }
+}
+
+/// An emergency that somebody declared.
+#[derive(Deserialize)]
+pub(crate) struct Emergency {
+    organisation: String,
+    practitioner: String,
+    purpose: String,
+    reason: String,
+    cannot_consent: bool,
+    from: String,
+    until: String,
+}
+
+impl Emergency {
+    fn cannot_consent(&self) -> &'static str {
+        if self.cannot_consent { "Yes" } else { "No" }
+    }
+}
+
+/// A request that was made under an emergency.
+struct Asked {
+    decision: String,
+    words: String,
 }
 
 #[derive(Deserialize)]
@@ -68,6 +116,8 @@ struct AlertPage<'a> {
     outcomes: [(&'static str, &'static str, &'static str); 4],
     chosen: &'a str,
     note: &'a str,
+    /// What was asked under it, where it is an emergency; nothing where that cannot be searched for now.
+    asked: Option<Vec<Asked>>,
 }
 
 const OUTCOMES: [(&str, &str, &str); 4] = [
@@ -127,12 +177,28 @@ async fn page(
     correction: Option<Correction>,
     (chosen, note): (&str, &str),
 ) -> Result<Response, Fault> {
-    let alert: Alert = console.ask(signed, Ask::get(format!("/v1/alerts/{}", super::segment(id)))).await?;
+    let mut alert: Alert =
+        console.ask(signed, Ask::get(format!("/v1/alerts/{}", super::segment(id)))).await?;
+    let mut asked = None;
+    if let Some(emergency) = &mut alert.emergency {
+        emergency.organisation = organisation(console, &emergency.organisation);
+        asked = under(console, signed, &alert.reference).await;
+    }
     let back = if alert.is_emergency() { "/reviews" } else { "/alerts" };
     let frame = Frame::of(signed, sentence(&alert.rule), "/alerts").back_to(back, "Back to the list");
     let status = if correction.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
     let frame = frame.correcting(correction);
-    Ok((status, render(&AlertPage { frame, alert, outcomes: OUTCOMES, chosen, note })).into_response())
+    Ok((status, render(&AlertPage { frame, alert, outcomes: OUTCOMES, chosen, note, asked })).into_response())
+}
+
+/// What was asked under an emergency, and what was given. While the index for searching is made there is a link in its place.
+async fn under(console: &Console, signed: &Signed, reference: &str) -> Option<Vec<Asked>> {
+    let found = super::trail::of_reference(console, signed, reference).await.ok()?;
+    let asked = found.into_iter().filter_map(|row| {
+        let decision = row.decision?;
+        Some(Asked { decision, words: format!("{}: {} {}", row.when, row.kind, row.words) })
+    });
+    Some(asked.collect())
 }
 
 /// Somebody looks at it.
@@ -145,6 +211,20 @@ pub(crate) async fn acknowledge(
     match console.attempt::<Value>(&form.signed, Ask::post(path, &json!({}))).await? {
         Ok(_) => Ok(Redirect::to(&format!("/alerts/{id}")).into_response()),
         Err(correction) => page(&console, &form.signed, &id, Some(correction), ("", "")).await,
+    }
+}
+
+/// A closed one is taken up again by whoever finds something else.
+pub(crate) async fn reopen(
+    State(console): State<Arc<Console>>,
+    Path(id): Path<String>,
+    form: Form,
+) -> Result<Response, Fault> {
+    let note = form.field("note");
+    let path = format!("/v1/alerts/{}/reopen", super::segment(&id));
+    match console.attempt::<Value>(&form.signed, Ask::post(path, &json!({ "note": note }))).await? {
+        Ok(_) => Ok(Redirect::to(&format!("/alerts/{id}")).into_response()),
+        Err(correction) => page(&console, &form.signed, &id, Some(correction), ("", note)).await,
     }
 }
 

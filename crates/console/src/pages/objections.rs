@@ -123,7 +123,7 @@ fn form_page(console: &Console, form: &Form, said: Said, correction: Option<Corr
 /// Records one.
 pub(crate) async fn record(State(console): State<Arc<Console>>, form: Form) -> Result<Response, Fault> {
     may(&form.signed)?;
-    if let Some(response) = super::step_up_form(&console, &form.signed, "/person") {
+    if let Some(response) = super::step_up_written(&console, &form, "/person") {
         return Ok(response);
     }
     let chosen = Chosen::of(&form)?;
@@ -235,7 +235,7 @@ pub(crate) async fn withdraw(
 ) -> Result<Response, Fault> {
     may(&form.signed)?;
     let here = format!("/objections/{}", super::segment(&id));
-    if let Some(response) = super::step_up_form(&console, &form.signed, &here) {
+    if let Some(response) = super::step_up_written(&console, &form, &here) {
         return Ok(response);
     }
     let said = Said::of(&form);
@@ -259,7 +259,7 @@ pub(crate) async fn answer(
 ) -> Result<Response, Fault> {
     may(&form.signed)?;
     let here = format!("/objections/{}", super::segment(&id));
-    if let Some(response) = super::step_up_form(&console, &form.signed, &here) {
+    if let Some(response) = super::step_up_written(&console, &form, &here) {
         return Ok(response);
     }
     let (outcome, grounds, told) =

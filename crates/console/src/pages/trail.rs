@@ -15,7 +15,7 @@ use sharing::{PolicySet, explain};
 
 use super::saved;
 use crate::{
-    Console,
+    Console, days,
     desk::Ask,
     fault::{Correction, Fault},
     page::{Frame, in_london, render, sentence, words},
@@ -138,8 +138,14 @@ pub(crate) async fn search(
         return Err(Fault::forbidden());
     }
     let asked = query(&filter);
+    let not_a_time = ["from", "until"].into_iter().find(|name| {
+        let text = asked.get(*name).and_then(Value::as_str);
+        text.is_some_and(|text| text.parse::<jiff::Timestamp>().is_err())
+    });
     let (answer, correction) = if asked.is_empty() {
         (None, None)
+    } else if let Some(name) = not_a_time {
+        (None, Some(Correction::of(&format!("{name}: {}", days::SUCH_AS))))
     } else {
         match console.attempt::<Answer>(&signed, Ask::post("/v1/trail/search", &asked)).await? {
             Ok(answer) => (Some(answer), None),
@@ -206,15 +212,26 @@ fn clone(filter: &Filter) -> Filter {
     serde_json::from_value(value).unwrap_or_default()
 }
 
+/// The entries about a reference, the newest first, as far as the person may see them.
+pub(super) async fn of_reference(
+    console: &Console,
+    signed: &Signed,
+    reference: &str,
+) -> Result<Vec<Row>, Fault> {
+    let filter = Filter { reference: reference.to_owned(), ..Filter::default() };
+    let answer: Answer = console.ask(signed, Ask::post("/v1/trail/search", &query(&filter))).await?;
+    Ok(rows(&console.gateway.policies(), &answer.entries))
+}
+
 /// What the API is asked. Days become times.
 fn query(filter: &Filter) -> Map<String, Value> {
     let Ok(Value::Object(mut members)) = serde_json::to_value(filter) else { return Map::new() };
     members.retain(|_, value| value.as_str().is_some_and(|text| !text.trim().is_empty()));
     for name in ["from", "until"] {
         if let Some(Value::String(text)) = members.get_mut(name)
-            && let Ok(day) = text.trim().parse::<jiff::civil::Date>()
+            && let Some(day) = days::read(text)
         {
-            *text = sharing::agreement::london_midnight(day).to_string();
+            *text = days::beginning(day).to_string();
         }
     }
     if !members.is_empty() {

@@ -19,6 +19,7 @@ pub async fn desk_for(world: &World, role: Role, (organisation, number): (&str, 
             name: "Somebody".to_owned(),
             roles: [role].into(),
             nhs_number: Some(number.to_owned()),
+            identity_check: None,
         },
         purpose: "subject-access".parse().unwrap(),
         case_reference: "own-request".parse().unwrap(),
@@ -121,6 +122,39 @@ async fn a_resident_agrees_and_it_is_shared_until_they_take_it_back() {
     let (status, said) = says(&world, Role::Citizen, "nhs-england", 2, json!({ "answer": "refused" })).await;
     assert_eq!(status, StatusCode::CREATED, "{said}");
     assert_ne!(asks().await.status, StatusCode::OK, "the person said no");
+}
+
+#[tokio::test]
+async fn a_no_is_taken_although_the_agreement_changed_meanwhile_and_a_yes_is_not() {
+    let world = by_consent().await;
+    let asks = async || world.send(world.prevention(PERSON)).await;
+    let (status, _) = says(&world, Role::Citizen, "nhs-england", 0, json!({})).await;
+    assert_eq!(status, StatusCode::CREATED);
+    assert_eq!(asks().await.status, StatusCode::OK);
+    world.clock.advance_s(1);
+    let old = |answer: &str| json!({ "version": 1, "shown": "0".repeat(64), "answer": answer });
+    let (status, said) = says(&world, Role::Citizen, "nhs-england", 1, old("given")).await;
+    assert_eq!(status, StatusCode::CONFLICT, "{said}");
+    let (status, said) = says(&world, Role::Citizen, "nhs-england", 2, old("refused")).await;
+    assert_eq!(status, StatusCode::CREATED, "{said}");
+    assert_ne!(asks().await.status, StatusCode::OK, "the person said no");
+    let consents = held(&world).await;
+    let found: Vec<_> = consents.iter().map(|one| (one["status"].clone(), one["holds"].clone())).collect();
+    assert!(found.contains(&(json!("given"), json!(false))), "the yes counts no more: {consents:?}");
+    assert!(found.contains(&(json!("refused"), json!(false))), "{consents:?}");
+    let no = consents.iter().find(|one| one["status"] == "refused").unwrap();
+    assert!(no.get("shown").is_none(), "nobody knows what they were shown");
+    world.verify().await;
+}
+
+/// What is held about the person, as they are told.
+async fn held(world: &World) -> Vec<Value> {
+    let desk = desk_for(world, Role::Citizen, ("nhs-england", PERSON), 90).await;
+    let asked = json!({ "subject": { "scheme": "nhs-number", "value": PERSON }, "identity_check": "sign-in", "held_only": true });
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let answer = client.post(format!("{desk}/v1/subject-access")).json(&asked).send().await.unwrap();
+    let answer: Value = answer.json().await.unwrap();
+    answer["held"]["consents"].as_array().unwrap().clone()
 }
 
 #[tokio::test]

@@ -348,9 +348,11 @@ const journeys = {
     await page.getByLabel('Lift it').check();
     await page.fill('#grounds', 'short');
     await press(page, 'Answer');
-    await says(page, 'There is a problem');
+    await says(page, 'Write them in 20 to 4,000 characters');
     await check(page, 'objection-wrong');
     await page.fill('#grounds', 'The address was found to be right, and the person was told.');
+    await press(page, 'Answer');
+    is(await page.locator('#told_of_remedies-error').count(), 1, 'at the field that is missing');
     await page.locator('#told_of_remedies').check();
     await press(page, 'Answer');
     await says(page, 'The address was found to be right');

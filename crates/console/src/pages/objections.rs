@@ -271,8 +271,15 @@ pub(crate) async fn answer(
         }
         _ => None,
     };
+    let refuses = outcome == "refused";
     let correction = match body {
         None => Correction::of("outcome: say what the answer is"),
+        Some(_) if refuses && !(20..=4_000).contains(&grounds.chars().count()) => {
+            Correction::of("grounds: write them in 20 to 4,000 characters")
+        }
+        Some(_) if refuses && told.is_empty() => {
+            Correction::of("told_of_remedies: tell the person of their remedies before you refuse")
+        }
         Some(body) => {
             match console
                 .attempt::<Value>(&form.signed, Ask::post(format!("/v1{here}/answer"), &body))

@@ -154,7 +154,7 @@ fn identity(check: &str) -> String {
 }
 
 /// Whether it is the person themselves whom the console has signed in.
-fn is_own(by: &Actor) -> bool {
+pub(super) fn is_own(by: &Actor) -> bool {
     by.system == "console" && by.role.as_deref() == Some(console::person::Role::Citizen.as_str())
 }
 

@@ -147,6 +147,37 @@ async fn a_no_is_taken_although_the_agreement_changed_meanwhile_and_a_yes_is_not
     world.verify().await;
 }
 
+#[tokio::test]
+async fn looks_of_a_persons_own_crowd_out_nobodys() {
+    let world = World::new().await;
+    held(&world).await;
+    let own =
+        world.entries().await.into_iter().rev().find(|entry| entry.body.kind() == "subject_record_read");
+    let own = own.unwrap().body;
+    let mut officers = own.clone();
+    let ledger::entry::Body::SubjectRecordRead { what, by, .. } = &mut officers else {
+        panic!("no read")
+    };
+    *what = "consent".to_owned();
+    (by.role, by.practitioner) = (Some("privacy-officer".to_owned()), Some("NHS-PO-1".to_owned()));
+    let bodies = std::iter::once(officers).chain(vec![own; 600]).collect();
+    world.app.store.commit(store::Submission::of(world.clock.now(), bodies)).await.unwrap();
+    let desk = desk_for(&world, Role::Citizen, ("nhs-england", PERSON), 91).await;
+    let asked =
+        json!({ "subject": { "scheme": "nhs-number", "value": PERSON }, "identity_check": "sign-in" });
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let answer = client.post(format!("{desk}/v1/subject-access")).json(&asked).send().await.unwrap();
+    let answer: Value = answer.json().await.unwrap();
+    let looks = answer["looks"].as_array().unwrap();
+    let others: Vec<_> = looks.iter().filter(|look| look["own"] == false).collect();
+    assert_eq!(others.len(), 1, "{answer}");
+    assert!(others[0]["in_words"].as_str().unwrap().contains("privacy officer) read your consent"));
+    let mine = looks.iter().find(|look| look["own"] == true).unwrap();
+    let words = mine["in_words"].as_str().unwrap();
+    assert!(words.ends_with("you looked here yourself (the sign-in service said who asked)."), "{words}");
+    assert!(looks.len() <= 501 && answer["more"] == false, "{}", looks.len());
+}
+
 /// What is held about the person, as they are told.
 async fn held(world: &World) -> Vec<Value> {
     let desk = desk_for(world, Role::Citizen, ("nhs-england", PERSON), 90).await;

@@ -222,7 +222,8 @@ const journeys = {
     await page.getByText('When you looked here yourself').click();
     if (!/23 November 2026, \d+ times/.test(await page.locator('main').innerText())) throw new Error(await page.locator('main').innerText());
     // Officers who looked are in the list, and nobody has to look for them.
-    is(await page.locator('h2:has-text("Who looked at what is kept") + ul > li').count(), facts.looked ?? 2, 'looks of others');
+    const others = await page.locator('h2:has-text("Who looked at what is kept") + ul > li').allInnerTexts();
+    if (others.length === 0 || !others.every((one) => one.includes('privacy officer'))) throw new Error(others.join('\n'));
     await check(page, 'my-data-looks');
     const other = await person();
     await signIn(other, 'citizen.-.resident-4', '/my-data');

@@ -2,7 +2,7 @@
 
 use ::console::person::{Person, Role, Vouched};
 use acceptance::World;
-use gateway::serve;
+use gateway::{clock::Clock as _, serve};
 use ledger::entry::Body;
 use reqwest::StatusCode;
 use serde_json::{Value, json};

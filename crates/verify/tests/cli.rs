@@ -143,6 +143,9 @@ fn pack() -> Value {
     })
 }
 
+/// Something done to a pack.
+type Spoil = fn(&mut Value);
+
 #[test]
 fn an_evidence_pack_verifies_by_itself_and_a_changed_one_does_not() {
     let folder = TempDir::new().unwrap();
@@ -164,7 +167,6 @@ fn an_evidence_pack_verifies_by_itself_and_a_changed_one_does_not() {
     empty["entries"] = json!([]);
     write(&empty);
     assert_eq!(run(&folder, &asked).0, 2);
-    type Spoil = fn(&mut Value);
     let spoilt: [(&str, Spoil); 5] = [
         ("proof", |pack| {
             let text = pack["entries"][0]["entry"].as_str().unwrap().replace("expired", "revoked");

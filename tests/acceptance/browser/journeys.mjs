@@ -129,7 +129,7 @@ const journeys = {
     await says(page, 'Choose how the duty of confidentiality is met');
     await page.selectOption('#confidentiality', 'public-interest');
     await press(page, 'Allow it once');
-    is(await page.locator('#article_9-error').innerText().then((text) => text.includes('Home oxygen')), true, 'the item, at its field');
+    is(await page.locator('#article_9-error').innerText().then((text) => text.includes('Oxygen in use at home')), true, 'the item, at its field');
     await page.selectOption('#article_9', '9(2)(g)');
     await press(page, 'Allow it once');
     is(await page.locator('#schedule_1-error').count(), 1, 'at the field that is missing');

@@ -17,7 +17,7 @@ use crate::{
     desk::Ask,
     fault::{Correction, Fault},
     form::Form,
-    page::{Frame, organisation, render, sentence, when},
+    page::{self, Frame, organisation, render, sentence, when},
     session::Signed,
 };
 
@@ -81,6 +81,7 @@ pub(crate) struct Emergency {
     cannot_consent: bool,
     from: String,
     until: String,
+    asked: Option<Vec<Asked>>,
 }
 
 impl Emergency {
@@ -89,10 +90,32 @@ impl Emergency {
     }
 }
 
-/// A request that was made under an emergency.
+/// A question that was asked under an emergency.
+#[derive(Deserialize)]
 struct Asked {
-    decision: String,
-    words: String,
+    decision_id: String,
+    at: String,
+    provider: String,
+    items: Vec<String>,
+    decided: String,
+}
+
+impl Asked {
+    /// With names in place of codes.
+    fn named(&mut self, console: &Console) {
+        let items = page::items(console, &self.provider, &self.items);
+        self.items = vec![if items.is_empty() { "everything that it let through".to_owned() } else { items }];
+        self.provider = page::record_holder(console, &self.provider);
+    }
+
+    /// What was decided, in words.
+    fn decided(&self) -> &'static str {
+        match self.decided.as_str() {
+            "intent" => "Permitted",
+            "referral" => "Referred to a person",
+            _ => "Refused",
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -116,8 +139,6 @@ struct AlertPage<'a> {
     outcomes: [(&'static str, &'static str, &'static str); 4],
     chosen: &'a str,
     note: &'a str,
-    /// What was asked under it, where it is an emergency; nothing where that cannot be searched for now.
-    asked: Option<Vec<Asked>>,
 }
 
 const OUTCOMES: [(&str, &str, &str); 4] = [
@@ -167,10 +188,10 @@ pub(crate) async fn show(
     signed: Signed,
     Path(id): Path<String>,
 ) -> Result<Response, Fault> {
-    page(&console, &signed, &id, None, ("", "")).await
+    alert_page(&console, &signed, &id, None, ("", "")).await
 }
 
-async fn page(
+async fn alert_page(
     console: &Console,
     signed: &Signed,
     id: &str,
@@ -179,26 +200,15 @@ async fn page(
 ) -> Result<Response, Fault> {
     let mut alert: Alert =
         console.ask(signed, Ask::get(format!("/v1/alerts/{}", super::segment(id)))).await?;
-    let mut asked = None;
     if let Some(emergency) = &mut alert.emergency {
         emergency.organisation = organisation(console, &emergency.organisation);
-        asked = under(console, signed, &alert.reference).await;
+        emergency.asked.iter_mut().flatten().for_each(|asked| asked.named(console));
     }
     let back = if alert.is_emergency() { "/reviews" } else { "/alerts" };
     let frame = Frame::of(signed, sentence(&alert.rule), "/alerts").back_to(back, "Back to the list");
     let status = if correction.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
     let frame = frame.correcting(correction);
-    Ok((status, render(&AlertPage { frame, alert, outcomes: OUTCOMES, chosen, note, asked })).into_response())
-}
-
-/// What was asked under an emergency, and what was given. While the index for searching is made there is a link in its place.
-async fn under(console: &Console, signed: &Signed, reference: &str) -> Option<Vec<Asked>> {
-    let found = super::trail::of_reference(console, signed, reference).await.ok()?;
-    let asked = found.into_iter().filter_map(|row| {
-        let decision = row.decision?;
-        Some(Asked { decision, words: format!("{}: {} {}", row.when, row.kind, row.words) })
-    });
-    Some(asked.collect())
+    Ok((status, render(&AlertPage { frame, alert, outcomes: OUTCOMES, chosen, note })).into_response())
 }
 
 /// Somebody looks at it.
@@ -210,7 +220,7 @@ pub(crate) async fn acknowledge(
     let path = format!("/v1/alerts/{}/acknowledge", super::segment(&id));
     match console.attempt::<Value>(&form.signed, Ask::post(path, &json!({}))).await? {
         Ok(_) => Ok(Redirect::to(&format!("/alerts/{id}")).into_response()),
-        Err(correction) => page(&console, &form.signed, &id, Some(correction), ("", "")).await,
+        Err(correction) => alert_page(&console, &form.signed, &id, Some(correction), ("", "")).await,
     }
 }
 
@@ -224,7 +234,7 @@ pub(crate) async fn reopen(
     let path = format!("/v1/alerts/{}/reopen", super::segment(&id));
     match console.attempt::<Value>(&form.signed, Ask::post(path, &json!({ "note": note }))).await? {
         Ok(_) => Ok(Redirect::to(&format!("/alerts/{id}")).into_response()),
-        Err(correction) => page(&console, &form.signed, &id, Some(correction), ("", note)).await,
+        Err(correction) => alert_page(&console, &form.signed, &id, Some(correction), ("", note)).await,
     }
 }
 
@@ -237,12 +247,12 @@ pub(crate) async fn review(
     let (outcome, note) = (form.field("outcome"), form.field("note"));
     if !OUTCOMES.iter().any(|(code, ..)| *code == outcome) {
         let missing = Correction::of("outcome: say what you found");
-        return page(&console, &form.signed, &id, Some(missing), (outcome, note)).await;
+        return alert_page(&console, &form.signed, &id, Some(missing), (outcome, note)).await;
     }
     let path = format!("/v1/alerts/{}/review", super::segment(&id));
     let asked = Ask::post(path, &json!({ "outcome": outcome, "note": note }));
     match console.attempt::<Value>(&form.signed, asked).await? {
         Ok(_) => Ok(Redirect::to(&format!("/alerts/{id}")).into_response()),
-        Err(correction) => page(&console, &form.signed, &id, Some(correction), (outcome, note)).await,
+        Err(correction) => alert_page(&console, &form.signed, &id, Some(correction), (outcome, note)).await,
     }
 }

@@ -212,17 +212,6 @@ fn clone(filter: &Filter) -> Filter {
     serde_json::from_value(value).unwrap_or_default()
 }
 
-/// The entries about a reference, the newest first, as far as the person may see them.
-pub(super) async fn of_reference(
-    console: &Console,
-    signed: &Signed,
-    reference: &str,
-) -> Result<Vec<Row>, Fault> {
-    let filter = Filter { reference: reference.to_owned(), ..Filter::default() };
-    let answer: Answer = console.ask(signed, Ask::post("/v1/trail/search", &query(&filter))).await?;
-    Ok(rows(&console.gateway.policies(), &answer.entries))
-}
-
 /// What the API is asked. Days become times.
 fn query(filter: &Filter) -> Map<String, Value> {
     let Ok(Value::Object(mut members)) = serde_json::to_value(filter) else { return Map::new() };

@@ -9,9 +9,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use jiff::Timestamp;
-use ledger::entry::Body;
+use ledger::{
+    entry::{Body, Entry},
+    trail::{self, Field, Term},
+};
 use serde::{Deserialize, Serialize};
-use store::{AlertMove, AlertRow, Change, Fact};
+use store::{AlertMove, AlertRow, Change, Fact, trail::TrailQuery};
 use utoipa::ToSchema;
 
 use super::consents::{commit, respond};
@@ -99,6 +102,24 @@ pub struct EmergencyBody {
     from: String,
     /// Before when it let them ask.
     until: String,
+    /// What was asked under it, the newest first; left out while the index for searching is being made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    asked: Option<Vec<AskedBody>>,
+}
+
+/// A question that was asked under an emergency.
+#[derive(Serialize, ToSchema)]
+pub struct AskedBody {
+    /// The decision.
+    decision_id: String,
+    /// When.
+    at: String,
+    /// The record holder.
+    provider: String,
+    /// The items that were asked for; none is everything that the emergency would let through.
+    items: Vec<String>,
+    /// `intent` where it was permitted, `refusal` or `referral`.
+    decided: String,
 }
 
 /// An organisation's alerts.
@@ -382,6 +403,7 @@ async fn whole(app: &App, row: &AlertRow) -> Result<AlertBody, Refusal> {
     let about = about.filter(|about| about.recorded_by.as_str() == row.organisation);
     let details = about.as_ref().and_then(|row| serde_json::from_str::<serde_json::Value>(&row.details).ok());
     let statement = details.and_then(|details| details.get("statement")?.as_str().map(str::to_owned));
+    let asked = if about.is_some() { asked_under(app, row).await? } else { None };
     let emergency = about.and_then(|row| match row.fact {
         Fact::BreakGlass(declared) => Some(EmergencyBody {
             organisation: declared.organisation.to_string(),
@@ -391,10 +413,45 @@ async fn whole(app: &App, row: &AlertRow) -> Result<AlertBody, Refusal> {
             cannot_consent: declared.cannot_consent,
             from: declared.from.to_string(),
             until: declared.until.to_string(),
+            asked,
         }),
         Fact::Relationship(_) | Fact::Grant(_) => None,
     });
     Ok(AlertBody { findings: findings.collect(), statement, emergency, ..body(app, row) })
+}
+
+/// Most questions of one emergency that are listed.
+const ASKED_MAX: u32 = 100;
+
+/// What the organisation's own people asked under the emergency that an alert is about. Nothing while it cannot be searched for.
+async fn asked_under(app: &App, row: &AlertRow) -> Result<Option<Vec<AskedBody>>, Refusal> {
+    let failed = |error: store::StoreError| Refusal::from(internal(&error));
+    if app.trail.caught_up(&app.store).await.map_err(failed)?.is_err() {
+        return Ok(None);
+    }
+    let query = TrailQuery {
+        all_of: vec![vec![Term::new(Field::Reference, row.reference.clone())]],
+        from_us: None,
+        until_us: None,
+        before: None,
+        seen_by: None,
+    };
+    let places = app.trail.find(&query, ASKED_MAX).await.map_err(failed)?;
+    let leaves = app.store.leaves_at(&places).await.map_err(failed)?;
+    let asked = leaves.iter().rev().filter_map(|leaf| {
+        let entry = Entry::decode(&leaf.bytes).ok()?;
+        let decided = trail::decided(&entry.body)?;
+        let is_of_it =
+            decided.break_glass.as_ref() == Some(&row.reference) && decided.recipient == row.organisation;
+        is_of_it.then(|| AskedBody {
+            decision_id: decided.decision_id.clone(),
+            at: time(entry.at_us),
+            provider: decided.provider.clone(),
+            items: decided.asked.clone(),
+            decided: entry.body.kind().to_owned(),
+        })
+    });
+    Ok(Some(asked.collect()))
 }
 
 fn body(app: &App, row: &AlertRow) -> AlertBody {

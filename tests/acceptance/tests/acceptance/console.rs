@@ -268,7 +268,7 @@ async fn run(world: &World, mut provider: Program, script: &str, facts: &Value) 
             continue;
         }
         passed += usize::from(line.starts_with("ok "));
-        within = if line.starts_with(' ') { within } else { line.starts_with("FAILED") };
+        within = if line.is_empty() || line.starts_with(' ') { within } else { line.starts_with("FAILED") };
         if let Some(rest) = line.strip_prefix("done ") {
             done = Some(rest.to_owned());
         } else if within {

@@ -68,6 +68,9 @@ async fn break_glass_tells_what_a_crew_needs_and_is_reviewed() {
     assert_eq!(read.body["statement"], EMERGENCY, "{read:?}");
     assert_eq!(read.body["emergency"]["reason"], "immediate-risk-to-life");
     assert_eq!(read.body["emergency"]["until"], "2026-11-23T13:00:00Z");
+    let asked = read.body["emergency"]["asked"].as_array().unwrap();
+    assert_eq!((asked.len(), &asked[0]["provider"]), (1, &json!("trafford-asc")), "{asked:?}");
+    assert_eq!((&asked[0]["decided"], &asked[0]["items"]), (&json!("intent"), &items));
     let used = holder.body["alerts"][0]["id"].as_str().unwrap();
     let used = world.send(world.bare("council", "GET", &format!("/v1/alerts/{used}"), "direct-care")).await;
     assert!(used.body.get("statement").is_none(), "it is for whoever has to review it: {used:?}");

@@ -155,9 +155,7 @@ async fn looks_of_a_persons_own_crowd_out_nobodys() {
         world.entries().await.into_iter().rev().find(|entry| entry.body.kind() == "subject_record_read");
     let own = own.unwrap().body;
     let mut officers = own.clone();
-    let ledger::entry::Body::SubjectRecordRead { what, by, .. } = &mut officers else {
-        panic!("no read")
-    };
+    let ledger::entry::Body::SubjectRecordRead { what, by, .. } = &mut officers else { panic!("no read") };
     *what = "consent".to_owned();
     (by.role, by.practitioner) = (Some("privacy-officer".to_owned()), Some("NHS-PO-1".to_owned()));
     let bodies = std::iter::once(officers).chain(vec![own; 600]).collect();

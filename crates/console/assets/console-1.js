@@ -9,3 +9,32 @@ document.querySelector('form[data-app-send]')?.requestSubmit();
 if (document.querySelector('[data-app-reload]')) setTimeout(() => window.location.reload(), 3000);
 // A page that the browser had kept may be one of somebody who has signed out.
 window.addEventListener('pageshow', (event) => { if (event.persisted) window.location.reload(); });
+// A session ends when nothing is done for a while. Writing is doing something, and whoever only reads is asked before.
+const idleMs = Number(document.body.dataset.appIdle ?? 0) * 1000;
+if (idleMs > 0) {
+  const box = document.querySelector('[data-app-ending]');
+  const [soon, over] = box.querySelectorAll('p');
+  const stay = box.querySelector('button');
+  const warnMs = Math.min(120_000, idleMs / 2);
+  let heard = Date.now();
+  let timer;
+  const show = (what) => {
+    for (const one of [soon, over]) one.hidden = one !== what;
+    stay.hidden = what !== soon;
+    box.classList.toggle('app-ending--shown', Boolean(what));
+  };
+  const wait = () => {
+    clearTimeout(timer);
+    const left = heard + idleMs - Date.now();
+    timer = left > warnMs ? setTimeout(wait, left - warnMs) : setTimeout(() => show(over), Math.max(0, left));
+    show(left > warnMs ? undefined : soon);
+  };
+  const here = async () => {
+    const answer = await fetch('/still-here', { cache: 'no-store' }).catch(() => undefined);
+    if (answer?.status === 204) { heard = Date.now(); wait(); } else if (answer?.status === 401) { clearTimeout(timer); show(over); }
+  };
+  stay.addEventListener('click', here);
+  let told = heard;
+  document.addEventListener('input', () => { if (Date.now() - told > 60_000) { told = Date.now(); here(); } });
+  wait();
+}

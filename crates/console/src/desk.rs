@@ -9,7 +9,8 @@ use axum::{
 use http_body_util::{BodyExt as _, Limited};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use sharing::{CaseReference, PurposeClass, SubjectIdentifier};
+use sha2::{Digest as _, Sha256};
+use sharing::{CaseReference, PurposeClass, SubjectIdentifier, policy::hexadecimal};
 use tower::ServiceExt as _;
 
 use crate::{
@@ -29,6 +30,7 @@ pub(crate) struct Ask<'a> {
     body: Option<Value>,
     if_match: Option<i64>,
     key: Option<&'a str>,
+    form: Option<&'a str>,
     purpose: PurposeClass,
     case_reference: Option<&'a str>,
     record: Option<SubjectIdentifier>,
@@ -43,6 +45,7 @@ impl<'a> Ask<'a> {
             body: None,
             if_match: None,
             key: None,
+            form: None,
             purpose: PurposeClass::ServiceImprovement,
             case_reference: None,
             record: None,
@@ -63,6 +66,12 @@ impl<'a> Ask<'a> {
     /// Once, however often it is sent.
     pub(crate) fn once(self, key: &'a str) -> Self {
         Self { key: Some(key).filter(|key| !key.is_empty()), ..self }
+    }
+
+    /// From a form that is good once: what is asked with it again, before long, is refused as a context that was used before. For
+    /// routes that take no key.
+    pub(crate) fn good_once(self, key: &'a str) -> Self {
+        Self { form: Some(key).filter(|key| !key.is_empty()), ..self }
     }
 
     /// For a piece of work.
@@ -120,7 +129,13 @@ impl Console {
             purpose: ask.purpose,
             case_reference: case,
             record: ask.record,
-            once: format!("{:032x}", self.gateway.bits()),
+            once: match ask.form {
+                // Nobody uses up what another session's form is good for.
+                Some(form) => {
+                    hexadecimal(&Sha256::new().chain_update(&signed.name).chain_update(form).finalize())
+                }
+                None => format!("{:032x}", self.gateway.bits()),
+            },
             session: signed.name.clone(),
         };
         let mut request = Request::builder().method(ask.method).uri(&ask.path).extension(vouched);

@@ -1,5 +1,6 @@
 //! What stands in the way of a page, as a page.
 
+use askama::Template;
 use axum::{
     http::{HeaderMap, HeaderValue, Method, StatusCode},
     response::{IntoResponse, Response},
@@ -8,8 +9,13 @@ use axum::{
 use crate::{
     Console,
     page::{Frame, Plain, render},
-    session,
+    session::{self, Signed},
+    sign_in,
+    unsent::Written,
 };
+
+const SIGNED_OUT: &str = "console-signed-out";
+const NOT_TAKEN: &str = "console-not-taken";
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -38,12 +44,7 @@ impl Fault {
 
     /// A refusal of the console's own.
     pub(crate) fn refused(status: StatusCode, title: &str, detail: &str) -> Self {
-        Self::Refused {
-            status,
-            code: "console".to_owned(),
-            title: title.to_owned(),
-            detail: detail.to_owned(),
-        }
+        Self::coded("console", status, title, detail)
     }
 
     /// Somebody else's page.
@@ -62,6 +63,35 @@ impl Fault {
             "Page not found",
             "check the address, or go to the home page and look for it there",
         )
+    }
+
+    /// A form of somebody whose session is over.
+    pub(crate) fn signed_out() -> Self {
+        Self::coded(
+            SIGNED_OUT,
+            StatusCode::UNAUTHORIZED,
+            "You are signed out",
+            "nothing was sent; go to the home page to sign in again, and then do it once more",
+        )
+    }
+
+    /// A form that does not carry the session's token.
+    pub(crate) fn not_taken() -> Self {
+        Self::coded(
+            NOT_TAKEN,
+            StatusCode::FORBIDDEN,
+            "This form was not taken",
+            "it did not come from a page of yours, or from a session that has ended; go back to the page, load it again, and send it again",
+        )
+    }
+
+    fn coded(code: &str, status: StatusCode, title: &str, detail: &str) -> Self {
+        Self::Refused { status, code: code.to_owned(), title: title.to_owned(), detail: detail.to_owned() }
+    }
+
+    /// A form whose request was made before.
+    pub(crate) fn is_sent_before(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if code == "context-replayed")
     }
 
     /// What a form is to be corrected by, if that is what is wrong.
@@ -112,7 +142,9 @@ pub(crate) fn status_of(correction: Option<&Correction>) -> StatusCode {
 
 impl IntoResponse for Fault {
     fn into_response(self) -> Response {
-        let comes_by_itself = matches!(&self, Self::Refused { code, .. } if code == "index-building");
+        let is = |wanted: &str| matches!(&self, Self::Refused { code, .. } if code == wanted);
+        let (comes_by_itself, is_signed_out, not_taken) =
+            (is("index-building"), is(SIGNED_OUT), is(NOT_TAKEN));
         let (status, title, detail) = match self {
             Self::Refused { status, code, title, detail } => match code.as_str() {
                 "no-such-entry" | "no-such-route" => (
@@ -130,7 +162,8 @@ impl IntoResponse for Fault {
                     .to_owned(),
             ),
         };
-        let said = Said { title, detail: Correction::of(&detail).text, comes_by_itself };
+        let said =
+            Said { title, detail: Correction::of(&detail).text, comes_by_itself, is_signed_out, not_taken };
         let mut response = (status, said.page(Frame::bare(&said.title))).into_response();
         response.extensions_mut().insert(said);
         response
@@ -144,6 +177,38 @@ pub(crate) struct Said {
     detail: String,
     /// What stands in the way goes away by itself.
     comes_by_itself: bool,
+    /// Signing in is what stands in the way.
+    is_signed_out: bool,
+    /// The form was of another session.
+    not_taken: bool,
+}
+
+/// What stands in the way of a form, with what was written in it.
+#[derive(Template)]
+#[template(path = "unsent.html")]
+struct UnsentPage {
+    frame: Frame,
+    paragraphs: Vec<String>,
+    /// Signing in is what stands in the way.
+    signs_in: bool,
+    can_be_sent: bool,
+    is_about_nobody_known: bool,
+    sign_in: String,
+    written: Written,
+}
+
+/// What somebody wrote who has to prove again who they are before it is done.
+pub(crate) fn to_prove(signed: &Signed, sign_in: String, written: Written) -> Response {
+    let said = "It is more than a few minutes since you signed in, and this needs to be you.";
+    render(&UnsentPage {
+        frame: Frame::of(signed, "Prove that it is you", ""),
+        paragraphs: vec![said.to_owned()],
+        signs_in: true,
+        can_be_sent: true,
+        is_about_nobody_known: false,
+        sign_in,
+        written,
+    })
 }
 
 /// How often a page is loaded again that waits for something.
@@ -159,6 +224,35 @@ impl Said {
         render(&Plain { frame, paragraphs, link })
     }
 
+    /// As [`Self::page`], for whoever wrote something that was not taken.
+    fn with_words(&self, mut frame: Frame, signed: Option<&Signed>, mut written: Written) -> Response {
+        // A session that goes on from the one it is of knows whom it is about.
+        let known = |person: &String| signed.is_some_and(|signed| signed.knows(person));
+        let is_about_nobody_known = written.person.take_if(|person| !known(person)).is_some();
+
+        let can_be_sent = (self.is_signed_out || self.not_taken) && !is_about_nobody_known;
+        let mut paragraphs = vec![self.detail.clone()];
+        if self.is_signed_out {
+            paragraphs = vec!["Your session ended before this was sent.".to_owned()];
+        } else if self.not_taken {
+            "Check what you send".clone_into(&mut frame.title);
+            paragraphs = vec![format!(
+                "The page it comes from was of an earlier session. You are signed in as {}.",
+                frame.who
+            )];
+        }
+        let sign_in = sign_in::address("/", false);
+        render(&UnsentPage {
+            frame,
+            paragraphs,
+            signs_in: self.is_signed_out,
+            can_be_sent,
+            is_about_nobody_known,
+            sign_in,
+            written,
+        })
+    }
+
     /// When a page that was only read is loaded again, without a script.
     pub(crate) fn again(&self, method: &Method) -> Option<HeaderValue> {
         (self.comes_by_itself && *method == Method::GET).then(|| HeaderValue::from(AGAIN_S))
@@ -170,13 +264,19 @@ impl Said {
         console: &Console,
         headers: &HeaderMap,
         status: StatusCode,
+        written: Option<Written>,
     ) -> Response {
         // When even that cannot be read, the page stands alone.
-        let frame = match session::find(console, headers).await {
-            Ok(Some(signed)) => Frame::of(&signed, self.title.as_str(), ""),
-            Ok(None) | Err(_) => Frame::bare(&self.title),
+        let signed = session::find(console, headers).await.unwrap_or_default();
+        let frame = match &signed {
+            Some(signed) => Frame::of(signed, self.title.as_str(), ""),
+            None => Frame::bare(&self.title),
         };
-        (status, self.page(frame)).into_response()
+        let page = match written {
+            Some(written) => self.with_words(frame, signed.as_ref(), written),
+            None => self.page(frame),
+        };
+        (status, page).into_response()
     }
 }
 

@@ -10,7 +10,12 @@ use axum::{
 use http_body_util::{BodyExt as _, Limited};
 use subtle::ConstantTimeEq as _;
 
-use crate::{Console, fault::Fault, session::Signed};
+use crate::{
+    Console,
+    fault::Fault,
+    session::Signed,
+    unsent::{Unsent, Written},
+};
 
 /// Largest form: terms of 64 KiB, with what a browser makes of their quotation marks.
 const BYTES_MAX: usize = 256 * 1024;
@@ -18,6 +23,8 @@ const BYTES_MAX: usize = 256 * 1024;
 /// What somebody who is signed in has sent.
 pub(crate) struct Form {
     pub(crate) signed: Signed,
+    /// What was written in it, for a page that says why it is not done yet.
+    pub(crate) written: Written,
     fields: BTreeMap<String, Vec<String>>,
 }
 
@@ -38,18 +45,29 @@ impl FromRequest<Arc<Console>> for Form {
 
     async fn from_request(request: Request, console: &Arc<Console>) -> Result<Self, Response> {
         let (mut parts, body) = request.into_parts();
-        let signed = Signed::from_request_parts(&mut parts, console).await?;
-        let fields = read(&parts.headers, body).await.map_err(IntoResponse::into_response)?;
-        let form = Self { signed, fields };
-        let own = is_own_site(&parts.headers, &console.settings.public_url);
+        let signed = Signed::from_request_parts(&mut parts, console).await;
+        let public_url = &console.settings.public_url;
+        if signed.is_err() && !says_own_site(&parts.headers, public_url) {
+            return Err(signed.err().unwrap_or_default());
+        }
+        let all = read(&parts.headers, body).await;
+        let action = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+        let written = Written::of(action, all.as_deref().unwrap_or_default());
+        if let (Some(unsent), true) =
+            (parts.extensions.get::<Unsent>(), says_own_site(&parts.headers, public_url))
+        {
+            unsent.leave(written.clone());
+        }
+        let signed = signed?;
+        let mut fields = BTreeMap::<_, Vec<_>>::new();
+        for (name, value) in all.map_err(IntoResponse::into_response)? {
+            fields.entry(name).or_default().push(value);
+        }
+        let form = Self { signed, written, fields };
+        let own = is_own_site(&parts.headers, public_url);
         let token = form.field("csrf").as_bytes().ct_eq(form.signed.csrf.as_bytes());
         if !own || !bool::from(token) {
-            return Err(Fault::refused(
-                StatusCode::FORBIDDEN,
-                "This form was not taken",
-                "it did not come from a page of yours, or from a session that has ended; go back to the page, load it again, and send it again",
-            )
-            .into_response());
+            return Err(Fault::not_taken().into_response());
         }
         Ok(form)
     }
@@ -62,7 +80,13 @@ fn is_own_site(headers: &HeaderMap, public_url: &str) -> bool {
         && said("origin").is_none_or(|origin| origin == public_url)
 }
 
-async fn read(headers: &HeaderMap, body: axum::body::Body) -> Result<BTreeMap<String, Vec<String>>, Fault> {
+/// As [`is_own_site`], where the browser does say it: what was written is given back to nobody else.
+pub(crate) fn says_own_site(headers: &HeaderMap, public_url: &str) -> bool {
+    let says = headers.contains_key("sec-fetch-site") || headers.contains_key("origin");
+    says && is_own_site(headers, public_url)
+}
+
+async fn read(headers: &HeaderMap, body: axum::body::Body) -> Result<Vec<(String, String)>, Fault> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let cannot = || {
         Fault::refused(
@@ -77,9 +101,6 @@ async fn read(headers: &HeaderMap, body: axum::body::Body) -> Result<BTreeMap<St
     let read =
         tokio::time::timeout(std::time::Duration::from_secs(10), Limited::new(body, BYTES_MAX).collect());
     let bytes = read.await.map_err(|_| cannot())?.map_err(|_| cannot())?.to_bytes();
-    let mut fields = BTreeMap::<_, Vec<_>>::new();
-    for (name, value) in form_urlencoded::parse(&bytes).into_owned() {
-        fields.entry(name).or_default().push(value.replace("\r\n", "\n"));
-    }
-    Ok(fields)
+    let fields = form_urlencoded::parse(&bytes).into_owned();
+    Ok(fields.map(|(name, value)| (name, value.replace("\r\n", "\n"))).collect())
 }

@@ -19,6 +19,7 @@ use store::Store;
 use zeroize::Zeroizing;
 
 mod assets;
+mod days;
 mod desk;
 mod fault;
 #[cfg(test)]
@@ -30,6 +31,7 @@ pub mod person;
 mod session;
 mod settings;
 mod sign_in;
+mod unsent;
 
 pub use settings::{ClaimNames, ConsoleSettings};
 
@@ -44,6 +46,9 @@ pub trait Gateway: Send + Sync + 'static {
     /// The database.
     fn store(&self) -> &Store;
 }
+
+/// Checks of a resident's identity that a provider can say it made.
+const IDENTITY_CHECKS: [&str; 2] = ["nhs-login-p9", "gov-uk-one-login"];
 
 /// The console.
 pub struct Console {
@@ -68,6 +73,9 @@ pub enum ConsoleError {
     /// Nobody could sign in.
     #[error("[console.roles]: name at least one role, with the values that the provider has for it")]
     NoRoles,
+    /// A check of identities that the ledger has no word for.
+    #[error("[console.identity_checks]: {IDENTITY_CHECKS:?} are known")]
+    IdentityCheck,
     /// Citizens have nobody who answers them.
     #[error(
         "[console] citizens_of: name the organisation that answers citizens, or take the role `citizen` out"
@@ -98,6 +106,9 @@ impl Console {
         if settings.roles.is_empty() {
             return Err(ConsoleError::NoRoles);
         }
+        if settings.identity_checks.keys().any(|check| !IDENTITY_CHECKS.contains(&check.as_str())) {
+            return Err(ConsoleError::IdentityCheck);
+        }
         if settings.roles.contains_key(&person::Role::Citizen) && settings.citizens_of.is_none() {
             return Err(ConsoleError::NobodyAnswers);
         }
@@ -110,6 +121,7 @@ impl Console {
         let console = Arc::new(self);
         let router = pages::routes()
             .fallback(|| async { fault::Fault::not_found().into_response() })
+            .method_not_allowed_fallback(pages::of_form)
             .layer(middleware::from_fn_with_state(console.clone(), dress))
             .with_state(console.clone());
         (router, Background(console))
@@ -127,16 +139,18 @@ impl Background {
 }
 
 /// Every answer says what browsers may do with it, and pages are kept nowhere: not in the browser's history either.
-async fn dress(State(console): State<Arc<Console>>, request: Request, next: Next) -> Response {
+async fn dress(State(console): State<Arc<Console>>, mut request: Request, next: Next) -> Response {
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
     let host = host.or_else(|| request.uri().authority().map(http::uri::Authority::as_str));
     if host != console.settings.public_url.strip_prefix("https://") {
         return fault::Fault::not_found().into_response();
     }
     let (sent, method) = (request.headers().clone(), request.method().clone());
+    let unsent = unsent::Unsent::default();
+    request.extensions_mut().insert(unsent.clone());
     let mut response = next.run(request).await;
     if let Some(said) = response.extensions_mut().remove::<fault::Said>() {
-        response = said.framed(&console, &sent, response.status()).await;
+        response = said.framed(&console, &sent, response.status(), unsent.written()).await;
         if let Some(seconds) = said.again(&method) {
             response.headers_mut().insert(header::REFRESH, seconds);
         }

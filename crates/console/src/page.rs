@@ -16,7 +16,7 @@ use crate::{
 
 /// Nothing but our own files; no script or style in the page itself; nobody frames it; forms go here, or to the provider
 /// when somebody signs in.
-pub(crate) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+pub(crate) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// The headers of every answer.
 pub(crate) const HEADERS: [(HeaderName, HeaderValue); 7] = [
@@ -46,6 +46,8 @@ pub(crate) struct Frame {
     pub(crate) correction: Option<crate::fault::Correction>,
     /// Whether its form has what somebody wrote before they signed in again.
     pub(crate) was_kept: bool,
+    /// After how many seconds without use they are signed out; 0 for nobody.
+    pub(crate) idle_s: u32,
     /// Where the back link leads.
     pub(crate) back: Option<(String, &'static str)>,
 }
@@ -72,6 +74,7 @@ impl Frame {
             csrf: signed.csrf.clone(),
             correction: None,
             was_kept: false,
+            idle_s: signed.idle_s,
             back: None,
         }
     }
@@ -85,7 +88,16 @@ impl Frame {
             csrf: String::new(),
             correction: None,
             was_kept: false,
+            idle_s: 0,
             back: None,
+        }
+    }
+
+    /// How long a session lasts without use, in words.
+    pub(crate) fn idle(&self) -> String {
+        match self.idle_s {
+            seconds if seconds < 120 => format!("{seconds} seconds"),
+            seconds => format!("{} minutes", seconds / 60),
         }
     }
 

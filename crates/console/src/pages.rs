@@ -6,14 +6,15 @@ use askama::Template;
 use axum::{
     Router,
     extract::State,
-    http::HeaderMap,
+    http::{HeaderMap, Method, StatusCode, Uri},
     response::{IntoResponse as _, Redirect, Response},
     routing::{get, post},
 };
 
 use crate::{
     Console, assets,
-    fault::Fault,
+    fault::{self, Fault},
+    form::Form,
     page::{Frame, Plain, render},
     session::{self, Signed},
     sign_in,
@@ -53,6 +54,7 @@ pub(crate) fn routes() -> Router<Arc<Console>> {
         .route("/alerts/{id}", get(alerts::show))
         .route("/alerts/{id}/acknowledge", post(alerts::acknowledge))
         .route("/alerts/{id}/review", post(alerts::review))
+        .route("/alerts/{id}/reopen", post(alerts::reopen))
         .route("/trail", get(trail::search))
         .route("/trail/keep", post(saved::keep))
         .route("/trail/forget", post(saved::forget))
@@ -123,9 +125,35 @@ pub(crate) fn routes() -> Router<Arc<Console>> {
         .route("/exports/{id}/manifest", get(exports::manifest))
         .route("/flows", get(pictures::show))
         .route("/unusual", get(unusual::show))
+        .route("/still-here", get(still_here))
         .route("/accessibility", get(accessibility))
         .route("/cookies", get(cookies))
         .route("/assets/{name}", get(assets::file))
+}
+
+/// Where a form is that was sent to this address. Whoever loads the address of a form's answer, keeps it, or is sent back to it
+/// after signing in, is on the page where the form is.
+pub(crate) async fn of_form(method: Method, uri: Uri) -> Response {
+    if method != Method::GET && method != Method::HEAD {
+        return Fault::refused(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "Page not found",
+            "nothing is sent to this address",
+        )
+        .into_response();
+    }
+    Redirect::to(&place_of_form(uri.path())).into_response()
+}
+
+fn place_of_form(path: &str) -> String {
+    let parts: Vec<_> = path.split('/').skip(1).collect();
+    match parts.as_slice() {
+        ["person", ..] => "/person".to_owned(),
+        ["agreements", id, "comments" | "disputes", ..] => format!("/agreements/{id}/talks"),
+        [first, id, _] => format!("/{first}/{id}"),
+        [first, _] => format!("/{first}"),
+        _ => "/".to_owned(),
+    }
 }
 
 /// A part of an address, so that nothing in it becomes another address.
@@ -159,9 +187,27 @@ pub(crate) fn step_up_form(console: &Console, signed: &Signed, to: &str) -> Opti
     (!signed.is_fresh(console)).then(|| prove(signed, to, false))
 }
 
+/// As [`step_up_form`], for a form in which somebody writes. What was filled in is given back, and is sent from there once they have signed in.
+pub(crate) fn step_up_written(console: &Console, form: &Form, to: &str) -> Option<Response> {
+    if form.signed.is_fresh(console) {
+        return None;
+    }
+    if form.written.is_anything() {
+        let sign_in = sign_in::address(to, true);
+        return Some(fault::to_prove(&form.signed, sign_in, form.written.clone()));
+    }
+    Some(prove(&form.signed, to, false))
+}
+
 fn prove(signed: &Signed, to: &str, is_kept: bool) -> Response {
     let frame = Frame::of(signed, "Prove that it is you", "");
     render(&Prove { frame, is_kept, address: sign_in::address(to, true) })
+}
+
+/// Somebody who writes, or says so, is still here: their session goes on (WCAG 2.2, 2.2.1).
+async fn still_here(State(console): State<Arc<Console>>, headers: HeaderMap) -> Result<StatusCode, Fault> {
+    let signed = session::find(&console, &headers).await?;
+    Ok(if signed.is_some() { StatusCode::NO_CONTENT } else { StatusCode::UNAUTHORIZED })
 }
 
 /// A page that is there for whoever is signed in, and for whoever is not.
@@ -183,6 +229,7 @@ async fn accessibility(State(console): State<Arc<Console>>, headers: HeaderMap) 
     let said = [
         "The pages are made to meet level AA of the Web Content Accessibility Guidelines 2.2. They are tested with axe on every change, in every role, with the keyboard alone, at 320 pixels and without JavaScript.",
         "Pictures have a table beside them that says the same. Colour is never the only sign of anything.",
+        "You are signed out after a while without use, and some hours after you signed in. Writing counts as use, and you are asked two minutes before whether you are still there; both need JavaScript. Without it, what you wrote is given back to you if your session ends before you send it, and you can send it once you have signed in again.",
         "They have not been audited by people with disabilities yet. If something does not work for you, tell your organisation's information governance lead: agreements name the contact.",
     ];
     public(&console, &headers, "Accessibility", &said).await
@@ -194,4 +241,23 @@ async fn cookies(State(console): State<Arc<Console>>, headers: HeaderMap) -> Res
         "What you read and do is written to the audit ledger with your identifier, your organisation and your role, because the law asks for a record of who saw what about whom.",
     ];
     public(&console, &headers, "Cookies and privacy", &said).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_forms_are_sent_to_leads_to_the_form() {
+        for (path, place) in [
+            ("/my-choices/object", "/my-choices"),
+            ("/person/consent/record", "/person"),
+            ("/alerts/alt_1/review", "/alerts/alt_1"),
+            ("/agreements/pilot/comments/mat_1", "/agreements/pilot/talks"),
+            ("/sign-out", "/"),
+            ("/ledger/verify", "/ledger"),
+        ] {
+            assert_eq!(place_of_form(path), place);
+        }
+    }
 }

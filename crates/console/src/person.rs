@@ -129,6 +129,9 @@ pub struct Person {
     pub roles: BTreeSet<Role>,
     /// A citizen's NHS number, as the provider has found it out.
     pub nhs_number: Option<String>,
+    /// How the provider says that it found out a citizen's identity, by the settings; nothing where it says none of them.
+    #[serde(default)]
+    pub identity_check: Option<String>,
 }
 
 /// It names nobody.

@@ -32,6 +32,10 @@ pub(crate) struct Says {
     pub(crate) csrf: String,
     #[serde(default)]
     pub(crate) ending: Option<Ending>,
+    /// What fields of forms are sealed with. It goes on when its person proves who they are again, so that a form of before still says
+    /// whom it is about.
+    #[serde(default)]
+    pub(crate) fields: Option<String>,
 }
 
 /// Somebody who is signed in, as a page sees them.
@@ -41,7 +45,10 @@ pub(crate) struct Signed {
     pub(crate) name: String,
     pub(crate) authenticated: Timestamp,
     pub(crate) ending: Option<Ending>,
-    secret: Secret,
+    /// How long the session lasts without use, in seconds.
+    pub(crate) idle_s: u32,
+    /// What fields of forms are sealed with.
+    fields: Secret,
 }
 
 /// What ends the session at the provider, too.
@@ -66,7 +73,10 @@ impl Secret {
     }
 
     pub(crate) fn of(headers: &HeaderMap, cookie: &str) -> Option<Self> {
-        let text = cookie_value(headers, cookie)?;
+        Self::of_text(cookie_value(headers, cookie)?)
+    }
+
+    fn of_text(text: &str) -> Option<Self> {
         let bytes = Zeroizing::new(BASE64.decode(text).ok()?);
         Some(Self(Zeroizing::new(<[u8; 32]>::try_from(bytes.as_slice()).ok()?)))
     }
@@ -128,15 +138,18 @@ pub(crate) fn clear_cookie(name: &str) -> String {
     format!("{name}=; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=0")
 }
 
-/// Begins a session for somebody who has proved who they are, and returns what the browser keeps.
+/// Begins a session for somebody who has proved who they are, and returns what the browser keeps. It goes on from an `earlier` one of
+/// the same person as far as their forms are concerned.
 pub(crate) async fn begin(
     console: &Console,
     person: Person,
     authenticated: Timestamp,
-    ending: Option<Ending>,
+    (ending, earlier): (Option<Ending>, Option<Signed>),
 ) -> Result<Secret, Fault> {
     let (secret, now) = (Secret::new(console), console.gateway.now());
-    let says = Says { person, csrf: Secret::new(console).to_text(), ending };
+    let fields = earlier.filter(|earlier| earlier.is(&person)).map(|earlier| earlier.fields);
+    let fields = Some(fields.unwrap_or_else(|| Secret::new(console)).to_text());
+    let says = Says { person, csrf: Secret::new(console).to_text(), ending, fields };
     let row = SessionRow {
         id: secret.id(),
         kind: "session".to_owned(),
@@ -175,8 +188,10 @@ pub(crate) async fn find(console: &Console, headers: &HeaderMap) -> Result<Optio
         store.see_session(&row.id, now).await.map_err(|error| Fault::broken(&error))?;
     }
     let authenticated = Timestamp::from_microsecond(row.authenticated_us).unwrap_or_default();
-    let Says { person, csrf, ending } = says;
-    Ok(Some(Signed { person, csrf, name: row.id, authenticated, ending, secret }))
+    let Says { person, csrf, ending, fields } = says;
+    let fields = fields.as_deref().and_then(Secret::of_text).unwrap_or(secret);
+    let idle_s = console.settings.idle_timeout_s;
+    Ok(Some(Signed { person, csrf, name: row.id, authenticated, ending, idle_s, fields }))
 }
 
 impl Signed {
@@ -186,14 +201,25 @@ impl Signed {
         age < SignedDuration::from_secs(i64::from(console.settings.step_up_s))
     }
 
-    /// For a field of a form: nobody reads it who does not have this session's cookie, neither from the page nor from a copy of it.
+    /// Whether it is a session of this person.
+    pub(crate) fn is(&self, person: &Person) -> bool {
+        (&self.person.organisation, &self.person.id) == (&person.organisation, &person.id)
+    }
+
+    /// For a field of a form: nobody reads it who does not have the cookie of this session, or of one of the same person's that goes
+    /// on from it, neither from the page nor from a copy of it.
     pub(crate) fn seal<T: Serialize>(&self, says: &T) -> Result<String, Fault> {
-        self.secret.seal(says)
+        self.fields.seal(says)
+    }
+
+    /// Whether it was sealed for a field of this session's forms.
+    pub(crate) fn knows(&self, sealed: &str) -> bool {
+        self.open::<serde_json::Value>(sealed).is_some()
     }
 
     /// What was sealed for a field of this session's forms.
     pub(crate) fn open<T: DeserializeOwned>(&self, sealed: &str) -> Option<T> {
-        self.secret.open(sealed)
+        self.fields.open(sealed)
     }
 }
 
@@ -208,11 +234,7 @@ impl FromRequestParts<Arc<Console>> for Signed {
             Ok(None) => {
                 let to = parts.uri.path_and_query().map_or("/", |path| path.as_str());
                 if parts.method != http::Method::GET && parts.method != http::Method::HEAD {
-                    let (title, detail) = (
-                        "You are signed out",
-                        "nothing was sent; go to the home page to sign in again, and then do it once more",
-                    );
-                    return Err(Fault::refused(http::StatusCode::UNAUTHORIZED, title, detail).into_response());
+                    return Err(Fault::signed_out().into_response());
                 }
                 let place = sign_in::address(to, false);
                 Err((StatusCode::SEE_OTHER, [(header::LOCATION, place)]).into_response())

@@ -24,6 +24,8 @@ pub struct ConsoleSettings {
     pub claims: ClaimNames,
     pub roles: BTreeMap<Role, Vec<String>>,
     #[serde(default)]
+    pub identity_checks: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
     pub citizens_of: Option<OrganisationId>,
     #[serde(default = "quarter_of_an_hour")]
     pub idle_timeout_s: u32,
@@ -47,6 +49,7 @@ pub struct ClaimNames {
     pub organisation: String,
     pub roles: String,
     pub nhs_number: String,
+    pub identity_check: String,
 }
 
 impl Default for ClaimNames {
@@ -57,6 +60,7 @@ impl Default for ClaimNames {
             organisation: "organisation".to_owned(),
             roles: "roles".to_owned(),
             nhs_number: "nhs_number".to_owned(),
+            identity_check: "identity_proofing_level".to_owned(),
         }
     }
 }

@@ -33,7 +33,7 @@ use subtle::ConstantTimeEq as _;
 use crate::{
     Console, ConsoleError,
     fault::Fault,
-    form::Form,
+    form::{self, Form},
     page::{CONTENT_SECURITY_POLICY, Frame, Plain, render},
     person::{Person, Role},
     session::{self, COOKIE, Ending, SIGN_IN_COOKIE, Secret, clear_cookie, set_cookie},
@@ -236,6 +236,8 @@ pub(crate) struct Back {
     code: String,
     #[serde(default)]
     state: String,
+    #[serde(default)]
+    error: String,
 }
 
 /// Somebody comes back from the provider.
@@ -259,6 +261,13 @@ pub(crate) async fn finish(
     let now = console.gateway.now();
     let begun = Timestamp::from_microsecond(row.begun_us).unwrap_or_default();
     let same = pending.state.as_bytes().ct_eq(back.state.as_bytes());
+    if bool::from(same) && !back.error.is_empty() {
+        return Err(Fault::refused(
+            StatusCode::FORBIDDEN,
+            "The sign-in service did not let you in",
+            "go to the home page to try again; if it goes on, ask whoever looks after your account there",
+        ));
+    }
     if !bool::from(same) || back.code.is_empty() || now.duration_since(begun) > WAIT {
         return Err(not_begun());
     }
@@ -270,12 +279,21 @@ pub(crate) async fn finish(
             "the sign-in service has to ask for it here; tell whoever looks after it",
         ));
     }
+    let before = session::find(&console, &headers).await?;
     // Whatever session this browser had is over.
     if let Some(earlier) = Secret::of(&headers, COOKIE) {
         store.end_session(&earlier.id()).await.map_err(|error| Fault::broken(&error))?;
     }
+    // Whoever is to prove that it is them is nobody else.
+    if pending.again && before.as_ref().is_some_and(|before| !before.is(&person)) {
+        return Err(Fault::refused(
+            StatusCode::FORBIDDEN,
+            "Somebody else has signed in",
+            "whoever was signed in here had to prove that it is them, and another person did; both are signed out here now, so go to the home page and sign in as yourself",
+        ));
+    }
     let to = if person.is_citizen() && pending.to == "/" { "/my-data".to_owned() } else { pending.to };
-    let secret = session::begin(&console, person, authenticated.min(now), ending).await?;
+    let secret = session::begin(&console, person, authenticated.min(now), (ending, before)).await?;
     let mut response = (StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response();
     for cookie in [set_cookie(COOKIE, &secret.to_text()), clear_cookie(SIGN_IN_COOKIE)] {
         let cookie = HeaderValue::from_str(&cookie).map_err(|error| Fault::broken(&error))?;
@@ -347,8 +365,15 @@ async fn person(console: &Console, claims: &Value) -> Result<Person, Fault> {
         Some(organisation) if plain && !roles.is_empty() => {
             let name = text(&names.name);
             let name = if name.is_empty() { id.clone() } else { name.chars().take(80).collect() };
-            let nhs_number = Some(text(&names.nhs_number)).filter(|number| citizen && !number.is_empty());
-            Ok(Person { organisation, id, name, roles, nhs_number })
+            let level = text(&names.identity_check);
+            let checks = &console.settings.identity_checks;
+            let identity_check = checks.iter().find(|(_, levels)| levels.contains(&level));
+            let identity_check = identity_check.map(|(check, _)| check.clone());
+            // Where it is said which checks are enough, a number that came by another is nobody's.
+            let is_checked = checks.is_empty() || identity_check.is_some();
+            let nhs_number =
+                Some(text(&names.nhs_number)).filter(|number| citizen && is_checked && !number.is_empty());
+            Ok(Person { organisation, id, name, roles, nhs_number, identity_check })
         }
         other => {
             let entry = Body::RequestRefused {
@@ -381,16 +406,35 @@ struct SigningOut {
 
 /// Ends the session, here and in the database; and at the provider, where it says how (OpenID Connect RP-Initiated Logout 1.0 §2).
 /// A resident's ID token holds their number, and that is in no address: the provider asks them instead.
-pub(crate) async fn sign_out(State(console): State<Arc<Console>>, form: Form) -> Result<Response, Fault> {
-    let ended = console.gateway.store().end_session(&form.signed.name).await;
-    ended.map_err(|error| Fault::broken(&error))?;
-    let onward = form.signed.ending.as_ref().and_then(|ending| onward(&console, ending));
+///
+/// Whose session here is over already has perhaps one there: on a computer of many it is to end, too.
+pub(crate) async fn sign_out(
+    State(console): State<Arc<Console>>,
+    headers: HeaderMap,
+    form: Result<Form, Response>,
+) -> Result<Response, Response> {
+    let is_own = form::says_own_site(&headers, &console.settings.public_url);
+    let ending = match form {
+        Ok(form) => {
+            let ended = console.gateway.store().end_session(&form.signed.name).await;
+            ended.map_err(|error| Fault::broken(&error).into_response())?;
+            form.signed.ending
+        }
+        Err(refused) if is_own && refused.status() == StatusCode::UNAUTHORIZED => {
+            let (_, ends) = console.provider().await.map_err(IntoResponse::into_response)?;
+            let ends = ends.filter(|place| place.url().scheme() == "https");
+            ends.map(|place| Ending { endpoint: place.to_string(), hint: None })
+        }
+        Err(refused) => return Err(refused),
+    };
+    let onward = ending.as_ref().and_then(|ending| onward(&console, ending));
     let mut response = match onward {
         Some((page, policy)) => ([(header::CONTENT_SECURITY_POLICY, policy)], render(&page)).into_response(),
         None => (StatusCode::SEE_OTHER, [(header::LOCATION, "/signed-out")]).into_response(),
     };
     // What the browser has kept of pages is forgotten, too.
-    let cookie = HeaderValue::from_str(&clear_cookie(COOKIE)).map_err(|error| Fault::broken(&error))?;
+    let cookie = HeaderValue::from_str(&clear_cookie(COOKIE));
+    let cookie = cookie.map_err(|error| Fault::broken(&error).into_response())?;
     response.headers_mut().insert(header::SET_COOKIE, cookie);
     let forget = header::HeaderName::from_static("clear-site-data");
     response.headers_mut().insert(forget, HeaderValue::from_static("\"cache\""));

@@ -26,6 +26,10 @@ pub use words::{Told, told};
 /// Most events and looks in one answer. Whoever has more asks by years.
 pub const EVENTS_MAX: usize = 2_000;
 
+/// Most looks of the person's own that are in one answer, the newest, and that are passed over for others'. They crowd out nobody's.
+const OWN_MAX: usize = 500;
+const OWN_PASSED_MAX: usize = 20_000;
+
 /// How many places of the index are read at a time.
 const PAGE: u32 = 200;
 
@@ -97,7 +101,7 @@ pub async fn events(
         before: None,
         seen_by: None,
     };
-    let (mut events, mut looks) = (Vec::new(), Vec::new());
+    let (mut events, mut looks, mut own) = (Vec::new(), Vec::new(), 0);
     loop {
         let places = app.trail.find(&query, PAGE).await?;
         if places.is_empty() {
@@ -106,10 +110,17 @@ pub async fn events(
         query.before = places.last().copied();
         let reading = Reading::of(app, viewer, names, &places).await?;
         for entry in &reading.entries {
-            if events.len() + looks.len() >= EVENTS_MAX {
+            let others = events.len() + looks.len() - own.min(OWN_MAX);
+            if others >= EVENTS_MAX || own >= OWN_PASSED_MAX {
                 return Ok(Events { events, looks, more: true });
             }
-            looks.extend(looks::look(app, viewer, entry, &reading.visibility));
+            if let Some(look) = looks::look(app, viewer, entry, &reading.visibility) {
+                let is_own = looks::is_own(&look.by);
+                if !is_own || own < OWN_MAX {
+                    looks.push(look);
+                }
+                own += usize::from(is_own);
+            }
             if let Some(begun) = begun(entry, names, &reading.deciding) {
                 events.extend(reading.event(app, viewer, begun));
             }

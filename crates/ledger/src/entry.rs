@@ -183,7 +183,7 @@ pub enum Body {
     /// What alerts compare with was registered: a practitioner's own identifiers, surnames and homes, or a person to
     /// watch; `marks` of them, 0 when it ended. What was registered is a keyed hash, and not here.
     AlertMarksRecorded { of: String, reference: String, marks: u64, by: Actor },
-    /// An alert was triaged (in older entries acknowledged), reviewed or escalated. Nobody's hand is on an escalation: the time did it.
+    /// An alert was triaged (in older entries acknowledged), reviewed, reopened or escalated. Nobody's hand is on an escalation: the time did it.
     AlertHandled {
         alert_id: String,
         action: String,

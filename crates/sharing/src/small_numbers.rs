@@ -33,6 +33,14 @@ impl Shown {
         }
     }
 
+    /// How long to draw it: nothing that is not said is drawn, and nothing by more than is said.
+    pub fn drawn(self) -> u64 {
+        match self {
+            Self::About(count) => count,
+            Self::Unsaid => 0,
+        }
+    }
+
     /// The parts of a total, and the total.
     pub fn parts(counts: &[u64]) -> (Vec<Self>, Self) {
         let mut shown: Vec<_> = counts.iter().map(|count| Self::of(*count)).collect();
@@ -77,6 +85,11 @@ mod tests {
     fn few_are_not_said_and_more_is_rounded() {
         let said: Vec<_> = [0, 1, 7, 8, 12, 13, 100].map(Shown::of).iter().map(ToString::to_string).collect();
         assert_eq!(said, ["0", "*", "*", "10", "10", "15", "100"]);
+    }
+
+    #[test]
+    fn what_is_drawn_is_what_is_said() {
+        assert_eq!([0, 7, 8, 13, 16, 14].map(|count| Shown::of(count).drawn()), [0, 0, 10, 15, 15, 15]);
     }
 
     #[test]

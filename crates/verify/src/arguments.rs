@@ -13,7 +13,8 @@ order. Nothing is sent anywhere.
 
 Usage: concordat-verify [OPTIONS] PATH
 
-PATH is an NDJSON export with its manifest beside it (PATH.manifest.json), or a tlog-tiles directory.
+PATH is an NDJSON export with its manifest beside it (PATH.manifest.json), a tlog-tiles directory, or an evidence
+pack of one decision as the console gives it away (with --key alone: a pack names no key).
 
 Options:
   --key KEY           the ledger's key, name+hash+key, as you got it from somebody other than the export's maker;

@@ -17,15 +17,21 @@ use ledger::{
 };
 use serde::Serialize;
 
+mod pack;
 pub mod progress;
+
+pub use pack::{VerifiedEntry, VerifiedPack};
 
 /// Largest checkpoint, key or manifest, in bytes.
 const TEXT_BYTES_MAX: u64 = 1 << 20;
 
+/// Largest evidence pack, in bytes.
+const PACK_BYTES_MAX: u64 = 64 << 20;
+
 /// What to verify, and against what.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
-    /// The NDJSON file or the tlog-tiles directory.
+    /// The NDJSON file, the tlog-tiles directory or the evidence pack.
     pub path: PathBuf,
     /// A directory's checkpoint, where it is not in its place.
     pub checkpoint: Option<PathBuf>,
@@ -65,6 +71,19 @@ pub enum VerifyError {
     /// What was asked cannot be done.
     #[error("{0}")]
     Usage(String),
+}
+
+/// Verifies an evidence pack, if that is what the path names: one JSON text with entries and their proofs.
+///
+/// # Errors
+/// [`VerifyError`] with the first fault, or with why it cannot be told.
+pub fn verify_pack(request: &Request) -> Option<Result<VerifiedPack, VerifyError>> {
+    let is_file = std::fs::metadata(&request.path).is_ok_and(|about| about.is_file());
+    if !is_file || manifest_path(&request.path).exists() {
+        return None;
+    }
+    let pack = text_up_to(&request.path, PACK_BYTES_MAX).ok().and_then(|text| pack::of(&text))?;
+    Some(pack::verify(&pack, request))
 }
 
 /// Verifies an export. `progress` is told how many entries were read and how many there should be.
@@ -156,8 +175,12 @@ fn told(error: Unverified<io::Error>, path: &Path) -> VerifyError {
 }
 
 fn text(path: &Path) -> Result<String, VerifyError> {
+    text_up_to(path, TEXT_BYTES_MAX)
+}
+
+fn text_up_to(path: &Path, bytes_max: u64) -> Result<String, VerifyError> {
     let mut text = String::new();
-    let read = File::open(path).and_then(|file| file.take(TEXT_BYTES_MAX).read_to_string(&mut text));
+    let read = File::open(path).and_then(|file| file.take(bytes_max).read_to_string(&mut text));
     read.map_err(|error| VerifyError::Unreadable(path.to_owned(), error))?;
     Ok(text)
 }

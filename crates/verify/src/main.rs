@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use verify::{Request, VerifyError, progress::Progress, verify};
+use verify::{Request, VerifyError, progress::Progress, verify, verify_pack};
 
 mod arguments;
 mod output;
@@ -23,6 +23,14 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if let Some(outcome) = verify_pack(&arguments.request) {
+        match (&outcome, arguments.json) {
+            (_, true) => output::say(&output::json(&outcome)),
+            (Ok(verified), false) => output::say(&output::words_of_pack(verified)),
+            (Err(error), false) => output::complain(&error.to_string()),
+        }
+        return status(&outcome);
+    }
     let mut progress = Progress::new(arguments.quiet);
     let outcome = verify(&arguments.request, &mut |read, all| progress.show(read, all, "entries"));
     progress.clear();
@@ -31,6 +39,10 @@ fn main() -> ExitCode {
         (Ok(verified), false) => output::say(&output::words(verified)),
         (Err(error), false) => output::complain(&error.to_string()),
     }
+    status(&outcome)
+}
+
+fn status<T>(outcome: &Result<T, VerifyError>) -> ExitCode {
     match outcome {
         Ok(_) => ExitCode::SUCCESS,
         Err(VerifyError::Fault(_)) => ExitCode::from(1),

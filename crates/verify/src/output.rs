@@ -2,8 +2,9 @@
 
 use std::io::{Write as _, stderr, stdout};
 
+use serde::Serialize;
 use serde_json::{Value, json};
-use verify::{Verified, VerifyError};
+use verify::{Verified, VerifiedPack, VerifyError};
 
 /// Prints on standard output. Whoever stopped reading still has the exit status.
 pub(crate) fn say(text: &str) {
@@ -56,8 +57,26 @@ pub(crate) fn words(verified: &Verified) -> String {
     lines.join("\n")
 }
 
+/// What was verified of an evidence pack, in words.
+pub(crate) fn words_of_pack(verified: &VerifiedPack) -> String {
+    let mut lines = vec![format!("{} entries of the evidence pack verify", verified.entries.len())];
+    lines.extend(verified.entries.iter().map(|one| {
+        let seen = if one.cosigned_by.is_empty() {
+            String::new()
+        } else {
+            format!(", cosigned by {}", one.cosigned_by.join(", "))
+        };
+        format!("  entry {}, {}: in the ledger of {} entries{seen}", one.index, one.kind, one.ledger_size)
+    }));
+    lines.push(
+        "  what the pack says in words beside them is the gateway's, and is not proven; whether there are further entries of the decision cannot be told from it"
+            .to_owned(),
+    );
+    lines.join("\n")
+}
+
 /// The report for programs.
-pub(crate) fn json(outcome: &Result<Verified, VerifyError>) -> String {
+pub(crate) fn json<T: Serialize>(outcome: &Result<T, VerifyError>) -> String {
     let value = match outcome {
         Ok(verified) => {
             let mut value = serde_json::to_value(verified).unwrap_or_default();

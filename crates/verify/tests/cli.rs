@@ -12,7 +12,8 @@ use ledger::{
         tiles::{TileSink, TilesExport},
     },
     note::{Cosigner, NoteSigner},
-    tree::{Frontier, hexadecimal, leaf_hash},
+    proof::TlogProof,
+    tree::{Frontier, hexadecimal, leaf_hash, node_hash},
 };
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -116,6 +117,81 @@ fn both_formats_verify_with_everything_asked_for() {
     assert_eq!((status, complained.as_str()), (0, ""), "{said}");
     assert!(said.starts_with("300 entries of ledger.example verify\n"), "{said}");
     assert!(said.contains("the key came from the export itself"), "{said}");
+}
+
+/// A pack of two entries, as the console writes it.
+fn pack() -> Value {
+    let leaves = leaves(4);
+    let hashes: Vec<_> = leaves.iter().map(|leaf| leaf_hash(leaf)).collect();
+    let (left, right) = (node_hash(&hashes[0], &hashes[1]), node_hash(&hashes[2], &hashes[3]));
+    let proven = |index: usize, beside: [ledger::tree::Hash; 2]| {
+        let proof = TlogProof {
+            extra: None,
+            index: index as u64,
+            hashes: beside.to_vec(),
+            checkpoint: checkpoint(&leaves),
+        };
+        json!({
+            "index": index,
+            "entry": String::from_utf8(leaves[index].clone()).unwrap(),
+            "leaf_hash": hexadecimal(&hashes[index]),
+            "proof": proof.to_text(),
+        })
+    };
+    json!({
+        "made_at": "2026-11-23T12:00:00Z",
+        "explanation": { "result": "refused" },
+        "entries": [proven(1, [hashes[0], right]), proven(2, [hashes[3], left])],
+    })
+}
+
+/// Something done to a pack.
+type Spoil = fn(&mut Value);
+
+#[test]
+fn an_evidence_pack_verifies_by_itself_and_a_changed_one_does_not() {
+    let folder = TempDir::new().unwrap();
+    let write = |pack: &Value| fs::write(folder.path().join("pack.json"), pack.to_string()).unwrap();
+    let (key, witness_key) = (signer().verifier_key(), witness(2).verifier_key());
+    let asked = ["pack.json", "--key", &key, "--witness", &witness_key];
+    write(&pack());
+    let (status, report) = json_of(&folder, &asked);
+    assert_eq!(status, 0, "{report}");
+    assert_eq!((&report["verified"], &report["format"]), (&json!(true), &json!("evidence-pack")));
+    assert_eq!(report["entries"][1]["index"], 2);
+    assert_eq!(report["entries"][1]["cosigned_by"], json!(["witness2.example"]));
+    let (_, said, _) = run(&folder, &asked);
+    assert!(said.starts_with("2 entries of the evidence pack verify\n"), "{said}");
+    assert!(said.contains("is not proven"), "{said}");
+    // Without a key, and without entries, it cannot be told.
+    assert_eq!(run(&folder, &["pack.json"]).0, 2);
+    let mut empty = pack();
+    empty["entries"] = json!([]);
+    write(&empty);
+    assert_eq!(run(&folder, &asked).0, 2);
+    let spoilt: [(&str, Spoil); 5] = [
+        ("proof", |pack| {
+            let text = pack["entries"][0]["entry"].as_str().unwrap().replace("expired", "revoked");
+            pack["entries"][0]["entry"] = json!(text);
+        }),
+        ("proof", |pack| pack["entries"][0]["entry"] = pack["entries"][1]["entry"].clone()),
+        ("no-proof", |pack| pack["entries"][0]["proof"] = Value::Null),
+        ("proof", |pack| pack["entries"][1]["proof"] = pack["entries"][0]["proof"].clone()),
+        ("sequence", |pack| pack["entries"][0]["index"] = json!(3)),
+    ];
+    for (code, spoil) in spoilt {
+        let mut other = pack();
+        spoil(&mut other);
+        write(&other);
+        let (status, report) = json_of(&folder, &asked);
+        assert_eq!((status, &report["fault"]["code"]), (1, &json!(code)), "{report}");
+    }
+    write(&pack());
+    let other = NoteSigner::from_seed("ledger.example", &[9; 32]).verifier_key();
+    assert_eq!(run(&folder, &["pack.json", "--key", &other]).0, 1, "another ledger's key");
+    let unseen = witness(3).verifier_key();
+    let (status, report) = json_of(&folder, &["pack.json", "--key", &key, "--witness", &unseen]);
+    assert_eq!((status, &report["fault"]["code"]), (1, &json!("quorum")), "{report}");
 }
 
 #[test]

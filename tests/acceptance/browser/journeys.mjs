@@ -65,8 +65,29 @@ const journeys = {
     await press(page, 'Close the alert');
     await says(page, 'Say why in 10 to 2,000 characters');
     await page.fill('#note', '<script>window.broken = 1</script> looked at the call log');
+    // A colleague who had it open, too, and finds something else.
+    const other = await person();
+    await signIn(other, 'privacy-officer.trafford-council.TRF-PO-2', new URL(page.url()).pathname.replace('/review', ''));
+    await says(other, 'Looked at by');
+    await other.getByLabel('It was not right').check();
+    await other.fill('#note', 'Nobody was on duty at that hour.');
     await press(page, 'Close the alert');
     await says(page, 'Closed');
+    await press(other, 'Close the alert');
+    await says(other, 'A colleague closed it meanwhile');
+    await says(other, 'It was right, by TRF-IG-1');
+    await says(other, 'looked at the call log');
+    is(await other.inputValue('#note'), 'Nobody was on duty at that hour.', 'what the second wrote');
+    await check(other, 'alert-closed-meanwhile');
+    await press(other, 'Take it up again');
+    await says(other, 'Triaged');
+    await says(other, 'Nobody was on duty at that hour.');
+    await other.getByLabel('It was not right').check();
+    await other.fill('#note', 'The shift plan has nobody at that hour.');
+    await press(other, 'Close the alert');
+    await says(other, 'It was not right, by TRF-PO-2');
+    await says(other, 'It was right, by TRF-IG-1');
+    await page.reload();
     await check(page, 'alert-closed');
   },
   'an emergency is reviewed by somebody else': async () => {
@@ -75,6 +96,9 @@ const journeys = {
     await go(page, '/reviews');
     await check(page, 'reviews');
     await page.locator('table a').first().click();
+    for (const words of ['What was declared', 'smoke', 'Immediate risk to life', 'Yes', 'What was asked under it']) await says(page, words);
+    is(await page.locator('h2:has-text("What was asked under it") + ul a').count() > 0, true, 'what was asked');
+    await check(page, 'emergency');
     await page.getByLabel('It was right').check();
     await page.fill('#note', 'The call log and the crew agree.');
     await press(page, 'Close the alert');
@@ -98,9 +122,18 @@ const journeys = {
     await page.locator('input[name=items][value="person.address:as-is"]').check();
     await page.locator('input[name=items][value="health.home_oxygen:yes-no"]').check();
     await page.selectOption('#article_6', '6(1)(c)');
-    await page.selectOption('#article_9', '9(2)(g)');
-    await page.fill('#schedule_1', 'part 2 paragraph 18');
+    await press(page, 'Allow it once');
+    await says(page, 'Choose the condition, or that none is needed');
+    await page.selectOption('#article_9', 'none');
+    await press(page, 'Allow it once');
+    await says(page, 'Choose how the duty of confidentiality is met');
     await page.selectOption('#confidentiality', 'public-interest');
+    await press(page, 'Allow it once');
+    is(await page.locator('#article_9-error').innerText().then((text) => text.includes('Oxygen in use at home')), true, 'the item, at its field');
+    await page.selectOption('#article_9', '9(2)(g)');
+    await press(page, 'Allow it once');
+    is(await page.locator('#schedule_1-error').count(), 1, 'at the field that is missing');
+    await page.fill('#schedule_1', 'part 2 paragraph 18');
     await proved(page, 'Allow it once', 'caldicott-guardian.trafford-council.TRF-CG-1');
     is(await page.getByLabel('Why').first().inputValue(), 'Section 42 duty; the harm of not sharing outweighs the intrusion.', 'the reason');
     is(await page.locator('input[name=items]:checked').count(), 2, 'items');
@@ -170,15 +203,19 @@ const journeys = {
     await press(one, 'Ask');
     await says(one, 'Name the piece of work');
     await one.fill('#case_reference', 'AUDIT-2026-Q4');
-    await one.fill('#from', '2026-11-01');
+    await one.fill('#from', '1.13.2026');
+    await press(one, 'Ask');
+    await says(one, 'Write a date such as');
+    await one.fill('#from', '1/11/2026');
     await proved(one, 'Ask', 'auditor.trafford-council.TRF-AUD-3');
     is(await one.inputValue('#case_reference'), 'AUDIT-2026-Q4', 'the case');
-    is(await one.inputValue('#from'), '2026-11-01', 'the first day');
+    is(await one.inputValue('#from'), '1/11/2026', 'the first day');
     await check(one, 'exports-kept');
     // Nobody else is shown it, and whoever leaves it there finds it once.
     await one.reload();
     is(await one.inputValue('#case_reference'), '', 'the case, later');
     await one.fill('#case_reference', 'AUDIT-2026-Q4');
+    await one.fill('#from', '1 November 2026');
     await press(one, 'Ask');
     await says(one, 'Nobody approves their own');
     await check(one, 'export');
@@ -186,13 +223,18 @@ const journeys = {
     await signIn(other, 'auditor.trafford-council.TRF-AUD-4');
     await says(other, '1 waiting');
     await go(other, path);
+    // Whoever approves it knows what.
+    await says(other, 'Entries from');
+    await says(other, '1 November 2026');
     await check(other, 'export-to-approve');
     await press(other, 'Approve');
     for (let turn = 0; turn < 100 && !(await one.locator('main').innerText()).includes('Ready'); turn += 1) { await advance(1); await one.reload(); }
     await check(one, 'export-ready');
     const [file] = await Promise.all([one.waitForEvent('download'), one.getByRole('button', { name: 'Download the file' }).click()]);
     const chunks = []; for await (const chunk of await file.createReadStream()) chunks.push(chunk);
-    if (!Buffer.concat(chunks).toString().includes('log_opened')) throw new Error('it is not the ledger');
+    if (!Buffer.concat(chunks).toString().includes('agreement_moved')) throw new Error('it is not the ledger');
+    const [manifest] = await Promise.all([one.waitForEvent('download'), one.getByRole('link', { name: 'Download its manifest' }).click()]);
+    is(manifest.suggestedFilename(), `${file.suggestedFilename()}.manifest.json`, 'where concordat-verify looks for it');
     await go(other, `${path}/file`, 403);
   },
   'agreements are read, compared and moved': async () => {
@@ -251,10 +293,14 @@ const journeys = {
     await look(page);
     await press(page, 'A consent');
     await check(page, 'consent-form');
+    is(await page.locator('input[type=radio]:checked').count(), 0, 'answers that are chosen beforehand');
     await press(page, 'Record the consent');
-    await says(page, 'Say how it was said');
-    await check(page, 'consent-form-wrong');
+    await says(page, 'Choose what was agreed to');
     await page.getByLabel('That confidential information is shared').check();
+    await page.getByLabel('It was given').check();
+    await press(page, 'Record the consent');
+    await says(page, 'Say who decides');
+    await check(page, 'consent-form-wrong');
     await page.locator('input[name=recipients][value=gmca]').check();
     await page.locator('input[name=purposes][value=safe-and-well-referral]').check();
     await page.fill('#data_categories', `Needs\n${hostile}`);
@@ -266,10 +312,12 @@ const journeys = {
     await said(page, 'court-deputy', `Order 12 of 2026 ${hostile}`);
     await press(page, 'Record the consent');
     await says(page, 'Write a date such as');
-    await page.fill('#given_at', '2026-11-20');
+    await page.fill('#given_at', '20/11/2026');
+    await page.fill('#expires_at', '31 December 2027');
     await press(page, 'Record the consent');
     await says(page, 'A deputy whom the Court of Protection appointed');
     await says(page, 'Order 12 of 2026 <script>');
+    await says(page, 'the end of 31 December 2027');
     await check(page, 'consent');
     const consent = new URL(page.url()).pathname;
     await page.locator('input[name=status][value=renewed]').check();
@@ -300,9 +348,11 @@ const journeys = {
     await page.getByLabel('Lift it').check();
     await page.fill('#grounds', 'short');
     await press(page, 'Answer');
-    await says(page, 'There is a problem');
+    await says(page, 'Write them in 20 to 4,000 characters');
     await check(page, 'objection-wrong');
     await page.fill('#grounds', 'The address was found to be right, and the person was told.');
+    await press(page, 'Answer');
+    is(await page.locator('#told_of_remedies-error').count(), 1, 'at the field that is missing');
     await page.locator('#told_of_remedies').check();
     await press(page, 'Answer');
     await says(page, 'The address was found to be right');
@@ -373,6 +423,7 @@ const journeys = {
     await says(desk, 'Complaints and corrections');
     await go(desk, '/rights-requests');
     await says(desk, 'Acknowledge by 23 December 2026');
+    await says(desk, 'Acknowledge it, and answer by 23 December 2026');
     await check(desk, 'rights-requests');
     await desk.getByRole('link', { name: /^Complaint rrq/ }).first().click();
     await press(desk, 'Acknowledge it');
@@ -450,9 +501,11 @@ const journeys = {
     await check(page, 'my-data');
     await go(page, '/my-choices');
     await press(page, 'Object');
+    await says(page, 'Choose what you want');
+    await page.getByLabel('Stop it, and tell me').check();
+    await press(page, 'Object');
     await says(page, 'Choose what you object to');
     await check(page, 'my-choices-wrong');
-    await page.getByLabel('Stop it, and tell me').check();
     await page.getByLabel('Fire prevention targeting').check();
     await page.fill('#grounds', '<script>window.broken = 1</script> nobody is to come to my house');
     await press(page, 'Object');
@@ -526,7 +579,7 @@ const journeys = {
     await says(page, 'Refused');
     const csrf = await page.locator('input[name=csrf]').first().inputValue();
     const post = (of, form) => page.request.post(`${base}/my-choices/consent/${of}`, { headers: { origin: base }, form: { csrf, ...form }, maxRedirects: 0 });
-    is((await post('trafford-homelessness-help/single-look-up', { answer: 'refused', version: '1' })).status(), 400, 'a version that they were not shown');
+    is((await post('trafford-homelessness-help/single-look-up', { answer: 'refused', version: '1' })).status(), 303, 'a no to what has changed meanwhile');
     is((await post('gm-safe-and-well-referral/referral', { answer: 'refused', version: '1' })).status(), 404, 'a flow that does not ask by their number');
     await go(page, '/my-choices/consent/gm-fire-prevention-over-65s/single-look-up', 404);
     const staff = await person();
@@ -564,6 +617,7 @@ const journeys = {
     await press(resident, 'Send');
     await says(resident, 'Nobody told me that they would ask.');
     await resident.getByRole('link', { name: 'My choices' }).click();
+    await resident.getByLabel('Stop it, and tell me').check();
     await resident.getByLabel('Fire prevention targeting').check();
     await press(resident, 'Object');
     await says(resident, 'You get an answer by');

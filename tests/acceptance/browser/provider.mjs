@@ -26,7 +26,9 @@ const key = {
 };
 
 /** Of residents whose identity was checked. */
-const NUMBERS = { 'resident-1': '9732110317', 'resident-2': '9736363023' };
+const NUMBERS = { 'resident-1': '9732110317', 'resident-2': '9736363023', 'resident-4': '9732110317' };
+/** Of somebody whose identity was not: the number is what they said. */
+const UNCHECKED = ['resident-4'];
 
 const provider = (issuer) => new Provider(issuer, {
   jwks: { keys: [key] },
@@ -42,7 +44,7 @@ const provider = (issuer) => new Provider(issuer, {
   }],
   pkce: { required: () => true },
   conformIdTokenClaims: false,
-  claims: { openid: ['sub', 'name', 'organisation', 'roles', 'nhs_number'], profile: [] },
+  claims: { openid: ['sub', 'name', 'organisation', 'roles', 'nhs_number', 'identity_proofing_level'], profile: [] },
   cookies: { keys: ['for a test'] },
   features: {
     devInteractions: { enabled: true },
@@ -68,7 +70,7 @@ const provider = (issuer) => new Provider(issuer, {
       const number = NUMBERS[id];
       return {
         sub: id, name: `${id} <script>window.broken = 1</script>`, organisation, roles: roles.split('+'),
-        ...(number ? { nhs_number: number } : {}),
+        ...(number ? { nhs_number: number, identity_proofing_level: UNCHECKED.includes(id) ? 'P5' : 'P9' } : {}),
       };
     },
   }),

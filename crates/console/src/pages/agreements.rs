@@ -403,7 +403,11 @@ pub(crate) async fn show(
     let in_force = set.agreements().find(|one| one.id.get_ref().as_str() == id);
     if let Some(one) = in_force.filter(|one| one.terms_sha256.is_none()) {
         let mut page = document::file_page(&console, one, back(one.title.clone()));
-        if sees_agreements(&signed.person) {
+        // How it is used is for its parties, and for auditors.
+        let own = &signed.person.organisation;
+        let is_party = one.parties.iter().any(|party| party.organisation.get_ref() == own);
+        let sees_all = signed.person.may(Right::Audit) || signed.person.may(Right::Mediate);
+        if sees_agreements(&signed.person) && (is_party || sees_all) {
             page.tabs = vec![
                 Tab { path: format!("/agreements/{id}"), text: "Terms", is_here: true },
                 Tab { path: format!("/agreements/{id}/use"), text: "Use", is_here: false },

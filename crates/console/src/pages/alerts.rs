@@ -17,7 +17,7 @@ use crate::{
     desk::Ask,
     fault::{Correction, Fault},
     form::Form,
-    page::{Frame, render, sentence},
+    page::{self, Frame, organisation, render, sentence, when},
     session::Signed,
 };
 
@@ -34,8 +34,12 @@ pub(crate) struct Alert {
     pub(crate) raised_at: String,
     pub(crate) review_due: String,
     pub(crate) escalated_at: Option<String>,
-    pub(crate) outcome: Option<String>,
+    pub(crate) handled_by: Option<String>,
+    pub(crate) handled_at: Option<String>,
+    #[serde(default)]
+    pub(crate) findings: Vec<Finding>,
     pub(crate) statement: Option<String>,
+    pub(crate) emergency: Option<Emergency>,
     #[serde(skip)]
     pub(crate) is_late: bool,
 }
@@ -44,6 +48,73 @@ impl Alert {
     /// An emergency that somebody declared.
     pub(crate) fn is_emergency(&self) -> bool {
         self.reference.starts_with("btg_")
+    }
+}
+
+/// What somebody found of an alert.
+#[derive(Deserialize)]
+pub(crate) struct Finding {
+    by: Option<String>,
+    at: Option<String>,
+    outcome: String,
+    note: String,
+}
+
+impl Finding {
+    /// Who, when and what, in words.
+    fn heading(&self) -> String {
+        let what = OUTCOMES.iter().find(|(code, ..)| *code == self.outcome).map(|(_, words, _)| *words);
+        let what = what.map_or_else(|| sentence(&self.outcome), str::to_owned);
+        let by = self.by.as_ref().map(|by| format!(", by {by}")).unwrap_or_default();
+        let at = self.at.as_ref().map(|at| format!(", {}", when(at))).unwrap_or_default();
+        format!("{what}{by}{at}")
+    }
+}
+
+/// An emergency that somebody declared.
+#[derive(Deserialize)]
+pub(crate) struct Emergency {
+    organisation: String,
+    practitioner: String,
+    purpose: String,
+    reason: String,
+    cannot_consent: bool,
+    from: String,
+    until: String,
+    asked: Option<Vec<Asked>>,
+}
+
+impl Emergency {
+    fn cannot_consent(&self) -> &'static str {
+        if self.cannot_consent { "Yes" } else { "No" }
+    }
+}
+
+/// A question that was asked under an emergency.
+#[derive(Deserialize)]
+struct Asked {
+    decision_id: String,
+    at: String,
+    provider: String,
+    items: Vec<String>,
+    decided: String,
+}
+
+impl Asked {
+    /// With names in place of codes.
+    fn named(&mut self, console: &Console) {
+        let items = page::items(console, &self.provider, &self.items);
+        self.items = vec![if items.is_empty() { "everything that it let through".to_owned() } else { items }];
+        self.provider = page::record_holder(console, &self.provider);
+    }
+
+    /// What was decided, in words.
+    fn decided(&self) -> &'static str {
+        match self.decided.as_str() {
+            "intent" => "Permitted",
+            "referral" => "Referred to a person",
+            _ => "Refused",
+        }
     }
 }
 
@@ -117,17 +188,22 @@ pub(crate) async fn show(
     signed: Signed,
     Path(id): Path<String>,
 ) -> Result<Response, Fault> {
-    page(&console, &signed, &id, None, ("", "")).await
+    alert_page(&console, &signed, &id, None, ("", "")).await
 }
 
-async fn page(
+async fn alert_page(
     console: &Console,
     signed: &Signed,
     id: &str,
     correction: Option<Correction>,
     (chosen, note): (&str, &str),
 ) -> Result<Response, Fault> {
-    let alert: Alert = console.ask(signed, Ask::get(format!("/v1/alerts/{}", super::segment(id)))).await?;
+    let mut alert: Alert =
+        console.ask(signed, Ask::get(format!("/v1/alerts/{}", super::segment(id)))).await?;
+    if let Some(emergency) = &mut alert.emergency {
+        emergency.organisation = organisation(console, &emergency.organisation);
+        emergency.asked.iter_mut().flatten().for_each(|asked| asked.named(console));
+    }
     let back = if alert.is_emergency() { "/reviews" } else { "/alerts" };
     let frame = Frame::of(signed, sentence(&alert.rule), "/alerts").back_to(back, "Back to the list");
     let status = if correction.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
@@ -144,7 +220,21 @@ pub(crate) async fn acknowledge(
     let path = format!("/v1/alerts/{}/acknowledge", super::segment(&id));
     match console.attempt::<Value>(&form.signed, Ask::post(path, &json!({}))).await? {
         Ok(_) => Ok(Redirect::to(&format!("/alerts/{id}")).into_response()),
-        Err(correction) => page(&console, &form.signed, &id, Some(correction), ("", "")).await,
+        Err(correction) => alert_page(&console, &form.signed, &id, Some(correction), ("", "")).await,
+    }
+}
+
+/// A closed one is taken up again by whoever finds something else.
+pub(crate) async fn reopen(
+    State(console): State<Arc<Console>>,
+    Path(id): Path<String>,
+    form: Form,
+) -> Result<Response, Fault> {
+    let note = form.field("note");
+    let path = format!("/v1/alerts/{}/reopen", super::segment(&id));
+    match console.attempt::<Value>(&form.signed, Ask::post(path, &json!({ "note": note }))).await? {
+        Ok(_) => Ok(Redirect::to(&format!("/alerts/{id}")).into_response()),
+        Err(correction) => alert_page(&console, &form.signed, &id, Some(correction), ("", note)).await,
     }
 }
 
@@ -157,12 +247,12 @@ pub(crate) async fn review(
     let (outcome, note) = (form.field("outcome"), form.field("note"));
     if !OUTCOMES.iter().any(|(code, ..)| *code == outcome) {
         let missing = Correction::of("outcome: say what you found");
-        return page(&console, &form.signed, &id, Some(missing), (outcome, note)).await;
+        return alert_page(&console, &form.signed, &id, Some(missing), (outcome, note)).await;
     }
     let path = format!("/v1/alerts/{}/review", super::segment(&id));
     let asked = Ask::post(path, &json!({ "outcome": outcome, "note": note }));
     match console.attempt::<Value>(&form.signed, asked).await? {
         Ok(_) => Ok(Redirect::to(&format!("/alerts/{id}")).into_response()),
-        Err(correction) => page(&console, &form.signed, &id, Some(correction), (outcome, note)).await,
+        Err(correction) => alert_page(&console, &form.signed, &id, Some(correction), (outcome, note)).await,
     }
 }

@@ -83,8 +83,24 @@ struct Told {
 
 #[derive(Deserialize)]
 struct Look {
+    when: String,
+    own: bool,
     reference: String,
     in_words: String,
+}
+
+/// Days on which the person looked themselves, the newest first, and how often on each: whoever watches out for others is not to
+/// look for them among these.
+fn own_days(looks: &[Look]) -> Vec<(String, usize)> {
+    let mut days: Vec<(String, usize)> = Vec::new();
+    for look in looks.iter().filter(|look| look.own) {
+        let day = look.when.split(" at ").next().unwrap_or_default();
+        match days.last_mut() {
+            Some((last, times)) if last == day => *times += 1,
+            _ => days.push((day.to_owned(), 1)),
+        }
+    }
+    days
 }
 
 #[derive(Deserialize)]
@@ -97,10 +113,20 @@ pub(super) struct Held {
 #[derive(Deserialize)]
 pub(super) struct Consent {
     status: String,
+    #[serde(rename = "consent_type")]
+    pub(super) of_type: String,
+    /// Whether it is a yes now.
+    pub(super) holds: bool,
     purposes: Vec<String>,
     recipients: Vec<String>,
     pub(super) given: String,
     expires: Option<String>,
+    /// When it was taken back, or ended.
+    ended: Option<String>,
+    recorded_by: String,
+    said: String,
+    #[serde(default)]
+    data_categories: Vec<String>,
     /// To what, where it is known.
     #[serde(default)]
     items: Vec<String>,
@@ -110,6 +136,36 @@ pub(super) struct Consent {
 }
 
 impl Consent {
+    /// It was said, and does not count any more: its time is over, or a later no about the same outweighs it.
+    fn is_over(&self) -> bool {
+        matches!(self.status.as_str(), "given" | "renewed") && !self.holds
+    }
+
+    /// Its state, as a tag has it.
+    fn state(&self) -> &str {
+        if self.is_over() { "does-not-count-any-more" } else { &self.status }
+    }
+
+    /// What kind of consent it is, in words.
+    fn kind(&self) -> &'static str {
+        match self.of_type.as_str() {
+            "confidentiality-consent" => "That what is confidential is shared",
+            "gdpr-consent" => "That your data are used for it",
+            "consent-to-service" => "To a visit or a service",
+            _ => "A wish",
+        }
+    }
+
+    /// It was taken back or ended, or counts no more.
+    fn has_ended(&self) -> bool {
+        !self.holds && self.status != "requested"
+    }
+
+    /// Who it is about receiving it.
+    fn who(&self) -> &'static str {
+        if self.has_ended() { "Who it was about" } else { "Who may be told" }
+    }
+
     /// What its items are.
     fn what(&self) -> &'static str {
         match self.status.as_str() {
@@ -130,11 +186,26 @@ struct Objection {
     reference: String,
 }
 
+impl Objection {
+    fn stands(&self) -> bool {
+        matches!(self.status.as_str(), "received" | "upheld")
+    }
+
+    fn overlaps(&self, other: &Self) -> bool {
+        let everything = |one: &Self| one.purposes.iter().any(|purpose| purpose.starts_with("everything"));
+        everything(self)
+            || everything(other)
+            || self.purposes.iter().any(|purpose| other.purposes.contains(purpose))
+    }
+}
+
 #[derive(Template)]
 #[template(path = "my_data.html")]
 struct DataPage {
     frame: Frame,
     answer: Answer,
+    others: Vec<Look>,
+    own_days: Vec<(String, usize)>,
 }
 
 #[derive(Template)]
@@ -148,6 +219,18 @@ struct ChoicesPage {
     purposes: Vec<(String, String)>,
     chosen: Vec<String>,
     grounds: String,
+    /// What was just done.
+    done: Option<&'static str>,
+    /// What the form is sent with, so that it objects once.
+    key: String,
+}
+
+impl ChoicesPage {
+    /// Whether another objection that stands is about something of this one's: taking one back leaves that stopped.
+    fn is_doubled(&self, one: &Objection) -> bool {
+        let others = self.held.objections.iter().filter(|other| other.reference != one.reference);
+        one.stands() && others.filter(|other| other.stands()).any(|other| one.overlaps(other))
+    }
 }
 
 #[derive(Template)]
@@ -195,7 +278,7 @@ async fn told(console: &Console, signed: &Signed, held_only: bool) -> Result<Ans
     let own = own(signed)?;
     let body = json!({
         "subject": { "scheme": "nhs-number", "value": own.as_str() },
-        "identity_check": "nhs-login-p9",
+        "identity_check": signed.person.identity_check.as_deref().unwrap_or("sign-in"),
         "held_only": held_only,
     });
     let ask = Ask::post("/v1/subject-access", &body);
@@ -209,19 +292,39 @@ pub(super) async fn held(console: &Console, signed: &Signed) -> Result<Held, Fau
 
 /// Who asked, and why.
 pub(crate) async fn data(State(console): State<Arc<Console>>, signed: Signed) -> Result<Response, Fault> {
-    let answer = answer(&console, &signed).await?;
-    Ok(render(&DataPage { frame: Frame::of(&signed, "Who asked about me", "/my-data"), answer }))
+    let mut answer = answer(&console, &signed).await?;
+    let own_days = own_days(&answer.looks);
+    let others = std::mem::take(&mut answer.looks).into_iter().filter(|look| !look.own).collect();
+    let frame = Frame::of(&signed, "Who asked about me", "/my-data");
+    Ok(render(&DataPage { frame, answer, others, own_days }))
 }
 
 /// What can be chosen.
-pub(crate) async fn choices(State(console): State<Arc<Console>>, signed: Signed) -> Result<Response, Fault> {
-    choices_page(&console, &signed, ("objection", &[], ""), None).await
+pub(crate) async fn choices(
+    State(console): State<Arc<Console>>,
+    signed: Signed,
+    Query(Done { taken_back }): Query<Done>,
+) -> Result<Response, Fault> {
+    let done = match taken_back.as_str() {
+        "consent" => Some("You took it back. From now on nothing more is told on it."),
+        "objection" => Some("You took your objection back. What stands in the list below still counts."),
+        _ => None,
+    };
+    choices_page(&console, &signed, ("", &[], ""), done, None).await
+}
+
+/// What somebody has just done, so that the page says it.
+#[derive(Deserialize)]
+pub(crate) struct Done {
+    #[serde(default, rename = "taken-back")]
+    taken_back: String,
 }
 
 async fn choices_page(
     console: &Console,
     signed: &Signed,
     (kind, chosen, grounds): (&str, &[String], &str),
+    done: Option<&'static str>,
     correction: Option<Correction>,
 ) -> Result<Response, Fault> {
     let held = held(console, signed).await?;
@@ -239,6 +342,8 @@ async fn choices_page(
         purposes,
         chosen: chosen.to_vec(),
         grounds: grounds.to_owned(),
+        done,
+        key: console.key(),
     };
     Ok((status, render(&page)).into_response())
 }
@@ -256,7 +361,7 @@ pub(crate) async fn object(State(console): State<Arc<Console>>, form: Form) -> R
     };
     let filled = (kind, purposes, grounds);
     if let Some(missing) = missing {
-        return choices_page(&console, &form.signed, filled, Some(Correction::of(missing))).await;
+        return choices_page(&console, &form.signed, filled, None, Some(Correction::of(missing))).await;
     }
     let body = json!({
         "subject": { "scheme": "nhs-number", "value": own.as_str() },
@@ -265,9 +370,12 @@ pub(crate) async fn object(State(console): State<Arc<Console>>, form: Form) -> R
         "grounds": Some(grounds).filter(|grounds| !grounds.is_empty()),
     });
     let ask = Ask::post("/v1/objections", &body).about(own, PurposeClass::SubjectAccess, "own-request");
-    match console.attempt::<Value>(&form.signed, ask).await? {
-        Ok(_) => Ok(Redirect::to("/my-choices").into_response()),
-        Err(correction) => choices_page(&console, &form.signed, filled, Some(correction)).await,
+    match console.attempt::<Value>(&form.signed, ask.good_once(form.field("key"))).await {
+        Ok(Ok(_)) => Ok(Redirect::to("/my-choices").into_response()),
+        Ok(Err(correction)) => choices_page(&console, &form.signed, filled, None, Some(correction)).await,
+        // The same form, sent twice: it is in the list.
+        Err(fault) if fault.is_sent_before() => Ok(Redirect::to("/my-choices").into_response()),
+        Err(fault) => Err(fault),
     }
 }
 
@@ -369,10 +477,8 @@ pub(crate) async fn take_back(State(console): State<Arc<Console>>, form: Form) -
     let path = format!("/v1/objections/{}/withdraw", super::segment(wanted));
     let ask = Ask::post(path, &json!({})).about(own, PurposeClass::SubjectAccess, "own-request");
     match console.attempt::<Value>(&form.signed, ask).await? {
-        Ok(_) => Ok(Redirect::to("/my-choices").into_response()),
-        Err(correction) => {
-            choices_page(&console, &form.signed, ("objection", &[], ""), Some(correction)).await
-        }
+        Ok(_) => Ok(Redirect::to("/my-choices?taken-back=objection").into_response()),
+        Err(correction) => choices_page(&console, &form.signed, ("", &[], ""), None, Some(correction)).await,
     }
 }
 
@@ -381,11 +487,28 @@ pub(crate) async fn withdraw(State(console): State<Arc<Console>>, form: Form) ->
     let own = own(&form.signed)?;
     let wanted = form.field("reference");
     let held = held(&console, &form.signed).await?;
-    if !held.consents.iter().any(|consent| consent.reference == wanted) {
-        return Err(Fault::not_found());
+    let one =
+        held.consents.iter().find(|consent| consent.reference == wanted).ok_or_else(Fault::not_found)?;
+    // One yes to a flow can be several consents, where it needs several: it is taken back as it was given.
+    let flow =
+        |consent: &Consent| consent.shown.as_ref().map(|shown| (shown.agreement.clone(), shown.flow.clone()));
+    let of_same =
+        |other: &&Consent| other.reference != wanted && flow(one).is_some() && flow(other) == flow(one);
+    let others = held.consents.iter().filter(of_same).map(|other| other.reference.as_str());
+    // What is taken back already, in another tab or by a second press, is what they want.
+    let is_yes = |reference: &str| {
+        let found = held.consents.iter().find(|consent| consent.reference == reference);
+        found.is_some_and(|consent| matches!(consent.status.as_str(), "given" | "renewed"))
+    };
+    for reference in std::iter::once(wanted).chain(others).filter(|reference| is_yes(reference)) {
+        let path = format!("/v1/consents/{}/withdraw", super::segment(reference));
+        let ask = Ask::post(path, &json!({})).about(own.clone(), PurposeClass::SubjectAccess, "own-request");
+        match console.ask::<Value>(&form.signed, ask).await {
+            Ok(_) => {}
+            // Two were on their way at once.
+            Err(fault) if fault.correction().is_some() => {}
+            Err(fault) => return Err(fault),
+        }
     }
-    let path = format!("/v1/consents/{}/withdraw", super::segment(wanted));
-    let ask = Ask::post(path, &json!({})).about(own, PurposeClass::SubjectAccess, "own-request");
-    console.ask::<Value>(&form.signed, ask).await?;
-    Ok(Redirect::to("/my-choices").into_response())
+    Ok(Redirect::to("/my-choices?taken-back=consent").into_response())
 }

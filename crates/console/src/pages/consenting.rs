@@ -14,11 +14,11 @@ use sharing::{
     agreement::FlowItem,
     consenting::{self, ConsentQuestion},
     explain,
-    subject::Shown,
+    subject::{ConsentType, Shown},
 };
 
 use super::{
-    citizen::{Held, held, own},
+    citizen::{Consent, Held, held, own},
     said::options,
     segment,
 };
@@ -36,7 +36,8 @@ pub(super) struct Asked {
     pub(super) address: String,
     pub(super) recipient: String,
     pub(super) purpose: String,
-    /// What has become of it: `agreed`; `more`, where there is more in it now than they agreed to; nothing where no yes holds.
+    /// What has become of it: `agreed`; `more`, where there is more in it now than they agreed to; `part`, where one of the consents that it
+    /// needs was taken back; nothing where no yes holds.
     pub(super) state: &'static str,
 }
 
@@ -57,6 +58,8 @@ struct ConsentPage {
     may_object: bool,
     /// Since when a yes of theirs to this flow holds, in whatever version they were shown.
     agreed_since: Option<String>,
+    /// One of the consents that it needs was taken back, and another holds.
+    is_in_part: bool,
     /// What there is now that they were not shown then.
     changed: Vec<String>,
     /// What that yes still covers.
@@ -91,14 +94,48 @@ fn address(question: &ConsentQuestion<'_>) -> String {
     format!("/my-choices/consent/{}/{}", segment(agreement), segment(flow))
 }
 
-/// What a person was shown of this flow when they said a yes that holds, and when they said it.
-fn agreed<'a>(question: &ConsentQuestion<'_>, held: &'a Held) -> (Vec<&'a Shown>, Option<String>) {
-    let (agreement, flow) = (question.agreement.id(), question.flow.id.get_ref());
-    let of_flow = |shown: &Shown| shown.agreement == *agreement && shown.flow == *flow;
-    let consents = held.consents.iter().filter(|consent| consent.shown.as_ref().is_some_and(of_flow));
-    let latest = consents.clone().max_by_key(|consent| consent.shown.as_ref().map(|shown| shown.version));
-    let since = latest.map(|consent| consent.given.clone());
-    (consents.filter_map(|consent| consent.shown.as_ref()).collect(), since)
+/// A yes to a flow that holds.
+#[derive(Default)]
+struct Agreed<'a> {
+    /// What the person was shown when they said it, for each consent that the flow needs.
+    then: Vec<Vec<&'a Shown>>,
+    /// When they said it; nothing where none holds.
+    since: Option<String>,
+}
+
+impl<'a> Agreed<'a> {
+    /// What there is of it.
+    fn of(question: &ConsentQuestion<'_>, held: &'a Held) -> Self {
+        let (agreement, flow) = (question.agreement.id(), question.flow.id.get_ref());
+        let of_flow = |shown: &Shown| shown.agreement == *agreement && shown.flow == *flow;
+        let consents = || held.consents.iter().filter(|one| one.shown.as_ref().is_some_and(of_flow));
+        let latest = consents().max_by_key(|one| one.shown.as_ref().map(|shown| shown.version));
+        let of_type = |wanted: &ConsentType| {
+            let is_of_it = |one: &&Consent| one.of_type == wanted.as_str();
+            consents().filter(is_of_it).filter_map(|one| one.shown.as_ref()).collect()
+        };
+        Self {
+            then: question.types.iter().map(of_type).collect(),
+            since: latest.map(|one| one.given.clone()),
+        }
+    }
+
+    /// One of the consents that the flow needs is there, and another is not.
+    fn is_in_part(&self) -> bool {
+        self.since.is_some() && self.then.iter().any(Vec::is_empty)
+    }
+
+    /// Everything that they were shown, for whichever consent.
+    fn shown(&self) -> Vec<&'a Shown> {
+        self.then.iter().flatten().copied().collect()
+    }
+
+    /// What is asked that not every consent which it needs covers.
+    fn beyond<'b>(&self, question: &'b ConsentQuestion<'_>) -> Vec<&'b FlowItem> {
+        let each: Vec<_> = self.then.iter().map(|then| question.beyond(then)).collect();
+        let is_beyond = |item: &&FlowItem| each.iter().flatten().any(|other| std::ptr::eq(*other, *item));
+        question.asked.iter().copied().filter(is_beyond).collect()
+    }
 }
 
 /// What somebody can be asked.
@@ -108,9 +145,10 @@ pub(super) fn all(console: &Console, signed: &Signed, held: &Held) -> Result<Vec
         address: address(question),
         recipient: organisation(console, question.flow.recipient.get_ref().as_str()),
         purpose: words(question.flow.purpose.as_str()),
-        state: match agreed(question, held).0 {
-            then if then.is_empty() => "",
-            then if question.beyond(&then).is_empty() => "agreed",
+        state: match Agreed::of(question, held) {
+            agreed if agreed.since.is_none() => "",
+            agreed if agreed.is_in_part() => "part",
+            agreed if agreed.beyond(question).is_empty() => "agreed",
             _ => "more",
         },
     };
@@ -144,10 +182,12 @@ async fn page(
     let recipient = organisation(console, one.flow.recipient.get_ref().as_str());
     let called = |item: &FlowItem| explain::released_item(&set, provider, &item.with_form());
     let item = |item: &&FlowItem| (called(item), item.justification.clone());
-    let (then, agreed_since) = agreed(one, &held);
-    let beyond = one.beyond(&then);
+    let agreed = Agreed::of(one, &held);
+    let (then, beyond, is_in_part) = (agreed.shown(), agreed.beyond(one), agreed.is_in_part());
+    let agreed_since = agreed.since;
     let is_beyond = |item: &&&FlowItem| beyond.iter().any(|other| std::ptr::eq(*other, **item));
-    let changed = if agreed_since.is_some() { changed(one, &then, &beyond, called) } else { Vec::new() };
+    let changed =
+        if agreed_since.is_some() && !is_in_part { changed(one, &then, &beyond, called) } else { Vec::new() };
     let notice = |party: &sharing::agreement::Party| {
         let notice = party.privacy_notice.clone().filter(|notice| notice.starts_with("https://"))?;
         Some((organisation(console, party.organisation.get_ref().as_str()), notice))
@@ -166,6 +206,7 @@ async fn page(
         anyway: one.anyway.iter().map(item).collect(),
         may_object: one.flow.purpose.rules().objection_blocks,
         agreed_since,
+        is_in_part,
         changed,
         still: one.asked.iter().filter(|item| !is_beyond(item)).map(|item| called(item)).collect(),
         shown: one.shown().sha256(),

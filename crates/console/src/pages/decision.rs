@@ -131,7 +131,10 @@ pub(crate) async fn show(
     }
     let bodies: Vec<Body> = entries.iter().filter_map(|found| Some(found.entry()?.body)).collect();
     let decided = bodies.iter().find_map(ledger::trail::decided);
-    let facts = facts(&console, &explained, decided);
+    let mut facts = facts(&console, &explained, decided);
+    if let Some(first) = leaves.first() {
+        facts.insert(0, ("When", first.when.clone()));
+    }
     let released: BTreeSet<&String> = bodies
         .iter()
         .filter_map(|body| match body {
@@ -246,6 +249,9 @@ pub(crate) async fn evidence(
     Path(id): Path<String>,
 ) -> Result<Response, Fault> {
     let Known { explained, entries } = known(&console, &signed, &id).await?;
+    if entries.is_empty() {
+        return Err(Fault::not_found());
+    }
     let store = console.gateway.store();
     let mut proven = Vec::new();
     for found in &entries {
@@ -262,7 +268,7 @@ pub(crate) async fn evidence(
         "made_at": console.gateway.now().to_string(),
         "explanation": explained,
         "entries": proven,
-        "how_to_check": "Each `entry` is a leaf, byte for byte; its hash is SHA-256 of a zero byte and the leaf (RFC 6962). `proof` is a C2SP tlog-proof that leads from it to a signed checkpoint.",
+        "how_to_check": "Each `entry` is a leaf, byte for byte; its hash is SHA-256 of a zero byte and the leaf (RFC 6962). `proof` is a C2SP tlog-proof that leads from it to a signed checkpoint. `concordat-verify --key KEY FILE` checks all of them, without this service. The explanation is the gateway's words and is not proven.",
     });
     let text = serde_json::to_string_pretty(&pack).map_err(|error| Fault::broken(&error))?;
     let name = format!("attachment; filename=\"{}-evidence.json\"", explained.decision_id);

@@ -21,7 +21,7 @@ use sharing::{
 };
 
 use crate::{
-    Console,
+    Console, days,
     desk::Ask,
     fault::{Correction, Fault, status_of},
     form::Form,
@@ -140,7 +140,7 @@ fn page(
 pub(crate) async fn show(State(console): State<Arc<Console>>, form: Form) -> Result<Response, Fault> {
     let signed = &form.signed;
     may(signed)?;
-    if let Some(response) = super::step_up_form(&console, signed, "/disclosed") {
+    if let Some(response) = super::step_up_form(&console, &form.signed, "/disclosed") {
         return Ok(response);
     }
     let text = |name: &str| form.field(name).to_owned();
@@ -151,7 +151,7 @@ pub(crate) async fn show(State(console): State<Arc<Console>>, form: Form) -> Res
         until: text("until"),
         case_reference: text("case_reference"),
     };
-    let (from, until) = match days(&said, london_day(console.gateway.now())) {
+    let (from, until) = match days_of(&said, london_day(console.gateway.now())) {
         Ok(days) => days,
         Err(wrong) => return Ok(page(&console, signed, said, None, Some(Correction::of(wrong)))),
     };
@@ -170,18 +170,19 @@ pub(crate) async fn show(State(console): State<Arc<Console>>, form: Form) -> Res
     Ok(page(&console, signed, said, Some(found), None))
 }
 
-fn days(said: &Filled, today: Date) -> Result<(Date, Date), &'static str> {
+fn days_of(said: &Filled, today: Date) -> Result<(Date, Date), &'static str> {
     if said.recipient.is_empty() {
         return Err("recipient: choose who received it");
     }
     if said.case_reference.is_empty() {
         return Err("case_reference: name the piece of work that you look for");
     }
-    let from: Date = said.from.parse().map_err(|_| "from: a day, such as 2026-11-01")?;
+    let from = days::read(&said.from).ok_or("from: a day, such as 1 November 2026 or 2026-11-01")?;
     let until: Date = if said.until.is_empty() {
         today.checked_add(1.day()).unwrap_or(today)
     } else {
-        said.until.parse().map_err(|_| "until: a day, such as 2026-12-01, or nothing for up to now")?
+        days::read(&said.until)
+            .ok_or("until: a day, such as 1 December 2026 or 2026-12-01, or nothing for up to now")?
     };
     if from < until { Ok((from, until)) } else { Err("until: a day after the first") }
 }
@@ -276,7 +277,7 @@ mod tests {
             until: until.to_owned(),
             ..Filled::default()
         };
-        let read = days(&said("2026-11-01", ""), today).unwrap();
+        let read = days_of(&said("2026-11-01", ""), today).unwrap();
         assert_eq!(read, ("2026-11-01".parse().unwrap(), "2026-11-29".parse().unwrap()), "today is in it");
         for (from, until, field) in [
             ("yesterday", "", "from"),
@@ -284,10 +285,10 @@ mod tests {
             ("2026-11-02", "2026-11-02", "until"),
             ("2026-12-02", "", "until"),
         ] {
-            let wrong = Correction::of(days(&said(from, until), today).unwrap_err());
+            let wrong = Correction::of(days_of(&said(from, until), today).unwrap_err());
             assert!(wrong.is_at(field), "{from} {until}: {wrong:?}");
         }
         let nobody = Filled { recipient: String::new(), ..said("2026-11-01", "") };
-        assert!(Correction::of(days(&nobody, today).unwrap_err()).is_at("recipient"));
+        assert!(Correction::of(days_of(&nobody, today).unwrap_err()).is_at("recipient"));
     }
 }

@@ -13,11 +13,11 @@ use serde_json::{Map, Value, json};
 
 use super::kept;
 use crate::{
-    Console,
+    Console, days,
     desk::Ask,
     fault::{Correction, Fault},
     form::Form,
-    page::{Frame, organisation, render},
+    page::{Frame, organisation, render, sentence, when},
     person::Right,
     session::Signed,
 };
@@ -30,7 +30,7 @@ struct Export {
     organisation: String,
     requested_by: String,
     format: String,
-    selected_by: Vec<String>,
+    selection: Selection,
     purpose: String,
     case_reference: String,
     requested_at: String,
@@ -40,9 +40,50 @@ struct Export {
     decided_by: Option<String>,
 }
 
+/// What its entries are selected by.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Selection {
+    organisation: Option<String>,
+    agreement: Option<String>,
+    kinds: Vec<String>,
+    from: Option<String>,
+    until: Option<String>,
+    people: u64,
+    seen_by: Option<String>,
+}
+
+impl Selection {
+    /// Each in words, as somebody who approves it has to know.
+    fn rows(&self, console: &Console) -> Vec<(&'static str, String)> {
+        let called = |id: &String| organisation(console, id);
+        let mut rows = Vec::new();
+        rows.extend(self.organisation.as_ref().map(|id| ("Organisation that it is about", called(id))));
+        rows.extend(self.agreement.clone().map(|id| ("Agreement", id)));
+        let kinds: Vec<_> = self.kinds.iter().map(sentence).collect();
+        rows.extend((!kinds.is_empty()).then(|| ("Kinds of entries", kinds.join("; "))));
+        rows.extend(self.from.as_ref().map(|at| ("Entries from", when(at))));
+        rows.extend(self.until.as_ref().map(|at| ("Entries up to", days::until(at))));
+        rows.extend((self.people > 0).then(|| ("People", format!("{} named by pseudonym", self.people))));
+        rows.extend(self.seen_by.as_ref().map(|id| ("What concerns", called(id))));
+        if rows.is_empty() {
+            rows.push(("Selected", "The whole ledger".to_owned()));
+        }
+        rows
+    }
+}
+
 impl Export {
-    fn selection(&self) -> String {
-        if self.selected_by.is_empty() { "everything".to_owned() } else { self.selected_by.join(", ") }
+    /// In one line.
+    fn in_short(&self, console: &Console) -> String {
+        let rows = self.selection.rows(console);
+        rows.into_iter().map(|(_, what)| what).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Under which name its manifest is downloaded, beside the file.
+    fn file_name(&self) -> String {
+        let ending = self.format.replace("fhir-audit-event", "fhir.ndjson").replace("ocsf", "ocsf.ndjson");
+        format!("{}.{ending}", self.id)
     }
 }
 
@@ -70,7 +111,8 @@ const KEPT: &str = "exports";
 #[template(path = "exports.html")]
 struct ListPage {
     frame: Frame,
-    exports: Vec<Export>,
+    /// Each with what it selects.
+    exports: Vec<(Export, String)>,
     formats: Options,
     organisations: Options,
     said: Filled,
@@ -81,6 +123,7 @@ struct ListPage {
 struct ExportPage {
     frame: Frame,
     one: Export,
+    selection: Vec<(&'static str, String)>,
     is_mine: bool,
 }
 
@@ -114,6 +157,10 @@ async fn page(
             .exports
             .into_iter()
             .map(|one| Export { organisation: organisation(console, &one.organisation), ..one })
+            .map(|one| {
+                let selected = one.in_short(console);
+                (one, selected)
+            })
             .collect(),
         formats,
         organisations: std::iter::once(text("", "Any")).chain(organisations).collect(),
@@ -151,9 +198,15 @@ pub(crate) async fn request(State(console): State<Arc<Console>>, form: Form) -> 
     for (name, value) in members {
         body.insert(name.to_owned(), value.clone().into());
     }
-    for (name, value) in [("from", &said.from), ("until", &said.until)] {
-        let day = value.parse::<jiff::civil::Date>().map(sharing::agreement::london_midnight);
-        body.insert(name.to_owned(), day.map_or_else(|_| value.clone(), |at| at.to_string()).into());
+    for (name, value) in [("from", said.from.clone()), ("until", said.until.clone())] {
+        if value.is_empty() {
+            continue;
+        }
+        let Some(day) = days::read(&value) else {
+            let wrong = Correction::of(&format!("{name}: {}", days::SUCH_AS));
+            return page(&console, &form.signed, (false, said), Some(wrong)).await;
+        };
+        body.insert(name.to_owned(), days::beginning(day).to_string().into());
     }
     body.retain(|_, value| value.as_str() != Some(""));
     let ask = Ask::post("/v1/exports", &body).in_case(&said.case_reference);
@@ -175,7 +228,8 @@ pub(crate) async fn show(
     let is_mine =
         one.requested_by == signed.person.id && one.organisation == signed.person.organisation.as_str();
     let one = Export { organisation: organisation(&console, &one.organisation), ..one };
-    Ok(render(&ExportPage { frame, one, is_mine }))
+    let selection = one.selection.rows(&console);
+    Ok(render(&ExportPage { frame, one, selection, is_mine }))
 }
 
 async fn decide(console: &Console, form: &Form, id: &str, what: &str) -> Result<Response, Fault> {

@@ -10,7 +10,10 @@ use axum::{
 };
 use serde::Deserialize;
 
-use super::alerts::{self, Alert};
+use super::{
+    alerts::{self, Alert},
+    referrals::{self, Waits},
+};
 use crate::{
     Console,
     desk::Ask,
@@ -51,6 +54,7 @@ struct Referrals {
 
 #[derive(Deserialize)]
 struct Referral {
+    provider: String,
     state: String,
     overdue: bool,
 }
@@ -105,15 +109,21 @@ async fn tasks(console: &Console, signed: &Signed) -> Result<Vec<Task>, Fault> {
             waiting: of.len(),
             overdue: of.iter().filter(|alert| alert.is_late).count(),
         };
-        tasks.push(task("/alerts", "Alerts", "Somebody looked where they perhaps should not have", &others));
+        tasks.push(task(
+            "/alerts",
+            "Alerts",
+            "A rule noticed something: a look that was perhaps not right, or a record given in an emergency",
+            &others,
+        ));
         tasks.push(task(
             "/reviews",
             "Emergencies to review",
-            "A practitioner declared one; somebody else says whether it was right",
+            "A practitioner of yours declared one; somebody else says whether it was right",
             &emergencies,
         ));
         let all: Referrals = console.ask(signed, Ask::get("/v1/referrals")).await?;
-        let waits = |one: &&Referral| ["requested", "taken", "question-asked"].contains(&one.state.as_str());
+        let waits =
+            |one: &&Referral| referrals::waits(console, signed, &one.provider, &one.state) == Waits::Here;
         tasks.push(Task {
             path: "/referrals",
             name: "Requests to decide",

@@ -123,7 +123,7 @@ fn form_page(console: &Console, form: &Form, said: Said, correction: Option<Corr
 /// Records one.
 pub(crate) async fn record(State(console): State<Arc<Console>>, form: Form) -> Result<Response, Fault> {
     may(&form.signed)?;
-    if let Some(response) = super::step_up_form(&console, &form.signed, "/person") {
+    if let Some(response) = super::step_up_written(&console, &form, "/person") {
         return Ok(response);
     }
     let chosen = Chosen::of(&form)?;
@@ -235,7 +235,7 @@ pub(crate) async fn withdraw(
 ) -> Result<Response, Fault> {
     may(&form.signed)?;
     let here = format!("/objections/{}", super::segment(&id));
-    if let Some(response) = super::step_up_form(&console, &form.signed, &here) {
+    if let Some(response) = super::step_up_written(&console, &form, &here) {
         return Ok(response);
     }
     let said = Said::of(&form);
@@ -259,7 +259,7 @@ pub(crate) async fn answer(
 ) -> Result<Response, Fault> {
     may(&form.signed)?;
     let here = format!("/objections/{}", super::segment(&id));
-    if let Some(response) = super::step_up_form(&console, &form.signed, &here) {
+    if let Some(response) = super::step_up_written(&console, &form, &here) {
         return Ok(response);
     }
     let (outcome, grounds, told) =
@@ -271,8 +271,15 @@ pub(crate) async fn answer(
         }
         _ => None,
     };
+    let refuses = outcome == "refused";
     let correction = match body {
         None => Correction::of("outcome: say what the answer is"),
+        Some(_) if refuses && !(20..=4_000).contains(&grounds.chars().count()) => {
+            Correction::of("grounds: write them in 20 to 4,000 characters")
+        }
+        Some(_) if refuses && told.is_empty() => {
+            Correction::of("told_of_remedies: tell the person of their remedies before you refuse")
+        }
         Some(body) => {
             match console
                 .attempt::<Value>(&form.signed, Ask::post(format!("/v1{here}/answer"), &body))

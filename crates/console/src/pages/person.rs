@@ -189,7 +189,7 @@ fn page(console: &Console, signed: &Signed) -> PersonPage {
 pub(crate) async fn show(State(console): State<Arc<Console>>, form: Form) -> Result<Response, Fault> {
     let signed = &form.signed;
     may(signed)?;
-    if let Some(response) = super::step_up_form(&console, signed, "/person") {
+    if let Some(response) = super::step_up_form(&console, &form.signed, "/person") {
         return Ok(response);
     }
     let (scheme, value) = (form.field("scheme"), form.field("value"));
@@ -279,4 +279,14 @@ async fn history(
         history.requests = held.rights_requests;
     }
     Ok(history)
+}
+/// Whether the person is told, in a sentence.
+pub(crate) fn told(visibility: impl AsRef<str>) -> &'static str {
+    match visibility.as_ref() {
+        "visible" => "The person is told of it.",
+        "withheld" => "It is kept back from the person for now, on a ground of the law.",
+        _ => {
+            "The person is not told of it until an officer has decided that (over the API: subject-access/visibility)."
+        }
+    }
 }

@@ -13,6 +13,7 @@ use axum::{extract::State, response::Response};
 use jiff::{ToSpan as _, civil::Date};
 use serde::Deserialize;
 use serde_json::json;
+use sharing::small_numbers::Shown;
 
 use crate::{
     Console,
@@ -23,27 +24,15 @@ use crate::{
     session::Signed,
 };
 
-/// Up to this many is too few to show.
-pub(super) const FEW_MAX: u64 = 7;
 /// The picture of flows, in its own units.
 const HEIGHT: f64 = 380.0;
 const GAP: f64 = 14.0;
-
-/// A number as it may be shown.
-pub(crate) fn shown(count: u64) -> String {
-    match count {
-        0 => "0".to_owned(),
-        few if few <= FEW_MAX => "*".to_owned(),
-        many => (many.saturating_add(2) / 5 * 5).to_string(),
-    }
-}
 
 struct Flow {
     from: String,
     purpose: String,
     to: String,
-    count: u64,
-    shown: String,
+    count: Shown,
 }
 
 struct Node {
@@ -66,13 +55,35 @@ struct Bar {
     y: f64,
     height: f64,
     title: String,
+    /// The number, above it.
+    count: Shown,
     is_refused: bool,
 }
 
 struct DayRow {
     day: String,
-    released: String,
-    not_released: String,
+    /// Where its label is in the picture.
+    x: f64,
+    released: Shown,
+    not_released: Shown,
+}
+
+/// A reason, week by week.
+struct ReasonRow {
+    reason: String,
+    y: f64,
+    weeks: Vec<Shown>,
+    total: Shown,
+}
+
+/// A week of a reason in the picture.
+struct Cell {
+    x: f64,
+    y: f64,
+    /// From 1, few, to 3, most.
+    class: u64,
+    count: Shown,
+    title: String,
 }
 
 #[derive(Template)]
@@ -84,7 +95,9 @@ struct PicturesPage {
     bands: Vec<Band>,
     bars: Vec<Bar>,
     days: Vec<DayRow>,
-    reasons: Vec<(String, String)>,
+    reasons: Vec<ReasonRow>,
+    cells: Vec<Cell>,
+    reasons_height: f64,
     since: String,
 }
 
@@ -100,10 +113,8 @@ pub(crate) async fn show(State(console): State<Arc<Console>>, signed: Signed) ->
     let (nodes, bands) = sankey(&flows);
     let by_day = counts(&console, &signed, &["day"], (first, today)).await?;
     let (bars, days) = by_week(&by_day, first, today);
-    let by_reason = counts(&console, &signed, &["reason"], (first, today)).await?;
-    let refused = by_reason.iter().filter(|count| count.outcome == "not_released");
-    let mut reasons: Vec<_> = refused.map(|count| (sentence(&count.reason), count.decisions)).collect();
-    reasons.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let by_reason = counts(&console, &signed, &["day", "reason"], (first, today)).await?;
+    let (reasons, cells) = reasons_by_week(&by_reason, first, today);
     let page = PicturesPage {
         frame: Frame::of(&signed, "Pictures of what was shared", "/flows"),
         flows,
@@ -111,7 +122,9 @@ pub(crate) async fn show(State(console): State<Arc<Console>>, signed: Signed) ->
         bands,
         bars,
         days,
-        reasons: reasons.into_iter().map(|(reason, count)| (reason, shown(count))).collect(),
+        reasons_height: REASONS_TOP + REASON_HEIGHT * units(reasons.len() as u64) + 10.0,
+        reasons,
+        cells,
         since: first.strftime("%-d %B %Y").to_string(),
     };
     Ok(render(&page))
@@ -160,16 +173,19 @@ fn flows(console: &Console, counts: &[Count]) -> Vec<Flow> {
         );
         *named.entry(key).or_default() += count.decisions;
     }
+    let exact: Vec<_> = named.values().copied().collect();
+    let (counts, _) = Shown::parts(&exact);
     named
-        .into_iter()
-        .map(|((from, purpose, to), count)| Flow { from, purpose, to, count, shown: shown(count) })
+        .into_keys()
+        .zip(counts)
+        .map(|((from, purpose, to), count)| Flow { from, purpose, to, count })
         .collect()
 }
 
 /// What a column of the picture is of.
 type NameOf = fn(&Flow) -> &str;
 
-/// A number of decisions as a length.
+/// A number of decisions, as it is said, as a length.
 fn units(count: u64) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
@@ -177,8 +193,8 @@ fn units(count: u64) -> f64 {
 /// Record holders on the left, purposes in the middle, recipients on the right; bands as wide as there were decisions. What is
 /// too few to show is not drawn.
 fn sankey(flows: &[Flow]) -> (Vec<Node>, Vec<Band>) {
-    let drawn: Vec<&Flow> = flows.iter().filter(|flow| flow.count > FEW_MAX).collect();
-    let total = units(drawn.iter().map(|flow| flow.count).sum());
+    let drawn: Vec<&Flow> = flows.iter().filter(|flow| flow.count.drawn() > 0).collect();
+    let total = units(drawn.iter().map(|flow| flow.count.drawn()).sum());
     if drawn.is_empty() {
         return (Vec::new(), Vec::new());
     }
@@ -196,7 +212,8 @@ fn sankey(flows: &[Flow]) -> (Vec<Node>, Vec<Band>) {
     for ((x, name), tops) in columns.iter().zip(&mut tops) {
         let mut y = 20.0;
         for label in drawn.iter().map(|flow| name(flow)).collect::<BTreeSet<_>>() {
-            let count = drawn.iter().filter(|flow| name(flow) == label).map(|flow| flow.count).sum();
+            let of_it = drawn.iter().filter(|flow| name(flow) == label);
+            let count = of_it.map(|flow| flow.count.drawn()).sum();
             let height = units(count) * scale;
             let last = *x > 700.0;
             let (label_x, anchor) = if last { (x - 6.0, "end") } else { (x + 18.0, "start") };
@@ -211,9 +228,9 @@ fn sankey(flows: &[Flow]) -> (Vec<Node>, Vec<Band>) {
     let [mut left, mut middle, mut right] = tops;
     let mut middle_out = middle.clone();
     for flow in &drawn {
-        let height = units(flow.count) * scale;
+        let height = units(flow.count.drawn()) * scale;
         let class = purposes.iter().position(|purpose| *purpose == flow.purpose).unwrap_or(0) % 4 + 1;
-        let title = format!("{} to {} for {}: {}", flow.from, flow.to, flow.purpose, flow.shown);
+        let title = format!("{} to {} for {}: {}", flow.from, flow.to, flow.purpose, flow.count);
         let mut band = |x: (f64, f64), from: Option<&mut f64>, to: Option<&mut f64>| {
             let (Some(from), Some(to)) = (from, to) else { return };
             bands.push(Band { path: ribbon(x, (*from, *to), height), class, title: title.clone() });
@@ -245,41 +262,106 @@ fn ribbon((from_x, to_x): (f64, f64), (from_y, to_y): (f64, f64), height: f64) -
     )
 }
 
-/// What was released and what was not, week by week.
-fn by_week(counts: &[Count], first: Date, today: Date) -> (Vec<Bar>, Vec<DayRow>) {
+/// The first days of the weeks from `first` to `today`.
+fn weeks(first: Date, today: Date) -> Vec<Date> {
     let mut weeks = Vec::new();
     let mut begin = first;
     while begin <= today && weeks.len() < 20 {
-        let end = begin.checked_add(7.days()).unwrap_or(today);
-        let within = |outcome: &str| {
-            let is_within = |count: &&Count| {
-                count.outcome == outcome
-                    && count.day.parse::<Date>().is_ok_and(|day| begin <= day && day < end)
-            };
-            counts.iter().filter(is_within).map(|count| count.decisions).sum::<u64>()
-        };
-        weeks.push((begin, within("released"), within("not_released")));
-        begin = end;
+        weeks.push(begin);
+        begin = begin.checked_add(7.days()).unwrap_or(Date::MAX);
     }
-    let most =
-        weeks.iter().map(|(_, released, not_released)| *released.max(not_released)).max().unwrap_or(1).max(1);
+    weeks
+}
+
+/// How many of these there were in each week.
+fn in_weeks<'a>(weeks: &[Date], counts: impl Iterator<Item = &'a Count>) -> Vec<u64> {
+    let mut sums = vec![0; weeks.len()];
+    for count in counts {
+        let Ok(day) = count.day.parse::<Date>() else { continue };
+        let place = weeks.partition_point(|begin| *begin <= day).checked_sub(1);
+        if let Some(sum) = place.and_then(|place| sums.get_mut(place)) {
+            *sum += count.decisions;
+        }
+    }
+    sums
+}
+
+fn week_name(day: Date) -> String {
+    day.strftime("%-d %b").to_string()
+}
+
+/// What was released and what was not, week by week.
+fn by_week(counts: &[Count], first: Date, today: Date) -> (Vec<Bar>, Vec<DayRow>) {
+    let weeks = weeks(first, today);
+    let of = |outcome: &str| {
+        let sums = in_weeks(&weeks, counts.iter().filter(|count| count.outcome == outcome));
+        Shown::parts(&sums).0
+    };
+    let (released, not_released) = (of("released"), of("not_released"));
+    let all = released.iter().chain(&not_released);
+    let most = all.map(|count| count.drawn()).max().unwrap_or(1).max(1);
     let (mut bars, mut rows) = (Vec::new(), Vec::new());
     let mut x = 40.0;
-    for (day, released, not_released) in weeks {
-        let name = day.strftime("%-d %B").to_string();
+    for ((day, released), not_released) in weeks.iter().zip(released).zip(not_released) {
+        let (name, label_x) = (week_name(*day), x);
         for (count, is_refused, what) in [(released, false, "released"), (not_released, true, "not released")]
         {
-            if count > FEW_MAX {
-                let height = units(count) / units(most) * 180.0;
-                let title = format!("Week of {name}: {} {what}", shown(count));
-                bars.push(Bar { x, y: 200.0 - height, height, title, is_refused });
+            if count.drawn() > 0 {
+                let height = units(count.drawn()) / units(most) * 165.0;
+                let title = format!("Week of {name}: {count} {what}");
+                bars.push(Bar { x, y: 200.0 - height, height, title, count, is_refused });
             }
             x += 24.0;
         }
         x += 10.0;
-        rows.push(DayRow { day: name, released: shown(released), not_released: shown(not_released) });
+        rows.push(DayRow { day: name, x: label_x, released, not_released });
     }
     (bars, rows)
+}
+
+/// Most reasons in the picture and its table.
+const REASONS_MAX: usize = 12;
+const REASONS_TOP: f64 = 30.0;
+const REASON_HEIGHT: f64 = 44.0;
+
+/// Why nothing was released, week by week: the most frequent reasons, each with its own total.
+fn reasons_by_week(counts: &[Count], first: Date, today: Date) -> (Vec<ReasonRow>, Vec<Cell>) {
+    let weeks = weeks(first, today);
+    let mut by_reason = BTreeMap::<&str, Vec<&Count>>::new();
+    for count in counts.iter().filter(|count| count.outcome == "not_released") {
+        by_reason.entry(count.reason.as_str()).or_default().push(count);
+    }
+    let mut sums: Vec<_> = by_reason
+        .into_iter()
+        .map(|(reason, counts)| (reason, in_weeks(&weeks, counts.into_iter())))
+        .collect();
+    sums.sort_by_key(|(reason, weeks)| (std::cmp::Reverse(weeks.iter().sum::<u64>()), *reason));
+    let row = |(place, (reason, sums)): (usize, (&str, Vec<u64>))| {
+        let (weeks, total) = Shown::parts(&sums);
+        ReasonRow {
+            reason: sentence(reason),
+            y: REASONS_TOP + REASON_HEIGHT * units(place as u64),
+            weeks,
+            total,
+        }
+    };
+    let rows: Vec<_> = sums.into_iter().take(REASONS_MAX).enumerate().map(row).collect();
+    let most = rows.iter().flat_map(|row| &row.weeks).map(|count| count.drawn()).max().unwrap_or(1).max(1);
+    let mut cells = Vec::new();
+    for row in &rows {
+        for ((day, count), place) in weeks.iter().zip(&row.weeks).zip(0_u32..) {
+            if count.drawn() > 0 {
+                cells.push(Cell {
+                    x: 40.0 + 58.0 * f64::from(place),
+                    y: row.y + 18.0,
+                    class: (count.drawn() * 3).div_ceil(most).clamp(1, 3),
+                    count: *count,
+                    title: format!("{}, week of {}: {count}", row.reason, week_name(*day)),
+                });
+            }
+        }
+    }
+    (rows, cells)
 }
 
 #[cfg(test)]
@@ -288,17 +370,62 @@ mod tests {
 
     #[test]
     fn small_numbers_are_not_shown() {
-        let all: Vec<_> = [0, 1, 7, 8, 12, 13, 100].into_iter().map(shown).collect();
-        assert_eq!(all, ["0", "*", "*", "10", "10", "15", "100"]);
         let flow = |count| Flow {
             from: "a".to_owned(),
             purpose: "p".to_owned(),
             to: "b".to_owned(),
-            count,
-            shown: shown(count),
+            count: Shown::of(count),
         };
         assert!(sankey(&[flow(7)]).0.is_empty(), "too few to draw");
         let (nodes, bands) = sankey(&[flow(8)]);
         assert_eq!((nodes.len(), bands.len()), (3, 2));
+    }
+
+    fn of(day: &str, outcome: &str, reason: &str, decisions: u64) -> Count {
+        let text = |text: &str| text.to_owned();
+        Count { day: text(day), outcome: text(outcome), reason: text(reason), decisions, ..Count::default() }
+    }
+
+    fn days() -> (Date, Date) {
+        ("2026-09-01".parse().unwrap(), "2026-11-28".parse().unwrap())
+    }
+
+    #[test]
+    fn pictures_are_drawn_of_what_is_said_and_not_of_what_was_counted() {
+        let (first, today) = days();
+        let drawn = |counts: [u64; 3]| {
+            let counts = ["2026-09-01", "2026-09-08", "2026-09-15"]
+                .iter()
+                .zip(counts)
+                .map(|(day, count)| of(day, "released", "", count));
+            by_week(&counts.collect::<Vec<_>>(), first, today)
+        };
+        let heights = |counts| {
+            let bars = drawn(counts).0;
+            bars.iter().map(|bar| format!("{:.3}", bar.height)).collect::<Vec<_>>()
+        };
+        // 16 and 14 are both said to be 15.
+        assert_eq!(heights([40, 16, 0]), heights([41, 14, 0]));
+        // One week that is too few is not found by taking the others from their sum.
+        let (_, rows) = drawn([40, 16, 3]);
+        let said: Vec<_> = rows.iter().take(3).map(|row| row.released.to_string()).collect();
+        assert_eq!(said, ["40", "*", "*"]);
+    }
+
+    #[test]
+    fn reasons_are_counted_week_by_week() {
+        let (first, today) = days();
+        let counts = [
+            of("2026-09-02", "not_released", "no-agreement", 20),
+            of("2026-09-10", "not_released", "no-agreement", 9),
+            of("2026-09-10", "not_released", "objection", 3),
+            of("2026-09-10", "released", "", 50),
+        ];
+        let (rows, cells) = reasons_by_week(&counts, first, today);
+        let said: Vec<_> = rows.iter().map(|row| format!("{} {}", row.reason, row.total)).collect();
+        assert_eq!(said, ["No agreement 30", "Objection *"]);
+        assert_eq!(cells.len(), 2, "what is too few is not drawn");
+        assert_eq!(cells[1].title, "No agreement, week of 8 Sep: 10");
+        assert_eq!((cells[0].class, cells[1].class), (3, 2));
     }
 }

@@ -20,7 +20,7 @@ use crate::{
     desk::Ask,
     fault::{Correction, Fault, status_of},
     form::Form,
-    page::{Frame, items, organisation, record_holder, render, sentence, words},
+    page::{Frame, items, organisation, record_holder, render, sentence, when, words},
     session::Signed,
 };
 
@@ -94,7 +94,8 @@ struct Referrals {
 #[template(path = "referrals.html")]
 struct ListPage {
     frame: Frame,
-    referrals: Vec<Referral>,
+    /// What has to be decided here, what waits for others, and what is over.
+    groups: [(&'static str, &'static str, Vec<Referral>); 3],
 }
 
 /// What somebody has filled in.
@@ -144,9 +145,53 @@ fn off(console: &Console, one: &NotInForce) -> (String, String) {
 /// The queue.
 pub(crate) async fn list(State(console): State<Arc<Console>>, signed: Signed) -> Result<Response, Fault> {
     let all: Referrals = console.ask(&signed, Ask::get("/v1/referrals")).await?;
-    let frame = Frame::of(&signed, "Requests to decide", "/referrals");
-    let referrals = all.referrals.into_iter().map(|one| one.named(&console)).collect();
-    Ok(render(&ListPage { frame, referrals }))
+    let frame = Frame::of(&signed, "Requests", "/referrals");
+    let (mut decide, mut elsewhere, mut over) = (Vec::new(), Vec::new(), Vec::new());
+    for one in all.referrals {
+        let group = match waits(&console, &signed, &one.provider, &one.state) {
+            Waits::Here => &mut decide,
+            Waits::Elsewhere => &mut elsewhere,
+            Waits::No => &mut over,
+        };
+        group.push(one.named(&console));
+    }
+    // What nobody here can do anything about is not late here.
+    for one in elsewhere.iter_mut().chain(&mut over) {
+        one.overdue = false;
+    }
+    let groups = [
+        ("To decide", "Nothing waits for a decision of yours.", decide),
+        (
+            "Waiting for others",
+            "Nothing waits for anybody else: for a practitioner’s form, or for another organisation.",
+            elsewhere,
+        ),
+        ("Decided", "Nothing yet.", over),
+    ];
+    Ok(render(&ListPage { frame, groups }))
+}
+
+/// For whom a request waits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Waits {
+    /// For a decision of the person's organisation.
+    Here,
+    /// For the practitioner's form, or for another organisation.
+    Elsewhere,
+    /// It is over.
+    No,
+}
+
+/// For whom a request of this state waits. The home page counts what the list shows.
+pub(super) fn waits(console: &Console, signed: &Signed, provider: &str, state: &str) -> Waits {
+    let set = console.gateway.policies();
+    let provider = provider.parse().ok().and_then(|id| set.provider(&id));
+    let holds = provider.is_some_and(|found| *found.organisation() == signed.person.organisation);
+    match state {
+        "requested" | "taken" | "question-asked" if holds => Waits::Here,
+        "waiting-for-form" | "requested" | "taken" | "question-asked" => Waits::Elsewhere,
+        _ => Waits::No,
+    }
 }
 
 /// One request.
@@ -182,8 +227,7 @@ async fn page(
             }
         }
     }
-    let frame =
-        Frame::of(signed, sentence(&one.purpose), "/referrals").back_to("/referrals", "Requests to decide");
+    let frame = Frame::of(signed, sentence(&one.purpose), "/referrals").back_to("/referrals", "Requests");
     let status = status_of(correction.as_ref());
     let page = ReferralPage {
         frame: frame.correcting(correction).keeping(was_kept),
@@ -201,7 +245,8 @@ async fn page(
             ("6(1)(a)", "6(1)(a) consent"),
         ]),
         article_9: options(&[
-            ("", "None is needed"),
+            ("", "Choose one"),
+            ("none", "None is needed: no item is of a special category, such as health"),
             ("9(2)(g)", "9(2)(g) substantial public interest"),
             ("9(2)(h)", "9(2)(h) health or social care"),
             ("9(2)(c)", "9(2)(c) vital interests, and they cannot consent"),
@@ -209,6 +254,7 @@ async fn page(
             ("9(2)(i)", "9(2)(i) public health"),
         ]),
         confidentiality: options(&[
+            ("", "Choose one"),
             ("not-confidential", "Nothing of it is held in confidence"),
             ("public-interest", "An overriding public interest"),
             ("implied-consent", "Implied consent, for individual care"),
@@ -223,7 +269,7 @@ async fn page(
 fn members(console: &Console, value: &Value) -> Vec<(String, String)> {
     let set = console.gateway.policies();
     let said = |value: &Value| match value {
-        Value::String(text) => text.clone(),
+        Value::String(text) => when(text),
         Value::Array(values) => {
             let named =
                 values.iter().filter_map(Value::as_str).map(|item| explain::released_item(&set, "", item));
@@ -245,16 +291,33 @@ async fn act(
     let path = format!("/v1/referrals/{}/{what}", super::segment(id));
     match console.attempt::<Value>(&form.signed, Ask::post(path, &body)).await? {
         Ok(_) => Ok(Redirect::to(&format!("/referrals/{id}")).into_response()),
-        Err(correction) => page(console, &form.signed, id, (false, said), Some(at_field(correction))).await,
+        Err(correction) => {
+            let correction = at_field(console, form, correction);
+            page(console, &form.signed, id, (false, said), Some(correction)).await
+        }
     }
 }
 
-/// The API names `items[0]`, or `lawful_basis, for items[0]`; the page has a field for each.
-fn at_field(correction: Correction) -> Correction {
+/// The API names `items[0]`, or `lawful_basis, for items[0]`; the page has a field for each, and items by their names.
+fn at_field(console: &Console, form: &Form, correction: Correction) -> Correction {
     if !correction.is_at("") {
         return correction;
     }
     let lower = correction.text.to_lowercase();
+    if let Some((place, said)) =
+        lower.strip_prefix("lawful_basis, for items[").and_then(|rest| rest.split_once("]: "))
+    {
+        let item = place.parse::<usize>().ok().and_then(|place| form.all("items").get(place));
+        let set = console.gateway.policies();
+        let item = item.map(|item| explain::released_item(&set, "", item)).unwrap_or_default();
+        let field = match said {
+            // What is missing is what the field is for.
+            said if said.contains("schedule 1 condition") => "schedule_1",
+            said if said.contains("article 9") || said.contains("special-category") => "article_9",
+            _ => "article_6",
+        };
+        return Correction { field: field.to_owned(), text: format!("{item}: {said}") };
+    }
     let starts = [
         ("items[", "items"),
         ("lawful_basis", "article_6"),
@@ -341,15 +404,21 @@ pub(crate) async fn decide(
         Ok(numbers) => numbers,
         Err(correction) => return page(&console, &form.signed, &id, (false, said), Some(correction)).await,
     };
-    if said.article_6.is_empty() {
-        let missing = Correction::of("article_6: choose the lawful basis");
+    // Nothing is answered by leaving it as it was.
+    let missing = [
+        (&said.article_6, "article_6: choose the lawful basis"),
+        (&said.article_9, "article_9: choose the condition, or that none is needed"),
+        (&said.confidentiality, "confidentiality: choose how the duty of confidentiality is met"),
+    ];
+    let missing = missing.into_iter().find(|(value, _)| value.is_empty()).map(|(_, missing)| missing);
+    if let Some(missing) = missing.map(Correction::of) {
         return page(&console, &form.signed, &id, (false, said), Some(missing)).await;
     }
     let mut basis = Map::new();
     for (name, value) in
         [("article_6", &said.article_6), ("article_9", &said.article_9), ("schedule_1", &said.schedule_1)]
     {
-        if !value.is_empty() {
+        if !value.is_empty() && value != "none" {
             basis.insert(name.to_owned(), value.clone().into());
         }
     }

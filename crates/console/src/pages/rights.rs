@@ -53,7 +53,9 @@ impl Listed {
     fn due(&self) -> String {
         match (self.state.as_str(), &self.answer_due) {
             ("answered", _) => self.outcome.as_ref().map(sentence).unwrap_or_default(),
-            ("received", _) => format!("Acknowledge by {}", when(&self.acknowledge_due)),
+            // Both may be due on one day: what the law sets a time for goes first.
+            ("received", Some(due)) => format!("Acknowledge it, and answer by {}", when(due)),
+            ("received", None) => format!("Acknowledge by {}", when(&self.acknowledge_due)),
             (_, Some(due)) => format!("Answer by {}", when(due)),
             (_, None) => "Answer without undue delay".to_owned(),
         }
@@ -240,7 +242,7 @@ pub(crate) async fn answer(
 ) -> Result<Response, Fault> {
     may(&form.signed)?;
     let here = format!("/rights-requests/{}", super::segment(&id));
-    if let Some(response) = super::step_up_form(&console, &form.signed, &here) {
+    if let Some(response) = super::step_up_written(&console, &form, &here) {
         return Ok(response);
     }
     let (outcome, answer, told) = (form.field("outcome"), form.field("answer"), form.all("told_of_remedies"));
@@ -292,7 +294,7 @@ fn form_page(console: &Console, form: &Form, said: Said, correction: Option<Corr
 /// Records it.
 pub(crate) async fn record(State(console): State<Arc<Console>>, form: Form) -> Result<Response, Fault> {
     wishes::may(&form.signed)?;
-    if let Some(response) = super::step_up_form(&console, &form.signed, "/person") {
+    if let Some(response) = super::step_up_written(&console, &form, "/person") {
         return Ok(response);
     }
     let chosen = Chosen::of(&form)?;

@@ -15,7 +15,7 @@ use sharing::{PolicySet, explain};
 
 use super::saved;
 use crate::{
-    Console,
+    Console, days,
     desk::Ask,
     fault::{Correction, Fault},
     page::{Frame, in_london, render, sentence, words},
@@ -138,8 +138,14 @@ pub(crate) async fn search(
         return Err(Fault::forbidden());
     }
     let asked = query(&filter);
+    let not_a_time = ["from", "until"].into_iter().find(|name| {
+        let text = asked.get(*name).and_then(Value::as_str);
+        text.is_some_and(|text| text.parse::<jiff::Timestamp>().is_err())
+    });
     let (answer, correction) = if asked.is_empty() {
         (None, None)
+    } else if let Some(name) = not_a_time {
+        (None, Some(Correction::of(&format!("{name}: {}", days::SUCH_AS))))
     } else {
         match console.attempt::<Answer>(&signed, Ask::post("/v1/trail/search", &asked)).await? {
             Ok(answer) => (Some(answer), None),
@@ -212,9 +218,9 @@ fn query(filter: &Filter) -> Map<String, Value> {
     members.retain(|_, value| value.as_str().is_some_and(|text| !text.trim().is_empty()));
     for name in ["from", "until"] {
         if let Some(Value::String(text)) = members.get_mut(name)
-            && let Ok(day) = text.trim().parse::<jiff::civil::Date>()
+            && let Some(day) = days::read(text)
         {
-            *text = sharing::agreement::london_midnight(day).to_string();
+            *text = days::beginning(day).to_string();
         }
     }
     if !members.is_empty() {

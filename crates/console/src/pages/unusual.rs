@@ -7,7 +7,9 @@ use askama::Template;
 use axum::{extract::State, response::Response};
 use jiff::{ToSpan as _, civil::Date};
 
-use super::pictures::{self, Count, FEW_MAX, shown};
+use sharing::small_numbers::Shown;
+
+use super::pictures::{self, Count};
 use crate::{
     Console,
     fault::Fault,
@@ -26,7 +28,7 @@ const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday",
 /// A day of the week: how many questions there were in each part of it.
 struct DayRow {
     day: &'static str,
-    counts: Vec<String>,
+    counts: Vec<Shown>,
 }
 
 /// A part of a day in the picture.
@@ -41,26 +43,22 @@ struct Cell {
 /// Somebody who asks, for something.
 struct Asker {
     name: String,
-    newest: u64,
-    usual: u64,
+    newest: Shown,
+    usual: Shown,
     y: f64,
     newest_width: f64,
     usual_width: f64,
 }
 
 impl Asker {
-    fn newest(&self) -> String {
-        shown(self.newest)
-    }
-
-    fn usual(&self) -> String {
-        shown(self.usual)
-    }
-
-    /// More than twice what is usual, and no handful.
+    /// More than twice what is usual, and no handful; by what is said of both, so that it says no more.
     fn is_unusual(&self) -> bool {
-        self.newest > FEW_MAX && self.newest > self.usual.saturating_mul(2)
+        is_unusual(self.newest, self.usual)
     }
+}
+
+fn is_unusual(newest: Shown, usual: Shown) -> bool {
+    newest.drawn() > 0 && newest.drawn() > usual.drawn().saturating_mul(2)
 }
 
 #[derive(Template)]
@@ -129,23 +127,21 @@ fn by_hour(asked: &[Count]) -> [[u64; BANDS]; 7] {
 }
 
 fn hours(counts: &[[u64; BANDS]; 7]) -> (Vec<DayRow>, Vec<Cell>) {
-    let most = counts.iter().flatten().copied().max().unwrap_or(1).max(1);
+    let (said, _) = Shown::parts(counts.as_flattened());
+    let most = said.iter().map(|count| count.drawn()).max().unwrap_or(1).max(1);
     let mut cells = Vec::new();
-    for (row, (day, bands)) in DAYS.iter().zip(counts).enumerate() {
-        for (band, count) in bands.iter().enumerate().filter(|(_, count)| **count > FEW_MAX) {
+    for (row, (day, bands)) in DAYS.iter().zip(said.chunks(BANDS)).enumerate() {
+        for (band, count) in bands.iter().enumerate().filter(|(_, count)| count.drawn() > 0) {
             cells.push(Cell {
                 x: 130.0 + 80.0 * part(band),
                 y: 30.0 + 32.0 * part(row),
-                class: (count * 4).div_ceil(most).clamp(1, 4),
-                title: format!("{day}, {}: {}", band_name(band), shown(*count)),
+                class: (count.drawn() * 4).div_ceil(most).clamp(1, 4),
+                title: format!("{day}, {}: {count}", band_name(band)),
             });
         }
     }
-    let row = |(day, bands): (&&'static str, &[u64; BANDS])| DayRow {
-        day,
-        counts: bands.iter().map(|count| shown(*count)).collect(),
-    };
-    (DAYS.iter().zip(counts).map(row).collect(), cells)
+    let row = |(day, bands): (&&'static str, &[Shown])| DayRow { day, counts: bands.to_vec() };
+    (DAYS.iter().zip(said.chunks(BANDS)).map(row).collect(), cells)
 }
 
 /// The newest seven days beside the usual week before them, by who asks for what. Whoever never asks more than a few is left out:
@@ -161,16 +157,18 @@ fn askers(console: &Console, questions: &[Count], today: Date) -> Vec<Asker> {
     }
     let mut found: Vec<_> = counts
         .into_iter()
-        .map(|((who, what), (newest, before))| (format!("{who}: {what}"), newest, before / WEEKS))
-        .filter(|(_, newest, usual)| *newest.max(usual) > FEW_MAX)
+        .map(|((who, what), (newest, before))| {
+            (format!("{who}: {what}"), Shown::of(newest), Shown::of(before / WEEKS))
+        })
+        .filter(|(_, newest, usual)| newest.drawn().max(usual.drawn()) > 0)
         .collect();
-    found.sort_by_key(|(_, newest, usual)| std::cmp::Reverse((*newest > usual * 2, *newest)));
-    let most = found.iter().map(|(_, newest, usual)| *newest.max(usual)).max().unwrap_or(1);
-    let width = |count: u64| {
+    found.sort_by_key(|(_, newest, usual)| std::cmp::Reverse((is_unusual(*newest, *usual), newest.drawn())));
+    let most = found.iter().map(|(_, newest, usual)| newest.drawn().max(usual.drawn())).max().unwrap_or(1);
+    let width = |count: Shown| {
         let units = |count: u64| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
-        if count > FEW_MAX { units(count) / units(most) * 700.0 } else { 0.0 }
+        units(count.drawn()) / units(most) * 700.0
     };
-    let asker = |(place, (name, newest, usual)): (usize, (String, u64, u64))| Asker {
+    let asker = |(place, (name, newest, usual)): (usize, (String, Shown, Shown))| Asker {
         name,
         newest,
         usual,
@@ -190,23 +188,31 @@ mod tests {
         let mut counts = [[0; BANDS]; 7];
         counts[0][3] = 7;
         counts[6][0] = 8;
+        counts[6][1] = 40;
         let (rows, cells) = hours(&counts);
-        assert_eq!(rows[0].counts[3], "*");
+        // One that is too few is not found by taking the others from their sum.
+        assert_eq!((rows[0].counts[3], rows[6].counts[0]), (Shown::Unsaid, Shown::Unsaid));
         assert_eq!(cells.len(), 1);
-        assert_eq!(cells[0].title, "Sunday, 00:00–03:00: 10");
+        assert_eq!(cells[0].title, "Sunday, 03:00–06:00: 40");
+    }
+
+    #[test]
+    fn bars_are_as_long_as_what_is_said() {
+        assert_eq!(Shown::of(16).drawn(), Shown::of(14).drawn());
+        assert!(!is_unusual(Shown::of(16), Shown::of(8)), "15 is not more than twice 10");
     }
 
     #[test]
     fn more_than_twice_is_unusual_unless_it_is_a_handful() {
         let asker = |newest, usual| Asker {
             name: String::new(),
-            newest,
-            usual,
+            newest: Shown::of(newest),
+            usual: Shown::of(usual),
             y: 0.0,
             newest_width: 0.0,
             usual_width: 0.0,
         };
-        assert!(asker(21, 10).is_unusual());
+        assert!(asker(23, 10).is_unusual());
         assert!(!asker(20, 10).is_unusual());
         assert!(!asker(7, 0).is_unusual());
     }

@@ -18,7 +18,7 @@ use super::{
     said::{By, Said, options},
 };
 use crate::{
-    Console,
+    Console, days,
     desk::Ask,
     fault::{Correction, Fault, status_of},
     form::Form,
@@ -122,31 +122,30 @@ pub(super) fn purposes(which: impl Fn(PurposeClass) -> bool) -> Options {
     all.map(|purpose| (purpose.to_string(), sentence(purpose.as_str()))).collect()
 }
 
-/// A day as the API takes it: its beginning in London. It may be left out.
-fn day(field: &str, text: &str) -> Result<Option<String>, Correction> {
+/// A day as the API takes it, as one of its instants. It may be left out.
+fn day(
+    field: &str,
+    text: &str,
+    instant: fn(jiff::civil::Date) -> jiff::Timestamp,
+) -> Result<Option<String>, Correction> {
     if text.is_empty() {
         return Ok(None);
     }
-    let day = text.parse::<jiff::civil::Date>().ok().map(sharing::agreement::london_midnight);
-    let wrong = || Correction::of(&format!("{field}: write a date such as 2026-11-23, or leave it out"));
-    day.map(|at| Some(at.to_string())).ok_or_else(wrong)
+    let wrong = || Correction::of(&format!("{field}: {}, or leave it out", days::SUCH_AS));
+    days::read(text).map(|day| Some(instant(day).to_string())).ok_or_else(wrong)
 }
 
 /// The form for a consent.
 pub(crate) async fn consent_form(State(console): State<Arc<Console>>, form: Form) -> Result<Response, Fault> {
     let signed = &form.signed;
     may(signed)?;
-    if let Some(response) = super::step_up_form(&console, signed, "/person") {
+    if let Some(response) = super::step_up_form(&console, &form.signed, "/person") {
         return Ok(response);
     }
     Chosen::of(&form)?;
-    let filled = Filled {
-        kind: "confidentiality-consent".to_owned(),
-        status: "given".to_owned(),
-        controller: signed.person.organisation.to_string(),
-        ..Filled::default()
-    };
-    let said = Said::by_person();
+    let filled = Filled { controller: signed.person.organisation.to_string(), ..Filled::default() };
+    // Nothing is chosen beforehand: a press too many is not to record that somebody agreed.
+    let said = Said::default();
     Ok(consent_page(&console, &form, (filled, said), None))
 }
 
@@ -177,7 +176,7 @@ pub(crate) async fn record_consent(
     form: Form,
 ) -> Result<Response, Fault> {
     may(&form.signed)?;
-    if let Some(response) = super::step_up_form(&console, &form.signed, "/person") {
+    if let Some(response) = super::step_up_written(&console, &form, "/person") {
         return Ok(response);
     }
     let chosen = Chosen::of(&form)?;
@@ -194,9 +193,17 @@ pub(crate) async fn record_consent(
         expires_at: field("expires_at"),
     };
     let said = Said::of(&form);
-    let times = day("given_at", &filled.given_at)
-        .and_then(|given| Ok((given, day("expires_at", &filled.expires_at)?)));
-    let (given_at, expires_at) = match (said.correction(), times) {
+    let times = day("given_at", &filled.given_at, days::beginning)
+        .and_then(|given| Ok((given, day("expires_at", &filled.expires_at, days::end)?)));
+    let known = |of: &[(&str, &str)], code: &str| of.iter().any(|(known, _)| *known == code);
+    let missing = if !known(&KINDS, &filled.kind) {
+        Some(Correction::of("consent_type: choose what was agreed to"))
+    } else if !known(&STATES, &filled.status) {
+        Some(Correction::of("status: choose what became of it"))
+    } else {
+        said.correction()
+    };
+    let (given_at, expires_at) = match (missing, times) {
         (None, Ok(times)) => times,
         (Some(correction), _) | (None, Err(correction)) => {
             return Ok(consent_page(&console, &form, (filled, said), Some(correction)));
@@ -260,7 +267,7 @@ async fn shown_consent(
         ("Which data", categories.join("; ")),
         ("From", when(&one.given_at)),
     ];
-    rows.extend(one.expires_at.as_ref().map(|at| ("Until", when(at))));
+    rows.extend(one.expires_at.as_ref().map(|at| ("Until", days::until(at))));
     rows.extend(one.withdrawn_at.as_ref().map(|at| ("Ended", when(at))));
     rows.extend(one.status_reason.clone().map(|why| ("Why", why)));
     rows.extend(one.given_by.rows());
@@ -303,7 +310,7 @@ pub(crate) async fn withdraw_consent(
 ) -> Result<Response, Fault> {
     may(&form.signed)?;
     let here = format!("/consents/{}", super::segment(&id));
-    if let Some(response) = super::step_up_form(&console, &form.signed, &here) {
+    if let Some(response) = super::step_up_written(&console, &form, &here) {
         return Ok(response);
     }
     let said = Said::of(&form);
@@ -327,12 +334,12 @@ pub(crate) async fn change_consent(
 ) -> Result<Response, Fault> {
     may(&form.signed)?;
     let here = format!("/consents/{}", super::segment(&id));
-    if let Some(response) = super::step_up_form(&console, &form.signed, &here) {
+    if let Some(response) = super::step_up_written(&console, &form, &here) {
         return Ok(response);
     }
     let filled = [form.field("status"), form.field("reason"), form.field("expires_at")];
     let [status, reason, expires_at] = filled;
-    let correction = match (status, day("expires_at", expires_at)) {
+    let correction = match (status, day("expires_at", expires_at, days::end)) {
         ("", _) => Correction::of("status: say what has become of it"),
         (_, Err(correction)) => correction,
         (_, Ok(expires_at)) => {

@@ -84,6 +84,8 @@ pub struct ExportBody {
     format: String,
     /// By what its entries are selected; never whom.
     selected_by: Vec<String>,
+    /// What they are selected by, so that whoever approves it knows.
+    selection: SelectionBody,
     /// For what.
     purpose: String,
     /// The case.
@@ -104,6 +106,31 @@ pub struct ExportBody {
     /// Where the step is recorded.
     #[serde(skip_serializing_if = "Option::is_none")]
     receipt: Option<Receipt>,
+}
+
+/// What an export selects; nothing of it is everything.
+#[derive(Serialize, ToSchema)]
+pub struct SelectionBody {
+    /// What has to do with this organisation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    organisation: Option<String>,
+    /// What was decided under this agreement.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agreement: Option<String>,
+    /// Entries of these kinds.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    kinds: Vec<String>,
+    /// From this time on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<String>,
+    /// Before this time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<String>,
+    /// About so many people, or rather names of people; 0 is about anybody.
+    people: u64,
+    /// What this organisation's privacy officers see.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seen_by: Option<String>,
 }
 
 /// Exports.
@@ -266,8 +293,7 @@ pub async fn file(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
         if answer.status() == StatusCode::NOT_FOUND {
             return Err(Refusal::from(inconsistent(&"an export's file is gone")));
         }
-        let ending = row.format.replace("fhir-audit-event", "fhir.ndjson").replace("ocsf", "ocsf.ndjson");
-        let disposition = format!("attachment; filename=\"{}.{ending}\"", row.id);
+        let disposition = format!("attachment; filename=\"{}\"", file_name(&row));
         let binary = header::HeaderValue::from_static("application/octet-stream");
         answer.headers_mut().insert(header::CONTENT_TYPE, binary);
         answer.headers_mut().insert(
@@ -277,6 +303,12 @@ pub async fn file(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
         Ok(answer)
     })
     .await
+}
+
+/// Under which name an export is saved.
+fn file_name(row: &ExportRow) -> String {
+    let ending = row.format.replace("fhir-audit-event", "fhir.ndjson").replace("ocsf", "ocsf.ndjson");
+    format!("{}.{ending}", row.id)
 }
 
 /// The first byte of a range; none where it is of another kind.
@@ -293,12 +325,18 @@ pub async fn manifest(State(app): State<Arc<App>>, Path(id): Path<String>, reque
         let route = "/v1/exports/{id}/manifest";
         let received = receive(&app, request).await?;
         let row = found(&app, &received, &id, route).await?;
+        // As `concordat-verify` looks for it.
+        let disposition = format!("attachment; filename=\"{}.manifest.json\"", file_name(&row));
         let Some(manifest) = row.manifest else {
             let problem = Problem::WrongState("it was not written yet");
             return Err(received.refuse(&app, problem, route).await);
         };
         read(&app, &received, &row.id).await?;
-        Ok(([(header::CONTENT_TYPE, "application/json")], manifest).into_response())
+        let about = [
+            (header::CONTENT_TYPE, "application/json".to_owned()),
+            (header::CONTENT_DISPOSITION, disposition),
+        ];
+        Ok((about, manifest).into_response())
     })
     .await
 }
@@ -449,6 +487,15 @@ fn body(app: &App, row: &ExportRow, receipt: Option<Receipt>) -> ExportBody {
         requested_by: row.requested_by.clone(),
         format: row.format.clone(),
         selected_by: filter.selects_by().into_iter().map(str::to_owned).collect(),
+        selection: SelectionBody {
+            organisation: filter.organisation,
+            agreement: filter.agreement,
+            kinds: filter.kind,
+            from: filter.from.map(|at| at.to_string()),
+            until: filter.until.map(|at| at.to_string()),
+            people: filter.subjects.len() as u64,
+            seen_by: filter.seen_by,
+        },
         purpose: row.purpose.clone(),
         case_reference: row.case_reference.clone(),
         requested_at: time(row.requested_us),

@@ -136,7 +136,10 @@ pub async fn record(State(app): State<Arc<App>>, request: Request) -> Response {
             by: received.caller.actor(),
         };
         let mut changes = vec![Change::KnowSubject(subject), Change::RecordObjection(Box::new(row.clone()))];
-        if controller != received.caller.organisation && row.record.kind != ObjectionKind::Dissent {
+        // What a resident says in the console nobody of the controller's has seen.
+        let is_news = controller != received.caller.organisation
+            || received.caller.named.role() == console::person::Role::Citizen.as_str();
+        if is_news && row.record.kind != ObjectionKind::Dissent {
             changes.push(alerts::raise(
                 &app,
                 Kind::ObjectionReceived,

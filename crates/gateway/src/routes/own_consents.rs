@@ -105,15 +105,17 @@ fn rows(
     });
     let question = question.ok_or(Problem::NoSuchEntry)?;
     let shown = question.shown();
-    // The same version may need a yes for other items now: what is confidential is in the catalogue.
-    if question.agreement.version != asked.version || shown.sha256() != asked.shown {
+    // The same version may need a yes for other items now: what is confidential is in the catalogue. A no is taken all the same:
+    // it is to every flow of the same three, whatever was shown.
+    let is_current = question.agreement.version == asked.version && shown.sha256() == asked.shown;
+    if !is_current && asked.answer == ConsentStatus::Given {
         let changed = "the agreement was changed while you read it; read it again, and answer then";
         return Err(Problem::WrongState(changed));
     }
     let mut rows = Vec::new();
     for consent_type in &question.types {
         let (mut row, _) = parse(app, received, &request(&set, asked, &question, *consent_type, at))?;
-        row.record.shown = Some(Box::new(shown.clone()));
+        row.record.shown = is_current.then(|| Box::new(shown.clone()));
         rows.push(row);
     }
     Ok((rows, identifier))

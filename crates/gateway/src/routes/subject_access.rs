@@ -45,6 +45,8 @@ use pack::{Held, held};
 pub enum IdentityCheck {
     /// NHS login, level P9.
     NhsLoginP9,
+    /// The service at which the person signed in says who they are; how it knows is its own to say.
+    SignIn,
     /// GOV.UK One Login, with an identity check.
     GovUkOneLogin,
     /// Documents were seen.

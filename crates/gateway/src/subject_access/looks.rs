@@ -52,6 +52,8 @@ pub struct ToldLook {
     pub what: String,
     /// The name under which to ask about it.
     pub reference: String,
+    /// It was the person, signed in for themselves.
+    pub own: bool,
     /// All of it in one sentence.
     pub in_words: String,
 }
@@ -126,8 +128,7 @@ pub async fn look_of(
 /// What was read in words, and whether it was an answer to the person's own request.
 fn read(what: &str) -> (String, bool) {
     if let Some(check) = what.strip_prefix("subject access, ") {
-        let check = check.replace('-', " ");
-        return (format!("answered a request to see your data (identity: {check})"), true);
+        return (format!("answered a request to see your data ({})", identity(check)), true);
     }
     let words = match what {
         "complaint or correction" => "read what you complained about or wanted corrected".to_owned(),
@@ -140,6 +141,23 @@ fn read(what: &str) -> (String, bool) {
     (words, false)
 }
 
+/// How somebody was found to be who they say they are, in words.
+fn identity(check: &str) -> String {
+    match check {
+        "sign-in" => "the sign-in service said who asked".to_owned(),
+        "nhs-login-p9" => "identity checked by NHS login, level P9".to_owned(),
+        "gov-uk-one-login" => "identity checked by GOV.UK One Login".to_owned(),
+        "documents-seen" => "documents were seen".to_owned(),
+        "authorised-representative" => "asked by somebody with the authority to".to_owned(),
+        other => format!("identity: {}", other.replace('-', " ")),
+    }
+}
+
+/// Whether it is the person themselves whom the console has signed in.
+pub(super) fn is_own(by: &Actor) -> bool {
+    by.system == "console" && by.role.as_deref() == Some(console::person::Role::Citizen.as_str())
+}
+
 /// The look in words.
 pub fn told_look(set: &PolicySet, look: &Look) -> ToldLook {
     let by = &look.by;
@@ -149,7 +167,13 @@ pub fn told_look(set: &PolicySet, look: &Look) -> ToldLook {
     let purpose =
         look.purpose.as_deref().map_or_else(|| "not stated".to_owned(), |class| class.replace('-', " "));
     let when = words::in_london(look.at);
-    let in_words = format!("On {when}, somebody at {organisation} ({role}) {} for {purpose}.", look.what);
+    let own = is_own(by);
+    let in_words = if own {
+        let check = look.what.split_once('(').map_or("", |(_, check)| check.trim_end_matches(')'));
+        format!("On {when}, you looked here yourself ({check}).")
+    } else {
+        format!("On {when}, somebody at {organisation} ({role}) {} for {purpose}.", look.what)
+    };
     ToldLook {
         at: look.at.to_string(),
         when,
@@ -158,6 +182,7 @@ pub fn told_look(set: &PolicySet, look: &Look) -> ToldLook {
         purpose,
         what: look.what.clone(),
         reference: look.reference.clone(),
+        own,
         in_words,
     }
 }

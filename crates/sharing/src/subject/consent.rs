@@ -24,6 +24,18 @@ pub enum ConsentType {
     Preference,
 }
 
+impl ConsentType {
+    /// Its code.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::GdprConsent => "gdpr-consent",
+            Self::ConfidentialityConsent => "confidentiality-consent",
+            Self::ConsentToService => "consent-to-service",
+            Self::Preference => "preference",
+        }
+    }
+}
+
 /// The status of a consent. Source: W3C Data Privacy Vocabulary 2, consent status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

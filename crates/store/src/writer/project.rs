@@ -114,6 +114,11 @@ async fn still_holds(tx: &mut Tx, recheck: &Recheck) -> Result<bool, StoreError>
     Ok(current.is_some_and(|(current, status)| current == *digest && status == "active"))
 }
 
+async fn name_behind(tx: &mut Tx, resolved: &Resolved) -> Result<Option<String>, StoreError> {
+    let known = sqlx::query_scalar("SELECT pseudonym FROM subject_identifier WHERE lookup_hash = $1");
+    Ok(known.bind(&resolved.lookup_hash).fetch_optional(&mut **tx).await?)
+}
+
 /// Whether an identifier still stands for whom it was taken for: it is nobody else's, and the person was not forgotten meanwhile.
 pub(super) fn still_means(resolved: &Resolved, known: Option<&str>) -> Result<(), CommitError> {
     let still = match known {
@@ -143,12 +148,7 @@ pub(super) async fn count_release(tx: &mut Tx, ceiling: &Ceiling) -> Result<(), 
 async fn applicable(tx: &mut Tx, change: &Change) -> Result<Result<(), CommitError>, StoreError> {
     let wanted = match change {
         Change::KnowSubject(resolved) => {
-            let known: Option<String> =
-                sqlx::query_scalar("SELECT pseudonym FROM subject_identifier WHERE lookup_hash = $1")
-                    .bind(&resolved.lookup_hash)
-                    .fetch_optional(&mut **tx)
-                    .await?;
-            return Ok(still_means(resolved, known.as_deref()));
+            return Ok(still_means(resolved, name_behind(tx, resolved).await?.as_deref()));
         }
         Change::CloseIntent(decision_id) => {
             let open: Option<i64> = sqlx::query_scalar("SELECT 1 FROM open_intent WHERE decision_id = $1")

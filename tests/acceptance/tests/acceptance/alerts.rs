@@ -95,6 +95,7 @@ async fn practitioners_who_ask_about_themselves_or_each_other_are_told_of_and_no
         ("GET", format!("/v1/alerts/{id}"), Value::Null),
         ("POST", format!("/v1/alerts/{id}/acknowledge"), Value::Null),
         ("POST", format!("/v1/alerts/{id}/review"), finding.clone()),
+        ("POST", format!("/v1/alerts/{id}/reopen"), json!({ "note": "There is something to see here." })),
     ] {
         let mut request = world.bare("council", method, &path, "direct-care");
         request.body = (!body.is_null()).then_some(body);

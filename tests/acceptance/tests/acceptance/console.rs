@@ -14,6 +14,7 @@ use gateway::{agreements::usage, clock::Clock as _, serve};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
+mod honest;
 mod negotiating;
 
 const REFERRED: (&str, &str) = ("local:trafford-council", "SWR-2041");
@@ -98,6 +99,7 @@ fn provider(folder: &Path) -> (Program, ConsoleSettings) {
         client_secret: folder.join("console-client.secret"),
         claims: ::console::ClaimNames::default(),
         roles: Role::ALL.into_iter().map(|role| (role, vec![role.as_str().to_owned()])).collect(),
+        identity_checks: [("nhs-login-p9".to_owned(), vec!["P9".to_owned()])].into(),
         citizens_of: Some("nhs-england".parse().unwrap()),
         idle_timeout_s: 900,
         absolute_timeout_s: 28_800,
@@ -266,7 +268,7 @@ async fn run(world: &World, mut provider: Program, script: &str, facts: &Value) 
             continue;
         }
         passed += usize::from(line.starts_with("ok "));
-        within = if line.starts_with(' ') { within } else { line.starts_with("FAILED") };
+        within = if line.is_empty() || line.starts_with(' ') { within } else { line.starts_with("FAILED") };
         if let Some(rest) = line.strip_prefix("done ") {
             done = Some(rest.to_owned());
         } else if within {

@@ -62,6 +62,18 @@ async fn break_glass_tells_what_a_crew_needs_and_is_reviewed() {
         claims["sub"] = json!("GMFRS-2000");
         claims["requesting_practitioner"]["id"] = json!("GMFRS-2000");
     });
+    // Before they say what they found, they read what was declared.
+    let read = format!("/v1/alerts/{}", alert["id"].as_str().unwrap());
+    let read = world.send(world.bare("fire", "GET", &read, "vital-interests")).await;
+    assert_eq!(read.body["statement"], EMERGENCY, "{read:?}");
+    assert_eq!(read.body["emergency"]["reason"], "immediate-risk-to-life");
+    assert_eq!(read.body["emergency"]["until"], "2026-11-23T13:00:00Z");
+    let asked = read.body["emergency"]["asked"].as_array().unwrap();
+    assert_eq!((asked.len(), &asked[0]["provider"]), (1, &json!("trafford-asc")), "{asked:?}");
+    assert_eq!((&asked[0]["decided"], &asked[0]["items"]), (&json!("intent"), &items));
+    let used = holder.body["alerts"][0]["id"].as_str().unwrap();
+    let used = world.send(world.bare("council", "GET", &format!("/v1/alerts/{used}"), "direct-care")).await;
+    assert!(used.body.get("statement").is_none(), "it is for whoever has to review it: {used:?}");
     let reviewed = world.send(colleague).await;
     assert_eq!(
         (reviewed.status, &reviewed.body["state"]),
@@ -69,6 +81,47 @@ async fn break_glass_tells_what_a_crew_needs_and_is_reviewed() {
         "{reviewed:?}"
     );
     assert_eq!(reviewed.body["statement"], EMERGENCY);
+    let found = &reviewed.body["findings"][0];
+    assert_eq!((&found["by"], &found["outcome"]), (&json!("GMFRS-2000"), &json!("justified")));
+    assert_eq!(found["note"], finding["note"]);
+    assert_eq!(reviewed.body["handled_by"], "GMFRS-2000");
+    // A second reviewer finds something else: nothing of either is lost.
+    let as_second = |claims: &mut Value| {
+        claims["sub"] = json!("GMFRS-3000");
+        claims["requesting_practitioner"]["id"] = json!("GMFRS-3000");
+    };
+    let second = |path: &str, body: Value| {
+        let mut asked = world.act("fire", path, "vital-interests", body);
+        asked.spoil_context = Some(as_second);
+        asked
+    };
+    let otherwise =
+        json!({ "outcome": "not-justified", "note": "The call log has no such call at that time." });
+    let late = world.send(second(&path, otherwise.clone())).await;
+    assert_eq!(late.status, StatusCode::CONFLICT, "{late:?}");
+    let again = path.replace("/review", "/reopen");
+    let short = world.send(second(&again, json!({ "note": "short" }))).await;
+    assert_eq!(short.status, StatusCode::BAD_REQUEST, "{short:?}");
+    let own = world
+        .send(world.act("fire", &again, "vital-interests", json!({ "note": "It was mine, after all." })))
+        .await;
+    assert_eq!((own.status, own.code()), (StatusCode::FORBIDDEN, "not-allowed"));
+    let reopened = world.send(second(&again, json!({ "note": "The call log has no such call." }))).await;
+    assert_eq!(reopened.body["state"], "triaged", "{reopened:?}");
+    let twice = world.send(second(&again, json!({ "note": "The call log has no such call." }))).await;
+    assert_eq!(twice.status, StatusCode::CONFLICT, "{twice:?}");
+    let closed = world.send(second(&path, otherwise)).await;
+    let outcomes: Vec<_> =
+        closed.body["findings"].as_array().unwrap().iter().map(|one| (&one["by"], &one["outcome"])).collect();
+    assert_eq!(
+        outcomes,
+        [
+            (&json!("GMFRS-2000"), &json!("justified")),
+            (&json!("GMFRS-3000"), &json!("taken-up-again")),
+            (&json!("GMFRS-3000"), &json!("not-justified")),
+        ]
+    );
+    assert_eq!(closed.body["outcome"], "not-justified");
     // Another organisation's alert is none of theirs.
     let foreign = world.send(world.act("council", &path, "direct-care", finding)).await;
     assert_eq!((foreign.status, foreign.code()), (StatusCode::NOT_FOUND, "no-such-entry"));

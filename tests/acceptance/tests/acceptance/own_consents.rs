@@ -2,7 +2,7 @@
 
 use ::console::person::{Person, Role, Vouched};
 use acceptance::World;
-use gateway::serve;
+use gateway::{clock::Clock as _, serve};
 use ledger::entry::Body;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -19,6 +19,7 @@ pub async fn desk_for(world: &World, role: Role, (organisation, number): (&str, 
             name: "Somebody".to_owned(),
             roles: [role].into(),
             nhs_number: Some(number.to_owned()),
+            identity_check: None,
         },
         purpose: "subject-access".parse().unwrap(),
         case_reference: "own-request".parse().unwrap(),
@@ -121,6 +122,68 @@ async fn a_resident_agrees_and_it_is_shared_until_they_take_it_back() {
     let (status, said) = says(&world, Role::Citizen, "nhs-england", 2, json!({ "answer": "refused" })).await;
     assert_eq!(status, StatusCode::CREATED, "{said}");
     assert_ne!(asks().await.status, StatusCode::OK, "the person said no");
+}
+
+#[tokio::test]
+async fn a_no_is_taken_although_the_agreement_changed_meanwhile_and_a_yes_is_not() {
+    let world = by_consent().await;
+    let asks = async || world.send(world.prevention(PERSON)).await;
+    let (status, _) = says(&world, Role::Citizen, "nhs-england", 0, json!({})).await;
+    assert_eq!(status, StatusCode::CREATED);
+    assert_eq!(asks().await.status, StatusCode::OK);
+    world.clock.advance_s(1);
+    let old = |answer: &str| json!({ "version": 1, "shown": "0".repeat(64), "answer": answer });
+    let (status, said) = says(&world, Role::Citizen, "nhs-england", 1, old("given")).await;
+    assert_eq!(status, StatusCode::CONFLICT, "{said}");
+    let (status, said) = says(&world, Role::Citizen, "nhs-england", 2, old("refused")).await;
+    assert_eq!(status, StatusCode::CREATED, "{said}");
+    assert_ne!(asks().await.status, StatusCode::OK, "the person said no");
+    let consents = held(&world).await;
+    let found: Vec<_> = consents.iter().map(|one| (one["status"].clone(), one["holds"].clone())).collect();
+    assert!(found.contains(&(json!("given"), json!(false))), "the yes counts no more: {consents:?}");
+    assert!(found.contains(&(json!("refused"), json!(false))), "{consents:?}");
+    let no = consents.iter().find(|one| one["status"] == "refused").unwrap();
+    assert!(no.get("shown").is_none(), "nobody knows what they were shown");
+    world.verify().await;
+}
+
+#[tokio::test]
+async fn looks_of_a_persons_own_crowd_out_nobodys() {
+    let world = World::new().await;
+    held(&world).await;
+    let own =
+        world.entries().await.into_iter().rev().find(|entry| entry.body.kind() == "subject_record_read");
+    let own = own.unwrap().body;
+    let mut officers = own.clone();
+    let ledger::entry::Body::SubjectRecordRead { what, by, .. } = &mut officers else { panic!("no read") };
+    *what = "consent".to_owned();
+    (by.role, by.practitioner) = (Some("privacy-officer".to_owned()), Some("NHS-PO-1".to_owned()));
+    let bodies = std::iter::once(officers).chain(vec![own; 600]).collect();
+    world.app.store.commit(store::Submission::of(world.clock.now(), bodies)).await.unwrap();
+    let desk = desk_for(&world, Role::Citizen, ("nhs-england", PERSON), 91).await;
+    let asked =
+        json!({ "subject": { "scheme": "nhs-number", "value": PERSON }, "identity_check": "sign-in" });
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let answer = client.post(format!("{desk}/v1/subject-access")).json(&asked).send().await.unwrap();
+    let answer: Value = answer.json().await.unwrap();
+    let looks = answer["looks"].as_array().unwrap();
+    let others: Vec<_> = looks.iter().filter(|look| look["own"] == false).collect();
+    assert_eq!(others.len(), 1, "{answer}");
+    assert!(others[0]["in_words"].as_str().unwrap().contains("privacy officer) read your consent"));
+    let mine = looks.iter().find(|look| look["own"] == true).unwrap();
+    let words = mine["in_words"].as_str().unwrap();
+    assert!(words.ends_with("you looked here yourself (the sign-in service said who asked)."), "{words}");
+    assert!(looks.len() <= 501 && answer["more"] == false, "{}", looks.len());
+}
+
+/// What is held about the person, as they are told.
+async fn held(world: &World) -> Vec<Value> {
+    let desk = desk_for(world, Role::Citizen, ("nhs-england", PERSON), 90).await;
+    let asked = json!({ "subject": { "scheme": "nhs-number", "value": PERSON }, "identity_check": "sign-in", "held_only": true });
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let answer = client.post(format!("{desk}/v1/subject-access")).json(&asked).send().await.unwrap();
+    let answer: Value = answer.json().await.unwrap();
+    answer["held"]["consents"].as_array().unwrap().clone()
 }
 
 #[tokio::test]

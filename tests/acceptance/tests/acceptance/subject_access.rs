@@ -178,7 +178,7 @@ async fn looks_without_a_question_are_told_too_unless_they_could_warn_somebody()
     assert_eq!(events(&told).len(), 0, "nobody asked for a record");
     // Somebody who was answered in the person's name is seen by the person.
     let again = world.send(asks(&world, PERSON)).await;
-    assert_eq!(looks(&again, "what")[0], "answered a request to see your data (identity: documents seen)");
+    assert_eq!(looks(&again, "what")[0], "answered a request to see your data (documents were seen)");
     let uses = world.post(
         "desk",
         "/v1/subject-access/find-usage",

@@ -5,9 +5,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 use sharing::{
     OrganisationId, PolicySet, Pseudonym, PurposeClass, explain,
-    subject::{ConsentRecord, RelationshipKind, Shown},
+    subject::{ConsentRecord, ConsentType, GivenBy, RelationshipKind, Shown},
 };
-use store::Fact;
+use store::{ConsentRow, Fact};
 use utoipa::ToSchema;
 
 use super::{super::rights_requests, SubjectAccessBody, word};
@@ -49,6 +49,11 @@ impl Held {
 pub struct HeldConsent {
     /// `given`, `withdrawn` and so on.
     status: String,
+    /// To what kind of thing: `confidentiality-consent`, `gdpr-consent`, `consent-to-service`.
+    #[schema(value_type = String)]
+    consent_type: ConsentType,
+    /// Whether it is a yes now: not over, and no later no about the same outweighs it.
+    holds: bool,
     /// What for.
     purposes: Vec<String>,
     /// Who may receive.
@@ -58,6 +63,16 @@ pub struct HeldConsent {
     /// Until when.
     #[serde(skip_serializing_if = "Option::is_none")]
     expires: Option<String>,
+    /// When it was taken back, or ended otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended: Option<String>,
+    /// The organisation that recorded it.
+    recorded_by: String,
+    /// Who said it and how, in words.
+    said: String,
+    /// The data that the person was told of, as they were recorded.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    data_categories: Vec<String>,
     /// To what, where it is a yes to that alone.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     items: Vec<String>,
@@ -190,10 +205,16 @@ pub(super) async fn held(app: &App, mine: &OrganisationId, name: &Pseudonym) -> 
             .iter()
             .map(|row| HeldConsent {
                 status: word(&row.record.status),
+                consent_type: row.record.consent_type,
+                holds: holds(&row.record),
                 purposes: purposes(&row.record.purposes),
                 recipients: row.record.recipients.iter().map(|id| called(&set, id)).collect(),
                 given: in_london(row.record.given_at),
                 expires: row.record.expires_at.map(in_london),
+                ended: row.record.ended_at.map(in_london),
+                recorded_by: called(&set, &row.recorded_by),
+                said: said(row),
+                data_categories: members(&row.details, "data_categories"),
                 items: row.record.shown.as_deref().map(|shown| shown_items(&set, shown)).unwrap_or_default(),
                 shown: row.record.shown.as_deref().filter(|_| holds(&row.record)).cloned(),
                 reference: row.record.id.to_string(),
@@ -218,6 +239,27 @@ pub(super) async fn held(app: &App, mine: &OrganisationId, name: &Pseudonym) -> 
             })
             .collect(),
     })
+}
+
+/// Who said it, and how.
+fn said(row: &ConsentRow) -> String {
+    let who = match &row.record.given_by {
+        GivenBy::Person => "by the person".to_owned(),
+        GivenBy::Proxy { authority, .. } => {
+            format!("by somebody else, as {}", authority.as_str().replace('-', " "))
+        }
+    };
+    match kept::member(&row.details, "method") {
+        Some(method) => format!("{who}, {}", method.replace('-', " ")),
+        None => who,
+    }
+}
+
+/// A list of texts within what is kept as JSON.
+fn members(details: &str, name: &str) -> Vec<String> {
+    let details: serde_json::Value = serde_json::from_str(details).unwrap_or_default();
+    let list = details.get(name).and_then(serde_json::Value::as_array).into_iter().flatten();
+    list.filter_map(serde_json::Value::as_str).map(str::to_owned).collect()
 }
 
 fn purposes(purposes: &[PurposeClass]) -> Vec<String> {

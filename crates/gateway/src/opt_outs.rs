@@ -70,8 +70,11 @@ pub async fn take_in(app: &App, folder: &Path) -> std::io::Result<usize> {
     Ok(taken)
 }
 
+/// Whom a check was about, and whether it took them out.
+type Checked = Vec<(OptOutHash, bool)>;
+
 /// What a file has, each person once.
-fn read(path: &Path) -> Result<(Spooled, Vec<(OptOutHash, bool)>), &'static str> {
+fn read(path: &Path) -> Result<(Spooled, Checked), &'static str> {
     let text = std::fs::read(path).map_err(|_| "it cannot be read")?;
     let mut spooled: Spooled = serde_json::from_slice(&text).map_err(|_| "it is not a batch")?;
     let hashes = |list: Vec<String>, opted_out: bool| {

@@ -117,7 +117,7 @@ fn leaves(bodies: Vec<Body>) -> Vec<Vec<u8>> {
                 v: 1,
                 seq: seq as u64,
                 at_us: DAY_US + i64::try_from(seq).unwrap(),
-                blind: Some(Blind::new([seq as u8; 16])),
+                blind: Some(Blind::new([u8::try_from(seq % 256).unwrap(); 16])),
                 body,
             }
             .encode()

@@ -71,9 +71,9 @@ fn entry_about<'a>(
             continue;
         }
         let identifiers = identifiers(places, resource)?;
-        let named = identifiers.iter().find(|identifier| identifier.scheme() == subject.scheme());
+        let first = identifiers.iter().find(|identifier| identifier.scheme() == subject.scheme());
         // Of two people, or of nobody: the one who is asked for may be meant.
-        if !named.is_some_and(|named| is_about(&identifiers, named)) {
+        if !first.is_some_and(|first| is_about(&identifiers, first)) {
             return Err(ExamineFault::SubjectMismatch);
         }
         if is_about(&identifiers, subject) && about.replace(resource).is_some() {

@@ -50,12 +50,11 @@ impl ReachedMark {
             }
             (_, onward) => match (by.map_or(Some(true), |by| by.may_admit(value)), onward) {
                 (Some(false), _) => Said::Elsewhere,
-                (None, _) => Said::Unreadable,
                 (Some(true), None) => self.said_at(value),
                 (Some(true), Some((step, rest))) if value.kind() == Kind::Object => value
                     .member(step.key)
                     .map_or(Said::Nothing, |value| self.said(Some(step), rest, value, false)),
-                (Some(true), Some(_)) => Said::Unreadable,
+                (Some(true), Some(_)) | (None, _) => Said::Unreadable,
             },
         };
         if is_listed && said == Said::Nothing { Said::Unreadable } else { said }

@@ -1,12 +1,18 @@
 //! Records that are not as they should be: a mark that cannot be read, a record that means something else than it says.
 
 use super::*;
+use crate::restriction::Marking;
 
-/// The record with something else in the place of `"code": "U"`'s label, and its marks.
+/// What is before the first `from`, and what is after the first `to` from there on.
+fn around<'a>(text: &'a str, from: &str, to: &str) -> (&'a str, &'a str) {
+    let (before, rest) = text.split_once(from).unwrap();
+    (before, rest.split_once(to).unwrap().1)
+}
+
+/// The record with something else in the place of its marks.
 fn marked(security: &str) -> String {
-    let start = SANDERSON.find("\"security\"").unwrap();
-    let end = start + SANDERSON[start..].find(']').unwrap() + 1;
-    format!("{}{security}{}", &SANDERSON[..start], &SANDERSON[end..])
+    let (before, after) = around(SANDERSON, "\"security\"", "]");
+    format!("{before}{security}{after}")
 }
 
 #[test]
@@ -174,9 +180,8 @@ fn what_changes_the_meaning_of_a_record_refuses_it_whole() {
     }
     let modifier = r#""modifierExtension":[{"url":"https://example.org/not-in-use","valueBoolean":true}]"#;
     for inside in ["\"name\": [", "\"address\": [", "\"identifier\": [", "\"security\": ["] {
-        let place = SANDERSON.find(inside).unwrap() + inside.len();
-        let brace = place + SANDERSON[place..].find('{').unwrap() + 1;
-        let body = format!("{}{modifier},{}", &SANDERSON[..brace], &SANDERSON[brace..]);
+        let (before, after) = around(SANDERSON, inside, "{");
+        let body = format!("{before}{inside}{{{modifier},{after}");
         assert_eq!(refused(&body), "SubjectMismatch", "{inside}");
     }
 }
@@ -251,7 +256,6 @@ fn a_councils_flags_that_cannot_be_read_hide_where_somebody_is() {
     let permit = permit(&policies, &question);
     let provider = policies.provider(&question.provider).unwrap();
     let own = |flags: &str| permit.examine(provider, body(flags).as_bytes()).unwrap().own_marking();
-    use crate::restriction::Marking;
     for flags in ["{}", "null", r#"{"address_withheld":false}"#, r#"{"address_withheld":null}"#] {
         assert_eq!(own(flags), Marking::Clear, "{flags}");
     }
@@ -280,9 +284,8 @@ fn a_catalogue_that_lists_marks_says_what_to_write_in_their_place() {
 fn a_period_that_cannot_be_read_is_not_in_force_and_what_is_old_or_over_does_not_leave() {
     let address = |period: &str| {
         let body = SANDERSON.replacen("\"start\": \"2024-05-01\"", "\"x\": 1", 1);
-        let place = body.find("\"period\": {").unwrap();
-        let end = place + body[place..].find('}').unwrap() + 1;
-        let body = format!("{}{period}{}", &body[..place], &body[end..]);
+        let (before, after) = around(&body, "\"period\": {", "}");
+        let body = format!("{before}{period}{after}");
         minimised(true, "9732110317", &body).unwrap().as_json().contains("Tomika")
     };
     let in_force = [

@@ -75,7 +75,7 @@ const journeys = {
     await says(page, 'Closed');
     await press(other, 'Close the alert');
     await says(other, 'A colleague closed it meanwhile');
-    await says(other, 'It was right, by TRF-IG-1');
+    await says(other, 'It was right, by ig-officer.trafford-council.TRF-IG-1');
     await says(other, 'looked at the call log');
     is(await other.inputValue('#note'), 'Nobody was on duty at that hour.', 'what the second wrote');
     await check(other, 'alert-closed-meanwhile');
@@ -85,8 +85,8 @@ const journeys = {
     await other.getByLabel('It was not right').check();
     await other.fill('#note', 'The shift plan has nobody at that hour.');
     await press(other, 'Close the alert');
-    await says(other, 'It was not right, by TRF-PO-2');
-    await says(other, 'It was right, by TRF-IG-1');
+    await says(other, 'It was not right, by privacy-officer.trafford-council.TRF-PO-2');
+    await says(other, 'It was right, by ig-officer.trafford-council.TRF-IG-1');
     await page.reload();
     await check(page, 'alert-closed');
   },

@@ -238,7 +238,8 @@ pub enum Form {
     AgeBand,
     /// The outward part of a postcode.
     PostcodeDistrict,
-    /// Yes or no: a boolean as it is; otherwise whether the source says anything. Said once for a list.
+    /// Yes or no: a boolean as it is; otherwise whether the source says that there is something. A text such as `no` or `unknown`, or one
+    /// without words, is no answer. Said once for a list.
     YesNo,
 }
 

@@ -156,11 +156,6 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// Whether it is a string without characters.
-    pub(crate) fn is_empty_text(self) -> bool {
-        self.node.kind == Kind::Plain && self.inside().is_empty()
-    }
-
     /// A number, as it was written.
     pub(crate) fn number(self) -> Option<&'a str> {
         (self.node.kind == Kind::Number).then(|| self.written())

@@ -82,7 +82,8 @@ pub fn concordat() -> anyhow::Result<PathBuf> {
 pub fn without_budgets() -> String {
     format!(
         "[limits.caller]\nsubjects_per_practitioner_per_day = {max}\nsubjects_per_system_per_day = {max}\n\
-         no_record_at_least = {max}\nrun_at_least = {max}\nrecords_about_one_per_day = {max}\n",
+         no_record_at_least = {max}\nrun_at_least = {max}\n\
+         no_record_per_system_at_least = {max}\nrun_per_system_at_least = {max}\nrecords_about_one_per_day = {max}\n",
         max = u32::MAX
     )
 }

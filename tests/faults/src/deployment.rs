@@ -227,8 +227,9 @@ impl Deployment {
         // Workers that ask again and again about whoever has withdrawn, or about made-up people one after the other, look like
         // somebody who guesses.
         let max = u32::MAX;
-        let lifted =
-            format!("no_record_at_least = {max}\nrun_at_least = {max}\nrecords_about_one_per_day = {max}");
+        let limits = ["no_record", "run", "no_record_per_system", "run_per_system"]
+            .map(|of| format!("{of}_at_least = {max}"));
+        let lifted = format!("{}\nrecords_about_one_per_day = {max}", limits.join("\n"));
         fs::write(&config, format!("{text}\n[limits.caller]\n{lifted}\n")).unwrap();
         let log = self.folder.path().join(format!("gateway-{number}.log"));
         let mut replica = Replica {

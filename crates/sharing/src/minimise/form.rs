@@ -136,10 +136,24 @@ fn yes_no(place: Place<'_>) -> Option<bool> {
     match place.kind() {
         Kind::Null => None,
         Kind::False => Some(false),
-        Kind::Plain => Some(!place.is_empty_text()),
+        Kind::Plain | Kind::Escaped | Kind::OddlyEscaped => says_that_there_is(&place.as_text()?),
+        Kind::Number => {
+            let mut digits = place.number()?.bytes().take_while(|byte| !matches!(byte, b'e' | b'E'));
+            Some(digits.any(|byte| matches!(byte, b'1'..=b'9')))
+        }
         Kind::Array => Some(place.children().next().is_some()),
-        Kind::True | Kind::Escaped | Kind::OddlyEscaped | Kind::Number | Kind::Object => Some(true),
+        Kind::True | Kind::Object => Some(true),
     }
+}
+
+/// Words by which systems that have no yes and no say no, or that they do not know.
+const NO_WORDS: [&str; 12] =
+    ["", "0", "-", "f", "false", "n", "nil", "no", "none", "not known", "null", "unknown"];
+
+/// Whether a text says that there is something. A word that may say that there is not is no answer: nobody is told yes by it, nor no.
+fn says_that_there_is(text: &str) -> Option<bool> {
+    let word = text.trim().to_lowercase();
+    (!NO_WORDS.contains(&word.as_str())).then_some(true)
 }
 
 fn initial(text: &str) -> Option<String> {
@@ -171,6 +185,16 @@ fn postcode_district(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_word_that_may_say_no_is_told_as_neither() {
+        for word in ["no", " No ", "NONE", "false", "0", "", " ", "unknown", "n"] {
+            assert_eq!(says_that_there_is(word), None, "{word:?}");
+        }
+        for word in ["yes", "2024-03-01", "2 l/min", "Oxygen at home", "nocturnal"] {
+            assert_eq!(says_that_there_is(word), Some(true), "{word:?}");
+        }
+    }
 
     #[test]
     fn ages_and_bands() {

@@ -579,9 +579,19 @@ fn yes_no(place: &Json) -> Option<Json> {
     match place {
         Json::Null => None,
         Json::Bool(answer) => Some(Json::Bool(*answer)),
-        Json::String(text) => Some(Json::Bool(!text.is_empty())),
+        Json::String(text) => {
+            let no = ["", "0", "-", "f", "false", "n", "nil", "no", "none", "not known", "null", "unknown"];
+            (!no.contains(&text.trim().to_lowercase().as_str())).then_some(Json::Bool(true))
+        }
+        Json::Number(number) => Some(Json::Bool(
+            number
+                .to_lowercase()
+                .split('e')
+                .next()
+                .is_some_and(|digits| digits.contains(|digit| ('1'..='9').contains(&digit))),
+        )),
         Json::Array(items) => Some(Json::Bool(!items.is_empty())),
-        Json::Number(_) | Json::Object(_) => Some(Json::Bool(true)),
+        Json::Object(_) => Some(Json::Bool(true)),
     }
 }
 

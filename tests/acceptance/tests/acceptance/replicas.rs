@@ -29,6 +29,7 @@ type Received = Arc<Mutex<Vec<String>>>;
 async fn raced(server: &str) -> World {
     let mut world = World::on(server).await;
     world.settings.limits.caller.no_record_at_least = u32::MAX;
+    world.settings.limits.caller.no_record_per_system_at_least = u32::MAX;
     world
 }
 

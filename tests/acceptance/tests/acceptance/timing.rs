@@ -143,7 +143,9 @@ async fn guessing(no_record_step_ms: u64) -> World {
         caller.subjects_per_practitioner_per_day = u32::MAX;
         caller.subjects_per_system_per_day = u32::MAX;
         caller.no_record_at_least = u32::MAX;
+        caller.no_record_per_system_at_least = u32::MAX;
         caller.run_at_least = u32::MAX;
+        caller.run_per_system_at_least = u32::MAX;
     })
     .await
 }

@@ -33,6 +33,8 @@ pub struct Budgets {
     pub run_at_least: u32,
     pub run_per_system_at_least: u32,
     pub records_about_one_per_day: NonZeroU32,
+    pub emergencies_per_practitioner_per_day: u32,
+    pub emergencies_per_system_per_day: u32,
 }
 
 impl Default for Budgets {
@@ -46,6 +48,8 @@ impl Default for Budgets {
             run_at_least: 12,
             run_per_system_at_least: 18,
             records_about_one_per_day: const { NonZeroU32::new(200).unwrap() },
+            emergencies_per_practitioner_per_day: 50,
+            emergencies_per_system_per_day: 1_000,
         }
     }
 }
@@ -134,6 +138,31 @@ pub fn of_question(
             run_per_system_at_least: counts_systems_runs.then_some(budgets.run_per_system_at_least),
         },
         scan: scan.collect(),
+    }
+}
+
+/// What an emergency counts for: the different people about whom the practitioner, and all of the system's, declared one today. They are
+/// no part of how many may be asked about, which counts when the question comes.
+pub fn of_emergency(app: &App, caller: &Caller, subject: &SubjectIdentifier, at: Timestamp) -> CallerUse {
+    let budgets = app.limits.budgets;
+    CallerUse {
+        practitioner: format!("emergencies\n{}", practitioner(caller)),
+        system: format!("emergencies\n{}", system(caller)),
+        day: london_day(at).to_string(),
+        hour: hour(at),
+        person: app.store.asked_hash(subject),
+        neighbours: Vec::new(),
+        limits: CallerLimits {
+            subjects_per_practitioner: Some(budgets.emergencies_per_practitioner_per_day),
+            subjects_per_system: Some(budgets.emergencies_per_system_per_day),
+            // Nothing is answered under these names.
+            no_record_at_least: u32::MAX,
+            no_record_percent: 100,
+            no_record_per_system_at_least: u32::MAX,
+            run_at_least: None,
+            run_per_system_at_least: None,
+        },
+        scan: Vec::new(),
     }
 }
 

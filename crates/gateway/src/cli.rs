@@ -141,12 +141,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
 
 async fn check_config(path: &std::path::Path) -> anyhow::Result<()> {
     let settings = config::load(path)?;
-    let set = crate::policies::load(&settings.policies)?;
-    serve::notifier(&settings, &set)?;
-    serve::registry(&settings).await?;
-    config::read_keys(&settings.ledger.signing_key)?;
-    config::read_keys(&settings.ledger.lookup_key)?;
-    config::read_keys(&settings.ledger.wrapping_key)?;
+    serve::check(&settings).await?;
     output::line("the settings, keys and policies are in order");
     Ok(())
 }

@@ -47,17 +47,34 @@ pub type Pages = (axum::Router, console::Background);
 /// # Errors
 /// Which setting cannot be used, and why.
 pub fn pages(app: &Arc<App>, settings: &ConsoleSettings) -> anyhow::Result<Pages> {
-    if let Some(organisation) = &settings.citizens_of {
-        anyhow::ensure!(
-            app.policies().set.organisation(organisation).is_some(),
-            "settings: [console] citizens_of: no policy file defines `{organisation}`"
-        );
-    }
+    is_defined(&app.policies().set, settings)?;
     let secret = Zeroizing::new(config::read(&settings.client_secret)?);
     let trusted = config::read(&settings.trusted)?;
     let desk = Arc::new(Desk(app.clone()));
     let console = Console::new(settings.clone(), secret, &trusted, desk, routes::desk(app.clone()));
     Ok(console.context("settings")?.router())
+}
+
+/// What can be told of the console's settings without a gateway.
+///
+/// # Errors
+/// When a setting or a file cannot be used.
+pub fn check(set: &PolicySet, settings: &ConsoleSettings) -> anyhow::Result<()> {
+    is_defined(set, settings)?;
+    config::read(&settings.client_secret)?;
+    config::read(&settings.trusted)?;
+    server_tls(settings)?;
+    Ok(())
+}
+
+fn is_defined(set: &PolicySet, settings: &ConsoleSettings) -> anyhow::Result<()> {
+    if let Some(organisation) = &settings.citizens_of {
+        anyhow::ensure!(
+            set.organisation(organisation).is_some(),
+            "settings: [console] citizens_of: no policy file defines `{organisation}`"
+        );
+    }
+    Ok(())
 }
 
 /// Serves the console until told to stop. SIGHUP reads its certificate again.

@@ -78,6 +78,8 @@ pub enum Problem {
     CeilingReached,
     /// The practitioner or system has asked about as many people today as it may.
     BudgetReached,
+    /// The practitioner or system has declared emergencies about as many people today as it may.
+    EmergenciesReached,
     /// Too many of the practitioner's questions led to no record, or went through identifiers in a row.
     Throttled,
     /// It is not in a state that allows this.
@@ -341,6 +343,12 @@ impl Problem {
                 "You have asked about as many people today as you may",
                 "nobody was asked; wait for tomorrow, or have the operator raise the budget if your work needs it",
             ),
+            Self::EmergenciesReached => say(
+                StatusCode::TOO_MANY_REQUESTS,
+                "emergencies-reached",
+                "Emergencies were declared about as many people today as may be",
+                "none was declared; have a colleague declare it, or telephone the record holder. In a major incident the operator raises the bound at once",
+            ),
             Self::TooManyRecords => say(
                 StatusCode::TOO_MANY_REQUESTS,
                 "too-many-records",
@@ -462,7 +470,9 @@ impl Problem {
             | Self::ClockNotSteady => Some(60),
             Self::Overloaded | Self::Unsettled | Self::Draining => Some(5),
             Self::TooManyAtOnce => Some(1),
-            Self::BudgetReached | Self::Throttled | Self::TooManyRecords => Some(3_600),
+            Self::BudgetReached | Self::Throttled | Self::TooManyRecords | Self::EmergenciesReached => {
+                Some(3_600)
+            }
             Self::TooManyRequests(seconds) => Some(*seconds),
             Self::ProviderUnavailable => Some(30),
             Self::IndexBuilding(behind) => Some(ready_in_s(behind)),

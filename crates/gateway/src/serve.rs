@@ -11,7 +11,7 @@ use connectors::{
 };
 use ledger::entry::Body;
 use sha2::{Digest as _, Sha256};
-use sharing::PolicySet;
+use sharing::{PolicySet, SubjectIdentifier};
 use store::{Store, Submission, trail::TrailIndex};
 use tokio::{
     net::TcpListener,
@@ -70,24 +70,7 @@ pub async fn build(
     entropy: Arc<dyn Entropy>,
 ) -> anyhow::Result<Arc<App>> {
     let set = policies::load(&settings.policies)?;
-    for provider in settings.providers.keys() {
-        anyhow::ensure!(
-            set.provider(provider).is_some(),
-            "settings: [providers.{provider}] has no file in the policies' catalogue/; add one or remove the section"
-        );
-    }
-    for system in &settings.systems {
-        anyhow::ensure!(
-            system.id != *CONSOLE,
-            "settings: no system is called `console`: the ledger has that name for people who are signed in"
-        );
-        anyhow::ensure!(
-            set.organisation(&system.organisation).is_some(),
-            "settings: system `{}` belongs to `{}`, which no file in the policies' organisations/ defines",
-            system.id,
-            system.organisation
-        );
-    }
+    are_defined(settings, &set)?;
     let registry = ArcSwap::from_pointee(registry(settings).await?);
     anyhow::ensure!(clock.is_steady(), "the clock was set while the gateway came up; start it again");
     let store = store::Settings { skew_max: clock.skew_max(), ..store_settings(settings)? };
@@ -126,9 +109,7 @@ pub async fn build(
     let archiving = settings.ledger.blocks.as_ref();
     let archiving =
         archiving.map(|blocks| anyhow::Ok(Archiving::new(blocks, blocks::open(blocks)?))).transpose()?;
-    let honey_records = settings.alerts.honey_records.iter().map(HoneyRecord::identifier);
-    let honey_records = honey_records.collect::<Result<Vec<_>, _>>();
-    let honey_records = honey_records.context("settings: [alerts] honey_records")?;
+    let honey_records = honey_records(settings)?;
     let parts = Parts {
         store,
         trail,
@@ -159,6 +140,52 @@ pub async fn build(
         }
     });
     Ok(app)
+}
+
+/// Whether everything that the settings name is in the policies.
+fn are_defined(settings: &Settings, set: &PolicySet) -> anyhow::Result<()> {
+    for provider in settings.providers.keys() {
+        anyhow::ensure!(
+            set.provider(provider).is_some(),
+            "settings: [providers.{provider}] has no file in the policies' catalogue/; add one or remove the section"
+        );
+    }
+    for system in &settings.systems {
+        anyhow::ensure!(
+            system.id != *CONSOLE,
+            "settings: no system is called `console`: the ledger has that name for people who are signed in"
+        );
+        anyhow::ensure!(
+            set.organisation(&system.organisation).is_some(),
+            "settings: system `{}` belongs to `{}`, which no file in the policies' organisations/ defines",
+            system.id,
+            system.organisation
+        );
+    }
+    Ok(())
+}
+
+/// What a start looks at before it opens the database or listens.
+///
+/// # Errors
+/// What is wrong and what to do.
+pub async fn check(settings: &Settings) -> anyhow::Result<()> {
+    let set = policies::load(&settings.policies)?;
+    are_defined(settings, &set)?;
+    registry(settings).await?;
+    store_settings(settings)?;
+    connectors(settings)?;
+    notifier(settings, &set)?;
+    settings.dataspace.as_ref().map(|dataspace| Dataspace::new(dataspace, &set)).transpose()?;
+    honey_records(settings)?;
+    server_tls(&settings.tls)?;
+    settings.console.as_ref().map(|console| desk::check(&set, console)).transpose()?;
+    Ok(())
+}
+
+fn honey_records(settings: &Settings) -> anyhow::Result<Vec<SubjectIdentifier>> {
+    let read = settings.alerts.honey_records.iter().map(HoneyRecord::identifier);
+    read.collect::<Result<_, _>>().context("settings: [alerts] honey_records")
 }
 
 /// Where the database is, and the keys it is used with.
@@ -225,7 +252,7 @@ fn connectors(settings: &Settings) -> anyhow::Result<Connectors> {
 ///
 /// # Errors
 /// Which setting cannot be used, and why.
-pub fn notifier(settings: &Settings, set: &PolicySet) -> anyhow::Result<Notifier> {
+fn notifier(settings: &Settings, set: &PolicySet) -> anyhow::Result<Notifier> {
     let mut channels = std::collections::BTreeMap::new();
     for (id, tell) in &settings.alerts.organisations {
         let section = || format!("settings: [alerts.organisations.{id}]");

@@ -326,8 +326,8 @@ impl<'a> Cut<'a> {
     }
 
     /// Writes the item's name and its value as it leaves: the first that there is, or all of them where the item is a
-    /// list. Yes or no is said once, because a list of it would tell how many there are. Nothing is written where the
-    /// source says nothing.
+    /// list. Yes or no is said once, because a list of it would tell how many there are: yes where any place says so. Nothing is written
+    /// where the source says nothing.
     fn release(&mut self, number: usize, item: &'a ReachedItem, form: Form) -> bool {
         let (before, first_place) = (self.out.len(), self.places.len());
         if before > 1 {
@@ -336,7 +336,14 @@ impl<'a> Cut<'a> {
         self.out.push_str(&item.label);
         let value = self.out.len();
         let is_list = item.many && form != Form::YesNo;
-        for index in self.found.iter().flat_map(|found| found.of(number)) {
+        let says = |index, what| {
+            let place = self.examined.reached.place(index);
+            place.is_some_and(|place| form::yes_no(place) == Some(what))
+        };
+        let found = || self.found.iter().flat_map(|found| found.of(number));
+        // Of several places one that says yes is enough, wherever it stands.
+        let yes = (form == Form::YesNo).then(|| found().find(|index| says(*index, true))).flatten();
+        for index in yes.into_iter().chain(found()) {
             let Some(place) = self.examined.reached.place(index) else { break };
             let end = self.out.len();
             if is_list {

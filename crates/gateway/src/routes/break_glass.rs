@@ -18,11 +18,11 @@ use sharing::{
     decide::may_break_glass,
     subject::{BreakGlass, BreakGlassReason},
 };
-use store::{Change, Fact, FactRow, Recorded};
+use store::{Change, CommitError, Fact, FactRow, Recorded, Submission};
 use utoipa::ToSchema;
 
 use super::{
-    consents::{commit, resolve_to_record, respond},
+    consents::{resolve_to_record, respond},
     disclosures::check_context,
     subject::Subject,
 };
@@ -30,6 +30,8 @@ use crate::{
     alerts,
     app::App,
     caller::{Action, Capability, Named},
+    caller_use,
+    disclose::commit_problem,
     edge::{Received, receive, request_id},
     kept,
     problem::Problem,
@@ -81,7 +83,7 @@ pub struct BreakGlassBody {
 /// Declare an emergency about a person.
 #[utoipa::path(post, path = "/v1/break-glass", tag = "break-glass", request_body = BreakGlassRequest,
     responses((status = 201, description = "Declared, and alerted", body = BreakGlassBody), (status = 400, description = "The request cannot be read"),
-        (status = 401, description = "The caller was not accepted"), (status = 403, description = "Not registered or not granted")))]
+        (status = 401, description = "The caller was not accepted"), (status = 403, description = "Not registered or not granted"), (status = 429, description = "The practitioner or the system has declared emergencies about as many people today as it may, or the organisation about this person")))]
 pub async fn declare(State(app): State<Arc<App>>, request: Request) -> Response {
     respond(request_id(request.headers()), async {
         let mut received = receive(&app, request, Capability::Ask, Action::Read).await?;
@@ -123,7 +125,18 @@ pub async fn declare(State(app): State<Arc<App>>, request: Request) -> Response 
         let about = Some(&received.caller);
         let alert = alerts::raise(&app, kind, &declared.organisation, declared.id.as_str(), about, now);
         let changes = vec![Change::KnowSubject(subject), Change::RecordFact(Box::new(row)), alert];
-        let committed = commit(&app, &received, entry, changes).await?;
+        let mut submission = Submission::of(now, vec![entry]);
+        submission.replay = Some(received.replay_guard());
+        submission.using = Some(Box::new(caller_use::of_emergency(&app, &received.caller, &identifier, now)));
+        submission.changes = changes;
+        let committed = match app.store.commit(submission).await {
+            Ok(committed) => committed,
+            Err(CommitError::BudgetReached) => {
+                let reached = Problem::EmergenciesReached;
+                return Err(received.refuse(&app, reached, "/v1/break-glass").await);
+            }
+            Err(error) => return Err(commit_problem(error).into()),
+        };
         let body = BreakGlassBody {
             id: declared.id.to_string(),
             purpose: declared.purpose.to_string(),

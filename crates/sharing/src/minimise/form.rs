@@ -132,7 +132,7 @@ fn object(item: &ReachedItem, place: Place<'_>, names: &Automaton, out: &mut Str
     !is_empty
 }
 
-fn yes_no(place: Place<'_>) -> Option<bool> {
+pub(super) fn yes_no(place: Place<'_>) -> Option<bool> {
     match place.kind() {
         Kind::Null => None,
         Kind::False => Some(false),
@@ -141,8 +141,20 @@ fn yes_no(place: Place<'_>) -> Option<bool> {
             let mut digits = place.number()?.bytes().take_while(|byte| !matches!(byte, b'e' | b'E'));
             Some(digits.any(|byte| matches!(byte, b'1'..=b'9')))
         }
-        Kind::Array => Some(place.children().next().is_some()),
-        Kind::True | Kind::Object => Some(true),
+        Kind::Array => {
+            let mut told = place.children().map(yes_no).peekable();
+            if told.peek().is_none() {
+                return Some(false);
+            }
+            told.any(|answer| answer == Some(true)).then_some(true)
+        }
+        // `{"has": false}` may say no, and so may what has nothing in it.
+        Kind::Object => {
+            let says_no = place.children().any(|member| member.kind() == Kind::False);
+            let says_something = place.children().any(|member| yes_no(member) == Some(true));
+            (says_something && !says_no).then_some(true)
+        }
+        Kind::True => Some(true),
     }
 }
 

@@ -169,26 +169,41 @@ fn yes_or_no_is_said_once_for_a_list() {
     let policies = policies();
     let places = policies.provider(&"gmfrs-prevention".parse().unwrap()).unwrap().places();
     let (number, item) = places.item(&"visit.history".parse().unwrap()).unwrap();
-    let record = br#"{"visits":[{"on":"a"},{"on":"b"}]}"#;
-    let reached = Reached::read(places, record, &Limits::default()).unwrap();
-    let facts = RecordFacts::default();
-    let examined = Examined {
-        reached,
-        record: 0,
-        places: Arc::clone(places),
-        facts,
-        has_odd_marks: false,
-        marked_by: None,
-    };
-    let found =
-        places.plan.find(examined.reached.place(0).unwrap(), [number].into_iter().collect(), |_, _| true);
-    let said = |form: Form| {
+    let said = |record: &str, form: Form| {
+        let reached = Reached::read(places, record.as_bytes(), &Limits::default()).unwrap();
+        let facts = RecordFacts::default();
+        let examined = Examined {
+            reached,
+            record: 0,
+            places: Arc::clone(places),
+            facts,
+            has_odd_marks: false,
+            marked_by: None,
+        };
+        let here = examined.reached.place(0).unwrap();
+        let found = places.plan.find(here, [number].into_iter().collect(), |_, _| true);
         let mut cut = Cut::of(&examined, Some(&found), london_day(now()));
-        assert!(cut.release(number, item, form));
-        cut.out
+        cut.release(number, item, form).then_some(cut.out)
     };
-    assert_eq!(said(Form::YesNo), "{\"visit.history\":true");
-    assert_eq!(said(Form::AsIs), "{\"visit.history\":[{\"on\":\"a\"},{\"on\":\"b\"}]");
+    let visits = r#"{"visits":[{"on":"a"},{"on":"b"}]}"#;
+    assert_eq!(said(visits, Form::YesNo).as_deref(), Some("{\"visit.history\":true"));
+    let whole = "{\"visit.history\":[{\"on\":\"a\"},{\"on\":\"b\"}]";
+    assert_eq!(said(visits, Form::AsIs).as_deref(), Some(whole));
+    // One that says yes is enough, wherever it stands; what says no in other words is no yes.
+    let answers = [
+        (r#"[false, "oxygen"]"#, Some("true")),
+        (r#"[false, 0]"#, Some("false")),
+        (r#"[{"has": false}, {"has": true}]"#, Some("true")),
+        (r#"[{"has": false}]"#, None),
+        (r#"[{"kind": "oxygen", "active": false}]"#, None),
+        (r#"[{"kind": "oxygen", "note": ""}]"#, Some("true")),
+        (r#"[{"kind": "oxygen", "coding": [{"userSelected": false}]}]"#, Some("true")),
+        (r#"[{}, {"kind": null}, "unknown", {"kind": "none"}]"#, None),
+    ];
+    for (visits, answer) in answers {
+        let told = said(&format!("{{\"visits\":{visits}}}"), Form::YesNo);
+        assert_eq!(told, answer.map(|answer| format!("{{\"visit.history\":{answer}")), "{visits}");
+    }
 }
 
 #[test]

@@ -242,7 +242,13 @@ fn release<'a>(
     let in_force = select_where(&item.select, record, is_meant);
     let found = in_force.into_iter().filter_map(|place| Some((place, leaf(item, form, place, today)?)));
     let all = item.many && form != Form::YesNo;
-    let (places, mut values): (Vec<_>, Vec<_>) = found.take(if all { usize::MAX } else { 1 }).unzip();
+    let mut found: Vec<_> = found.collect();
+    if form == Form::YesNo {
+        // Those that say yes come first.
+        found.sort_by_key(|(_, value)| *value != Json::Bool(true));
+    }
+    let (places, mut values): (Vec<_>, Vec<_>) =
+        found.into_iter().take(if all { usize::MAX } else { 1 }).unzip();
     let value = if all && !values.is_empty() { Json::Array(values) } else { values.pop()? };
     Some((Released { item, form, places }, value))
 }
@@ -590,9 +596,17 @@ fn yes_no(place: &Json) -> Option<Json> {
                 .next()
                 .is_some_and(|digits| digits.contains(|digit| ('1'..='9').contains(&digit))),
         )),
-        Json::Array(items) => Some(Json::Bool(!items.is_empty())),
-        Json::Object(_) => Some(Json::Bool(true)),
+        Json::Array(items) if items.is_empty() => Some(Json::Bool(false)),
+        Json::Array(items) => items.iter().any(says_yes).then_some(Json::Bool(true)),
+        Json::Object(members) => {
+            let says_no = members.iter().any(|(_, value)| *value == Json::Bool(false));
+            (!says_no && members.iter().any(|(_, value)| says_yes(value))).then_some(Json::Bool(true))
+        }
     }
+}
+
+fn says_yes(place: &Json) -> bool {
+    yes_no(place) == Some(Json::Bool(true))
 }
 
 fn initial(text: &str) -> Option<String> {

@@ -25,6 +25,45 @@ async fn ask_under(world: &World, person: (&str, &str), id: &Value, items: Value
     world.send(question).await
 }
 
+/// Nobody reviews thousands of them.
+#[tokio::test]
+async fn emergencies_are_bounded_for_a_practitioner_and_for_a_system() {
+    let world = World::with_settings(|settings| {
+        settings.limits.caller.emergencies_per_practitioner_per_day = 2;
+        settings.limits.caller.emergencies_per_system_per_day = 3;
+    })
+    .await;
+    let declare_as = |named: fn(&mut Value), person| {
+        let mut declaring = world.post("fire", "/v1/break-glass", "vital-interests", person, declaration());
+        declaring.spoil_context = Some(named);
+        world.send(declaring)
+    };
+    fn named(claims: &mut Value, name: &str) {
+        claims["sub"] = name.into();
+        claims["requesting_practitioner"]["id"] = name.into();
+    }
+    let manager = |claims: &mut Value| named(claims, "GMFRS-1");
+    let commander = |claims: &mut Value| named(claims, "GMFRS-2");
+    let third = |claims: &mut Value| named(claims, "GMFRS-3");
+    let another = ("local:trafford-council", "SWR-2043");
+    for person in [REFERRED, RESTRICTED, REFERRED] {
+        let declared = declare_as(manager, person).await;
+        assert_eq!(declared.status, StatusCode::CREATED, "again about the same person is one: {declared:?}");
+    }
+    let refused = declare_as(|claims| named(claims, "gmfrs-1"), another).await;
+    assert_eq!((refused.status.as_u16(), refused.code()), (429, "emergencies-reached"), "{refused:?}");
+    assert_eq!(refused.headers["retry-after"], "3600");
+    assert_eq!(world.last_kinds(1).await, ["request_refused"]);
+    assert_eq!(declare_as(commander, another).await.status, StatusCode::CREATED);
+    assert_eq!(declare_as(third, REFERRED).await.code(), "emergencies-reached", "all of the system's");
+    // What was declared goes on, and a question counts as a question.
+    let declared = declare_as(manager, REFERRED).await;
+    assert_eq!(declared.status, StatusCode::CREATED);
+    world.clock.advance_s(86_400);
+    assert_eq!(declare_as(third, another).await.status, StatusCode::CREATED, "the next day");
+    world.verify().await;
+}
+
 #[tokio::test]
 async fn break_glass_tells_what_a_crew_needs_and_is_reviewed() {
     let world = World::new().await;

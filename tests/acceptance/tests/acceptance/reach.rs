@@ -7,6 +7,7 @@ use std::sync::Arc;
 #[tokio::test]
 async fn a_record_holder_on_this_machine_or_its_link_is_refused_unless_the_settings_say_so() {
     let world = World::new().await;
+    serve::check(&world.settings).await.unwrap();
     for base in [
         None, // as the harness has it: localhost
         Some("https://127.0.0.1:9/x"),
@@ -29,6 +30,9 @@ async fn a_record_holder_on_this_machine_or_its_link_is_refused_unless_the_setti
         let built = serve::build(&settings, Arc::new(world.clock.clone()), Arc::new(SystemEntropy)).await;
         let said = format!("{:#}", built.err().unwrap());
         assert!(said.contains("loopback = true"), "{base:?}: {said}");
+        // Whoever looks before the start hears the same.
+        let checked = serve::check(&settings).await.unwrap_err();
+        assert_eq!(format!("{checked:#}"), said);
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

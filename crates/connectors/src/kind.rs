@@ -25,11 +25,14 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     Some(first.to_str().unwrap_or(""))
 }
 
+/// What says that a text is in UTF-8, or in a part of it.
+const UTF8: [&str; 3] = ["utf-8", "utf8", "us-ascii"];
+
 /// Whether a parameter of a media type is none that says the text is in something else than UTF-8.
 fn leaves_it_utf8(parameter: &str) -> bool {
     let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
     !name.trim().eq_ignore_ascii_case("charset")
-        || value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+        || UTF8.iter().any(|utf8| value.trim().trim_matches('"').eq_ignore_ascii_case(utf8))
 }
 
 #[cfg(test)]
@@ -50,6 +53,7 @@ mod tests {
             "application/fhir+json",
             "Application/FHIR+JSON ; Charset=UTF-8",
             "application/fhir+json; charset=\"utf-8\"; fhirVersion=4.0",
+            "application/fhir+json;charset=utf8",
         ];
         for kind in good {
             assert!(is_taken(&[(CONTENT_TYPE, kind)]), "{kind}");

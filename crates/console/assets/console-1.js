@@ -18,6 +18,8 @@ if (idleMs > 0) {
   const warnMs = Math.min(120_000, idleMs / 2);
   let heard = Date.now();
   let timer;
+  // What is done in one window is done for the session, which all of them have.
+  const others = new BroadcastChannel('concordat-here');
   const show = (what) => {
     for (const one of [soon, over]) one.hidden = one !== what;
     stay.hidden = what !== soon;
@@ -31,9 +33,12 @@ if (idleMs > 0) {
   };
   const here = async () => {
     const answer = await fetch('/still-here', { cache: 'no-store' }).catch(() => undefined);
-    if (answer?.status === 204) { heard = Date.now(); wait(); } else if (answer?.status === 401) { clearTimeout(timer); show(over); }
+    if (answer?.status === 204) { heard = Date.now(); others.postMessage(''); wait(); } else if (answer?.status === 401) { clearTimeout(timer); show(over); }
   };
   stay.addEventListener('click', here);
+  others.addEventListener('message', () => { heard = Date.now(); wait(); });
+  // This page was loaded just now.
+  others.postMessage('');
   let told = heard;
   document.addEventListener('input', () => { if (Date.now() - told > 60_000) { told = Date.now(); here(); } });
   wait();

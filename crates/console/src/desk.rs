@@ -10,7 +10,7 @@ use http_body_util::{BodyExt as _, Limited};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
-use sharing::{CaseReference, PurposeClass, SubjectIdentifier, policy::hexadecimal};
+use sharing::{CaseReference, PurposeClass, SubjectIdentifier, policy::hexadecimal, seen};
 use tower::ServiceExt as _;
 
 use crate::{
@@ -99,7 +99,10 @@ impl Console {
     /// Asks, and reads the answer.
     pub(crate) async fn ask<T: DeserializeOwned>(&self, signed: &Signed, ask: Ask<'_>) -> Result<T, Fault> {
         let bytes = read(self.answer(signed, ask).await?).await?;
-        serde_json::from_slice(&bytes).map_err(|error| Fault::broken(&error))
+        let text = std::str::from_utf8(&bytes).map_err(|error| Fault::broken(&error))?;
+        // What others wrote is seen whole on every page. Such characters are nowhere in JSON but in its texts.
+        let readable = seen::hidden(text).map(|_| seen::readable(text));
+        serde_json::from_str(readable.as_deref().unwrap_or(text)).map_err(|error| Fault::broken(&error))
     }
 
     /// As [`Self::ask`], for what somebody filled in: what they can correct is told apart from what stands in the way.

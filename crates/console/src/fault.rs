@@ -143,8 +143,12 @@ pub(crate) fn status_of(correction: Option<&Correction>) -> StatusCode {
 impl IntoResponse for Fault {
     fn into_response(self) -> Response {
         let is = |wanted: &str| matches!(&self, Self::Refused { code, .. } if code == wanted);
-        let (comes_by_itself, is_signed_out, not_taken) =
-            (is("index-building"), is(SIGNED_OUT), is(NOT_TAKEN));
+        let code = [
+            ("index-building", Stands::ForAWhile),
+            (SIGNED_OUT, Stands::SignedOut),
+            (NOT_TAKEN, Stands::OfAnotherSession),
+        ];
+        let known = code.into_iter().find_map(|(code, stands)| is(code).then_some(stands));
         let (status, title, detail) = match self {
             Self::Refused { status, code, title, detail } => match code.as_str() {
                 "no-such-entry" | "no-such-route" => (
@@ -162,8 +166,9 @@ impl IntoResponse for Fault {
                     .to_owned(),
             ),
         };
-        let said =
-            Said { title, detail: Correction::of(&detail).text, comes_by_itself, is_signed_out, not_taken };
+        let unknown = if status.is_server_error() { Stands::Broken } else { Stands::Refused };
+        let detail = Correction::of(&detail).text;
+        let said = Said { title, detail, stands: known.unwrap_or(unknown) };
         let mut response = (status, said.page(Frame::bare(&said.title))).into_response();
         response.extensions_mut().insert(said);
         response
@@ -175,13 +180,27 @@ impl IntoResponse for Fault {
 pub(crate) struct Said {
     title: String,
     detail: String,
-    /// What stands in the way goes away by itself.
-    comes_by_itself: bool,
-    /// Signing in is what stands in the way.
-    is_signed_out: bool,
-    /// The form was of another session.
-    not_taken: bool,
+    stands: Stands,
 }
+
+/// What stands in the way.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stands {
+    /// It is not to be done.
+    Refused,
+    /// It goes away by itself.
+    ForAWhile,
+    /// Signing in is what it takes.
+    SignedOut,
+    /// The form was of another session.
+    OfAnotherSession,
+    /// Something does not work: what a form was to do is perhaps done.
+    Broken,
+}
+
+const NOT_SENT: &str = "It was not sent. Leave this page open until it is.";
+const PERHAPS_DONE: &str =
+    "It may have been done all the same: look whether it was before you send it again.";
 
 /// What stands in the way of a form, with what was written in it.
 #[derive(Template)]
@@ -193,6 +212,8 @@ struct UnsentPage {
     signs_in: bool,
     can_be_sent: bool,
     is_about_nobody_known: bool,
+    /// What became of it.
+    became: &'static str,
     sign_in: String,
     written: Written,
 }
@@ -206,6 +227,7 @@ pub(crate) fn to_prove(signed: &Signed, sign_in: String, written: Written) -> Re
         signs_in: true,
         can_be_sent: true,
         is_about_nobody_known: false,
+        became: NOT_SENT,
         sign_in,
         written,
     })
@@ -218,7 +240,7 @@ impl Said {
     fn page(&self, frame: Frame) -> Response {
         let link = Some(("/", "Go to the home page"));
         let mut paragraphs = vec![self.detail.clone()];
-        if self.comes_by_itself {
+        if self.stands == Stands::ForAWhile {
             paragraphs.push("You need not do anything: this page is loaded again every 15 seconds, until what you asked for is there. If it came of a form, send the form again later.".to_owned());
         }
         render(&Plain { frame, paragraphs, link })
@@ -230,32 +252,34 @@ impl Said {
         let known = |person: &String| signed.is_some_and(|signed| signed.knows(person));
         let is_about_nobody_known = written.person.take_if(|person| !known(person)).is_some();
 
-        let can_be_sent = (self.is_signed_out || self.not_taken) && !is_about_nobody_known;
+        let signs_in = self.stands == Stands::SignedOut;
+        let of_another = self.stands == Stands::OfAnotherSession;
+        let can_be_sent = (signs_in || of_another) && !is_about_nobody_known;
         let mut paragraphs = vec![self.detail.clone()];
-        if self.is_signed_out {
+        if signs_in {
             paragraphs = vec!["Your session ended before this was sent.".to_owned()];
-        } else if self.not_taken {
+        } else if of_another {
             "Check what you send".clone_into(&mut frame.title);
             paragraphs = vec![format!(
                 "The page it comes from was of an earlier session. You are signed in as {}.",
                 frame.who
             )];
         }
-        let sign_in = sign_in::address("/", false);
         render(&UnsentPage {
             frame,
             paragraphs,
-            signs_in: self.is_signed_out,
+            signs_in,
             can_be_sent,
             is_about_nobody_known,
-            sign_in,
+            became: if self.stands == Stands::Broken { PERHAPS_DONE } else { NOT_SENT },
+            sign_in: sign_in::address("/", false),
             written,
         })
     }
 
     /// When a page that was only read is loaded again, without a script.
     pub(crate) fn again(&self, method: &Method) -> Option<HeaderValue> {
-        (self.comes_by_itself && *method == Method::GET).then(|| HeaderValue::from(AGAIN_S))
+        (self.stands == Stands::ForAWhile && *method == Method::GET).then(|| HeaderValue::from(AGAIN_S))
     }
 
     /// With the navigation of whoever is signed in, so that they are not stranded.

@@ -19,6 +19,8 @@ use crate::{
 
 /// Largest form: terms of 64 KiB, with what a browser makes of their quotation marks.
 const BYTES_MAX: usize = 256 * 1024;
+/// Most fields of a form: terms of twenty flows, with thirty items each.
+const FIELDS_MAX: usize = 2_000;
 
 /// What somebody who is signed in has sent.
 pub(crate) struct Form {
@@ -101,6 +103,10 @@ async fn read(headers: &HeaderMap, body: axum::body::Body) -> Result<Vec<(String
     let read =
         tokio::time::timeout(std::time::Duration::from_secs(10), Limited::new(body, BYTES_MAX).collect());
     let bytes = read.await.map_err(|_| cannot())?.map_err(|_| cannot())?.to_bytes();
-    let fields = form_urlencoded::parse(&bytes).into_owned();
+    let fields = form_urlencoded::parse(&bytes);
+    if fields.count() > FIELDS_MAX {
+        return Err(cannot());
+    }
+    let fields = fields.into_owned();
     Ok(fields.map(|(name, value)| (name, value.replace("\r\n", "\n"))).collect())
 }

@@ -14,7 +14,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use jiff::Timestamp;
-use sharing::PolicySet;
+use sharing::{OrganisationId, PolicySet};
 use store::Store;
 use zeroize::Zeroizing;
 
@@ -45,6 +45,23 @@ pub trait Gateway: Send + Sync + 'static {
     fn policies(&self) -> Arc<PolicySet>;
     /// The database.
     fn store(&self) -> &Store;
+    /// The ledger's witnesses, where it has any.
+    fn witnesses(&self) -> Option<Witnesses>;
+}
+
+/// The other organisations that cosign the ledger's checkpoints, as this process knows them.
+#[derive(Debug, Clone)]
+pub struct Witnesses {
+    /// How many different organisations have to have cosigned.
+    pub needed: usize,
+    /// Each with how many entries it has cosigned; `None` where it has not since this process started.
+    pub each: Vec<(OrganisationId, Option<u64>)>,
+    /// The entries that enough of them have cosigned, and when they did.
+    pub witnessed: Option<(u64, Timestamp)>,
+    /// One of them holds other entries of this ledger.
+    pub is_contradicted: bool,
+    /// Enough of them have seen it lately.
+    pub is_in_order: bool,
 }
 
 /// Checks of a resident's identity that a provider can say it made.

@@ -69,10 +69,11 @@ impl Written {
         };
         for (name, value) in fields {
             let (name, value) = (name.clone(), value.trim().to_owned());
-            if value.is_empty() || name == "person" || NOT_GIVEN_BACK.contains(&name.as_str()) {
+            if name == "person" || NOT_GIVEN_BACK.contains(&name.as_str()) {
                 continue;
             }
-            let group = if ITS_OWN.contains(&name.as_str()) {
+            // What is empty was perhaps emptied: it is sent again, and there is nothing to show of it.
+            let group = if value.is_empty() || ITS_OWN.contains(&name.as_str()) {
                 &mut written.hidden
             } else if value.contains(char::is_whitespace) {
                 &mut written.words
@@ -104,13 +105,14 @@ mod tests {
             ("value", "973 211 0317"),
             ("key", "00ff"),
             ("right", "complaint"),
+            ("contact", ""),
             ("text", "I was not told.\nNobody was."),
         ])
         .unwrap();
         let names = |fields: &[Field]| fields.iter().map(|one| one.name.clone()).collect::<Vec<_>>().concat();
         assert_eq!(names(&written.words), "text");
         assert_eq!(names(&written.chosen), "right");
-        assert_eq!(names(&written.hidden), "key");
+        assert_eq!(names(&written.hidden), "keycontact");
         assert!(written.person.is_none());
     }
 

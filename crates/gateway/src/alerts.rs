@@ -141,6 +141,7 @@ pub async fn escalate_overdue(app: &App) -> Result<usize, StoreError> {
         submission.changes.push(Change::HandleAlert(Box::new(AlertMove {
             id: alert.id.clone(),
             from: &["open", "triaged"],
+            handled_us: alert.handled_us,
             to: "escalated",
             by: None,
             review: None,

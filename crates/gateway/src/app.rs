@@ -17,6 +17,7 @@ use tokio::sync::{Mutex, Semaphore};
 use crate::{
     admission::{Admission, PartnerLimits, Places, Reserved},
     alerts::{deliver::Notifier, evaluate::Evaluator},
+    answer_time::RecordTimes,
     blocks::Archiving,
     caller::Authenticator,
     caller_use::Budgets,
@@ -92,6 +93,8 @@ pub struct App {
     pub entropy: Arc<dyn Entropy>,
     /// Bounds on requests.
     pub limits: RequestLimits,
+    /// How long record holders take.
+    pub record_times: RecordTimes,
     /// The index for searching the trail.
     pub trail: TrailIndex,
     /// Who cosigns the ledger, where anybody is asked to.
@@ -188,6 +191,7 @@ impl App {
             clock,
             entropy,
             limits,
+            record_times: RecordTimes::default(),
             trail,
             witnessing,
             evaluator,

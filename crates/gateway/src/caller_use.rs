@@ -5,14 +5,14 @@
 use std::num::NonZeroU32;
 
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
 use sharing::{
     SubjectIdentifier,
     agreement::london_day,
     alerting::Kind,
     identifier::{IdentifierError, SubjectScheme},
 };
-use store::{AnswerUse, CallerLimits, CallerUse, Change};
+use store::{AnswerUse, CallerLimits, CallerUse, Change, GuessLimits};
 
 use crate::{
     alerts::familiar,
@@ -30,7 +30,9 @@ pub struct Budgets {
     pub no_record_at_least: u32,
     pub no_record_percent: u32,
     pub no_record_per_system_at_least: u32,
+    #[serde(deserialize_with = "run")]
     pub run_at_least: u32,
+    #[serde(deserialize_with = "run")]
     pub run_per_system_at_least: u32,
     pub records_about_one_per_day: NonZeroU32,
     pub emergencies_per_practitioner_per_day: u32,
@@ -52,6 +54,19 @@ impl Default for Budgets {
             emergencies_per_system_per_day: 1_000,
         }
     }
+}
+
+/// From how many identifiers near each other on: more than are looked at is never, and is said so.
+fn run<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let run = u32::deserialize(deserializer)?;
+    let looked_at = 2 * u32::from(AROUND) + 1;
+    if run <= looked_at || run == u32::MAX {
+        return Ok(run);
+    }
+    Err(D::Error::custom(format!(
+        "at most {looked_at} identifiers near each other are looked at; say {} for never",
+        u32::MAX
+    )))
 }
 
 /// An identifier that is a trap, as settings write it.
@@ -98,6 +113,8 @@ pub struct Bounded {
     pub has_ceiling: bool,
     /// It is one of a list, whose length is agreed.
     pub is_listed: bool,
+    /// It is about an emergency, which is alerted, reviewed and bounded by itself: nobody in danger goes without for what others asked.
+    pub is_urgent: bool,
 }
 
 /// What a question counts for.
@@ -110,6 +127,7 @@ pub fn of_question(
 ) -> CallerUse {
     let budgets = app.limits.budgets;
     let is_bounded = matches!(caller.named, Named::Unattended { .. }) && bounded.has_ceiling;
+    let is_counted = !is_bounded && !bounded.is_urgent;
     let found = [(Kind::SequenceScan, caller.organisation.clone())];
     let scan = familiar::alerts(app, caller, &found, decision, at);
     let scan = scan.into_iter().filter_map(|change| match change {
@@ -117,7 +135,8 @@ pub fn of_question(
         _ => None,
     });
     // A list goes through whoever is on it.
-    let counts_runs = !is_bounded && !bounded.is_listed;
+    let is_urgent = bounded.is_urgent;
+    let counts_runs = !is_bounded && !bounded.is_listed && !is_urgent;
     // A desk that works through its cases asks about references in the order in which they were given.
     let neighbours = if counts_runs { subject.neighbours(AROUND) } else { Vec::new() };
     let counts_systems_runs = counts_runs && *subject.scheme() == SubjectScheme::NhsNumber;
@@ -129,12 +148,14 @@ pub fn of_question(
         person: app.store.asked_hash(subject),
         neighbours: neighbours.iter().map(|near| app.store.asked_hash(near)).collect(),
         limits: CallerLimits {
-            subjects_per_practitioner: (!is_bounded).then_some(budgets.subjects_per_practitioner_per_day),
-            subjects_per_system: (!is_bounded).then_some(budgets.subjects_per_system_per_day),
-            no_record_at_least: budgets.no_record_at_least,
-            no_record_percent: budgets.no_record_percent,
-            run_at_least: counts_runs.then_some(budgets.run_at_least),
-            no_record_per_system_at_least: budgets.no_record_per_system_at_least,
+            subjects_per_practitioner: is_counted.then_some(budgets.subjects_per_practitioner_per_day),
+            subjects_per_system: is_counted.then_some(budgets.subjects_per_system_per_day),
+            guessing: (!is_urgent).then_some(GuessLimits {
+                no_record_at_least: budgets.no_record_at_least,
+                no_record_percent: budgets.no_record_percent,
+                no_record_per_system_at_least: budgets.no_record_per_system_at_least,
+            }),
+            run_at_least: counts_runs.then(|| run_at_least(budgets.run_at_least, subject)),
             run_per_system_at_least: counts_systems_runs.then_some(budgets.run_per_system_at_least),
         },
         scan: scan.collect(),
@@ -156,9 +177,7 @@ pub fn of_emergency(app: &App, caller: &Caller, subject: &SubjectIdentifier, at:
             subjects_per_practitioner: Some(budgets.emergencies_per_practitioner_per_day),
             subjects_per_system: Some(budgets.emergencies_per_system_per_day),
             // Nothing is answered under these names.
-            no_record_at_least: u32::MAX,
-            no_record_percent: 100,
-            no_record_per_system_at_least: u32::MAX,
+            guessing: None,
             run_at_least: None,
             run_per_system_at_least: None,
         },
@@ -166,8 +185,16 @@ pub fn of_emergency(app: &App, caller: &Caller, subject: &SubjectIdentifier, at:
     }
 }
 
-/// What an answer counts for.
-pub fn of_answer(caller: &Caller, is_no_record: bool, at: Timestamp) -> Change {
-    let (practitioner, system) = (practitioner(caller), system(caller));
+/// References are given one after the other to people who come one after the other, and whoever works through such a case load asks
+/// so: twice as many of them are too many.
+fn run_at_least(budget: u32, subject: &SubjectIdentifier) -> u32 {
+    let is_national = *subject.scheme() == SubjectScheme::NhsNumber;
+    if is_national { budget } else { budget.saturating_mul(2) }
+}
+
+/// What an answer counts for. A list of which most have no record is no guess, and stops its caller at most.
+pub fn of_answer(caller: &Caller, (is_no_record, is_listed): (bool, bool), at: Timestamp) -> Change {
+    let system = (!is_listed).then(|| system(caller));
+    let practitioner = practitioner(caller);
     Change::CountAnswer(AnswerUse { practitioner, system, hour: hour(at), is_no_record })
 }

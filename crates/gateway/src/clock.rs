@@ -1,6 +1,6 @@
 //! The only two impurities: the time, and random bits. Both become arguments from here on.
 
-use std::{sync::OnceLock, time::Instant};
+use std::{sync::OnceLock, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -65,13 +65,27 @@ impl Clock for SystemClock {
 impl SystemClock {
     /// What the clock shows, and what it would if nobody had set it since the process began.
     fn both(self) -> (Timestamp, Timestamp) {
-        static BEGUN: OnceLock<(Timestamp, Instant)> = OnceLock::new();
+        static BEGUN: OnceLock<(Timestamp, Duration)> = OnceLock::new();
         let wall = self.wall();
-        let (then, begun) = BEGUN.get_or_init(|| (wall, Instant::now()));
-        let passed = i64::try_from(begun.elapsed().as_micros()).unwrap_or(i64::MAX);
+        let (then, begun) = BEGUN.get_or_init(|| (wall, since_boot()));
+        let passed = i64::try_from(since_boot().saturating_sub(*begun).as_micros()).unwrap_or(i64::MAX);
         let unset = then.checked_add(SignedDuration::from_micros(passed)).unwrap_or(Timestamp::MAX);
         (wall, unset)
     }
+}
+
+/// How long the machine has been up, its sleep included: one that was asleep for a night has not had its clock set.
+#[cfg(target_os = "linux")]
+fn since_boot() -> Duration {
+    let up = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::new(up.tv_sec.unsigned_abs(), u32::try_from(up.tv_nsec).unwrap_or_default())
+}
+
+/// How long the process has run, as the machine counts it.
+#[cfg(not(target_os = "linux"))]
+fn since_boot() -> Duration {
+    static BEGUN: OnceLock<std::time::Instant> = OnceLock::new();
+    BEGUN.get_or_init(std::time::Instant::now).elapsed()
 }
 
 /// What is gone by: one that was set back is held against the ledger's time, which is there to compare; one that was set ahead against

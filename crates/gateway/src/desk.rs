@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use console::{Console, ConsoleSettings};
+use console::{Console, ConsoleSettings, Witnesses};
 use jiff::Timestamp;
 use sharing::PolicySet;
 use store::Store;
@@ -36,6 +36,10 @@ impl console::Gateway for Desk {
 
     fn store(&self) -> &Store {
         &self.0.store
+    }
+
+    fn witnesses(&self) -> Option<Witnesses> {
+        self.0.witnessing.as_ref().map(|witnessing| witnessing.seen(&self.0.store, self.0.clock.now()))
     }
 }
 

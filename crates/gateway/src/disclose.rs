@@ -27,7 +27,7 @@ use sharing::{
 };
 use store::{
     CallerUse, Ceiling, Change, CommitError, Committed, LookUp, OptOutChecks, Recheck, ReplayGuard, Resolved,
-    StoreError, Submission, failpoint,
+    Submission, failpoint,
 };
 
 use crate::{
@@ -35,7 +35,6 @@ use crate::{
         self,
         familiar::{self, Known},
     },
-    answer_time,
     app::{App, InForce},
     caller::{Caller, Context},
     caller_use::{self, Bounded},
@@ -107,9 +106,23 @@ pub async fn disclose(app: &App, ask: Ask) -> Result<Answer, Refusal> {
         return Err(edge::refuse_undecided(app, &ask.caller, problem, ask.request_id.clone()).await);
     }
     let asked = Instant::now();
-    let outcome = Box::pin(walk(app, ask)).await;
+    let decision_id = DecisionId::from_random(app.entropy.bits());
+    let walk = Walk {
+        app,
+        ask: &ask,
+        policies: app.policies(),
+        decision_id: decision_id.as_str(),
+        has_end: AtomicBool::new(false),
+        has_record: AtomicBool::new(false),
+    };
+    let outcome = Box::pin(walk.answered()).await;
+    let provider = &ask.question.provider;
+    // One of a list waits for others.
+    if walk.has_record.load(Ordering::Relaxed) && ask.list.is_none() {
+        app.record_times.took(provider, asked.elapsed());
+    }
     if matches!(&outcome, Err(refusal) if matches!(refusal.problem, Problem::NoRecordAvailable)) {
-        let at = answer_time::held_until(asked.elapsed(), app.limits.no_record_step);
+        let at = app.record_times.held_until(provider, asked.elapsed(), app.limits.no_record_step);
         tokio::time::sleep(at.saturating_sub(asked.elapsed())).await;
     }
     outcome
@@ -127,58 +140,6 @@ pub(crate) fn stopped(app: &App) -> Option<Problem> {
     witnessing.stops(app.clock.now()).then_some(Problem::LedgerUnwitnessed)
 }
 
-async fn walk(app: &App, ask: Ask) -> Result<Answer, Refusal> {
-    let decision_id = DecisionId::from_random(app.entropy.bits());
-    let walk = Walk {
-        app,
-        ask: &ask,
-        policies: app.policies(),
-        decision_id: decision_id.as_str(),
-        has_end: AtomicBool::new(false),
-    };
-    for _ in 0..ATTEMPTS_MAX {
-        let at = app.now();
-        let asked = std::slice::from_ref(&ask.question.subject);
-        let fresh = Pseudonym::from_random(app.entropy.bits());
-        let Person { known, state, familiar, .. } =
-            timed(&app.metrics, Stage::LookUp, walk.look_up(asked, fresh, at)).await?;
-        let Some(subject) = known.into_iter().next() else {
-            return Err(inconsistent(&"a person was looked up and is not there").into());
-        };
-        let decision =
-            timed_now(&app.metrics, Stage::Decide, || decide(&ask.question, &walk.policies.set, &state, at));
-        let is_full = walk.is_full(&decision, at).await.map_err(|error| internal(&error))?;
-        if is_full {
-            let (problem, id) = (Problem::CeilingReached, ask.request_id.clone());
-            return Err(edge::refuse_undecided(app, &ask.caller, problem, id).await);
-        }
-        if walk.is_too_late() {
-            let (problem, id) = (Problem::TookTooLong, ask.request_id.clone());
-            return Err(edge::refuse_undecided(app, &ask.caller, problem, id).await);
-        }
-        let recorded = walk.record_decision(&decision, subject.clone(), &familiar, at);
-        match timed(&app.metrics, Stage::Intent, recorded).await {
-            Err(CommitError::Changed) => {}
-            Err(error @ (CommitError::BudgetReached | CommitError::Throttled)) => {
-                let (problem, id) = (commit_problem(error), ask.request_id.clone());
-                return Err(edge::refuse_undecided(app, &ask.caller, problem, id).await);
-            }
-            Err(error) => return Err(commit_problem(error).into()),
-            Ok((committed, open)) => {
-                walk.count(&decision);
-                return match decision {
-                    Decision::Permit(permit) => walk.ask_provider(permit, &subject.pseudonym, open).await,
-                    Decision::Deny(denial) => {
-                        Err(walk.refuse(denial, &committed, &subject.pseudonym, open).await)
-                    }
-                    Decision::Refer(_) => Err(walk.refusal(Problem::Referred, &committed)),
-                };
-            }
-        }
-    }
-    Err(Problem::Unsettled.into())
-}
-
 /// What stays the same along the way.
 struct Walk<'a> {
     app: &'a App,
@@ -187,9 +148,71 @@ struct Walk<'a> {
     decision_id: &'a str,
     /// Whether the end of the question is in the ledger.
     has_end: AtomicBool,
+    /// Whether the record holder answered with the person's record.
+    has_record: AtomicBool,
 }
 
 impl Walk<'_> {
+    async fn answered(&self) -> Result<Answer, Refusal> {
+        let mut rests_on = Vec::new();
+        match self.whole(&mut rests_on).await {
+            // Whoever is to be told of is turned away by now: nobody is told apart from them.
+            Err(refusal) if matches!(refusal.problem, Problem::NoRecordAvailable) => {
+                let is_full = self.are_reached(&rests_on).await?;
+                let problem = if is_full { Problem::CeilingReached } else { Problem::NoRecordAvailable };
+                Err(Refusal { problem, ..refusal })
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// From looking up to the end. `rests_on` is left with the ceilings of what the answer rests on.
+    async fn whole(&self, rests_on: &mut Vec<Ceiling>) -> Result<Answer, Refusal> {
+        let (app, ask) = (self.app, self.ask);
+        for _ in 0..ATTEMPTS_MAX {
+            let at = app.now();
+            let asked = std::slice::from_ref(&ask.question.subject);
+            let fresh = Pseudonym::from_random(app.entropy.bits());
+            let Person { known, state, familiar, .. } =
+                timed(&app.metrics, Stage::LookUp, self.look_up(asked, fresh, at)).await?;
+            let Some(subject) = known.into_iter().next() else {
+                return Err(inconsistent(&"a person was looked up and is not there").into());
+            };
+            let decision = timed_now(&app.metrics, Stage::Decide, || {
+                decide(&ask.question, &self.policies.set, &state, at)
+            });
+            *rests_on = self.ceilings(&decision, at);
+            if self.are_reached(rests_on).await? {
+                let (problem, id) = (Problem::CeilingReached, ask.request_id.clone());
+                return Err(edge::refuse_undecided(app, &ask.caller, problem, id).await);
+            }
+            if self.is_too_late() {
+                let (problem, id) = (Problem::TookTooLong, ask.request_id.clone());
+                return Err(edge::refuse_undecided(app, &ask.caller, problem, id).await);
+            }
+            let recorded = self.record_decision(&decision, subject.clone(), &familiar, at);
+            match timed(&app.metrics, Stage::Intent, recorded).await {
+                Err(CommitError::Changed) => {}
+                Err(error @ (CommitError::BudgetReached | CommitError::Throttled)) => {
+                    let (problem, id) = (commit_problem(error), ask.request_id.clone());
+                    return Err(edge::refuse_undecided(app, &ask.caller, problem, id).await);
+                }
+                Err(error) => return Err(commit_problem(error).into()),
+                Ok((committed, open)) => {
+                    self.count(&decision);
+                    return match decision {
+                        Decision::Permit(permit) => self.ask_provider(permit, &subject.pseudonym, open).await,
+                        Decision::Deny(denial) => {
+                            Err(self.refuse(denial, &committed, &subject.pseudonym, open).await)
+                        }
+                        Decision::Refer(_) => Err(self.refusal(Problem::Referred, &committed)),
+                    };
+                }
+            }
+        }
+        Err(Problem::Unsettled.into())
+    }
+
     /// An open question has its end in the ledger, or gets one as soon as there is somebody to write it.
     fn settle(&self, open: Option<OpenIntent<'_>>) {
         let Some(mut open) = open else { return };
@@ -343,7 +366,8 @@ impl Walk<'_> {
         };
         let has_ceiling = agreement.is_some_and(|agreement| self.ceiling(agreement, at).is_some());
         let asked = &self.ask.question.subject;
-        let bounded = Bounded { has_ceiling, is_listed: self.ask.list.is_some() };
+        let is_urgent = self.ask.question.break_glass.is_some();
+        let bounded = Bounded { has_ceiling, is_listed: self.ask.list.is_some(), is_urgent };
         caller_use::of_question(self.app, &self.ask.caller, asked, (self.decision_id, bounded), at)
     }
 
@@ -490,13 +514,16 @@ impl Walk<'_> {
             // Even if somebody put a record there, to see who takes it.
             Ok(_) if self.is_trap() => Err(self.nobody(provider, subject).await),
             Ok(fetched) => match permit.examine(provider, &fetched.body) {
-                Ok(examined) => match self.check_restriction(&permit, provider, examined, subject).await {
-                    Ok(examined) => {
-                        self.gathered().await;
-                        self.release(&permit, provider, &examined, subject).await
+                Ok(examined) => {
+                    self.has_record.store(true, Ordering::Relaxed);
+                    match self.check_restriction(&permit, provider, examined, subject).await {
+                        Ok(examined) => {
+                            self.gathered().await;
+                            self.release(&permit, provider, &examined, subject).await
+                        }
+                        Err(refusal) => Err(refusal),
                     }
-                    Err(refusal) => Err(refusal),
-                },
+                }
                 Err(ExamineFault::NoRecord) => Err(self.nobody(provider, subject).await),
                 Err(ExamineFault::SubjectMismatch) => match self.as_if_checked(provider).await {
                     Ok(()) => Err(self.mismatched(provider.id(), subject).await),
@@ -548,6 +575,10 @@ impl Walk<'_> {
         let marking = match asked.await {
             Ok(fetched) => match check.read(by, &fetched.body) {
                 Ok(marking) => marking,
+                Err(fault) if self.ask.question.break_glass.is_some() => {
+                    tracing::error!(decision_id = self.decision_id, provider = %by.id(), ?fault, "a record holder's answer was refused; in an emergency all but the location goes on");
+                    Marking::Unconfirmed
+                }
                 Err(ExamineFault::SubjectMismatch) => return Err(self.mismatched(by.id(), subject).await),
                 Err(fault) => return Err(self.unusable(fault, by.id()).await),
             },
@@ -732,7 +763,11 @@ impl Walk<'_> {
         });
         submission.changes = learned.changes;
         submission.changes.extend(self.alerts_of_release(permit, at));
-        submission.changes.push(caller_use::of_answer(&self.ask.caller, false, at));
+        submission.changes.push(caller_use::of_answer(
+            &self.ask.caller,
+            (false, self.ask.list.is_some()),
+            at,
+        ));
         submission.changes.push(Change::CloseIntent(self.decision_id.to_owned()));
         self.commit_end(submission).await
     }
@@ -745,30 +780,48 @@ impl Walk<'_> {
         ceiling_of(&agreement.agreement, flow, at)
     }
 
-    /// Whether every flow that the question could rest on has released what it may today. Then nobody is asked about any more,
-    /// so that whoever goes on learns of nobody whether there would have been a record. What a named person has permitted
-    /// rests on no flow.
-    async fn is_full(&self, decision: &Decision, at: Timestamp) -> Result<bool, StoreError> {
-        let rests_on_flows = match decision {
-            Decision::Permit(permit) => permit.authority().agreement().is_some(),
-            Decision::Deny(denial) => denial.depends_on_person(),
-            Decision::Refer(_) => false,
+    /// The ceilings of what the answer rests on: of the flow that the decision names, or of every flow in force that it could
+    /// rest on. None where one of these has none. What a named person has permitted, or declared an
+    /// emergency about, rests on no flow.
+    fn ceilings(&self, decision: &Decision, at: Timestamp) -> Vec<Ceiling> {
+        let (rests_on_flows, named) = match decision {
+            Decision::Permit(permit) => {
+                let agreement = permit.authority().agreement();
+                (agreement.is_some(), agreement)
+            }
+            Decision::Deny(denial) => {
+                let is_urgent = self.ask.question.break_glass.is_some();
+                (denial.depends_on_person() && !is_urgent, denial.agreement.as_ref())
+            }
+            Decision::Refer(_) => (false, None),
         };
         if !rests_on_flows {
-            return Ok(false);
+            return Vec::new();
+        }
+        if let Some(named) = named {
+            return self.ceiling(named, at).into_iter().collect();
         }
         let question = &self.ask.question;
         let flows = self.policies.set.flows(&question.provider, &question.recipient, question.purpose);
-        let may = |agreement: &Agreement| {
-            question.agreements.as_ref().is_none_or(|allowed| allowed.contains(agreement.id()))
+        let is_meant = |(agreement, flow): &(&Agreement, &DataFlow)| {
+            agreement.is_switched_on(flow)
+                && agreement.effective_from() <= at
+                && at < agreement.effective_until()
+                && question.agreements.as_ref().is_none_or(|allowed| allowed.contains(agreement.id()))
         };
-        let flows = flows.into_iter().filter(|(agreement, _)| may(agreement));
+        let flows = flows.into_iter().filter(is_meant);
         let ceilings: Option<Vec<_>> =
             flows.map(|(agreement, flow)| ceiling_of(agreement.id(), flow, at)).collect();
-        match ceilings.filter(|ceilings| !ceilings.is_empty()) {
-            Some(ceilings) => self.app.store.are_reached(&ceilings).await,
-            None => Ok(false),
+        ceilings.unwrap_or_default()
+    }
+
+    /// Whether all of these are reached, if there are any. Then nobody is asked about any more, so that whoever goes on learns of
+    /// nobody whether there would have been a record.
+    async fn are_reached(&self, ceilings: &[Ceiling]) -> Result<bool, Refusal> {
+        if ceilings.is_empty() {
+            return Ok(false);
         }
+        self.app.store.are_reached(ceilings).await.map_err(|error| internal(&error).into())
     }
 
     /// What was released under an emergency is told to the record holder's privacy officers too.
@@ -873,7 +926,8 @@ impl Walk<'_> {
         submission.recheck = recheck;
         submission.changes = changes;
         let is_no_record = matches!(problem, Problem::NoRecordAvailable);
-        submission.changes.push(caller_use::of_answer(&self.ask.caller, is_no_record, at));
+        let answered = (is_no_record, self.ask.list.is_some());
+        submission.changes.push(caller_use::of_answer(&self.ask.caller, answered, at));
         self.commit_end(submission).await
     }
 }

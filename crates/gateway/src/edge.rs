@@ -255,17 +255,22 @@ impl Arrived {
         deadline: Instant,
     ) -> Result<Response, TurnedAway> {
         let (parts, body) = request.into_parts();
-        let framed = framing::check(&parts, framing::host_of(&app.authenticator.public_url))
-            .and_then(|()| framing::check_body(&parts.method, &body));
-        if let Err(problem) = framed {
-            app.shed.note(self.system.as_deref(), "not-well-formed", app.clock.now());
-            let mut refused = self.refuse(problem);
-            if parts.version < Version::HTTP_2 {
-                // What follows on this connection was perhaps to be taken for another request.
-                refused.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        let framed = match framing::check(&parts, framing::host_of(&app.authenticator.public_url)) {
+            Ok(()) => framing::check_body(&parts, body, app.limits.body_read_timeout).await,
+            Err(problem) => Err(problem),
+        };
+        let body = match framed {
+            Ok(body) => body,
+            Err(problem) => {
+                app.shed.note(self.system.as_deref(), "not-well-formed", app.clock.now());
+                let mut refused = self.refuse(problem);
+                if parts.version < Version::HTTP_2 {
+                    // What follows on this connection was perhaps to be taken for another request.
+                    refused.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
+                return Ok(refused);
             }
-            return Ok(refused);
-        }
+        };
         let answer = async {
             // Whatever another replica has put in force, or suspended, counts from the next request on.
             let asks_for_health = matches!(self.route.as_str(), "/healthz" | "/readyz");

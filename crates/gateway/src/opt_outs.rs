@@ -52,34 +52,52 @@ pub async fn take_in(app: &App, folder: &Path) -> std::io::Result<usize> {
     let mut taken = 0;
     for path in waiting(folder)? {
         match import(app, &path).await {
-            Ok(true) => {
-                match std::fs::remove_file(&path) {
-                    // Another gateway over the same folder was faster.
-                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                    removed => removed?,
-                }
+            Ok(()) => {
+                unless_gone(std::fs::remove_file(&path))?;
                 taken += 1;
             }
-            Ok(false) => tracing::warn!("the ledger cannot be written: an opt-out batch waits"),
-            Err(what) => {
+            // Another gateway over the same folder was faster.
+            Err(Waits::Gone) => {}
+            Err(Waits::Later(why)) => {
+                tracing::warn!(file = %path.display(), why, "an opt-out batch waits");
+            }
+            Err(Waits::Refused(what)) => {
                 tracing::error!(file = %path.display(), what, "an opt-out batch cannot be used; import it again");
-                std::fs::rename(&path, path.with_extension("refused"))?;
+                unless_gone(std::fs::rename(&path, path.with_extension("refused")))?;
             }
         }
     }
     Ok(taken)
 }
 
+/// Why a batch is not taken in.
+enum Waits {
+    /// It was taken in meanwhile.
+    Gone,
+    /// It is tried again.
+    Later(&'static str),
+    /// It cannot be used.
+    Refused(&'static str),
+}
+
+fn unless_gone(done: std::io::Result<()>) -> std::io::Result<()> {
+    done.or_else(|error| if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
+}
+
 /// Whom a check was about, and whether it took them out.
 type Checked = Vec<(OptOutHash, bool)>;
 
 /// What a file has, each person once.
-fn read(path: &Path) -> Result<(Spooled, Checked), &'static str> {
-    let text = std::fs::read(path).map_err(|_| "it cannot be read")?;
-    let mut spooled: Spooled = serde_json::from_slice(&text).map_err(|_| "it is not a batch")?;
+fn read(path: &Path) -> Result<(Spooled, Checked), Waits> {
+    let text = std::fs::read(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Waits::Gone,
+        _ => Waits::Later("it cannot be read"),
+    })?;
+    let mut spooled: Spooled =
+        serde_json::from_slice(&text).map_err(|_| Waits::Refused("it is not a batch"))?;
     let hashes = |list: Vec<String>, opted_out: bool| {
         let read = list.into_iter().map(|text| unhex(&text).map(|hash| (OptOutHash(hash), opted_out)));
-        read.collect::<Option<Vec<_>>>().ok_or("it holds something that is not a hash")
+        read.collect::<Option<Vec<_>>>().ok_or(Waits::Refused("it holds something that is not a hash"))
     };
     let mut checked = hashes(std::mem::take(&mut spooled.clear), false)?;
     checked.extend(hashes(std::mem::take(&mut spooled.opted_out), true)?);
@@ -93,16 +111,15 @@ fn read(path: &Path) -> Result<(Spooled, Checked), &'static str> {
     Ok((spooled, checked))
 }
 
-/// `false` when it has to wait.
-async fn import(app: &App, path: &Path) -> Result<bool, &'static str> {
+async fn import(app: &App, path: &Path) -> Result<(), Waits> {
     let file = path.to_owned();
     let read = tokio::task::spawn_blocking(move || read(&file)).await;
-    let (spooled, checked) = read.map_err(|_| "it cannot be read")??;
+    let (spooled, checked) = read.map_err(|_| Waits::Later("it cannot be read"))??;
     if spooled.expires_at <= app.clock.now() {
-        return Err("it has expired");
+        return Err(Waits::Refused("it has expired"));
     }
     if spooled.key != app.store.lookup_check() {
-        return Err("it was hashed with a look-up key that is not in use");
+        return Err(Waits::Refused("it was hashed with a look-up key that is not in use"));
     }
     let entry = Body::OptOutsImported {
         batch: spooled.id.clone(),
@@ -114,8 +131,12 @@ async fn import(app: &App, path: &Path) -> Result<bool, &'static str> {
     let batch = OptOutBatch { check, checked };
     match app.store.import_opt_outs(batch, entry, || app.clock.now()).await {
         // It was taken in before, and its file could not be removed; or by another gateway.
-        Ok(()) | Err(CommitError::Changed) => Ok(true),
-        Err(_) => Ok(false),
+        Ok(()) | Err(CommitError::Changed) => Ok(()),
+        // A part of it is there that the file does not have: of another file by its name, or it ran out meanwhile.
+        Err(CommitError::NotFound) => {
+            Err(Waits::Refused("what was taken in of it before is not what it says"))
+        }
+        Err(_) => Err(Waits::Later("the ledger cannot be written")),
     }
 }
 
@@ -138,15 +159,22 @@ pub async fn watch(app: Arc<App>, folder: PathBuf, stop: tokio_util::sync::Cance
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            _ = every.tick() => {
-                if let Err(error) = take_in(&app, &folder).await {
-                    tracing::error!(%error, "the folder of opt-out batches cannot be read");
-                }
-                if let Err(error) = app.store.forget_opt_outs(|| app.clock.now()).await {
-                    tracing::warn!(%error, "opt-out checks that have run out are forgotten later");
-                }
-            }
+            _ = every.tick() => {}
         }
+        // What is broken off between two portions goes on after the next start.
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = round(&app, &folder) => {}
+        }
+    }
+}
+
+async fn round(app: &App, folder: &Path) {
+    if let Err(error) = take_in(app, folder).await {
+        tracing::error!(%error, "the folder of opt-out batches cannot be read");
+    }
+    if let Err(error) = app.store.forget_opt_outs(|| app.clock.now()).await {
+        tracing::warn!(%error, "opt-out checks that have run out are forgotten later");
     }
 }
 

@@ -9,7 +9,6 @@ use store::{
     Change, CommitError, StoreError, Submission,
     privacy::{Cutoffs, Forgettable, Scope},
 };
-use tokio::time::MissedTickBehavior;
 
 use crate::{app::App, clock::Clock};
 
@@ -68,18 +67,28 @@ pub async fn apply(app: &App) -> Result<usize, StoreError> {
     Ok(forgotten)
 }
 
+/// How soon it is tried again to overwrite what was deleted.
+const SCRUB_AT_LEAST: Duration = Duration::from_secs(1);
+/// How late.
+const SCRUB_AT_MOST: Duration = Duration::from_secs(30);
+
 /// Forgets by the hour, until the token is cancelled.
 pub async fn watch(app: Arc<App>, stop: tokio_util::sync::CancellationToken) {
     let mut every = tokio::time::interval(Duration::from_hours(1));
-    let mut scrub = tokio::time::interval(Duration::from_secs(1));
-    scrub.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut scrub_in = SCRUB_AT_LEAST;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            _ = scrub.tick(), if !app.store.is_scrubbed() => {
-                if let Err(error) = app.store.scrub().await {
-                    tracing::warn!(%error, "what was deleted is not overwritten yet");
-                }
+            // Each time holds commits up for a moment, and whoever reads the file may do so for an hour.
+            () = tokio::time::sleep(scrub_in), if !app.store.is_scrubbed() => {
+                scrub_in = match app.store.scrub().await {
+                    Ok(true) => SCRUB_AT_LEAST,
+                    Ok(false) => (scrub_in * 2).min(SCRUB_AT_MOST),
+                    Err(error) => {
+                        tracing::warn!(%error, "what was deleted is not overwritten yet");
+                        SCRUB_AT_MOST
+                    }
+                };
             }
             _ = every.tick() => {
                 if app.leads() && let Err(error) = apply(&app).await {

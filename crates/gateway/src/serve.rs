@@ -252,7 +252,7 @@ fn connectors(settings: &Settings) -> anyhow::Result<Connectors> {
 ///
 /// # Errors
 /// Which setting cannot be used, and why.
-fn notifier(settings: &Settings, set: &PolicySet) -> anyhow::Result<Notifier> {
+pub fn notifier(settings: &Settings, set: &PolicySet) -> anyhow::Result<Notifier> {
     let mut channels = std::collections::BTreeMap::new();
     for (id, tell) in &settings.alerts.organisations {
         let section = || format!("settings: [alerts.organisations.{id}]");

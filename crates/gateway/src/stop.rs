@@ -1,6 +1,9 @@
 //! How the process is told to stop, and tells others that it does.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -42,13 +45,23 @@ pub async fn stop_signal() {
     }
 }
 
-/// Asks for a stop with the first signal, and ends the process with the second. What is being committed then is committed or not, as
+/// Signals within so long of the first are of the same stop: `timeout` tells a process and then its group, a terminal the whole group, and
+/// whoever runs it passes that on.
+const ONE_STOP: Duration = Duration::from_secs(1);
+
+/// Asks for a stop with the first signal, and ends the process with a second one. What is being committed then is committed or not, as
 /// when the power fails.
 pub async fn follow_signals(stop: CancellationToken) {
     let Ok(mut signals) = StopSignals::listen() else { return };
     signals.next().await;
     stop.cancel();
-    signals.next().await;
+    let told = Instant::now();
+    loop {
+        signals.next().await;
+        if told.elapsed() >= ONE_STOP {
+            break;
+        }
+    }
     tracing::warn!("told to stop again: what is on its way is not finished");
     std::process::exit(1);
 }

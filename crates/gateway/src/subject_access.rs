@@ -20,8 +20,8 @@ mod looks;
 mod words;
 
 pub use looks::{Look, ToldLook, look_of, look_reference, told_look};
-pub(crate) use words::in_london;
 pub use words::{Told, told};
+pub(crate) use words::{in_london, until};
 
 /// Most events and looks in one answer. Whoever has more asks by years.
 pub const EVENTS_MAX: usize = 2_000;

@@ -15,6 +15,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use console::Witnesses;
 use jiff::{SignedDuration, Timestamp};
 use ledger::{checkpoint::Checkpoint, note::NoteVerifier, witness::AddCheckpoint};
 use reqwest::{Client, StatusCode};
@@ -232,6 +233,26 @@ impl Witnessing {
     /// The newest checkpoint that enough witnesses cosigned, a signed note.
     pub fn newest(&self) -> Option<String> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|kept| kept.note.clone())
+    }
+
+    /// What whoever looks after the ledger is shown of them.
+    pub fn seen(&self, store: &Store, at: Timestamp) -> Witnesses {
+        let each = self.witnesses.iter().map(|witness| {
+            let last = witness.last.load(Ordering::Relaxed);
+            (witness.organisation.clone(), (last > 0).then_some(last))
+        });
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let witnessed = kept.and_then(|kept| {
+            let checkpoint = Checkpoint::open(&kept.note, store.verifiers()).ok()?;
+            Some((checkpoint.size, kept.at))
+        });
+        Witnesses {
+            needed: self.needed,
+            each: each.collect(),
+            witnessed,
+            is_contradicted: self.contradicted.load(Ordering::Relaxed),
+            is_in_order: self.is_in_order(at),
+        }
     }
 
     /// How long ago enough witnesses had seen the newest entry.

@@ -227,8 +227,9 @@ impl Category {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Form {
-    /// As the source holds it: yes and no, texts of up to 4,000 characters without such as control others or turn them
-    /// round, numbers of up to 17 digits and no greater than 10^15. What is not one of these stays.
+    /// As the source holds it: yes and no, texts, numbers of up to 17 digits and no greater than 10^15. What is not one of these
+    /// stays. In a text U+FFFD stands for each character that controls others or turns them round, and one of more than 4,000
+    /// characters ends there with ` […]`.
     AsIs,
     /// The first letter of a name.
     Initial,
@@ -239,7 +240,8 @@ pub enum Form {
     /// The outward part of a postcode.
     PostcodeDistrict,
     /// Yes or no: a boolean as it is; otherwise whether the source says that there is something. A text such as `no` or `unknown`, or one
-    /// without words, is no answer. Said once for a list.
+    /// without letters and digits, is no answer. An object is yes, whatever is in it: an item selects the member that says so. Said once for
+    /// a list, and yes where any place says so.
     YesNo,
 }
 

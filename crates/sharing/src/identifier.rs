@@ -325,7 +325,8 @@ impl FromStr for CaseReference {
             return Err(IdentifierError::CaseReference);
         }
         // A case's own number has no reason to have ten digits without a break that fit together.
-        let within = digit_groups(text).any(|group| group.as_bytes().windows(10).any(has_valid_check_digit));
+        let within = !is_uuid(text)
+            && digit_groups(text).any(|group| group.as_bytes().windows(10).any(has_valid_check_digit));
         if within || holds_nhs_number(text) {
             return Err(IdentifierError::CaseReferenceNamesPerson);
         }
@@ -334,8 +335,12 @@ impl FromStr for CaseReference {
 }
 
 /// Whether a text that is kept for good has an NHS number in it: ten digits that fit together, as one group or as several with
-/// anything but letters between them. Longer groups are other numbers: a smart card's has twelve digits.
+/// anything but letters between them. Longer groups are other numbers: a smart card's has twelve digits. A UUID is none, whatever its
+/// digits: directories name people by one, and those of one in two hundred would fit together.
 pub fn holds_nhs_number(text: &str) -> bool {
+    if is_uuid(text) {
+        return false;
+    }
     let stretches = text.split(|character: char| character.is_alphabetic());
     stretches.map(|stretch| digit_groups(stretch).collect::<Vec<_>>()).any(|groups| {
         (0..groups.len()).any(|first| {
@@ -353,6 +358,15 @@ pub fn holds_nhs_number(text: &str) -> bool {
             digits.len() == 10 && has_valid_check_digit(digits.as_bytes()) && !is_dated
         })
     })
+}
+
+/// `e6f1a7d2-…`, as RFC 9562 writes it.
+fn is_uuid(text: &str) -> bool {
+    text.len() == 36
+        && text.bytes().enumerate().all(|(place, byte)| match place {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
 }
 
 fn digit_groups(text: &str) -> impl Iterator<Item = &str> {

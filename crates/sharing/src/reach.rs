@@ -92,6 +92,12 @@ impl Reached {
     }
 }
 
+/// How a scalar is written: as it was, or in place of that this text.
+pub(crate) enum Leaving {
+    AsWritten,
+    As(String),
+}
+
 impl<'a> Place<'a> {
     /// Where it is in the list: no two values of a document share one.
     pub(crate) fn index(self) -> u32 {
@@ -163,18 +169,19 @@ impl<'a> Place<'a> {
 
     /// Writes a scalar that may leave, or an array of such that is not empty; anything else is not written. An object here
     /// was not expected, so it stays; `null` says nothing by itself.
-    pub(crate) fn write_plain(self, may_leave: impl Fn(Place<'a>) -> bool, out: &mut String) -> bool {
+    pub(crate) fn write_plain(self, leaves: impl Fn(Place<'a>) -> Option<Leaving>, out: &mut String) -> bool {
         match self.node.kind {
             Kind::Null | Kind::Object => false,
             Kind::Array => {
                 let start = out.len();
                 for element in self.children() {
-                    if !element.is_scalar() || !may_leave(element) {
+                    let leaving = element.is_scalar().then(|| leaves(element)).flatten();
+                    let Some(leaving) = leaving else {
                         out.truncate(start);
                         return false;
-                    }
+                    };
                     out.push(if out.len() == start { '[' } else { ',' });
-                    element.write_scalar(out);
+                    element.write_leaving(&leaving, out);
                 }
                 let is_empty = out.len() == start;
                 if !is_empty {
@@ -182,11 +189,18 @@ impl<'a> Place<'a> {
                 }
                 !is_empty
             }
-            _ if may_leave(self) => {
-                self.write_scalar(out);
-                true
+            _ => {
+                let leaving = leaves(self);
+                leaving.iter().for_each(|leaving| self.write_leaving(leaving, out));
+                leaving.is_some()
             }
-            _ => false,
+        }
+    }
+
+    fn write_leaving(self, leaving: &Leaving, out: &mut String) {
+        match leaving {
+            Leaving::AsWritten => self.write_scalar(out),
+            Leaving::As(text) => write_string(text, out),
         }
     }
 

@@ -23,8 +23,31 @@ pub fn is_character(char: char) -> bool {
 /// What people write to each other: the first character in it that shows as nothing, or turns others round. Lines, and what an
 /// emoji is joined by, are no such.
 pub fn hidden(text: &str) -> Option<char> {
-    text.chars()
-        .find(|char| is_unseen(*char) && !matches!(char, '\n' | '\r' | '\t' | '\u{200d}' | '\u{fe0f}'))
+    text.chars().find(|char| is_hidden(*char))
+}
+
+/// Whether a character shows as nothing or turns others round, as [`hidden`] has it.
+fn is_hidden(char: char) -> bool {
+    is_unseen(char) && !matches!(char, '\n' | '\r' | '\t' | '\u{200d}' | '\u{fe0f}')
+}
+
+/// What people wrote, for others to read: what [`hidden`] finds stands as its number in Unicode.
+pub fn readable(text: &str) -> String {
+    shown(text, is_hidden)
+}
+
+/// Text with the number of every character that is hidden in its place. Lines stay lines.
+pub fn shown(text: &str, is_hidden: impl Fn(char) -> bool) -> String {
+    let mut said = String::with_capacity(text.len());
+    for char in text.replace("\r\n", "\n").chars() {
+        match char {
+            '\n' => said.push('\n'),
+            '\t' => said.push(' '),
+            hidden if is_hidden(hidden) => said.push_str(&format!("[U+{:04X}]", u32::from(hidden))),
+            char => said.push(char),
+        }
+    }
+    said
 }
 
 /// Whether a text is a link that a page may have: to the web and nowhere else. `javascript:` would run as the page's own, and
@@ -73,6 +96,10 @@ mod tests {
         for hides in ["a\u{202e}b", "a\u{200b}b", "a\u{7}b"] {
             assert!(hidden(hides).is_some(), "{hides:?}");
         }
+        assert_eq!(
+            readable("from\u{202e}42\u{ad}, \u{1f468}\u{200d}\u{1f692}\nand so on"),
+            "from[U+202E]42[U+00AD], \u{1f468}\u{200d}\u{1f692}\nand so on"
+        );
     }
 
     #[test]

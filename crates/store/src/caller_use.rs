@@ -38,17 +38,28 @@ pub struct CallerLimits {
     pub subjects_per_practitioner: Option<u32>,
     /// Different people whom all practitioners of a system may ask about in a day, each counted for each practitioner.
     pub subjects_per_system: Option<u32>,
-    /// From how many questions in an hour that led to no record on,
+    /// Whether the question waits where there was guessing, and what is; `None` for one that never does.
+    pub guessing: Option<GuessLimits>,
+    /// From how many identifiers among those around one of them on a practitioner waits for the next hour; `None` where it does not count.
+    pub run_at_least: Option<u32>,
+    /// From how many that are around one of them on it counts against all of a system's, who wait after [`SYSTEM_SCANS`] such questions.
+    pub run_per_system_at_least: Option<u32>,
+}
+
+/// From when on questions without a record are guesses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GuessLimits {
+    /// From how many questions of a practitioner in an hour that led to no record on,
     pub no_record_at_least: u32,
     /// if they are so many of a hundred, the practitioner waits for the next hour.
     pub no_record_percent: u32,
-    /// From how many identifiers among those around one of them on they do, too; `None` where it does not count.
-    pub run_at_least: Option<u32>,
-    /// From how many questions without a record on all of a system do, by the same share,
+    /// From how many on all of a system do, by the same share.
     pub no_record_per_system_at_least: u32,
-    /// and from how many identifiers that are around one of them.
-    pub run_per_system_at_least: Option<u32>,
 }
+
+/// After so many questions in an hour that go through identifiers all of a system's wait: a scan goes on and comes to them at once, while one
+/// more question near those of the morning does not stop everybody.
+pub const SYSTEM_SCANS: i64 = 5;
 
 /// How many of the identifiers around one are looked at first.
 pub(crate) const NEAREST: usize = 6;
@@ -58,8 +69,8 @@ pub(crate) const NEAREST: usize = 6;
 pub struct AnswerUse {
     /// The organisation and the practitioner, as one text.
     pub practitioner: String,
-    /// The system.
-    pub system: String,
+    /// The system; `None` where it is not counted for all of its.
+    pub system: Option<String>,
     /// The hour (UTC).
     pub hour: String,
     /// The caller was told that no record is available.

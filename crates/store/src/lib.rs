@@ -54,7 +54,7 @@ pub use agreements::{
 pub use alerting::{AlertCount, DeliveryRow, MarkRow, Messages};
 pub use audit::{Archive, Head, StoredLeaf};
 pub use blocks::{BlockRow, LeafSource};
-pub use caller_use::{AnswerUse, CallerLimits, CallerUse};
+pub use caller_use::{AnswerUse, CallerLimits, CallerUse, GuessLimits, SYSTEM_SCANS};
 pub use change::{AgreementRow, Ceiling, Change, Recheck, ReplayGuard, Submission};
 pub use console_kept::KeptRow;
 pub use console_sessions::SessionRow;

@@ -292,12 +292,18 @@ impl Store {
             return Ok(true);
         }
         self.is_scrubbed.store(false, Ordering::SeqCst);
-        let mut writing = self.writing.acquire().await?;
-        // Nobody's commit waits longer for those who read.
-        sqlx::raw_sql("PRAGMA busy_timeout = 200").execute(&mut *writing).await?;
-        let emptied = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *writing).await;
-        sqlx::raw_sql("PRAGMA busy_timeout = 5000").execute(&mut *writing).await?;
-        let (is_busy, _, _): (i64, i64, i64) = emptied?;
+        let pool = self.writing.clone();
+        // Whoever asked may be gone before the connection is as it was.
+        let emptied = tokio::spawn(async move {
+            let mut writing = pool.acquire().await?;
+            // Nobody's commit waits longer for those who read.
+            sqlx::raw_sql("PRAGMA busy_timeout = 200").execute(&mut *writing).await?;
+            let emptied = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *writing).await;
+            sqlx::raw_sql("PRAGMA busy_timeout = 5000").execute(&mut *writing).await?;
+            emptied
+        });
+        let (is_busy, _, _): (i64, i64, i64) =
+            emptied.await.map_err(|error| StoreError::Ledger(error.to_string()))??;
         self.is_scrubbed.store(is_busy == 0, Ordering::SeqCst);
         Ok(is_busy == 0)
     }

@@ -118,6 +118,8 @@ pub struct AlertMove {
     pub id: String,
     /// The states from which it may be taken.
     pub from: &'static [&'static str],
+    /// When it was handled last, as whoever takes it has read it: what somebody wrote meanwhile is not written over.
+    pub handled_us: Option<i64>,
     /// The state it leads to.
     pub to: &'static str,
     /// Who took it; nobody when time did.

@@ -66,7 +66,8 @@ pub(crate) fn words_of_pack(verified: &VerifiedPack) -> String {
         } else {
             format!(", cosigned by {}", one.cosigned_by.join(", "))
         };
-        format!("  entry {}, {}: in the ledger of {} entries{seen}", one.index, one.kind, one.ledger_size)
+        let of = one.decision_id.as_ref().map_or_else(String::new, |decision| format!(" of {decision}"));
+        format!("  entry {}, {}{of}: in the ledger of {} entries{seen}", one.index, one.kind, one.ledger_size)
     }));
     lines.push(
         "  what the pack says in words beside them is the gateway's, and is not proven; whether there are further entries of the decision cannot be told from it"

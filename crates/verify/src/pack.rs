@@ -1,6 +1,8 @@
 //! An evidence pack: the entries of one decision, each with a proof that leads from its bytes to a signed checkpoint. What it says
 //! in words beside them is the gateway's, and is not proven.
 
+use std::collections::BTreeSet;
+
 use ledger::{entry::Entry, note::NoteVerifier, proof::TlogProof, verify::Fault};
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +41,9 @@ pub struct VerifiedEntry {
     pub index: u64,
     /// Its kind.
     pub kind: String,
+    /// The decision that it says it belongs to, where it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decision_id: Option<String>,
     /// The size of the ledger whose signed checkpoint has it.
     pub ledger_size: u64,
     /// The witnesses who had seen that checkpoint.
@@ -76,7 +81,26 @@ pub(crate) fn verify(pack: &Pack, request: &Request) -> Result<VerifiedPack, Ver
     }
     let verified = pack.entries.iter().map(|one| entry(one, &log, (&witnesses, quorum)));
     let entries = verified.collect::<Result<Vec<_>, _>>()?;
+    are_of_one_decision(&entries)?;
     Ok(VerifiedPack { format: "evidence-pack", key: key.clone(), entries })
+}
+
+/// Entries of several decisions prove nothing about one.
+fn are_of_one_decision(entries: &[VerifiedEntry]) -> Result<(), Fault> {
+    let mut seen = BTreeSet::new();
+    let decision = entries.iter().find_map(|entry| entry.decision_id.as_deref());
+    for entry in entries {
+        let fault = |code, detail: String| Err(Fault { index: Some(entry.index), code, detail });
+        if !seen.insert(entry.index) {
+            return fault("sequence", "it is in the pack twice".to_owned());
+        }
+        if let (Some(decision), Some(other)) = (decision, entry.decision_id.as_deref())
+            && decision != other
+        {
+            return fault("decision", format!("it is of {other}, and another entry of {decision}"));
+        }
+    }
+    Ok(())
 }
 
 fn entry(
@@ -95,8 +119,7 @@ fn entry(
     if proof.index != one.index || decoded.seq != one.index {
         return Err(fault("sequence", format!("its proof is of entry {}", proof.index)));
     }
-    let cosigned_by: std::collections::BTreeSet<_> =
-        seen.cosignatures.iter().map(|signature| signature.name.clone()).collect();
+    let cosigned_by: BTreeSet<_> = seen.cosignatures.iter().map(|signature| signature.name.clone()).collect();
     if cosigned_by.len() < quorum {
         let said = format!("{} of {quorum} witnesses have seen its checkpoint", cosigned_by.len());
         return Err(fault("quorum", said));
@@ -104,7 +127,28 @@ fn entry(
     Ok(VerifiedEntry {
         index: one.index,
         kind: decoded.body.kind().to_owned(),
+        decision_id: decoded.body.decision_id().map(str::to_owned),
         ledger_size: seen.checkpoint.size,
         cosigned_by: cosigned_by.into_iter().collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_of_two_decisions_are_no_pack_of_one() {
+        let entry = |index, decision: Option<&str>| VerifiedEntry {
+            index,
+            kind: "release".to_owned(),
+            decision_id: decision.map(str::to_owned),
+            ledger_size: 9,
+            cosigned_by: Vec::new(),
+        };
+        let one = [entry(1, Some("dec_a")), entry(4, None), entry(5, Some("dec_a"))];
+        assert!(are_of_one_decision(&one).is_ok());
+        let two = [entry(1, None), entry(4, Some("dec_a")), entry(5, Some("dec_b"))];
+        assert_eq!(are_of_one_decision(&two).unwrap_err().code, "decision");
+    }
 }

@@ -169,7 +169,7 @@ fn an_evidence_pack_verifies_by_itself_and_a_changed_one_does_not() {
     empty["entries"] = json!([]);
     write(&empty);
     assert_eq!(run(&folder, &asked).0, 2);
-    let spoilt: [(&str, Spoil); 5] = [
+    let spoilt: [(&str, Spoil); 6] = [
         ("proof", |pack| {
             let text = pack["entries"][0]["entry"].as_str().unwrap().replace("expired", "revoked");
             pack["entries"][0]["entry"] = json!(text);
@@ -178,6 +178,7 @@ fn an_evidence_pack_verifies_by_itself_and_a_changed_one_does_not() {
         ("no-proof", |pack| pack["entries"][0]["proof"] = Value::Null),
         ("proof", |pack| pack["entries"][1]["proof"] = pack["entries"][0]["proof"].clone()),
         ("sequence", |pack| pack["entries"][0]["index"] = json!(3)),
+        ("sequence", |pack| pack["entries"][1] = pack["entries"][0].clone()),
     ];
     for (code, spoil) in spoilt {
         let mut other = pack();

@@ -81,13 +81,13 @@ const journeys = {
     is(await heard(() => page.locator('#text').pressSequentially('a')), 204, 'writing');
     await page.clock.fastForward('12:00');
     await advance(12 * 60);
-    is(await page.getByText('You will be signed out in 2 minutes').isVisible(), false, 'the warning, a minute early');
+    is(await page.getByText('You will be signed out soon').isVisible(), false, 'the warning, a minute early');
     await page.clock.fastForward('01:30');
     await advance(90);
-    await page.getByText('You will be signed out in 2 minutes').waitFor();
+    await page.getByText('You will be signed out soon').waitFor();
     await page.screenshot({ path: `${pictures}/ending.png` });
     is(await heard(() => press(page, 'Stay signed in')), 204, 'staying');
-    is(await page.getByText('You will be signed out in 2 minutes').isVisible(), false, 'the warning, after staying');
+    is(await page.getByText('You will be signed out soon').isVisible(), false, 'the warning, after staying');
     is(await page.inputValue('#text'), 'a', 'what was written meanwhile');
     await advance(16 * 60);
     await page.clock.fastForward('16:00');

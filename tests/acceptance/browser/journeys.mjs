@@ -178,6 +178,8 @@ const journeys = {
     await go(page, '/ledger');
     await press(page, 'Verify it now');
     await says(page, 'The ledger is sound');
+    await says(page, 'Enough of them (1) have cosigned the first');
+    await says(page, 'less than a minute ago');
     await check(page, 'ledger');
     await go(page, '/flows');
     await check(page, 'pictures');
@@ -487,6 +489,7 @@ const journeys = {
     await check(page, 'home-operator');
     await go(page, '/ledger');
     is(await page.getByRole('button', { name: 'Verify it now' }).count(), 0, 'verify buttons');
+    await says(page, 'Greater Manchester Combined Authority');
     for (const path of ['/alerts', '/reviews', '/referrals', '/trail', '/person', '/exports', '/flows', '/my-data', `/decisions/${facts.refused}`]) await go(page, path, 403);
     // Whoever may not ask for an export is told so, and nothing of theirs is kept until they sign in again.
     await advance(400);

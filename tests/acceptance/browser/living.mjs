@@ -42,7 +42,7 @@ const journeys = {
   'a review says when the next one is': async () => {
     const page = await opened(nhs);
     await take(page, 'reviewed', 'It works.');
-    await says(page, 'A day, such as 2028-04-01');
+    await says(page, 'A day, such as 1 April 2028');
     await check(page, 'agreement-review-wrong');
     await page.fill('#next_on', '2027-11-01');
     await press(page, 'Take it');

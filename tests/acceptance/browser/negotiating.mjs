@@ -26,7 +26,7 @@ const journeys = {
     await one.fill('#ends_on', 'in two years');
     await one.fill('#title', `Visits ${hostile}`);
     await press(one, 'See what would change');
-    await says(one, 'A day, such as 2027-04-01');
+    await says(one, 'A day, such as 1 April 2027');
     is(await one.inputValue('#title'), `Visits ${hostile}`, 'the title');
     await check(one, 'terms-editor-wrong');
     await one.fill('#ends_on', '2028-05-01');
@@ -157,7 +157,7 @@ const journeys = {
     await one.fill('#comment-owner_person', 'GMFRS-IG-1');
     await one.fill('#comment-due_on', 'soon');
     await press(one, 'Comment');
-    await says(one, 'A day, such as 2026-12-18');
+    await says(one, 'A day, such as 18 December 2026');
     await one.fill('#comment-due_on', '2026-12-18');
     await press(one, 'Comment');
     await says(one, 'GMFRS-IG-1 of Greater Manchester Combined Authority (Fire and Rescue Service) has to answer by 2026-12-18');

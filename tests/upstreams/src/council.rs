@@ -49,6 +49,7 @@ async fn lookup(State(log): State<RequestLog>, body: Bytes) -> Response {
         return error(StatusCode::BAD_REQUEST, "exactly_one_of_nhs_number_and_reference");
     };
     log.note("/v1/person-lookups", Some(key));
+    log.passed().await;
     if let Some(fault) = faults::triggered_by(key) {
         let number = faults::nhs_number(fault);
         let good = record(&Case { nhs_number: number, reference: key, ..CASES[0] });

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::Context as _;
 use axum::Router;
-use tokio::{io::AsyncReadExt as _, net::TcpListener};
+use tokio::{io::AsyncReadExt as _, net::TcpListener, sync::watch};
 
 pub mod council;
 pub mod faults;
@@ -78,9 +78,18 @@ pub struct TlsFiles {
     pub client_ca: PathBuf,
 }
 
-/// What a record holder was asked, for tests.
-#[derive(Debug, Clone, Default)]
-pub struct RequestLog(Arc<Mutex<Vec<Asked>>>);
+/// What a record holder was asked, for tests, which can have it wait before it answers.
+#[derive(Debug, Clone)]
+pub struct RequestLog {
+    asked: Arc<Mutex<Vec<Asked>>>,
+    goes_on: watch::Sender<bool>,
+}
+
+impl Default for RequestLog {
+    fn default() -> Self {
+        Self { asked: Arc::default(), goes_on: watch::Sender::new(true) }
+    }
+}
 
 /// One question to a record holder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,12 +103,26 @@ pub struct Asked {
 impl RequestLog {
     /// Everything asked so far.
     pub fn asked(&self) -> Vec<Asked> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From now on nobody is answered until [`Self::go_on`].
+    pub fn wait(&self) {
+        self.goes_on.send_replace(false);
+    }
+
+    /// Whoever waits is answered.
+    pub fn go_on(&self) {
+        self.goes_on.send_replace(true);
+    }
+
+    pub(crate) async fn passed(&self) {
+        let _ = self.goes_on.subscribe().wait_for(|goes_on| *goes_on).await; // the sender is here
     }
 
     pub(crate) fn note(&self, path: &str, key: Option<&str>) {
         let asked = Asked { path: path.to_owned(), key: key.map(str::to_owned) };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(asked);
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(asked);
     }
 }
 

@@ -132,6 +132,7 @@ impl Crowd {
 
 async fn read(State(log): State<RequestLog>, Path(id): Path<String>, headers: HeaderMap) -> Response {
     log.note("/Patient/{id}", Some(&id));
+    log.passed().await;
     if let Err(refusal) = check_request_id(&headers) {
         return *refusal;
     }

@@ -305,29 +305,38 @@ pub(crate) async fn choices(
     signed: Signed,
     Query(Done { taken_back }): Query<Done>,
 ) -> Result<Response, Fault> {
-    let done = match taken_back.as_str() {
-        "consent" => Some("You took it back. From now on nothing more is told on it."),
-        "objection" => Some("You took your objection back. What stands in the list below still counts."),
-        _ => None,
-    };
-    choices_page(&console, &signed, ("", &[], ""), done, None).await
+    choices_page(&console, &signed, ("", &[], ""), &taken_back, None).await
 }
 
-/// What somebody has just done, so that the page says it.
+/// What somebody has just taken back, so that the page says it.
 #[derive(Deserialize)]
 pub(crate) struct Done {
     #[serde(default, rename = "taken-back")]
     taken_back: String,
 }
 
+impl Held {
+    /// What the page says of something that was taken back. Of what was not, whoever made the link, nothing.
+    fn taken_back(&self, reference: &str) -> Option<&'static str> {
+        let consent = self.consents.iter().find(|one| one.reference == reference);
+        if consent.is_some_and(|one| one.status == "withdrawn") {
+            return Some("You took it back. From now on nothing more is told on it.");
+        }
+        let objection = self.objections.iter().find(|one| one.reference == reference);
+        let said = "You took your objection back. What stands in the list below still counts.";
+        objection.filter(|one| one.status == "withdrawn").map(|_| said)
+    }
+}
+
 async fn choices_page(
     console: &Console,
     signed: &Signed,
     (kind, chosen, grounds): (&str, &[String], &str),
-    done: Option<&'static str>,
+    taken_back: &str,
     correction: Option<Correction>,
 ) -> Result<Response, Fault> {
     let held = held(console, signed).await?;
+    let done = held.taken_back(taken_back);
     // Only what an objection stops: saying otherwise would be a promise that nobody keeps.
     let yields = PurposeClass::ALL.into_iter().filter(|purpose| purpose.rules().objection_blocks);
     let purposes = yields.map(|purpose| (purpose.to_string(), sentence(purpose.as_str()))).collect();
@@ -361,7 +370,7 @@ pub(crate) async fn object(State(console): State<Arc<Console>>, form: Form) -> R
     };
     let filled = (kind, purposes, grounds);
     if let Some(missing) = missing {
-        return choices_page(&console, &form.signed, filled, None, Some(Correction::of(missing))).await;
+        return choices_page(&console, &form.signed, filled, "", Some(Correction::of(missing))).await;
     }
     let body = json!({
         "subject": { "scheme": "nhs-number", "value": own.as_str() },
@@ -372,7 +381,7 @@ pub(crate) async fn object(State(console): State<Arc<Console>>, form: Form) -> R
     let ask = Ask::post("/v1/objections", &body).about(own, PurposeClass::SubjectAccess, "own-request");
     match console.attempt::<Value>(&form.signed, ask.good_once(form.field("key"))).await {
         Ok(Ok(_)) => Ok(Redirect::to("/my-choices").into_response()),
-        Ok(Err(correction)) => choices_page(&console, &form.signed, filled, None, Some(correction)).await,
+        Ok(Err(correction)) => choices_page(&console, &form.signed, filled, "", Some(correction)).await,
         // The same form, sent twice: it is in the list.
         Err(fault) if fault.is_sent_before() => Ok(Redirect::to("/my-choices").into_response()),
         Err(fault) => Err(fault),
@@ -477,8 +486,8 @@ pub(crate) async fn take_back(State(console): State<Arc<Console>>, form: Form) -
     let path = format!("/v1/objections/{}/withdraw", super::segment(wanted));
     let ask = Ask::post(path, &json!({})).about(own, PurposeClass::SubjectAccess, "own-request");
     match console.attempt::<Value>(&form.signed, ask).await? {
-        Ok(_) => Ok(Redirect::to("/my-choices?taken-back=objection").into_response()),
-        Err(correction) => choices_page(&console, &form.signed, ("", &[], ""), None, Some(correction)).await,
+        Ok(_) => Ok(taken(wanted)),
+        Err(correction) => choices_page(&console, &form.signed, ("", &[], ""), "", Some(correction)).await,
     }
 }
 
@@ -510,5 +519,9 @@ pub(crate) async fn withdraw(State(console): State<Arc<Console>>, form: Form) ->
             Err(fault) => return Err(fault),
         }
     }
-    Ok(Redirect::to("/my-choices?taken-back=consent").into_response())
+    Ok(taken(wanted))
+}
+
+fn taken(reference: &str) -> Response {
+    Redirect::to(&format!("/my-choices?taken-back={}", super::segment(reference))).into_response()
 }

@@ -7,17 +7,18 @@ use axum::{
     extract::State,
     response::{IntoResponse as _, Redirect, Response},
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use ledger::{
     entry::{Body, Entry},
     tree::hexadecimal,
     verify::Verifier,
 };
-use store::Submission;
+use serde::{Deserialize, Serialize};
+use store::{KeptRow, Submission};
 use tokio::sync::{Notify, watch};
 
 use crate::{
-    Console,
+    Console, Witnesses,
     fault::Fault,
     form::Form,
     page::{Frame, in_london, render},
@@ -41,7 +42,6 @@ pub(crate) struct Verified {
 #[derive(Clone, Default)]
 struct Progress {
     running: Option<Running>,
-    last: Option<Last>,
 }
 
 #[derive(Clone)]
@@ -57,7 +57,8 @@ impl Running {
     }
 }
 
-#[derive(Clone)]
+/// How the last verification here ended, at whichever replica: kept, so that a restart does not hide a ledger that is not sound.
+#[derive(Clone, Serialize, Deserialize)]
 struct Last {
     is_sound: bool,
     /// It came to an end.
@@ -65,6 +66,10 @@ struct Last {
     words: String,
     when: String,
 }
+
+/// Whose it is, and its name, among what the console keeps.
+const OWNER: (&str, &str) = ("", "console");
+const KIND: (&str, &str) = ("verification", "last");
 
 impl Default for Verified {
     fn default() -> Self {
@@ -77,10 +82,65 @@ impl Default for Verified {
 struct LedgerPage {
     frame: Frame,
     facts: Vec<(&'static str, String)>,
+    witnesses: Option<WitnessTable>,
     last: Option<Last>,
     running: Option<Running>,
     may_verify: bool,
     checkpoint: String,
+}
+
+/// The witnesses in words.
+struct WitnessTable {
+    /// How it is with them.
+    words: String,
+    is_in_order: bool,
+    /// Each organisation, and what it has seen.
+    rows: Vec<(String, String)>,
+}
+
+impl WitnessTable {
+    fn of(console: &Console, witnesses: Witnesses, size: u64) -> Self {
+        let policies = console.gateway.policies();
+        let Witnesses { needed, each, witnessed, is_contradicted, is_in_order } = witnesses;
+        let seen = match witnessed {
+            Some((entries, at)) => format!(
+                "Enough of them ({needed}) have cosigned the first {entries} of {size} entries, on {}.",
+                in_london(at)
+            ),
+            None => format!("Not enough of them ({needed}) have cosigned anything yet."),
+        };
+        let words = match (is_contradicted, is_in_order) {
+            (true, _) => format!(
+                "{seen} A witness holds other entries of this ledger: it was changed, or an older copy is in use. Tell the operator at once."
+            ),
+            (false, true) => seen,
+            (false, false) => {
+                format!("{seen} That is too long ago: the operator is to find out why they do not.")
+            }
+        };
+        let rows = each.into_iter().map(|(organisation, entries)| {
+            let name = policies.organisation(&organisation).map(|known| known.name.clone());
+            let name = name.unwrap_or_else(|| organisation.to_string());
+            let seen = entries.map_or_else(
+                || "Not asked since this gateway started".to_owned(),
+                |entries| format!("{entries} entries"),
+            );
+            (name, seen)
+        });
+        Self { words, is_in_order: is_in_order && !is_contradicted, rows: rows.collect() }
+    }
+}
+
+/// How long ago, as people say it.
+fn ago(since: SignedDuration) -> String {
+    let minutes = since.as_mins();
+    let counted = |count: i64, what: &str| format!("{count} {what}{} ago", if count == 1 { "" } else { "s" });
+    match minutes {
+        ..=0 => "less than a minute ago".to_owned(),
+        1..=119 => counted(minutes, "minute"),
+        120..=2_879 => counted(minutes / 60, "hour"),
+        _ => counted(minutes / 1_440, "day"),
+    }
 }
 
 /// The page.
@@ -98,26 +158,53 @@ pub(crate) async fn show(State(console): State<Arc<Console>>, signed: Signed) ->
     };
     let at = newest.and_then(|leaf| Entry::decode(&leaf.bytes).ok()).map(|entry| entry.at_us);
     let at = at.and_then(|at_us| Timestamp::from_microsecond(at_us).ok());
+    let now = console.gateway.now();
     // Every signature after the first is a witness's, or of a key that takes over.
     let signatures = head.checkpoint.lines().filter(|line| line.starts_with('\u{2014}')).count();
     let facts = vec![
         ("Name", head.checkpoint.lines().next().unwrap_or_default().to_owned()),
         ("Entries", head.size.to_string()),
-        ("Newest entry", at.map(in_london).unwrap_or_default()),
+        (
+            "Newest checkpoint",
+            at.map(|at| format!("{} ({})", in_london(at), ago(now.duration_since(at)))).unwrap_or_default(),
+        ),
         ("Root", hexadecimal(&head.root)),
         ("Signatures on the checkpoint", signatures.to_string()),
         ("Keys", store.ledger_keys().iter().map(|key| key.name().to_owned()).collect::<Vec<_>>().join(", ")),
     ];
-    let Progress { running, last } = console.verified.state.borrow().clone();
+    let Progress { running } = console.verified.state.borrow().clone();
+    let last = last(&console).await?;
+    let witnesses = console.gateway.witnesses();
     let page = LedgerPage {
         frame: Frame::of(&signed, "The ledger", "/ledger"),
         facts,
+        witnesses: witnesses.map(|witnesses| WitnessTable::of(&console, witnesses, head.size)),
         last,
         running,
         may_verify: may_verify(&signed),
         checkpoint: head.checkpoint,
     };
     Ok(render(&page))
+}
+
+async fn last(console: &Console) -> Result<Option<Last>, Fault> {
+    let (kind, name) = KIND;
+    let rows = console.gateway.store().kept(OWNER, kind).await.map_err(|error| Fault::broken(&error))?;
+    let row = rows.into_iter().find(|row| row.name == name);
+    Ok(row.and_then(|row| serde_json::from_str(&row.content).ok()))
+}
+
+async fn keep(console: &Console, last: &Last) -> Result<(), Fault> {
+    let ((organisation, person), (kind, name)) = (OWNER, KIND);
+    let row = KeptRow {
+        organisation: organisation.to_owned(),
+        person: person.to_owned(),
+        kind: kind.to_owned(),
+        name: name.to_owned(),
+        content: serde_json::to_string(last).map_err(|error| Fault::broken(&error))?,
+        kept_us: console.gateway.now().as_microsecond(),
+    };
+    console.gateway.store().keep(&row).await.map(drop).map_err(|error| Fault::broken(&error))
 }
 
 fn may_verify(signed: &Signed) -> bool {
@@ -176,7 +263,10 @@ pub(crate) async fn verify_when_asked(console: Arc<Console>, stop: impl Future<O
             Err(_) => (true, false, "It takes longer than an hour, and was stopped. `concordat audit verify` does it, and so does anybody with an export and `concordat-verify`.".to_owned()),
         };
         let last = Last { is_sound, is_whole, words, when: in_london(console.gateway.now()) };
-        console.verified.state.send_modify(|state| *state = Progress { running: None, last: Some(last) });
+        if let Err(fault) = keep(&console, &last).await {
+            tracing::error!(?fault, is_sound, is_whole, "how the ledger's verification ended was not kept");
+        }
+        console.verified.state.send_modify(|state| state.running = None);
     }
 }
 

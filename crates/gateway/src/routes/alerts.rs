@@ -372,6 +372,7 @@ async fn handle(
     let step = AlertMove {
         id: alert.id.clone(),
         from,
+        handled_us: alert.handled_us,
         to,
         by: Some(who.clone()),
         review: review.map(|(outcome, note)| {

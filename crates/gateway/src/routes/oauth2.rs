@@ -52,7 +52,8 @@ async fn issue(
     request: Request,
 ) -> Result<Response, Refusal> {
     let shown = Shown::by(&request);
-    let now = app.clock.now();
+    // What clients sign, and what they are given, goes by the clock that all have; the ledger's time goes by the one that is believed.
+    let now = app.clock.wall();
     let peer = shown.peer().ok_or(Problem::Internal)?;
     let system = match registered(registry, peer, now.as_second()) {
         Ok(system) => system,
@@ -67,8 +68,10 @@ async fn issue(
             tracing::error!(%error, "an access token could not be signed");
             Problem::Internal
         })?;
-        let mut submission =
-            Submission::of(now, vec![entry(&system, &peer, &read, (&issued.token_id, issued.expires_s))]);
+        let mut submission = Submission::of(
+            app.clock.now(),
+            vec![entry(&system, &peer, &read, (&issued.token_id, issued.expires_s))],
+        );
         submission.replay = Some(ReplayGuard {
             // Apart from the names under which contexts are remembered, which are client_ids alone.
             issuer: format!("token {}", system.settings.client_id),

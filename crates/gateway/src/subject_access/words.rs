@@ -81,6 +81,14 @@ pub(super) fn role(by: &Actor) -> String {
     }
 }
 
+/// Until when something holds, as people write it: what ends at midnight holds for the whole day before.
+pub(crate) fn until(at: Timestamp) -> String {
+    let zone = TimeZone::get("Europe/London").unwrap_or(TimeZone::UTC);
+    let local = at.to_zoned(zone).datetime();
+    let day = local.date().yesterday().ok().filter(|_| local.time() == jiff::civil::Time::midnight());
+    day.map_or_else(|| in_london(at), |day| format!("the end of {}", day.strftime("%-d %B %Y")))
+}
+
 /// A time as people write it.
 pub(crate) fn in_london(at: Timestamp) -> String {
     let zone = TimeZone::get("Europe/London").unwrap_or(TimeZone::UTC);

@@ -47,6 +47,10 @@ fn an_nhs_number_is_seen_whatever_stands_between_its_digits() {
         let reference: Result<CaseReference, _> = text.replace(' ', "|").replace('|', ".").parse();
         assert_eq!(reference, Err(IdentifierError::CaseReferenceNamesPerson), "{text}");
     }
+    // Groups of a UUID may fit together by chance; the same without its shape is no UUID.
+    let uuid = "aa943476-5919-4abc-8000-aaaaaaaaaaaa";
+    assert!(holds_nhs_number("943476-5919-4abc-8000-aaaaaaaaaaaa"));
+    assert!(!holds_nhs_number(uuid) && uuid.parse::<CaseReference>().is_ok());
     assert!(holds_nhs_number("12-943:476|5919-3"), "with others around it");
     for text in [
         "",

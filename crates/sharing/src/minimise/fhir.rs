@@ -255,7 +255,7 @@ impl<'a> Pruning<'a> {
         let is_whole = self
             .followed(trails.clone())
             .any(|released| self.ends_at(released, place, taken) && released.item.fields.contains(&key));
-        if is_whole && member.write_plain(form::may_leave, &mut self.out) {
+        if is_whole && member.write_plain(form::leaves, &mut self.out) {
             return true;
         }
         let first = self.trails.len();

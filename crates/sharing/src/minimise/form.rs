@@ -5,7 +5,7 @@ use jiff::civil::Date;
 use crate::{
     catalogue::Form,
     json::write_string,
-    reach::{Automaton, Kind, Period, Place, ReachedItem},
+    reach::{Automaton, Kind, Leaving, Period, Place, ReachedItem},
 };
 
 /// Age in whole years on `today`. Someone born on 29 February has their birthday on 1 March in other years.
@@ -14,29 +14,46 @@ pub fn age_years(born: Date, today: Date) -> i16 {
     today.year() - born.year() - i16::from(!had_birthday)
 }
 
-/// Longest text that leaves, in characters.
+/// Longest text that leaves whole, in characters.
 const TEXT_CHARS_MAX: usize = 4_000;
 /// Most digits of a number that leaves: more are read differently by different readers.
 const NUMBER_DIGITS_MAX: usize = 17;
 /// Greatest number that leaves, by its size.
 const NUMBER_MAX: f64 = 1e15;
 
-/// Whether a value is one that every reader reads alike and people see as it is. See [`Form::AsIs`].
-pub(super) fn may_leave(place: Place<'_>) -> bool {
+/// What ends a text that is longer.
+const CUT: &str = " […]";
+
+/// Whether and how a scalar leaves as it is, so that every reader reads it alike and people see all of it. See [`Form::AsIs`].
+pub(super) fn leaves(place: Place<'_>) -> Option<Leaving> {
     if let Some(number) = place.number() {
-        let digits = number.split(['e', 'E']).next().unwrap_or("").bytes().filter(u8::is_ascii_digit).count();
-        return digits <= NUMBER_DIGITS_MAX
-            && number.parse::<f64>().is_ok_and(|size| size.abs() <= NUMBER_MAX);
+        let mantissa = number.split(['e', 'E']).next().unwrap_or("").bytes().filter(u8::is_ascii_digit);
+        let digits = mantissa.skip_while(|digit| *digit == b'0').count();
+        let is_alike =
+            digits <= NUMBER_DIGITS_MAX && number.parse::<f64>().is_ok_and(|size| size.abs() <= NUMBER_MAX);
+        return is_alike.then_some(Leaving::AsWritten);
     }
-    place.as_text().is_none_or(|text| is_seen(&text))
+    let Some(text) = place.as_text() else { return Some(Leaving::AsWritten) };
+    Some(seen(&text).map_or(Leaving::AsWritten, Leaving::As))
 }
 
-fn is_seen(text: &str) -> bool {
+/// A text that has something in it that people would not see, or is too long, as they see it: old systems have such in names and
+/// addresses, and nobody is to go without them.
+fn seen(text: &str) -> Option<String> {
     let hides = |char: char| {
         (char.is_control() && !matches!(char, '\n' | '\r' | '\t'))
             || matches!(char, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
-    text.len() <= TEXT_CHARS_MAX * 4 && text.chars().count() <= TEXT_CHARS_MAX && !text.contains(hides)
+    let is_long = text.len() > TEXT_CHARS_MAX && text.chars().count() > TEXT_CHARS_MAX;
+    if !is_long && !text.contains(hides) {
+        return None;
+    }
+    let shown = |char: char| if hides(char) { char::REPLACEMENT_CHARACTER } else { char };
+    let mut seen: String = text.chars().take(TEXT_CHARS_MAX).map(shown).collect();
+    if is_long {
+        seen.push_str(CUT);
+    }
+    Some(seen)
 }
 
 /// Whether this place on the way to an item that minds periods has none, or one that covers `today`. A period that
@@ -87,7 +104,7 @@ pub(super) fn write(
 ) -> bool {
     if form == Form::AsIs {
         return if item.fields.is_empty() {
-            place.write_plain(may_leave, out)
+            place.write_plain(leaves, out)
         } else {
             object(item, place, names, out)
         };
@@ -121,7 +138,7 @@ fn object(item: &ReachedItem, place: Place<'_>, names: &Automaton, out: &mut Str
         let before = out.len();
         out.push(if before == start { '{' } else { ',' });
         out.push_str(names.label(member.key()));
-        if !member.write_plain(may_leave, out) {
+        if !member.write_plain(leaves, out) {
             out.truncate(before);
         }
     }
@@ -148,24 +165,36 @@ pub(super) fn yes_no(place: Place<'_>) -> Option<bool> {
             }
             told.any(|answer| answer == Some(true)).then_some(true)
         }
-        // `{"has": false}` may say no, and so may what has nothing in it.
-        Kind::Object => {
-            let says_no = place.children().any(|member| member.kind() == Kind::False);
-            let says_something = place.children().any(|member| yes_no(member) == Some(true));
-            (says_something && !says_no).then_some(true)
-        }
-        Kind::True => Some(true),
+        Kind::True | Kind::Object => Some(true),
     }
 }
 
 /// Words by which systems that have no yes and no say no, or that they do not know.
-const NO_WORDS: [&str; 12] =
-    ["", "0", "-", "f", "false", "n", "nil", "no", "none", "not known", "null", "unknown"];
+const NO_WORDS: [&str; 17] = [
+    "0",
+    "f",
+    "false",
+    "n",
+    "n/a",
+    "na",
+    "nil",
+    "nil known",
+    "no",
+    "none",
+    "none known",
+    "not applicable",
+    "not known",
+    "not recorded",
+    "null",
+    "undefined",
+    "unknown",
+];
 
-/// Whether a text says that there is something. A word that may say that there is not is no answer: nobody is told yes by it, nor no.
+/// Whether a text says that there is something. A word that may say that there is not, or a text of signs alone, is no answer: nobody is
+/// told yes by it, nor no.
 fn says_that_there_is(text: &str) -> Option<bool> {
-    let word = text.trim().to_lowercase();
-    (!NO_WORDS.contains(&word.as_str())).then_some(true)
+    let word = text.trim_matches(|char: char| !char.is_alphanumeric()).to_lowercase();
+    (!word.is_empty() && !NO_WORDS.contains(&word.as_str())).then_some(true)
 }
 
 fn initial(text: &str) -> Option<String> {
@@ -200,7 +229,22 @@ mod tests {
 
     #[test]
     fn a_word_that_may_say_no_is_told_as_neither() {
-        for word in ["no", " No ", "NONE", "false", "0", "", " ", "unknown", "n"] {
+        for word in [
+            "no",
+            " No ",
+            "No.",
+            "NONE",
+            "false",
+            "0",
+            "",
+            " ",
+            "--",
+            "?",
+            "unknown",
+            "n",
+            "N/A",
+            "(none known)",
+        ] {
             assert_eq!(says_that_there_is(word), None, "{word:?}");
         }
         for word in ["yes", "2024-03-01", "2 l/min", "Oxygen at home", "nocturnal"] {

@@ -549,28 +549,33 @@ fn plain(place: &Json) -> Option<Json> {
     match place {
         Json::Null | Json::Object(_) => None,
         Json::Array(items) => {
-            let may_all = items.iter().all(|item| item.is_scalar() && may_leave(item));
-            (!items.is_empty() && may_all).then(|| place.clone())
+            let left: Option<Vec<_>> =
+                items.iter().map(|item| item.is_scalar().then(|| leaves(item)).flatten()).collect();
+            left.filter(|left| !left.is_empty()).map(Json::Array)
         }
-        scalar => may_leave(scalar).then(|| scalar.clone()),
+        scalar => leaves(scalar),
     }
 }
 
-/// Whether every reader reads it alike, and people see it as it is.
-fn may_leave(scalar: &Json) -> bool {
+/// As every reader reads it alike, and people see all of it.
+fn leaves(scalar: &Json) -> Option<Json> {
     match scalar {
         Json::Number(number) => {
             let mantissa = number.to_lowercase();
             let mantissa = mantissa.split('e').next().unwrap_or("");
+            let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
             let size: f64 = number.parse().unwrap_or(f64::INFINITY);
-            mantissa.chars().filter(char::is_ascii_digit).count() <= 17 && (-1e15..=1e15).contains(&size)
+            let is_alike = digits.trim_start_matches('0').len() <= 17 && (-1e15..=1e15).contains(&size);
+            is_alike.then(|| scalar.clone())
         }
         Json::String(text) => {
             let odd = ('\u{202a}'..='\u{202e}').chain('\u{2066}'..='\u{2069}').collect::<Vec<_>>();
-            text.chars().count() <= 4_000
-                && text.chars().all(|one| "\n\r\t".contains(one) || !(one.is_control() || odd.contains(&one)))
+            let is_odd = |one: char| !"\n\r\t".contains(one) && (one.is_control() || odd.contains(&one));
+            let all: Vec<char> = text.chars().map(|one| if is_odd(one) { '\u{fffd}' } else { one }).collect();
+            let kept: String = all.iter().take(4_000).collect();
+            Some(Json::string(if all.len() > 4_000 { format!("{kept} […]") } else { kept }))
         }
-        _ => true,
+        other => Some(other.clone()),
     }
 }
 
@@ -586,8 +591,10 @@ fn yes_no(place: &Json) -> Option<Json> {
         Json::Null => None,
         Json::Bool(answer) => Some(Json::Bool(*answer)),
         Json::String(text) => {
-            let no = ["", "0", "-", "f", "false", "n", "nil", "no", "none", "not known", "null", "unknown"];
-            (!no.contains(&text.trim().to_lowercase().as_str())).then_some(Json::Bool(true))
+            let no = "0|f|false|n|n/a|na|nil|nil known|no|none|none known|not applicable|not known|not recorded|null|undefined|unknown";
+            let word = text.trim_matches(|one: char| !one.is_alphanumeric()).to_lowercase();
+            let says = !word.is_empty() && no.split('|').all(|no| no != word);
+            says.then_some(Json::Bool(true))
         }
         Json::Number(number) => Some(Json::Bool(
             number
@@ -598,10 +605,7 @@ fn yes_no(place: &Json) -> Option<Json> {
         )),
         Json::Array(items) if items.is_empty() => Some(Json::Bool(false)),
         Json::Array(items) => items.iter().any(says_yes).then_some(Json::Bool(true)),
-        Json::Object(members) => {
-            let says_no = members.iter().any(|(_, value)| *value == Json::Bool(false));
-            (!says_no && members.iter().any(|(_, value)| says_yes(value))).then_some(Json::Bool(true))
-        }
+        Json::Object(_) => Some(Json::Bool(true)),
     }
 }
 

@@ -7,8 +7,8 @@ use sharing::{PurposeClass, subject::OptOut};
 
 use super::*;
 use crate::{
-    AlertRow, AnswerUse, CallerLimits, CallerUse, Committed, Held, LookUp, MarkRow, MarksWanted, OptOutBatch,
-    OptOutCheck, OptOutHash, Resolved, StoreError,
+    AlertRow, AnswerUse, CallerLimits, CallerUse, Committed, GuessLimits, Held, LookUp, MarkRow, MarksWanted,
+    OptOutBatch, OptOutCheck, OptOutHash, Resolved, StoreError,
 };
 
 /// Numbers that look random, the same each time.
@@ -36,10 +36,12 @@ fn using(numbers: &mut Numbers, position: u64) -> CallerUse {
         limits: CallerLimits {
             subjects_per_practitioner: (practitioner > 0).then_some(4),
             subjects_per_system: (practitioner > 0).then_some(7),
-            no_record_at_least: 2,
-            no_record_percent: 60,
+            guessing: (!position.is_multiple_of(7)).then_some(GuessLimits {
+                no_record_at_least: 2,
+                no_record_percent: 60,
+                no_record_per_system_at_least: 6,
+            }),
             run_at_least: (practitioner == 1).then_some(3),
-            no_record_per_system_at_least: 6,
             run_per_system_at_least: (practitioner != 2).then_some(5),
         },
         scan: vec![alert(position)],
@@ -73,7 +75,7 @@ fn answered(numbers: &mut Numbers, position: u64) -> Change {
     let practitioner = numbers.below(5);
     Change::CountAnswer(AnswerUse {
         practitioner: format!("practitioner\no\np{practitioner}"),
-        system: format!("system\ns{}", practitioner % 2),
+        system: (!position.is_multiple_of(5)).then(|| format!("system\ns{}", practitioner % 2)),
         hour: format!("2026-11-22T{}", 10 + position / 40),
         is_no_record: numbers.below(3) > 0,
     })

@@ -181,8 +181,9 @@ async fn applicable(tx: &mut Tx, change: &Change) -> Result<Result<(), CommitErr
             return from_state(tx, state.bind(&step.decision_id), step.from).await;
         }
         Change::HandleAlert(step) => {
-            let state = sqlx::query_scalar("SELECT state FROM alert WHERE id = $1");
-            return from_state(tx, state.bind(&step.id), step.from).await;
+            let state = "SELECT state FROM alert WHERE id = $1 AND coalesce(handled_us, 0) = $2";
+            let state = sqlx::query_scalar(state).bind(&step.id).bind(step.handled_us.unwrap_or(0));
+            return from_state(tx, state, step.from).await;
         }
         Change::ActivatePolicies { revision, .. } => return may_activate(tx, *revision).await,
         Change::OpenIntent(_)

@@ -10,12 +10,14 @@ use std::{
 
 use ::console::{ConsoleSettings, person::Role};
 use acceptance::{World, unused_port};
-use gateway::{agreements::usage, clock::Clock as _, serve};
+use gateway::{agreements::usage, clock::Clock as _, serve, witnessed::WitnessingSettings};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 mod honest;
 mod negotiating;
+
+use crate::witnesses::{self, Running};
 
 const REFERRED: (&str, &str) = ("local:trafford-council", "SWR-2041");
 const SCRIPT: &str =
@@ -224,22 +226,31 @@ async fn asked_for_more(world: &World) {
     assert_eq!(world.app.policies().revision, revision + 1, "they are in order");
 }
 
-/// A deployment with a console, and the provider at which people sign in to it.
-async fn deployment() -> (World, Program) {
+/// A deployment with a console, and the provider at which people sign in to it, and a witness that has seen the ledger's beginning.
+async fn deployment() -> (World, (Program, Running)) {
     let mut started = None;
+    let port = unused_port();
     let world = World::with_settings(|settings| {
         let folder = settings.tls.certificate.parent().unwrap();
         asked_by_consent(&folder.join("policies/agreements"));
         let (program, console) = provider(folder);
         settings.console = Some(console);
+        let key = witnesses::begin(folder, "gmca", 7);
+        let witnessing = witnesses::asked_seldom(1, vec![witnesses::one("gmca", &key, port)]);
+        // Time passes, and whether it is witnessed is not what these tests are about.
+        settings.ledger.witnessing =
+            Some(WitnessingSettings { stop_after_s: None, alarm_after_s: u32::MAX, ..witnessing });
         started = Some(program);
     })
     .await;
-    (world, started.unwrap())
+    let log = witnesses::log_key(&world.settings);
+    let witness = witnesses::serve(world.folder.path(), "gmca", &log, port).await;
+    assert!(witnesses::ask(&world).await);
+    (world, (started.unwrap(), witness))
 }
 
 /// Runs a script of journeys, and lets time pass when it says so.
-async fn run(world: &World, mut provider: Program, script: &str, facts: &Value) {
+async fn run(world: &World, (mut provider, _witness): (Program, Running), script: &str, facts: &Value) {
     let base = world.settings.console.as_ref().unwrap().public_url.clone();
     let pictures = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/console");
     let pictures = pictures.display().to_string();

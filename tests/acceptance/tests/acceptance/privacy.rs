@@ -8,7 +8,6 @@ use ledger::{
 };
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use upstreams::faults::{Fault, nhs_number};
 
 const PERSON: (&str, &str) = ("local:trafford-council", "SWR-2044");
 const YEAR_S: u64 = 366 * 86_400;
@@ -273,14 +272,19 @@ async fn an_erasure_beside_a_reader_says_that_it_is_not_overwritten_yet() {
 /// Forgotten while the record holder thinks: the record stays where it is, and the old pseudonym is not taken up again.
 #[tokio::test]
 async fn an_erasure_while_the_record_is_on_its_way_stops_it() {
-    let world = World::new().await;
-    let person = ("nhs-number", nhs_number(Fault::Pausing));
+    let world = World::with_settings(|settings| {
+        settings.providers.values_mut().for_each(|provider| provider.timeout_ms = 8_000)
+    })
+    .await;
+    let person = ("nhs-number", "9732110317");
     let ask = || world.send(world.prevention(person.1));
     let undisturbed = ask().await;
     assert_eq!(undisturbed.status, StatusCode::OK, "the same without an erasure: {undisturbed:?}");
-    let asked = world.asked["nhs"].asked().len();
+    let holder = &world.asked["nhs"];
+    let asked = holder.asked().len();
+    holder.wait();
     let erase = async {
-        while world.asked["nhs"].asked().len() == asked {
+        while holder.asked().len() == asked {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
         let body = json!({ "ground": "no-longer-necessary" });
@@ -288,6 +292,7 @@ async fn an_erasure_while_the_record_is_on_its_way_stops_it() {
         let path = format!("/v1/erasures/{}/carry-out", erasure.body["id"].as_str().unwrap());
         let done = world.send(colleague(world.bare("council", "POST", &path, "direct-care"))).await;
         assert_eq!((done.status, &done.body["state"]), (StatusCode::OK, &json!("done")), "{done:?}");
+        holder.go_on();
     };
     let ((), answer) = tokio::join!(erase, ask());
     assert_eq!((answer.status, answer.code()), (StatusCode::SERVICE_UNAVAILABLE, "unsettled"), "{answer:?}");

@@ -55,7 +55,13 @@ async fn rest(mut stream: impl tokio::io::AsyncRead + Unpin) -> String {
 #[tokio::test]
 async fn whoever_is_in_the_handshake_when_the_stop_comes_is_answered_once() {
     for protocol in ["http/1.1", "h2"] {
-        let served = serve(listener::Limits::default()).await;
+        let long = Duration::from_secs(20);
+        let limits = listener::Limits {
+            handshake_timeout: long,
+            header_read_timeout: long,
+            ..listener::Limits::default()
+        };
+        let served = serve(limits).await;
         let connector = acceptance::tls::connector(served.world.folder.path(), "fire", protocol);
         let stream = TcpStream::connect(("127.0.0.1", served.port)).await.unwrap();
         // It is taken: another that came later is answered.
@@ -159,6 +165,7 @@ impl Gateway {
 #[tokio::test]
 async fn half_a_request_for_a_probe_keeps_no_process_from_ending() {
     let mut gateway = Gateway::start().await;
+    let begun = Instant::now();
     let mut half = TcpStream::connect(("127.0.0.1", gateway.probes)).await.unwrap();
     // So many that the first of them had to go for the others, and whoever asks is answered all the same.
     let mut held = Vec::new();
@@ -166,6 +173,7 @@ async fn half_a_request_for_a_probe_keeps_no_process_from_ending() {
         held.push(TcpStream::connect(("127.0.0.1", gateway.probes)).await.unwrap());
     }
     assert_eq!(timeout(LONG, half.read(&mut [0; 1])).await.unwrap().unwrap_or(0), 0, "the oldest goes");
+    assert!(begun.elapsed() < listener::Limits::default().header_read_timeout, "for the others");
     let mut probe = TcpStream::connect(("127.0.0.1", gateway.probes)).await.unwrap();
     probe.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
     assert!(rest(probe).await.starts_with("HTTP/1.1 200"));
@@ -185,6 +193,8 @@ async fn told_twice_it_ends_at_once_and_the_ledger_is_whole() {
         let silent = acceptance::tls::connect(&connector, gateway.port).await.unwrap();
         gateway.signal("-TERM").await;
         gateway.has_said("told to stop: ").await;
+        // Sooner it would be one of the same stop.
+        tokio::time::sleep(Duration::from_millis(1_200)).await;
         gateway.signal(second).await;
         assert_eq!(gateway.ended().await.code(), Some(1), "it did not finish what it was told to first");
         drop(silent);

@@ -129,6 +129,9 @@ async fn a_record_holder_that_takes_longer_for_a_record_is_not_heard() {
     };
     let (nobody, fetched, at_once) = kinds();
     compare(&held_longer().await, nobody, fetched, at_once).await;
+    // Nor where several times fall between, once it is known how long its records take.
+    let (nobody, fetched, at_once) = kinds();
+    compare(&guessing(5).await, nobody, fetched, at_once).await;
     let at_once_world = guessing(0).await;
     let (nobody, fetched, at_once) = kinds();
     let told = differences(&at_once_world, nobody, fetched, at_once).await;

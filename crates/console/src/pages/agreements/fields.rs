@@ -6,6 +6,7 @@ use sharing::{PolicySet, PurposeClass};
 
 use super::{Options, options};
 use crate::{
+    days,
     fault::Correction,
     page::{sentence, words},
 };
@@ -307,10 +308,10 @@ fn read(kind: Kind, text: &str) -> (Option<Value>, Option<&'static str>) {
     }
     match kind {
         Kind::Text => (Some(text.into()), None),
-        Kind::Day => {
-            let wrong = text.parse::<jiff::civil::Date>().is_err();
-            (Some(text.into()), wrong.then_some("A day, such as 2027-04-01"))
-        }
+        Kind::Day => match days::read(text) {
+            Some(day) => (Some(day.to_string().into()), None),
+            None => (Some(text.into()), Some("A day, such as 1 April 2027 or 2027-04-01")),
+        },
         Kind::Number => match text.replace(',', "").parse::<u32>() {
             Ok(number) => (Some(number.into()), None),
             Err(_) => (Some(text.into()), Some("A whole number, or nothing")),

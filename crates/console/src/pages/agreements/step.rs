@@ -15,7 +15,7 @@ use super::{
     Managed, Options, Step, Stop, Tab, correction, managed, named, options, steps_of, tabs, terms_of,
 };
 use crate::{
-    Console,
+    Console, days,
     desk::Ask,
     fault::{Correction, Fault, status_of},
     form::Form,
@@ -217,10 +217,10 @@ fn body(said: &Filled) -> Result<Value, Correction> {
             json!({ "step": step, "scope": scope(&said.scope), "reason": said.reason, "text": text })
         }
         "resume" => json!({ "step": step, "scope": scope(&said.scope), "text": text }),
-        "reviewed" if said.next_on.parse::<jiff::civil::Date>().is_err() => {
-            return Err(Correction::of("next_on: a day, such as 2028-04-01"));
-        }
-        "reviewed" => json!({ "step": step, "next_on": said.next_on, "text": text }),
+        "reviewed" => match days::read(&said.next_on) {
+            Some(next_on) => json!({ "step": step, "next_on": next_on.to_string(), "text": text }),
+            None => return Err(Correction::of("next_on: a day, such as 1 April 2028 or 2028-04-01")),
+        },
         _ => json!({ "step": step, "text": text }),
     })
 }

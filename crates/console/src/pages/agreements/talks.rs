@@ -14,7 +14,7 @@ use super::{
     Managed, Options, Step, Tab, WHY, by, correction, fields, frame, managed, steps_of, tabs, terms_of,
 };
 use crate::{
-    Console,
+    Console, days,
     desk::Ask,
     fault::{Correction, Fault, status_of},
     form::Form,
@@ -343,7 +343,9 @@ pub(crate) async fn comment(
         body.insert("owner".to_owned(), owner);
     }
     if !filled.due_on.is_empty() {
-        body.insert("due_on".to_owned(), filled.due_on.clone().into());
+        // What is no day is refused as it stands.
+        let due_on = days::read(&filled.due_on).map_or_else(|| filled.due_on.clone(), |day| day.to_string());
+        body.insert("due_on".to_owned(), due_on.into());
     }
     let segment = crate::pages::segment(&id);
     let said =
@@ -352,12 +354,12 @@ pub(crate) async fn comment(
         Ok(made) => Ok(Redirect::to(&format!("/agreements/{segment}/talks#{}", made.id)).into_response()),
         Err(fault) => {
             // A day that cannot be read is refused by the shape of the request, which does not name it.
-            let bad_day = !filled.due_on.is_empty() && filled.due_on.parse::<jiff::civil::Date>().is_err();
+            let bad_day = !filled.due_on.is_empty() && days::read(&filled.due_on).is_none();
             let wrong = at("comment", fault, &FIELDS)?;
             let wrong = if bad_day {
                 Correction {
                     field: "comment-due_on".to_owned(),
-                    text: "A day, such as 2026-12-18".to_owned(),
+                    text: "A day, such as 18 December 2026 or 2026-12-18".to_owned(),
                 }
             } else {
                 wrong

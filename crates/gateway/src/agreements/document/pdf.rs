@@ -24,7 +24,7 @@ use self::{
     face::{Face, Faces},
     sheet::{Child, Ink, Kind, Sheets, Style},
 };
-use super::{Document, Part, readable};
+use super::{Document, Part};
 
 mod face;
 mod sheet;
@@ -96,7 +96,7 @@ pub(super) fn make(document: &Document) -> Result<Vec<u8>, PdfError> {
 fn set(document: &Document, faces: &Faces, sheets: &mut Sheets<'_>) -> bool {
     let replaced = std::cell::Cell::new(false);
     let shown = |text: &str| {
-        let said = readable::shown(text, |char| sharing::seen::is_unseen(char) || !faces.have(char));
+        let said = sharing::seen::shown(text, |char| sharing::seen::is_unseen(char) || !faces.have(char));
         replaced.set(replaced.get() || said.matches("[U+").count() > 0);
         said
     };

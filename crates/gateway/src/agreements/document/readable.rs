@@ -1,6 +1,6 @@
 //! Characters that people would not see, or that change what they see: they stand as their number in Unicode.
 
-use sharing::seen::{is_character, is_unseen};
+use sharing::seen::{is_character, is_unseen, shown};
 
 /// Text without what changes the order in which it is shown, and without control characters.
 ///
@@ -12,20 +12,6 @@ pub(super) fn unambiguous(text: &str) -> String {
 /// The same, for text of others on a page: what has nothing to be seen by stands as its number, too.
 pub(crate) fn visible(text: &str) -> String {
     shown(text, |char| is_unseen(char) || turns(char))
-}
-
-/// Text with the number of every character that is hidden in its place. Lines stay lines.
-pub(super) fn shown(text: &str, is_hidden: impl Fn(char) -> bool) -> String {
-    let mut said = String::with_capacity(text.len());
-    for char in text.replace("\r\n", "\n").chars() {
-        match char {
-            '\n' => said.push('\n'),
-            '\t' => said.push(' '),
-            hidden if is_hidden(hidden) => said.push_str(&format!("[U+{:04X}]", u32::from(hidden))),
-            char => said.push(char),
-        }
-    }
-    said
 }
 
 fn turns(char: char) -> bool {

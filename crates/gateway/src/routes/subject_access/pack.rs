@@ -11,7 +11,13 @@ use store::{ConsentRow, Fact};
 use utoipa::ToSchema;
 
 use super::{super::rights_requests, SubjectAccessBody, word};
-use crate::{app::App, disclose::internal, kept, problem::Refusal, subject_access::in_london};
+use crate::{
+    app::App,
+    disclose::internal,
+    kept,
+    problem::Refusal,
+    subject_access::{in_london, until},
+};
 
 /// What an organisation holds about a person here.
 #[derive(Serialize, ToSchema)]
@@ -168,13 +174,14 @@ pub(super) async fn held(app: &App, mine: &OrganisationId, name: &Pseudonym) -> 
     let (consents, objections, facts) =
         app.store.held_about(name, None).await.map_err(|error| Refusal::from(internal(&error)))?;
     let set = app.policies().set;
-    let consents = consents.iter().filter(|row| {
+    let at = app.now();
+    // What others hold counts for whether one of these does: it does for decisions.
+    let holds = |record: &ConsentRecord| record.stands(consents.iter().map(|row| &row.record), at);
+    let shown = consents.iter().filter(|row| {
         let record = &row.record;
         row.recorded_by == *mine || record.controller == *mine || record.recipients.contains(mine)
     });
-    let consents: Vec<_> = consents.collect();
-    let at = app.now();
-    let holds = |record: &ConsentRecord| record.stands(consents.iter().map(|row| &row.record), at);
+    let shown: Vec<_> = shown.collect();
     let objections = objections.iter().filter(|row| row.recorded_by == *mine || row.controller == *mine);
     let relationships =
         facts.iter().filter(|row| row.recorded_by == *mine).filter_map(|row| match &row.fact {
@@ -201,7 +208,7 @@ pub(super) async fn held(app: &App, mine: &OrganisationId, name: &Pseudonym) -> 
                 reference: row.id,
             })
             .collect(),
-        consents: consents
+        consents: shown
             .iter()
             .map(|row| HeldConsent {
                 status: word(&row.record.status),
@@ -210,7 +217,7 @@ pub(super) async fn held(app: &App, mine: &OrganisationId, name: &Pseudonym) -> 
                 purposes: purposes(&row.record.purposes),
                 recipients: row.record.recipients.iter().map(|id| called(&set, id)).collect(),
                 given: in_london(row.record.given_at),
-                expires: row.record.expires_at.map(in_london),
+                expires: row.record.expires_at.map(until),
                 ended: row.record.ended_at.map(in_london),
                 recorded_by: called(&set, &row.recorded_by),
                 said: said(row),

@@ -336,22 +336,31 @@ fn a_list_in_a_list_and_a_value_that_is_no_persons_does_not_leave() {
         let record = minimised(true, "9732110317", &body).unwrap();
         (record.as_json().contains("gender"), record.as_fhir_patient().unwrap().contains("gender"))
     };
-    let long = format!("\"{}\"", "x".repeat(4_001));
-    let odd = [
-        r#"[["CANARY1"],["CANARY2"]]"#,
-        "{}",
-        "1e999999999",
-        "1e16",
-        "123456789012345678",
-        r#""a\u0000b""#,
-        r#""\u202eb""#,
-        &long,
-    ];
+    let odd = [r#"[["CANARY1"],["CANARY2"]]"#, "{}", "1e999999999", "1e16", "123456789012345678"];
     for gender in odd {
         assert_eq!(told(gender), (false, false), "{gender}");
     }
     let longest = format!("\"{}\"", "x".repeat(4_000));
-    for gender in ["\"male\"", "1e15", "12345678901234.567", r#""two\nlines""#, "true", &longest] {
+    for gender in ["\"male\"", "1e15", "-0.12345678901234567", r#""two\nlines""#, "true", &longest] {
         assert_eq!(told(gender), (true, true), "{gender}");
     }
+    // What people would not see is shown to be there, and nobody goes without the rest.
+    let shown = |gender: &str| {
+        let body = SANDERSON.replacen("\"gender\": \"male\"", &format!("\"gender\": {gender}"), 1);
+        let record = minimised(true, "9732110317", &body).unwrap();
+        let told = json(record.as_json()).member("person.gender").and_then(Json::as_str).map(str::to_owned);
+        let fhir = json(record.as_fhir_patient().unwrap());
+        assert_eq!(fhir.member("gender").and_then(Json::as_str).map(str::to_owned), told);
+        told.unwrap()
+    };
+    for (gender, told) in [
+        (r#""a\u0000b""#, "a\u{fffd}b"),
+        (r#""\u202eb""#, "\u{fffd}b"),
+        (r#""O\u0092Brien""#, "O\u{fffd}Brien"),
+        (r#""Back door\u000bKey safe""#, "Back door\u{fffd}Key safe"),
+    ] {
+        assert_eq!(shown(gender), told, "{gender}");
+    }
+    let long = shown(&format!("\"{}\"", "é".repeat(4_001)));
+    assert_eq!((long.chars().count(), long.ends_with("é […]")), (4_004, true));
 }

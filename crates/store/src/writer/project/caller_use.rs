@@ -2,7 +2,7 @@
 
 use super::{Tx, alerting, execute};
 use crate::{
-    caller_use::{AnswerUse, CallerLimits, CallerUse, NEAREST},
+    caller_use::{AnswerUse, CallerLimits, CallerUse, GuessLimits, NEAREST, SYSTEM_SCANS},
     error::{CommitError, StoreError},
 };
 
@@ -40,9 +40,9 @@ pub(in crate::writer) struct Answers {
 }
 
 impl Answers {
-    fn is_guessing(&self, at_least: u32, percent: u32) -> bool {
+    fn is_guessing(&self, scans_max: i64, (at_least, percent): (u32, u32)) -> bool {
         let share = self.no_record.saturating_mul(100) >= self.answered.saturating_mul(i64::from(percent));
-        self.scans > 0 || (self.no_record >= i64::from(at_least) && share)
+        self.scans >= scans_max || (self.no_record >= i64::from(at_least) && share)
     }
 }
 
@@ -65,11 +65,17 @@ impl Counts {
     /// Whether the caller may ask one more question. `None`: so far; it depends on the identifiers next to it how much it
     /// counts.
     pub(in crate::writer) fn admit(&self, limits: &CallerLimits) -> Result<Option<Admitted>, CommitError> {
-        let percent = limits.no_record_percent;
-        if self.answers.is_guessing(limits.no_record_at_least, percent)
-            || self.systems_answers.is_guessing(limits.no_record_per_system_at_least, percent)
+        if let Some(GuessLimits {
+            no_record_at_least,
+            no_record_percent: percent,
+            no_record_per_system_at_least,
+        }) = limits.guessing
         {
-            return Err(CommitError::Throttled);
+            let own = self.answers.is_guessing(1, (no_record_at_least, percent));
+            let systems = (no_record_per_system_at_least, percent);
+            if own || self.systems_answers.is_guessing(SYSTEM_SCANS, systems) {
+                return Err(CommitError::Throttled);
+            }
         }
         if self.is_seen {
             return Ok(Some(Admitted::default()));
@@ -185,11 +191,14 @@ pub(super) async fn count(tx: &mut Tx, using: &CallerUse, admitted: &Admitted) -
 
 /// Counts an answer.
 pub(super) async fn answered(tx: &mut Tx, using: &AnswerUse) -> Result<(), StoreError> {
-    let add = "INSERT INTO answer_use (caller, hour, answered, no_record, scans) VALUES ($1, $3, 1, $4, 0), ($2, $3, 1, $4, 0)
+    let add = "INSERT INTO answer_use (caller, hour, answered, no_record, scans) VALUES ($1, $2, 1, $3, 0)
         ON CONFLICT (caller, hour) DO UPDATE SET answered = answer_use.answered + 1,
             no_record = answer_use.no_record + excluded.no_record";
-    let add = sqlx::query(add).bind(&using.practitioner).bind(&using.system).bind(&using.hour);
-    execute(tx, add.bind(i64::from(using.is_no_record))).await
+    for caller in std::iter::once(&using.practitioner).chain(&using.system) {
+        let add = sqlx::query(add).bind(caller).bind(&using.hour);
+        execute(tx, add.bind(i64::from(using.is_no_record))).await?;
+    }
+    Ok(())
 }
 
 /// Forgets what no count needs any more.

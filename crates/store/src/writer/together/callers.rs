@@ -181,7 +181,7 @@ impl<'a> Callers<'a> {
     /// Counts an answer.
     pub(super) fn answered(&mut self, using: &'a AnswerUse) {
         let answers = Answers { answered: 1, no_record: i64::from(using.is_no_record), scans: 0 };
-        for caller in [&using.practitioner, &using.system] {
+        for caller in std::iter::once(&using.practitioner).chain(&using.system) {
             self.tell(caller, &using.hour, answers);
         }
     }

@@ -46,7 +46,7 @@ fn the_same_is_the_same_bytes_and_nothing_goes_beyond_its_column() {
     let faces = Faces::new().unwrap();
     let face = faces.of(BODY);
     for text in [hostile.as_str(), word.as_str(), "x", "", " ", "a\nb"] {
-        let said = readable::shown(text, |char| sharing::seen::is_unseen(char) || !faces.have(char));
+        let said = sharing::seen::shown(text, |char| sharing::seen::is_unseen(char) || !faces.have(char));
         for width in [1.0, 4.0, 30.0] {
             let lines = face.lines(&said, width);
             assert_eq!(lines.concat(), said.replace('\n', ""), "nothing is lost");

@@ -1,6 +1,7 @@
 //! What named people may permit: break-glass and its review, one-off disclosures, relationships, daily ceilings.
 
 use acceptance::{Answer, World};
+use gateway::clock::Clock as _;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -25,6 +26,11 @@ async fn ask_under(world: &World, person: (&str, &str), id: &Value, items: Value
     world.send(question).await
 }
 
+fn named(claims: &mut Value, name: &str) {
+    claims["sub"] = name.into();
+    claims["requesting_practitioner"]["id"] = name.into();
+}
+
 /// Nobody reviews thousands of them.
 #[tokio::test]
 async fn emergencies_are_bounded_for_a_practitioner_and_for_a_system() {
@@ -38,10 +44,6 @@ async fn emergencies_are_bounded_for_a_practitioner_and_for_a_system() {
         declaring.spoil_context = Some(named);
         world.send(declaring)
     };
-    fn named(claims: &mut Value, name: &str) {
-        claims["sub"] = name.into();
-        claims["requesting_practitioner"]["id"] = name.into();
-    }
     let manager = |claims: &mut Value| named(claims, "GMFRS-1");
     let commander = |claims: &mut Value| named(claims, "GMFRS-2");
     let third = |claims: &mut Value| named(claims, "GMFRS-3");
@@ -577,6 +579,49 @@ async fn a_ceiling_that_is_reached_tells_nobody_from_somebody() {
     let councils = world.question("council", "nhs-pds", "direct-care", ("nhs-number", "9732110317"));
     assert_eq!(world.send(councils).await.status, StatusCode::OK);
     world.verify().await;
+}
+
+/// An agreement beside it that is not in force is nothing to rest on, and what is reached while somebody is asked about counts for them.
+#[tokio::test]
+async fn a_ceiling_tells_nobody_from_somebody_beside_what_waits_and_at_its_edge() {
+    let world = World::with_settings(|settings| {
+        let folder = settings.policies.join("agreements");
+        let path = folder.join("gm-fire-prevention-over-65s.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let later = text
+            .replace("gm-fire-prevention-over-65s", "gm-fire-prevention-later")
+            .replace("effective_on = \"2026-04-01\"", "effective_on = \"2027-04-01\"");
+        assert_ne!(later, text);
+        std::fs::write(folder.join("gm-fire-prevention-later.toml"), later).unwrap();
+        std::fs::write(&path, text.replace("roles = [", "releases_per_day_max = 1\nroles = [")).unwrap();
+    })
+    .await;
+    let holder = &world.asked["nhs"];
+    let (asked, pool) = (
+        holder.asked().len(),
+        sqlx::AnyPool::connect(&store::scratch::url(&world.settings.ledger.database)).await.unwrap(),
+    );
+    holder.wait();
+    let reach = async {
+        while holder.asked().len() == asked {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        // As if another question had led to a release meanwhile.
+        let flow = "gm-fire-prevention-over-65s/single-look-up";
+        let day = sharing::agreement::london_day(world.clock.now()).to_string();
+        let release = "INSERT INTO flow_use (flow, day, releases) VALUES ($1, $2, 1)";
+        sqlx::query(release).bind(flow).bind(day).execute(&pool).await.unwrap();
+        holder.go_on();
+    };
+    let ((), edge) = tokio::join!(reach, world.send(world.prevention("9990000166")));
+    assert_eq!((edge.status.as_u16(), edge.code()), (429, "ceiling-reached"), "{edge:?}");
+    pool.close().await;
+    world.send(world.objection("9736363015")).await;
+    let asked = holder.asked().len();
+    for number in ["9732110317", "9736363015", "9990000166"] {
+        assert_eq!(world.send(world.prevention(number)).await.code(), "ceiling-reached", "{number}");
+    }
+    assert_eq!(holder.asked().len(), asked, "nobody was asked");
 }
 
 #[tokio::test]

@@ -238,3 +238,39 @@ async fn a_trap_is_answered_as_nobody_and_its_alerts_are_raised() {
     assert_eq!(releases, 0);
     world.verify().await;
 }
+
+/// Whoever stands before a burning house gets an answer, whatever their system was asked before.
+#[tokio::test]
+async fn an_emergency_waits_for_nobodys_guesses() {
+    let world = World::with_settings(|settings| {
+        settings.limits.caller.no_record_per_system_at_least = 2;
+        settings.limits.caller.subjects_per_practitioner_per_day = 2;
+    })
+    .await;
+    for number in scattered(2) {
+        assert_eq!(ask(&world, &number).await.code(), "no-record-available");
+    }
+    assert_eq!(ask(&world, "9732110317").await.code(), "guessing-suspected");
+    let person = ("local:trafford-council", "SWR-2041");
+    let declaration = json!({
+        "reason_code": "immediate-risk-to-life", "cannot_consent": true,
+        "statement": "A neighbour reports smoke, and nobody answers the door.",
+    });
+    let declared = world.post("fire", "/v1/break-glass", "vital-interests", person, declaration);
+    let declared = world.send(declared).await;
+    assert_eq!(declared.status, 201, "{declared:?}");
+    let urgent = |id: &Value| {
+        let mut urgent = world.question("fire", "trafford-asc", "vital-interests", person);
+        let body = urgent.body.as_mut().unwrap();
+        body["items"] = json!(["person.name", "health.home_oxygen"]);
+        body["break_glass"] = id.clone();
+        world.send(urgent)
+    };
+    let told = urgent(&declared.body["id"]).await;
+    assert_eq!(told.status, 200, "{told:?}");
+    // One that nobody declared opens nothing.
+    let made_up = urgent(&json!("btg_00000000000000000000000000000000")).await;
+    assert_ne!(made_up.status, 200, "{made_up:?}");
+    assert_eq!(ask(&world, "9732110317").await.code(), "guessing-suspected", "everything else waits");
+    world.verify().await;
+}

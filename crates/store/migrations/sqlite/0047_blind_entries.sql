@@ -1,2 +1,2 @@
--- Entries of the ledger have random bits of their own from here on. Programs of before do not read such entries: none runs beside this.
+-- Entries of the ledger have random bits of their own from here on. Programs of before do not read such entries: none may be running then.
 SELECT 1;

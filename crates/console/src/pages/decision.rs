@@ -95,25 +95,16 @@ struct Known {
     entries: Vec<Found>,
 }
 
+/// The kinds of entries that a decision is made of.
+const KINDS: [&str; 5] = ["intent", "refusal", "referral", "release", "closure"];
+
 async fn known(console: &Console, signed: &Signed, id: &str) -> Result<Known, Fault> {
     let path = format!("/v1/decisions/{}/explanation", super::segment(id));
     let explained: Explained = console.ask(signed, Ask::get(path)).await?;
-    let search = json!({ "reference": explained.decision_id, "limit": 50 });
+    // Each reading of it is an entry that refers to it, too.
+    let search = json!({ "reference": explained.decision_id, "kinds": KINDS, "limit": 50 });
     let answer: Answer = console.ask(signed, Ask::post("/v1/trail/search", &search)).await?;
-    let of_it = |found: &Found| {
-        let body = found.entry().map(|entry| entry.body);
-        matches!(
-            body,
-            Some(
-                Body::Intent(_)
-                    | Body::Refusal(_)
-                    | Body::Referral(_)
-                    | Body::Release { .. }
-                    | Body::Closure { .. }
-            )
-        )
-    };
-    let mut entries: Vec<_> = answer.entries.into_iter().filter(of_it).collect();
+    let mut entries = answer.entries;
     entries.sort_by_key(|found| found.seq);
     Ok(Known { explained, entries })
 }

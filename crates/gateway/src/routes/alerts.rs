@@ -431,7 +431,10 @@ async fn asked_under(app: &App, row: &AlertRow) -> Result<Option<Vec<AskedBody>>
         return Ok(None);
     }
     let query = TrailQuery {
-        all_of: vec![vec![Term::new(Field::Reference, row.reference.clone())]],
+        all_of: vec![
+            vec![Term::new(Field::Reference, row.reference.clone())],
+            ["intent", "refusal", "referral"].map(|kind| Term::new(Field::Kind, kind)).to_vec(),
+        ],
         from_us: None,
         until_us: None,
         before: None,

@@ -70,6 +70,8 @@ pub struct TrailSearch {
     item: Option<String>,
     /// The kind of entry.
     kind: Option<String>,
+    /// Kinds of entries, up to 20: each that is found is of one of them.
+    kinds: Option<Vec<String>>,
     /// The case.
     case_reference: Option<String>,
     /// From this time on.
@@ -81,6 +83,9 @@ pub struct TrailSearch {
     /// At most so many entries, up to 200.
     limit: Option<u32>,
 }
+
+/// Most kinds that one search is for.
+const KINDS_MAX: usize = 20;
 
 /// Entries, the newest first.
 #[derive(Serialize, ToSchema)]
@@ -279,6 +284,16 @@ async fn query_of(
         .into_iter()
         .filter_map(|(field, value)| Some(vec![Term::new(field, value.as_ref()?)]))
         .collect();
+    match asked.kinds.as_deref() {
+        None => {}
+        Some(kinds) if (1..=KINDS_MAX).contains(&kinds.len()) => {
+            all_of.push(kinds.iter().map(|kind| Term::new(Field::Kind, kind)).collect());
+        }
+        Some(_) => {
+            let said = "kinds: 1 to 20 of them, or leave it out";
+            return Ok(Err(Problem::InvalidRequest(said.to_owned())));
+        }
+    }
     if let Some(subject) = &asked.subject {
         let identifier = match subject.parse().and_then(|identifier| {
             check_context(&received.context, &identifier)?;

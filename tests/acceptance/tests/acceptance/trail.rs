@@ -221,6 +221,30 @@ async fn an_auditor_finds_by_what_an_auditor_asks() {
     }
 }
 
+/// Whoever reads a decision leaves an entry that refers to it: what it is made of is found all the same.
+#[tokio::test]
+async fn a_decision_is_found_however_often_it_was_read() {
+    let world = World::new().await;
+    let told = world.send(world.prevention(NUMBER)).await;
+    let id = told.body["receipt"]["decision_id"].clone();
+    let path = format!("/v1/decisions/{}/explanation", id.as_str().unwrap());
+    for _ in 0..4 {
+        let read = world.send(world.bare("auditor", "GET", &path, "service-improvement")).await;
+        assert_eq!(read.status, StatusCode::OK, "{read:?}");
+    }
+    let newest = world.send(search(&world, "auditor", json!({ "reference": id, "limit": 4 }))).await;
+    assert_eq!(kinds(&newest), ["decision_read"; 4]);
+    let made_of = ["intent", "refusal", "referral", "release", "closure"];
+    let found = json!({ "reference": id, "kinds": made_of, "limit": 4 });
+    let found = world.send(search(&world, "auditor", found)).await;
+    assert_eq!(kinds(&found), ["release", "intent"]);
+    let many: Vec<_> = (0..21).map(|number| format!("kind-{number}")).collect();
+    for wrong in [json!([]), json!(many)] {
+        let refused = world.send(search(&world, "auditor", json!({ "reference": id, "kinds": wrong }))).await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{refused:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_persons_trail_is_found_under_every_name_and_looking_is_in_it() {
     let world = World::new().await;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum IdentifierError {
     /// Not ten ASCII digits.
-    #[error("an nhs number is ten digits without spaces")]
+    #[error("an nhs number has ten digits, such as 485 777 3456 on a letter; leave everything else out")]
     NhsNumberShape,
     /// The modulus 11 check digit does not match.
     #[error("the nhs number's check digit is wrong; check it against the source")]

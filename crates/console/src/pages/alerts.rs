@@ -38,6 +38,8 @@ pub(crate) struct Alert {
     pub(crate) handled_at: Option<String>,
     #[serde(default)]
     pub(crate) findings: Vec<Finding>,
+    practitioner: Option<String>,
+    happened_at: Option<String>,
     pub(crate) statement: Option<String>,
     pub(crate) emergency: Option<Emergency>,
     #[serde(skip)]

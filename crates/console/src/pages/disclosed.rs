@@ -72,6 +72,8 @@ struct Found {
     /// How many people each item is of: in words, as its code, how many.
     items: Vec<(String, String, usize)>,
     is_cut: bool,
+    /// The asker's own organisation received it, and they see what it holds alone.
+    is_own: bool,
     entries: Vec<u64>,
     recipient: String,
     asked_at: String,
@@ -234,6 +236,7 @@ async fn found(
             .map(|(item, people)| (explain::released_item(&set, "", &item), item, people.len()))
             .collect(),
         is_cut: cursor.is_some(),
+        is_own: said.recipient == signed.person.organisation.as_str() && !signed.person.may(Right::Audit),
         entries,
         recipient: organisation(console, &said.recipient),
         asked_at: console.gateway.now().to_string(),

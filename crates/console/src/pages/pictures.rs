@@ -99,6 +99,8 @@ struct PicturesPage {
     cells: Vec<Cell>,
     reasons_height: f64,
     since: String,
+    /// Whoever looks sees everybody's records.
+    everything: bool,
 }
 
 /// The page.
@@ -126,6 +128,7 @@ pub(crate) async fn show(State(console): State<Arc<Console>>, signed: Signed) ->
         reasons,
         cells,
         since: first.strftime("%-d %B %Y").to_string(),
+        everything: signed.person.may(Right::Audit),
     };
     Ok(render(&page))
 }

@@ -11,7 +11,7 @@ use axum::{
 use ledger::entry::{Actor, Body, Entry};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::RawValue};
-use sharing::{PolicySet, explain};
+use sharing::{PolicySet, explain, identifier::holds_nhs_number};
 
 use super::saved;
 use crate::{
@@ -142,8 +142,16 @@ pub(crate) async fn search(
         let text = asked.get(*name).and_then(Value::as_str);
         text.is_some_and(|text| text.parse::<jiff::Timestamp>().is_err())
     });
+    // Times are digits, too.
+    let numbered = asked.iter().find_map(|(name, text)| {
+        let text = text.as_str().filter(|_| !matches!(name.as_str(), "from" | "until" | "cursor"))?;
+        (holds_nhs_number(text) && !is_reference(text)).then(|| name.clone())
+    });
     let (answer, correction) = if asked.is_empty() {
         (None, None)
+    } else if let Some(name) = numbered {
+        let said = "somebody's number is looked for on the page of a person, and is in no address";
+        (None, Some(Correction::of(&format!("{name}: {said}"))))
     } else if let Some(name) = not_a_time {
         (None, Some(Correction::of(&format!("{name}: {}", days::SUCH_AS))))
     } else {
@@ -153,6 +161,12 @@ pub(crate) async fn search(
         }
     };
     page(&console, &signed, filter, answer, (String::new(), correction)).await
+}
+
+/// `dec_…`: the name of an entry's matter, with random digits in it.
+fn is_reference(text: &str) -> bool {
+    let random = text.split_once('_').map(|(_, random)| random);
+    random.is_some_and(|random| random.len() == 32 && random.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 impl Filter {

@@ -285,7 +285,8 @@ pub fn flow_line(set: &PolicySet, flow: &DataFlow) -> FlowLine {
     }
 }
 
-fn basis(basis: &LawfulBasis) -> String {
+/// A lawful basis, as people cite it.
+pub(crate) fn basis(basis: &LawfulBasis) -> String {
     let mut said = vec![format!("Article {}", basis.article_6.as_str())];
     said.extend(basis.article_9.map(|article| format!("Article {}", article.as_str())));
     let schedule = basis.schedule_1;
@@ -297,7 +298,8 @@ fn basis(basis: &LawfulBasis) -> String {
     said.join("; ")
 }
 
-fn confidentiality(confidentiality: &Confidentiality) -> String {
+/// What becomes of the duty of confidentiality, in words.
+pub(crate) fn confidentiality(confidentiality: &Confidentiality) -> String {
     match confidentiality {
         Confidentiality::NotConfidential => "nothing is held in confidence".to_owned(),
         Confidentiality::ImpliedConsent => "implied consent, for individual care".to_owned(),

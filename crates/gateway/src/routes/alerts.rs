@@ -62,6 +62,12 @@ pub struct AlertBody {
     /// Of one alert alone: every review of it and why it was taken up again, the oldest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     findings: Vec<FindingBody>,
+    /// Of one alert alone, about somebody of the organisation itself: who, by the organisation's identifier.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    practitioner: Option<String>,
+    /// When they did what it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    happened_at: Option<String>,
     /// Of one alert alone, for an emergency: what the practitioner wrote.
     #[serde(skip_serializing_if = "Option::is_none")]
     statement: Option<String>,
@@ -418,7 +424,15 @@ async fn whole(app: &App, row: &AlertRow) -> Result<AlertBody, Refusal> {
         }),
         Fact::Relationship(_) | Fact::Grant(_) => None,
     });
-    Ok(AlertBody { findings: findings.collect(), statement, emergency, ..body(app, row) })
+    let is_own = row.about_organisation.as_deref() == Some(row.organisation.as_str());
+    Ok(AlertBody {
+        findings: findings.collect(),
+        practitioner: row.about_human.clone().filter(|_| is_own),
+        happened_at: row.cause_us.filter(|_| is_own).map(time),
+        statement,
+        emergency,
+        ..body(app, row)
+    })
 }
 
 /// Most questions of one emergency that are listed.
@@ -475,6 +489,8 @@ fn body(app: &App, row: &AlertRow) -> AlertBody {
         handled_by: row.handled_by.clone(),
         handled_at: row.handled_us.map(time),
         findings: Vec::new(),
+        practitioner: None,
+        happened_at: None,
         statement: None,
         emergency: None,
     }

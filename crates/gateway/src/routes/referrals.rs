@@ -29,7 +29,7 @@ use super::{
     consents::{commit, instant, respond},
 };
 use crate::{
-    agreements,
+    agreements::{self, document},
     app::App,
     caller::{Action, Capability, Named},
     disclose::internal,
@@ -545,7 +545,8 @@ fn narrow(
         from: now,
         until: now.checked_add(SignedDuration::from_mins(i64::from(*minutes))).unwrap_or(now),
     };
-    Ok((grant, reason.clone(), format!("{lawful_basis:?}; {confidentiality:?}")))
+    let basis = document::basis(lawful_basis);
+    Ok((grant, reason.clone(), format!("{basis}; {}", document::confidentiality(confidentiality))))
 }
 
 /// A request that is the caller's own.

@@ -155,7 +155,9 @@ async fn page(
             .correcting(correction)
             .keeping(was_kept),
         may_act,
-        possible: options(&STEPS),
+        possible: std::iter::once((String::new(), "Choose a step".to_owned()))
+            .chain(options(&STEPS))
+            .collect(),
         scopes: if may_act { scopes(console, signed, &one).await? } else { Vec::new() },
         reasons: options(&REASONS),
         stops: one.stops.iter().map(|stop| stopped(console, stop)).collect(),

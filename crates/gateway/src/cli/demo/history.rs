@@ -208,10 +208,10 @@ async fn tell(state: &Path, clock: &Arc<StoryClock>, begin: Timestamp) -> anyhow
     for day in 0..DAYS {
         let today = london_day(begin).checked_add(day.days())?;
         let (at, weekday) = (london_midnight(today), today.weekday().to_monday_zero_offset());
-        let busy = if weekday < 5 { 3 + dice.below(4) } else { dice.below(2) };
+        let busy = if weekday < 5 { 8 + dice.below(6) } else { dice.below(3) };
         let mut minutes = 8 * 60;
         for _ in 0..busy {
-            minutes += 5 + i64::try_from(dice.below(70)).unwrap_or(5);
+            minutes += 5 + i64::try_from(dice.below(45)).unwrap_or(5);
             let now = at.checked_add(SignedDuration::from_mins(minutes))?;
             clock.0.store(now.as_microsecond(), Ordering::SeqCst);
             one(&mut dice, (&fire, &council, &nhs)).await?;
@@ -234,7 +234,7 @@ async fn one(
     dice: &mut Dice,
     (fire, council, nhs): (&Asker<'_>, &Asker<'_>, &Asker<'_>),
 ) -> anyhow::Result<()> {
-    let roll = dice.below(20);
+    let roll = dice.below(26);
     let somebody = number(dice);
     let nhs_number = ("nhs-number", somebody.as_str());
     match roll {
@@ -242,13 +242,15 @@ async fn one(
             fire.ask("nhs-pds", "fire-prevention-targeting", nhs_number, json!({})).await?;
         }
         11 => {
-            // About a resident of the demonstration.
-            fire.ask("nhs-pds", "fire-prevention-targeting", ("nhs-number", "9732110317"), json!({})).await?;
+            // Now and then about a resident of the demonstration.
+            let resident = ("nhs-number", "9732110317");
+            let about = if dice.below(5) == 0 { resident } else { nhs_number };
+            fire.ask("nhs-pds", "fire-prevention-targeting", about, json!({})).await?;
         }
         12..=15 => {
             council.ask("nhs-pds", "direct-care", nhs_number, json!({})).await?;
         }
-        16 => {
+        16 | 20..=24 => {
             // Nobody agreed to this.
             fire.ask("nhs-pds", "safe-and-well-referral", nhs_number, json!({})).await?;
         }

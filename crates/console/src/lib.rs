@@ -133,6 +133,11 @@ impl Console {
         Ok(Self { settings, client_secret, http, gateway, api, verified: pages::ledger::Verified::default() })
     }
 
+    /// Where the public register is: beside these pages, unless the settings name another place.
+    fn register(&self) -> String {
+        self.settings.register_url.clone().unwrap_or_else(|| "/register".to_owned())
+    }
+
     /// The pages, and what works beside them.
     pub fn router(self) -> (Router, Background) {
         let console = Arc::new(self);

@@ -56,7 +56,8 @@ pub fn pages(app: &Arc<App>, settings: &ConsoleSettings) -> anyhow::Result<Pages
     let trusted = config::read(&settings.trusted)?;
     let desk = Arc::new(Desk(app.clone()));
     let console = Console::new(settings.clone(), secret, &trusted, desk, routes::desk(app.clone()));
-    Ok(console.context("settings")?.router())
+    let (pages, background) = console.context("settings")?.router();
+    Ok((pages.merge(routes::public_register(app.clone())), background))
 }
 
 /// What can be told of the console's settings without a gateway.

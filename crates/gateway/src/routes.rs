@@ -311,6 +311,13 @@ pub fn probes(app: Arc<App>) -> Router {
         .route("/readyz", axum::routing::get(health::readyz))
         .route("/metrics", axum::routing::get(health::metrics))
         .route("/.well-known/dspace-version", axum::routing::get(dataspace::version))
+        .with_state(app.clone())
+        .merge(public_register(app))
+}
+
+/// The register, for everybody.
+pub fn public_register(app: Arc<App>) -> Router {
+    Router::new()
         .route("/register", axum::routing::get(register::page))
         .route("/register.json", axum::routing::get(register::json))
         .route("/register.csv", axum::routing::get(register::csv))

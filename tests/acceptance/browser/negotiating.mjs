@@ -434,7 +434,8 @@ const journeys = {
     await press(page, 'Keep it');
     is(new URL(page.url()).search, '?kind=release', 'what is kept');
     await check(page, 'trail-kept');
-    await go(page, '/trail?item=9732110317');
+    await go(page, '/trail?item=9732110317', 400);
+    await says(page, 'is in no address');
     await page.fill('#name', 'A number');
     await press(page, 'Keep it');
     await says(page, 'no code that can be kept');

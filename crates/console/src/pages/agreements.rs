@@ -383,7 +383,7 @@ pub(crate) async fn list(State(console): State<Arc<Console>>, signed: Signed) ->
             is_late: one.review_on.day() < today,
         })
         .collect();
-    let register = console.settings.register_url.clone();
+    let register = Some(console.register());
     let sees_frameworks = sees_agreements(&signed.person);
     let frame = Frame::of(&signed, "Agreements", "/agreements");
     Ok(render(&ListPage { frame, sees_frameworks, managed, files, register }))
@@ -413,7 +413,7 @@ pub(crate) async fn show(
                 Tab { path: format!("/agreements/{id}/use"), text: "Use", is_here: false },
             ];
         }
-        page.register.clone_from(&console.settings.register_url);
+        page.register = Some(console.register());
         return Ok(render(&page));
     }
     step::show(&console, &signed, &id).await

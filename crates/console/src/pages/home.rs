@@ -45,6 +45,7 @@ struct Home {
 struct Start {
     frame: Frame,
     demonstration: bool,
+    register: String,
 }
 
 #[derive(Deserialize)]
@@ -85,7 +86,7 @@ pub(crate) async fn home(State(console): State<Arc<Console>>, headers: HeaderMap
     let Some(signed) = session::find(&console, &headers).await? else {
         let frame = Frame::bare("Check how personal data is shared");
         let demonstration = console.settings.demonstration;
-        return Ok(render(&Start { frame, demonstration }));
+        return Ok(render(&Start { frame, demonstration, register: console.register() }));
     };
     if signed.person.is_citizen() {
         return Ok(Redirect::to("/my-data").into_response());
@@ -149,19 +150,26 @@ async fn tasks(console: &Console, signed: &Signed) -> Result<Vec<Task>, Fault> {
         let in_state = |states: &[&str]| {
             all.agreements.iter().filter(|one| states.contains(&one.state.as_str())).count()
         };
-        tasks.push(Task {
-            path: "/agreements",
-            name: "Agreements on their way",
-            hint: "Proposed, being negotiated, or waiting for signatures",
-            waiting: in_state(&[
-                "proposed",
-                "counter-proposed",
-                "agreed-in-principle",
-                "quality-assured",
-                "awaiting-signature",
-            ]),
-            overdue: 0,
-        });
+        let signs = person.may(Right::Sign);
+        if signs {
+            tasks.push(Task {
+                path: "/agreements",
+                name: "Agreements to sign",
+                hint: "They are open for signatures: each has a page that says who has signed and who has not",
+                waiting: in_state(&["awaiting-signature"]),
+                overdue: 0,
+            });
+        }
+        if !signs || person.may(Right::Draft) || person.may(Right::Approve) || person.may(Right::Mediate) {
+            let negotiated = ["proposed", "counter-proposed", "agreed-in-principle", "quality-assured"];
+            tasks.push(Task {
+                path: "/agreements",
+                name: "Agreements on their way",
+                hint: "Proposed, being negotiated, or waiting for others’ signatures",
+                waiting: in_state(&negotiated) + if signs { 0 } else { in_state(&["awaiting-signature"]) },
+                overdue: 0,
+            });
+        }
         let files = super::agreements::reviews_due(console);
         tasks.push(Task {
             path: "/agreements",

@@ -162,7 +162,7 @@ async fn page(
         reasons: options(&REASONS),
         stops: one.stops.iter().map(|stop| stopped(console, stop)).collect(),
         tabs: tabs(&one, ""),
-        register: console.settings.register_url.clone().filter(|_| one.in_force.is_some()),
+        register: one.in_force.is_some().then(|| console.register()),
         steps: named(console, steps),
         one: one.named(console),
         said,

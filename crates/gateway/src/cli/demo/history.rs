@@ -27,6 +27,7 @@ use crate::{
 };
 
 mod wishes;
+mod work;
 
 /// How far back it goes.
 pub const DAYS: i64 = 84;
@@ -224,7 +225,9 @@ async fn tell(state: &Path, clock: &Arc<StoryClock>, begin: Timestamp) -> anyhow
         if matches!(day, 40 | 80 | 82) {
             one_off(&fire, clock).await?;
         }
-        wishes::on(day, &council, &nhs).await?;
+        wishes::on(day, &council, &nhs, &fire).await?;
+        let reviewing = [(&council, "TRF-PO-2"), (&nhs, "NHS-PO-1"), (&fire, "GMFRS-REV-1")];
+        work::on(day, reviewing, (&council, "TRF-CG-1")).await?;
     }
     Ok(())
 }

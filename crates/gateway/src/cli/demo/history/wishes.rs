@@ -10,8 +10,17 @@ const SECOND: (&str, &str) = ("nhs-number", "9736363023");
 const REFERRED: (&str, &str) = ("local:trafford-council", "SWR-2042");
 
 /// What happens on this day.
-pub(super) async fn on(day: i64, council: &Asker<'_>, nhs: &Asker<'_>) -> anyhow::Result<()> {
+pub(super) async fn on(
+    day: i64,
+    council: &Asker<'_>,
+    nhs: &Asker<'_>,
+    fire: &Asker<'_>,
+) -> anyhow::Result<()> {
     match day {
+        16 => agreed(nhs, "given").await,
+        // Somebody is asked about who looks seldom.
+        22 | 64 => fire.ask("nhs-pds", "fire-prevention-targeting", SECOND, json!({})).await.map(drop),
+        34 => agreed(nhs, "refused").await,
         12 => consent(council).await,
         30 => answered(nhs).await,
         45 => complain(
@@ -63,6 +72,23 @@ async fn consent(council: &Asker<'_>) -> anyhow::Result<()> {
         "evidence_reference": "Registered power of attorney, case file 77",
     });
     say(council, "/v1/consents", REFERRED, body).await.map(drop)
+}
+
+/// What a resident said to their practice about visits: a yes that counts, and a no to something else.
+async fn agreed(nhs: &Asker<'_>, status: &str) -> anyhow::Result<()> {
+    let is_yes = status == "given";
+    let body = json!({
+        "consent_type": if is_yes { "consent-to-service" } else { "confidentiality-consent" },
+        "status": status,
+        "controller": "nhs-england",
+        "recipients": ["gmca"],
+        "purposes": ["safe-and-well-referral"],
+        "data_categories": if is_yes { json!(["a visit"]) } else { json!(["health"]) },
+        "given_by": { "who": "person" },
+        "method": "in-person",
+        "notice_version": "SW-2",
+    });
+    say(nhs, "/v1/consents", FIRST, body).await.map(drop)
 }
 
 async fn complain(by: &Asker<'_>, person: (&str, &str), text: &str) -> anyhow::Result<Value> {

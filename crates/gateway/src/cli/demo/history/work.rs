@@ -38,7 +38,7 @@ async fn review(asker: &Asker<'_>, person: &str) -> anyhow::Result<()> {
             _ => ("false-positive", "Looked at with the team leader: ordinary work."),
         };
         let body = json!({ "outcome": outcome, "note": note });
-        asker.act(person, (&format!("/v1/alerts/{id}/review"), None), body).await?;
+        told(asker.act(person, (&format!("/v1/alerts/{id}/review"), None), body).await);
     }
     Ok(())
 }
@@ -50,19 +50,26 @@ async fn decide((asker, person): (&Asker<'_>, &str)) -> anyhow::Result<()> {
     let requested = waiting.filter(|one| text(one, "state") == Some("requested"));
     for id in requested.filter_map(|one| text(one, "decision_id")) {
         let at = |what: &str| format!("/v1/referrals/{id}/{what}");
-        asker.act(person, (&at("take"), None), Value::Null).await?;
+        told(asker.act(person, (&at("take"), None), Value::Null).await);
         let body = json!({
             "outcome": "grant",
-            "items": ["person.address", "health.home_oxygen"],
+            "items": ["person.address:as-is", "health.home_oxygen:yes-no"],
             "lawful_basis": { "article_6": "6(1)(c)", "article_9": "9(2)(g)", "schedule_1": "part 2 paragraph 18" },
             "confidentiality": { "basis": "public-interest" },
             "minutes": 120,
             "retain_days": 28,
             "reason": "Section 42 duty: the harm of not sharing outweighs the intrusion.",
         });
-        asker.act(person, (&at("decide"), None), body).await?;
+        told(asker.act(person, (&at("decide"), None), body).await);
     }
     Ok(())
+}
+
+/// What officers do is for show: the story goes on without it.
+fn told(done: anyhow::Result<Value>) {
+    if let Err(error) = done {
+        tracing::warn!(%error, "a part of the story is left out");
+    }
 }
 
 fn text<'a>(of: &'a Value, member: &str) -> Option<&'a str> {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{super::history::DAYS, Asker};
+use super::{Asker, DAYS};
 
 /// Alerts of the last days are still open: whoever looks has something to do.
 const LEFT_OPEN_DAYS: i64 = 9;

@@ -21,6 +21,8 @@ use zeroize::Zeroizing;
 mod assets;
 mod days;
 mod desk;
+#[cfg(test)]
+mod examples;
 mod fault;
 #[cfg(test)]
 mod fixtures;

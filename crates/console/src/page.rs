@@ -195,6 +195,13 @@ pub(crate) fn in_london_day(at: Timestamp) -> String {
     sharing::agreement::london_day(at).strftime("%-d %B %Y").to_string()
 }
 
+/// A day as people write it, from how it is kept.
+pub(crate) fn day(text: impl AsRef<str>) -> String {
+    let text = text.as_ref();
+    let day = text.parse::<jiff::civil::Date>();
+    day.map_or_else(|_| text.to_owned(), |day| day.strftime("%-d %B %Y").to_string())
+}
+
 /// A code in words: `fire-prevention-targeting` as `fire prevention targeting`.
 pub(crate) fn words(code: impl AsRef<str>) -> String {
     code.as_ref().replace(['-', '_'], " ")

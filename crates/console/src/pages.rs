@@ -37,6 +37,7 @@ mod referrals;
 mod rights;
 mod said;
 mod saved;
+mod sure;
 mod trail;
 mod unusual;
 mod wishes;
@@ -91,7 +92,7 @@ pub(crate) fn routes() -> Router<Arc<Console>> {
         )
         .route("/agreements/{id}/impact", get(agreements::used::impact))
         .route("/agreements/{id}/use", get(agreements::used::show).post(agreements::used::note))
-        .route("/agreements/{id}/diff", get(agreements::differences))
+        .route("/agreements/{id}/diff", get(agreements::differences::show))
         .route("/person", get(person::ask).post(person::show))
         .route("/person/consent", post(wishes::consent_form))
         .route("/person/consent/record", post(wishes::record_consent))

@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 use sharing::{
     AgreementId, PolicySet,
     agreement::{
-        lifecycle::{Command, Hand, InForce, Managed, Outline, Pending, Refusal, Scope},
+        lifecycle::{Command, Hand, InForce, Known, Managed, Outline, Pending, Refusal, Scope},
         london_day,
         terms::{Standing, Terms},
     },
@@ -262,8 +262,7 @@ pub async fn take(app: &App, id: &AgreementId, wanted: &Wanted<'_>) -> Result<Ta
         let mut command =
             wanted.command.clone().ok_or_else(|| StepError::Kept("no step is wanted".to_owned()))?;
         if let Command::OpenSigning { blocked, evaluated } = &mut command {
-            *blocked = app.store.is_blocked(id).await?;
-            *evaluated = is_evaluated(app, &before).await?;
+            Known { blocked: *blocked, evaluated: *evaluated } = known(app, id, &before).await?;
         }
         if let Command::Ask(Pending::Succession { of, of_in_office, .. }) = &mut command {
             *of_in_office = !app.store.offices_of(of).await?.is_empty();
@@ -294,6 +293,14 @@ pub async fn take(app: &App, id: &AgreementId, wanted: &Wanted<'_>) -> Result<Ta
         }
     }
     Err(StepError::Unavailable)
+}
+
+/// What a step depends on that is kept beside the course.
+///
+/// # Errors
+/// [`StepError`] when a database fails.
+pub async fn known(app: &App, id: &AgreementId, managed: &Managed) -> Result<Known, StepError> {
+    Ok(Known { blocked: app.store.is_blocked(id).await?, evaluated: is_evaluated(app, managed).await? })
 }
 
 /// Gives way to the others who were first.

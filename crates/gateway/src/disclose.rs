@@ -123,7 +123,9 @@ pub async fn disclose(app: &App, ask: Ask) -> Result<Answer, Refusal> {
     }
     if matches!(&outcome, Err(refusal) if matches!(refusal.problem, Problem::NoRecordAvailable)) {
         let at = app.record_times.held_until(provider, asked.elapsed(), app.limits.no_record_step);
-        tokio::time::sleep(at.saturating_sub(asked.elapsed())).await;
+        // Who waits is answered in time, whoever the person is: "it took too long" would be another answer.
+        let latest = ask.deadline.checked_sub(COMMIT_TAKES_AT_LEAST).unwrap_or(ask.deadline);
+        tokio::time::sleep_until(asked.checked_add(at).map_or(latest, |at| at.min(latest)).into()).await;
     }
     outcome
 }

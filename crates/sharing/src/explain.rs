@@ -141,8 +141,7 @@ impl Recorded<'_> {
             self.names.map_or_else(|| self.recipient.to_owned(), |set| organisation(set, self.recipient));
         let holder =
             self.names.map_or_else(|| self.provider.to_owned(), |set| record_holder(set, self.provider));
-        let mut words =
-            vec![format!("{asker} asked {holder} for a record, for {}.", purpose_in_words(self.purpose))];
+        let mut words = vec![format!("{asker} asked {holder} for a record, for {}.", purpose(self.purpose))];
         match self.result(referred) {
             Result::Permitted => {
                 words.push(self.authority_in_words(reader));
@@ -295,9 +294,9 @@ pub fn about_agreement(codes: &[String]) -> impl Iterator<Item = Reason> + '_ {
     codes.iter().filter_map(|code| code.parse::<Reason>().ok()).filter(|reason| !reason.depends_on_person())
 }
 
-fn purpose_in_words(code: &str) -> String {
-    code.parse::<PurposeClass>()
-        .map_or_else(|_| code.to_owned(), |purpose| purpose.as_str().replace('-', " "))
+/// What a purpose is, in words for everybody: what comes after "for".
+pub fn purpose(code: &str) -> String {
+    code.parse::<PurposeClass>().map_or_else(|_| code.replace('-', " "), |purpose| purpose.title().to_owned())
 }
 
 fn capitalised(sentence: &str) -> String {

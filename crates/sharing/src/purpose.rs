@@ -157,6 +157,29 @@ impl PurposeClass {
         }
     }
 
+    /// What it is for, in words for everybody: what comes after "for".
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::DirectCare => "individual health or care",
+            Self::FirePreventionTargeting => "finding homes and people that a fire would harm most",
+            Self::FireReturnReferral => "a need that the fire service found on a visit",
+            Self::FraudCrime => "preventing and detecting fraud and crime",
+            Self::HomelessnessReferral => "help for somebody who may be homeless",
+            Self::OfficialStatistics => "official statistics",
+            Self::OpenData => "open data",
+            Self::PlanningCommissioning => "planning and buying services",
+            Self::PublicHealth => "protecting public health",
+            Self::Research => "research that an ethics committee has approved",
+            Self::RiskStratification => "finding people who may need help early",
+            Self::SafeAndWellReferral => "a fire safety visit to somebody’s home",
+            Self::SafeguardingAdult => "protecting an adult at risk",
+            Self::SafeguardingChild => "protecting a child",
+            Self::ServiceImprovement => "checking and improving a service",
+            Self::SubjectAccess => "a request for one’s own data",
+            Self::VitalInterests => "an emergency in which a life is at risk",
+        }
+    }
+
     /// The row of the decision table. Every "no" and "yes" here is one a lawyer may change.
     #[expect(clippy::too_many_lines, reason = "the decision table: one arm a row")]
     pub fn rules(self) -> &'static PurposeRules {

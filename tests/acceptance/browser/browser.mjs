@@ -99,5 +99,5 @@ export const open = async (modules, base, pictures) => {
     if (problems.length) throw new Error(`${name}: ${problems.join('\n  ')}`);
   };
 
-  return { browser, person, signIn, signOut, prove, check, seen };
+  return { browser, person, signIn, signOut, prove, check, barriers, seen };
 };

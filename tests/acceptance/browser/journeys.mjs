@@ -129,9 +129,11 @@ const journeys = {
     await says(page, 'Choose how the duty of confidentiality is met');
     await page.selectOption('#confidentiality', 'public-interest');
     await press(page, 'Allow it once');
+    await press(page, 'Yes, go on');
     is(await page.locator('#article_9-error').innerText().then((text) => text.includes('Oxygen in use at home')), true, 'the item, at its field');
     await page.selectOption('#article_9', '9(2)(g)');
     await press(page, 'Allow it once');
+    await press(page, 'Yes, go on');
     is(await page.locator('#schedule_1-error').count(), 1, 'at the field that is missing');
     await page.fill('#schedule_1', 'part 2 paragraph 18');
     await proved(page, 'Allow it once', 'caldicott-guardian.trafford-council.TRF-CG-1');
@@ -139,7 +141,15 @@ const journeys = {
     is(await page.locator('input[name=items]:checked').count(), 2, 'items');
     is(await page.inputValue('#schedule_1'), 'part 2 paragraph 18', 'the condition');
     await check(page, 'referral-kept');
+    // What cannot be taken back is asked for twice.
     await press(page, 'Allow it once');
+    for (const words of ['Check before you go on', 'Oxygen in use at home', 'Section 42 duty', 'cannot be taken back']) await says(page, words);
+    await check(page, 'sure');
+    await press(page, 'No, go back');
+    is(await page.locator('.govuk-tag', { hasText: 'Granted' }).count(), 0, 'what is granted before they are sure');
+    is(await page.inputValue('#schedule_1'), 'part 2 paragraph 18', 'what they wrote');
+    await press(page, 'Allow it once');
+    await press(page, 'Yes, go on');
     await says(page, 'Granted');
     await says(page, 'Trafford');
     await silent(page, ['trafford-asc', 'health.home_oxygen']);
@@ -230,6 +240,8 @@ const journeys = {
     await says(other, '1 November 2026');
     await check(other, 'export-to-approve');
     await press(other, 'Approve');
+    await says(other, 'cannot be taken back');
+    await press(other, 'Yes, go on');
     for (let turn = 0; turn < 100 && !(await one.locator('main').innerText()).includes('Ready'); turn += 1) { await advance(1); await one.reload(); }
     await check(one, 'export-ready');
     const [file] = await Promise.all([one.waitForEvent('download'), one.getByRole('button', { name: 'Download the file' }).click()]);
@@ -249,9 +261,11 @@ const journeys = {
     await go(page, `/agreements/${facts.managed}`);
     await says(page, '<img src=x onerror=window.broken=1>');
     await check(page, 'agreement-managed');
-    await page.selectOption('#step', 'activate');
+    // Only what can be done is offered.
+    is(await page.locator('#step option[value=activate]').count(), 0, 'ways to put in force what nobody has signed');
     await press(page, 'Take it');
     await says(page, 'There is a problem');
+    await says(page, 'Choose a step');
     await check(page, 'agreement-wrong');
     await page.selectOption('#step', 'decline');
     await page.fill('#text', 'The purpose can be met with less.');
@@ -259,9 +273,12 @@ const journeys = {
     is(await page.inputValue('#step'), 'decline', 'the step');
     is(await page.inputValue('#text'), 'The purpose can be met with less.', 'the words');
     await check(page, 'agreement-kept');
-    await page.selectOption('#step', 'review');
+    is(await page.locator('#step option[value=review]').count(), 0, 'ways to begin to look at what they look at');
     await press(page, 'Take it');
-    await says(page, 'Reviewing');
+    await says(page, 'takes no further part in this negotiation');
+    await press(page, 'Yes, go on');
+    await says(page, 'Declined');
+    await says(page, 'There is no step of this form for you to take now.');
     await go(page, `/agreements/${facts.managed}/diff?from=1&to=2`);
     await check(page, 'agreement-diff');
     const mediator = await person();
@@ -509,13 +526,13 @@ const journeys = {
     await press(page, 'Object');
     await says(page, 'Choose what you object to');
     await check(page, 'my-choices-wrong');
-    await page.getByLabel('Fire prevention targeting').check();
+    await page.getByLabel('Finding homes and people that a fire would harm most').check();
     await page.fill('#grounds', '<script>window.broken = 1</script> nobody is to come to my house');
     await press(page, 'Object');
     await says(page, 'You get an answer by');
     await check(page, 'my-choices');
     await page.getByLabel('Keep my data').check();
-    await page.getByLabel('Fire prevention targeting').check();
+    await page.getByLabel('Finding homes and people that a fire would harm most').check();
     await press(page, 'Object');
     await page.getByRole('button', { name: /^I do not object any more/ }).first().click();
     await says(page, 'Withdrawn');
@@ -533,7 +550,7 @@ const journeys = {
     await signIn(page, 'citizen.-.resident-1');
     await go(page, '/my-choices');
     await page.getByRole('link', { name: /^May Trafford Council/ }).click();
-    for (const words of ['You need not agree', 'Homelessness referral', '180 days, then they delete it', 'Until 23 November 2027', 'The visit is to a home', 'Trafford Council']) await says(page, words);
+    for (const words of ['You need not agree', 'Help for somebody who may be homeless', '180 days, then they delete it', 'Until 23 November 2027', 'The visit is to a home', 'Trafford Council']) await says(page, words);
     await check(page, 'my-consent');
     await press(page, 'Send my answer');
     await says(page, 'Choose yes or no');
@@ -621,7 +638,7 @@ const journeys = {
     await says(resident, 'Nobody told me that they would ask.');
     await resident.getByRole('link', { name: 'My choices' }).click();
     await resident.getByLabel('Stop it, and tell me').check();
-    await resident.getByLabel('Fire prevention targeting').check();
+    await resident.getByLabel('Finding homes and people that a fire would harm most').check();
     await press(resident, 'Object');
     await says(resident, 'You get an answer by');
   },

@@ -30,8 +30,9 @@ const journeys = {
     await says(page, 'Switched off');
     await says(page, 'The flow at-risk, by');
     await check(page, 'agreement-flow-off');
-    await take(page, 'resume', 'It was found.', { scope: 'flow:at-risk' });
-    await says(page, 'There is a problem');
+    is(await page.locator('#step option[value=resume]').count(), 0, 'ways to switch on again what one has switched off');
+    await says(page, 'What you cannot do yet, and why');
+    await says(page, 'A second person has to confirm it.');
     const second = await opened(colleague);
     await take(second, 'resume', 'It was found.', { scope: 'flow:at-risk' });
     is(await second.getByText('The flow at-risk, by').count(), 0, 'what is switched off');
@@ -52,7 +53,16 @@ const journeys = {
   'an organisation leaves': async () => {
     const page = await opened(fire);
     await take(page, 'exit', 'Another service does it now.');
+    await says(page, 'Check before you go on');
+    await says(page, 'Another service does it now.');
+    await press(page, 'No, go back');
+    is(await page.locator('.govuk-tag', { hasText: 'Exited' }).count(), 0, 'who has left before they are sure');
+    is(await page.inputValue('#text'), 'Another service does it now.', 'what they wrote');
+    await press(page, 'Take it');
+    await press(page, 'Yes, go on');
     await says(page, 'Exited');
+    await says(page, 'Without Greater Manchester Combined Authority (Fire and Rescue Service): nothing goes to or comes from whoever has left.');
+    await check(page, 'agreement-left');
   },
 };
 

@@ -160,11 +160,11 @@ const journeys = {
     await says(one, 'A day, such as 18 December 2026');
     await one.fill('#comment-due_on', '2026-12-18');
     await press(one, 'Comment');
-    await says(one, 'GMFRS-IG-1 of Greater Manchester Combined Authority (Fire and Rescue Service) has to answer by 2026-12-18');
+    await says(one, 'GMFRS-IG-1 of Greater Manchester Combined Authority (Fire and Rescue Service) has to answer by 18 December 2026');
     await says(one, 'Signing waits');
     await signIn(other, fire);
     await go(other, '/agreements/negotiated/talks');
-    await says(other, 'item person.birth_date');
+    await says(other, 'item Date of birth');
     await other.getByText('Answer it, or be content').first().click();
     await other.locator('textarea[id$="-text"][name=text]').first().fill(`${script} a year would do`);
     await press(other, 'I am content');
@@ -204,6 +204,7 @@ const journeys = {
     await says(one, 'Choose a step');
     await one.getByLabel('Agree to the outcome on the table').check();
     await press(one, 'Take the step');
+    await press(one, 'Yes, go on');
     await says(one, 'No outcome is on the table');
     await check(one, 'dispute-refused');
     await signIn(mediator, 'mediator.trafford-council.TRF-MED-1');
@@ -238,6 +239,8 @@ const journeys = {
       await page.goto(base + path);
       await page.getByLabel('Agree to the outcome on the table').check();
       await press(page, 'Take the step');
+      await says(page, 'Once every party agrees, the dispute is over');
+      await press(page, 'Yes, go on');
     }
     await says(other, 'Resolved');
     await says(other, 'agreed by Greater Manchester Combined Authority (Fire and Rescue Service)');
@@ -248,6 +251,7 @@ const journeys = {
       await page.goto(base + path);
       await page.getByLabel('Agree to publish it').check();
       await press(page, 'Take the step');
+      await press(page, 'Yes, go on');
     }
     await go(one, '/agreements/negotiated/disputes/mat_00000000000000000000000000000000', 404);
   },
@@ -520,7 +524,7 @@ const journeys = {
     if (await page.locator('input[name=login]').count()) await prove(page, nhs);
     await page.getByRole('link', { name: 'Frameworks' }).click();
     await says(page, 'Greater Manchester Information Sharing Accord');
-    await says(page, '2024-06-01');
+    await says(page, '1 June 2024');
     await check(page, 'frameworks');
     const reviewer = await person();
     await signIn(reviewer, 'practitioner-reviewer.gmca.GMFRS-REV-1');

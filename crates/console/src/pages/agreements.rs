@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::{
-    extract::{Path, Query, State},
-    response::{IntoResponse as _, Redirect, Response},
+    extract::{Path, State},
+    response::Response,
 };
 use jiff::ToSpan as _;
 use serde::Deserialize;
@@ -17,12 +17,13 @@ use crate::{
     Console,
     desk::Ask,
     fault::{Correction, Fault},
-    page::{Frame, organisation, render},
+    page::{Frame, organisation, render, words},
     person::{Person, Right},
     session::Signed,
 };
 
 pub(crate) mod calendar;
+pub(crate) mod differences;
 pub(crate) mod disputes;
 pub(crate) mod document;
 mod fields;
@@ -47,6 +48,19 @@ struct Managed {
     waits_for_confirmation: Option<String>,
     versions: Vec<VersionLine>,
     moved_at: String,
+    /// Steps that the person can take now; none in a list.
+    #[serde(default)]
+    possible: Vec<String>,
+    /// Those that wait for something.
+    #[serde(default)]
+    not_yet: Vec<NotYet>,
+}
+
+/// A step that waits for something.
+#[derive(Deserialize)]
+struct NotYet {
+    step: String,
+    advice: String,
 }
 
 /// What is switched off.
@@ -74,6 +88,27 @@ struct Party {
     needs: Vec<String>,
     signed: Vec<String>,
     advice: Option<String>,
+    succeeded_by: Option<String>,
+}
+
+impl Party {
+    /// The roles in which somebody signs for it, in words.
+    fn roles(&self) -> String {
+        self.needs.iter().map(words).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Whether it takes no part any more, and no other in its place.
+    fn has_left(&self) -> bool {
+        matches!(self.state.as_str(), "declined" | "exited") && self.succeeded_by.is_none()
+    }
+}
+
+impl Version {
+    /// The parties that have left it, in words.
+    fn left(&self) -> String {
+        let names = self.parties.iter().filter(|party| party.has_left());
+        names.map(|party| party.organisation.as_str()).collect::<Vec<_>>().join(", ")
+    }
 }
 
 #[derive(Deserialize)]
@@ -149,6 +184,7 @@ impl Managed {
         for version in [&mut self.negotiated, &mut self.in_force].into_iter().flatten() {
             for party in &mut version.parties {
                 party.organisation = organisation(console, &party.organisation);
+                party.succeeded_by = party.succeeded_by.take().map(|by| organisation(console, &by));
             }
         }
         self
@@ -256,19 +292,6 @@ const WHY: [(&str, &str); 12] = [
     ("other", "Another reason"),
 ];
 
-#[derive(Deserialize)]
-struct Differences {
-    differences: Vec<Difference>,
-}
-
-#[derive(Deserialize)]
-struct Difference {
-    place: String,
-    direction: String,
-    from: Option<Value>,
-    to: Option<Value>,
-}
-
 /// An agreement in the list.
 struct Line {
     id: String,
@@ -289,37 +312,7 @@ struct ListPage {
     register: Option<String>,
 }
 
-#[derive(Template)]
-#[template(path = "diff.html")]
-struct DiffPage {
-    frame: Frame,
-    differences: Vec<Changed>,
-}
-
-/// A difference in words.
-struct Changed {
-    place: String,
-    direction: String,
-    from: String,
-    to: String,
-}
-
-fn changed(found: Vec<Difference>) -> Vec<Changed> {
-    let said = |value: Option<Value>| match value {
-        None => "nothing".to_owned(),
-        Some(Value::String(text)) => text,
-        Some(other) => other.to_string(),
-    };
-    let changed = |one: Difference| Changed {
-        place: one.place,
-        direction: one.direction,
-        from: said(one.from),
-        to: said(one.to),
-    };
-    found.into_iter().map(changed).collect()
-}
-
-fn sees_agreements(person: &Person) -> bool {
+pub(in crate::pages) fn sees_agreements(person: &Person) -> bool {
     [Right::Draft, Right::Approve, Right::Mediate, Right::Sign, Right::Audit]
         .into_iter()
         .any(|right| person.may(right))
@@ -425,28 +418,4 @@ async fn steps_of(console: &Console, signed: &Signed, id: &str) -> Result<Vec<St
     let Steps { mut steps } = console.ask(signed, Ask::get(path)).await?;
     steps.reverse();
     Ok(steps)
-}
-
-/// Two versions.
-#[derive(Deserialize)]
-pub(crate) struct Between {
-    from: Option<u32>,
-    to: Option<u32>,
-}
-
-/// What differs between two versions.
-pub(crate) async fn differences(
-    State(console): State<Arc<Console>>,
-    signed: Signed,
-    Path(id): Path<String>,
-    Query(between): Query<Between>,
-) -> Result<Response, Fault> {
-    let Between { from: Some(from), to: Some(to) } = between else {
-        return Ok(Redirect::to(&format!("/agreements/{}", super::segment(&id))).into_response());
-    };
-    let path = format!("/v1/agreements/{}/diff?from={from}&to={to}", super::segment(&id));
-    let found: Differences = console.ask(&signed, Ask::get(path)).await?;
-    let frame = Frame::of(&signed, format!("{id}: version {from} and version {to}"), "/agreements")
-        .back_to(format!("/agreements/{}", super::segment(&id)), "The agreement");
-    Ok(render(&DiffPage { frame, differences: changed(found.differences) }))
 }

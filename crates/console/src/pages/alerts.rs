@@ -12,12 +12,14 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::agreements::sees_agreements;
 use crate::{
     Console,
     desk::Ask,
     fault::{Correction, Fault},
     form::Form,
     page::{self, Frame, organisation, render, sentence, when},
+    person::Person,
     session::Signed,
 };
 
@@ -40,6 +42,8 @@ pub(crate) struct Alert {
     pub(crate) findings: Vec<Finding>,
     practitioner: Option<String>,
     happened_at: Option<String>,
+    agreement: Option<String>,
+    matter: Option<String>,
     pub(crate) statement: Option<String>,
     pub(crate) emergency: Option<Emergency>,
     #[serde(skip)]
@@ -50,6 +54,22 @@ impl Alert {
     /// An emergency that somebody declared.
     pub(crate) fn is_emergency(&self) -> bool {
         self.reference.starts_with("btg_")
+    }
+
+    /// Where what it is about is shown, to whoever sees that.
+    fn about(&self, person: &Person) -> Option<String> {
+        let reference = super::segment(&self.reference);
+        if let (Some(agreement), Some(matter)) = (&self.agreement, &self.matter) {
+            let agreement = super::segment(agreement);
+            let place =
+                if matter == "dispute" { format!("disputes/{reference}") } else { "talks".to_owned() };
+            return sees_agreements(person).then(|| format!("/agreements/{agreement}/{place}"));
+        }
+        Some(match self.reference.get(..4) {
+            Some("dec_") => format!("/decisions/{reference}"),
+            Some("obj_") => format!("/objections/{reference}"),
+            _ => format!("/trail?reference={reference}"),
+        })
     }
 }
 
@@ -138,6 +158,7 @@ struct ListPage {
 struct AlertPage<'a> {
     frame: Frame,
     alert: Alert,
+    about: Option<String>,
     outcomes: [(&'static str, &'static str, &'static str); 4],
     chosen: &'a str,
     note: &'a str,
@@ -210,7 +231,8 @@ async fn alert_page(
     let frame = Frame::of(signed, sentence(&alert.rule), "/alerts").back_to(back, "Back to the list");
     let status = if correction.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
     let frame = frame.correcting(correction);
-    Ok((status, render(&AlertPage { frame, alert, outcomes: OUTCOMES, chosen, note })).into_response())
+    let about = alert.about(&signed.person);
+    Ok((status, render(&AlertPage { frame, alert, about, outcomes: OUTCOMES, chosen, note })).into_response())
 }
 
 /// Somebody looks at it.

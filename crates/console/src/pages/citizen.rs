@@ -339,7 +339,7 @@ async fn choices_page(
     let done = held.taken_back(taken_back);
     // Only what an objection stops: saying otherwise would be a promise that nobody keeps.
     let yields = PurposeClass::ALL.into_iter().filter(|purpose| purpose.rules().objection_blocks);
-    let purposes = yields.map(|purpose| (purpose.to_string(), sentence(purpose.as_str()))).collect();
+    let purposes = yields.map(|purpose| (purpose.to_string(), sentence(purpose.title()))).collect();
     let status = if correction.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
     let frame = Frame::of(signed, "My choices", "/my-choices").correcting(correction);
     let page = ChoicesPage {

@@ -27,7 +27,7 @@ use crate::{
     desk::Ask,
     fault::{Correction, Fault, status_of},
     form::Form,
-    page::{Frame, in_london_day, organisation, render, sentence, words},
+    page::{Frame, in_london_day, organisation, render, sentence},
     session::Signed,
 };
 
@@ -144,7 +144,7 @@ pub(super) fn all(console: &Console, signed: &Signed, held: &Held) -> Result<Vec
     let asked = |question: &ConsentQuestion<'_>| Asked {
         address: address(question),
         recipient: organisation(console, question.flow.recipient.get_ref().as_str()),
-        purpose: words(question.flow.purpose.as_str()),
+        purpose: question.flow.purpose.title().to_owned(),
         state: match Agreed::of(question, held) {
             agreed if agreed.since.is_none() => "",
             agreed if agreed.is_in_part() => "part",
@@ -199,7 +199,7 @@ async fn page(
             .correcting(correction),
         holder: organisation(console, one.provider.organisation().as_str()),
         recipient,
-        purpose: sentence(one.flow.purpose.as_str()),
+        purpose: sentence(one.flow.purpose.title()),
         agreement: one.agreement.title.clone(),
         version: one.agreement.version,
         items: one.asked.iter().map(item).collect(),

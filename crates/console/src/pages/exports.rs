@@ -11,7 +11,10 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::kept;
+use super::{
+    kept,
+    sure::{self, Question, Said},
+};
 use crate::{
     Console, days,
     desk::Ask,
@@ -236,6 +239,19 @@ async fn decide(console: &Console, form: &Form, id: &str, what: &str) -> Result<
     let page = format!("/exports/{}", super::segment(id));
     if let Some(response) = super::step_up_form(console, &form.signed, &page) {
         return Ok(response);
+    }
+    let (title, becomes) = if what == "approve" {
+        (
+            "Approve the export",
+            "Whoever asked for it can download the file as soon as it is written. A file that has been downloaded cannot be taken back.",
+        )
+    } else {
+        ("Refuse the export", "It is not written. Whoever asked for it has to ask again.")
+    };
+    match sure::ask(form, &Question { title, about: id, becomes, said: &[] }) {
+        Said::Yes => {}
+        Said::No => return Ok(Redirect::to(&page).into_response()),
+        Said::Asked(page) => return Ok(page),
     }
     let path = format!("/v1/exports/{}/{what}", super::segment(id));
     console.ask::<Value>(&form.signed, Ask::post(path, &json!({}))).await?;

@@ -19,7 +19,7 @@ use crate::{
     desk::Ask,
     fault::Fault,
     page::{self, Frame, render},
-    person::Right,
+    person::{Person, Right},
     session::{self, Signed},
 };
 
@@ -79,6 +79,30 @@ struct Agreements {
 #[derive(Deserialize)]
 struct Agreement {
     state: String,
+    #[serde(default)]
+    unresolved_comments: Vec<Comment>,
+}
+
+#[derive(Deserialize)]
+struct Comment {
+    owner: Option<Owner>,
+    due_on: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Owner {
+    organisation: String,
+    person: Option<String>,
+}
+
+impl Comment {
+    /// Whether this person, or somebody of their organisation, has to answer it.
+    fn waits_for(&self, person: &Person) -> bool {
+        self.owner.as_ref().is_some_and(|owner| {
+            owner.organisation == person.organisation.as_str()
+                && owner.person.as_ref().is_none_or(|named| *named == person.id)
+        })
+    }
 }
 
 /// The home page; for whoever is not signed in, where the service begins.
@@ -146,38 +170,7 @@ async fn tasks(console: &Console, signed: &Signed) -> Result<Vec<Task>, Fault> {
     }
     let agree = [Right::Draft, Right::Approve, Right::Mediate, Right::Sign];
     if agree.into_iter().any(|right| person.may(right)) {
-        let all: Agreements = console.ask(signed, Ask::get("/v1/agreements")).await?;
-        let in_state = |states: &[&str]| {
-            all.agreements.iter().filter(|one| states.contains(&one.state.as_str())).count()
-        };
-        let signs = person.may(Right::Sign);
-        if signs {
-            tasks.push(Task {
-                path: "/agreements",
-                name: "Agreements to sign",
-                hint: "They are open for signatures: each has a page that says who has signed and who has not",
-                waiting: in_state(&["awaiting-signature"]),
-                overdue: 0,
-            });
-        }
-        if !signs || person.may(Right::Draft) || person.may(Right::Approve) || person.may(Right::Mediate) {
-            let negotiated = ["proposed", "counter-proposed", "agreed-in-principle", "quality-assured"];
-            tasks.push(Task {
-                path: "/agreements",
-                name: "Agreements on their way",
-                hint: "Proposed, being negotiated, or waiting for others’ signatures",
-                waiting: in_state(&negotiated) + if signs { 0 } else { in_state(&["awaiting-signature"]) },
-                overdue: 0,
-            });
-        }
-        let files = super::agreements::reviews_due(console);
-        tasks.push(Task {
-            path: "/agreements",
-            name: "Agreements to look at again",
-            hint: "Their review is due within three months, or overdue",
-            waiting: in_state(&["review-due", "overdue"]) + files.0,
-            overdue: in_state(&["overdue"]) + files.1,
-        });
+        tasks.extend(of_agreements(console, signed).await?);
     }
     if person.may(Right::Review) || person.may(Right::Audit) {
         let all: Exports = console.ask(signed, Ask::get("/v1/exports")).await?;
@@ -190,5 +183,54 @@ async fn tasks(console: &Console, signed: &Signed) -> Result<Vec<Task>, Fault> {
             overdue: 0,
         });
     }
+    Ok(tasks)
+}
+
+async fn of_agreements(console: &Console, signed: &Signed) -> Result<Vec<Task>, Fault> {
+    let (mut tasks, person) = (Vec::new(), &signed.person);
+    let all: Agreements = console.ask(signed, Ask::get("/v1/agreements")).await?;
+    let in_state =
+        |states: &[&str]| all.agreements.iter().filter(|one| states.contains(&one.state.as_str())).count();
+    let signs = person.may(Right::Sign);
+    if signs {
+        tasks.push(Task {
+            path: "/agreements",
+            name: "Agreements to sign",
+            hint: "They are open for signatures: each has a page that says who has signed and who has not",
+            waiting: in_state(&["awaiting-signature"]),
+            overdue: 0,
+        });
+    }
+    if !signs || person.may(Right::Draft) || person.may(Right::Approve) || person.may(Right::Mediate) {
+        let negotiated = ["proposed", "counter-proposed", "agreed-in-principle", "quality-assured"];
+        tasks.push(Task {
+            path: "/agreements",
+            name: "Agreements on their way",
+            hint: "Proposed, being negotiated, or waiting for others’ signatures",
+            waiting: in_state(&negotiated) + if signs { 0 } else { in_state(&["awaiting-signature"]) },
+            overdue: 0,
+        });
+    }
+    let comments = all.agreements.iter().flat_map(|one| &one.unresolved_comments);
+    let comments: Vec<_> = comments.filter(|comment| comment.waits_for(person)).collect();
+    if person.may(Right::Draft) || person.may(Right::Approve) {
+        let today = sharing::agreement::london_day(console.gateway.now()).to_string();
+        let is_late = |comment: &&&Comment| comment.due_on.as_ref().is_some_and(|due| *due < today);
+        tasks.push(Task {
+            path: "/agreements",
+            name: "Comments to answer",
+            hint: "Another party asked you, or your organisation, something about an agreement’s terms",
+            waiting: comments.len(),
+            overdue: comments.iter().filter(is_late).count(),
+        });
+    }
+    let files = super::agreements::reviews_due(console);
+    tasks.push(Task {
+        path: "/agreements",
+        name: "Agreements to look at again",
+        hint: "Their review is due within three months, or overdue",
+        waiting: in_state(&["review-due", "overdue"]) + files.0,
+        overdue: in_state(&["overdue"]) + files.1,
+    });
     Ok(tasks)
 }

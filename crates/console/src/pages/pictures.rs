@@ -80,7 +80,7 @@ struct ReasonRow {
 struct Cell {
     x: f64,
     y: f64,
-    /// From 1, few, to 3, most.
+    /// From 1, few, to 3, most; 0 where it is too few to say.
     class: u64,
     count: Shown,
     title: String,
@@ -309,7 +309,8 @@ fn by_week(counts: &[Count], first: Date, today: Date) -> (Vec<Bar>, Vec<DayRow>
         let (name, label_x) = (week_name(*day), x);
         for (count, is_refused, what) in [(released, false, "released"), (not_released, true, "not released")]
         {
-            if count.drawn() > 0 {
+            // What is too few to say is a star on the line: it is not nothing.
+            if count != Shown::of(0) {
                 let height = units(count.drawn()) / units(most) * 165.0;
                 let title = format!("Week of {name}: {count} {what}");
                 bars.push(Bar { x, y: 200.0 - height, height, title, count, is_refused });
@@ -353,11 +354,11 @@ fn reasons_by_week(counts: &[Count], first: Date, today: Date) -> (Vec<ReasonRow
     let mut cells = Vec::new();
     for row in &rows {
         for ((day, count), place) in weeks.iter().zip(&row.weeks).zip(0_u32..) {
-            if count.drawn() > 0 {
+            if *count != Shown::of(0) {
                 cells.push(Cell {
                     x: 40.0 + 58.0 * f64::from(place),
                     y: row.y + 18.0,
-                    class: (count.drawn() * 3).div_ceil(most).clamp(1, 3),
+                    class: (count.drawn() * 3).div_ceil(most).min(3),
                     count: *count,
                     title: format!("{}, week of {}: {count}", row.reason, week_name(*day)),
                 });
@@ -413,6 +414,9 @@ mod tests {
         let (_, rows) = drawn([40, 16, 3]);
         let said: Vec<_> = rows.iter().take(3).map(|row| row.released.to_string()).collect();
         assert_eq!(said, ["40", "*", "*"]);
+        let stars = drawn([40, 16, 3]).0.into_iter().filter(|bar| bar.height == 0.0);
+        assert_eq!(stars.map(|bar| bar.count.to_string()).collect::<String>(), "**", "on the line");
+        assert_eq!(drawn([40, 16, 0]).0.len(), 2, "nothing is nothing");
     }
 
     #[test]
@@ -427,7 +431,8 @@ mod tests {
         let (rows, cells) = reasons_by_week(&counts, first, today);
         let said: Vec<_> = rows.iter().map(|row| format!("{} {}", row.reason, row.total)).collect();
         assert_eq!(said, ["No agreement 30", "Objection *"]);
-        assert_eq!(cells.len(), 2, "what is too few is not drawn");
+        assert_eq!(cells.len(), 3, "what is too few is a star, and not as if it were nothing");
+        assert_eq!((cells[2].class, cells[2].title.as_str()), (0, "Objection, week of 8 Sep: *"));
         assert_eq!(cells[1].title, "No agreement, week of 8 Sep: 10");
         assert_eq!((cells[0].class, cells[1].class), (3, 2));
     }

@@ -14,6 +14,7 @@ use sharing::explain;
 use super::{
     agreements::{Stop, step::stopped},
     kept,
+    sure::{self, Question, Said},
 };
 use crate::{
     Console,
@@ -391,7 +392,17 @@ pub(crate) async fn decide(
     if let Some(response) = proved(&console, &form, &id, &said).await? {
         return Ok(response);
     }
+    let asked_once_more = |title: &str, becomes: &str, items: &str| {
+        let said = [("Why", said.reason.as_str()), ("What may leave", items)];
+        sure::ask(&form, &Question { title, about: &id, becomes, said: &said })
+    };
     if form.field("outcome") != "grant" {
+        let becomes = "The practitioner is told no, and why. It cannot be allowed after that: they would have to ask again.";
+        match asked_once_more("Refuse the request", becomes, "") {
+            Said::Yes => {}
+            Said::No => return page(&console, &form.signed, &id, (false, said), None).await,
+            Said::Asked(page) => return Ok(page),
+        }
         let body = json!({ "outcome": "refuse", "reason": said.reason });
         return act(&console, &form, &id, ("decide", body), said).await;
     }
@@ -413,6 +424,15 @@ pub(crate) async fn decide(
     let missing = missing.into_iter().find(|(value, _)| value.is_empty()).map(|(_, missing)| missing);
     if let Some(missing) = missing.map(Correction::of) {
         return page(&console, &form.signed, &id, (false, said), Some(missing)).await;
+    }
+    let set = console.gateway.policies();
+    let named = said.items.iter().map(|item| explain::released_item(&set, "", item)).collect::<Vec<_>>();
+    let becomes =
+        "The practitioner can have these items from now on. What they have received cannot be taken back.";
+    match asked_once_more("Allow it once", becomes, &named.join(", ")) {
+        Said::Yes => {}
+        Said::No => return page(&console, &form.signed, &id, (false, said), None).await,
+        Said::Asked(page) => return Ok(page),
     }
     let mut basis = Map::new();
     for (name, value) in

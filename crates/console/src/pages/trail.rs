@@ -63,6 +63,32 @@ pub(crate) struct Found {
     pub(crate) seq: u64,
     pub(crate) leaf: Box<RawValue>,
     pub(crate) leaf_hash: String,
+    /// What was asked, where the entry does not say it itself.
+    asked: Option<Asked>,
+}
+
+/// What a decision was about.
+#[derive(Deserialize)]
+struct Asked {
+    organisation: String,
+    practitioner: Option<String>,
+    provider: String,
+    purpose: String,
+    case_reference: String,
+}
+
+impl Asked {
+    /// In words, after what became of it.
+    fn in_words(&self, set: &PolicySet) -> String {
+        let person = self.practitioner.as_deref().unwrap_or("nobody named");
+        format!(
+            "{person} of {} had asked {} for {}, case {}",
+            explain::organisation(set, &self.organisation),
+            explain::record_holder(set, &self.provider),
+            words(&self.purpose),
+            self.case_reference
+        )
+    }
 }
 
 impl Found {
@@ -248,7 +274,10 @@ pub(crate) fn rows(set: &PolicySet, entries: &[Found]) -> Vec<Row> {
     let row = |found: &Found| {
         let entry = found.entry()?;
         let at = jiff::Timestamp::from_microsecond(entry.at_us).unwrap_or_default();
-        let (said, decision) = in_words(set, &entry.body);
+        let (mut said, decision) = in_words(set, &entry.body);
+        if let Some(asked) = &found.asked {
+            said = format!("{said}. {}", asked.in_words(set));
+        }
         Some(Row {
             seq: found.seq,
             when: in_london(at),
@@ -279,7 +308,12 @@ pub(crate) fn in_words(set: &PolicySet, body: &Body) -> (String, Option<String>)
             (asked, Some(decided.decision_id.clone()))
         }
         Body::Release { decision_id, items, .. } => {
-            (format!("{} items were released", items.len()), Some(decision_id.clone()))
+            let how_many = if items.len() == 1 {
+                "One item was".to_owned()
+            } else {
+                format!("{} items were", items.len())
+            };
+            (format!("{how_many} released"), Some(decision_id.clone()))
         }
         Body::Closure { decision_id, outcome, .. } => {
             (format!("It ended: {}", words(outcome)), Some(decision_id.clone()))

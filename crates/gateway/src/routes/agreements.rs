@@ -19,7 +19,9 @@ use sharing::{
     AgreementId, OrganisationId,
     agreement::{
         SignatoryRole,
-        lifecycle::{Authority, Command, Hand, Managed, Pending, Person, Scope, Signing, StopReason},
+        lifecycle::{
+            Authority, Command, Hand, Managed, Pending, Person, Possible, Scope, Signing, StopReason,
+        },
         terms::Terms,
     },
 };
@@ -58,7 +60,7 @@ pub mod used;
 
 pub use step::StepRequest;
 pub use steps::{StepBody, StepsBody};
-pub use view::{ManagedBody, ManagedListBody, PartyBody, StopBody};
+pub use view::{ManagedBody, ManagedListBody, NotYetBody, PartyBody, StopBody};
 
 /// Longest text of a reason, in characters.
 const TEXT_MAX: usize = 2_000;
@@ -148,9 +150,23 @@ pub async fn show(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
         let row = found(&app, &received, &id, "/v1/agreements/{id}").await?;
         record_read(&app, &received, &row.id).await?;
         let shown = body(&app, (&row, &received.caller.organisation), None).await?;
+        let shown = match possible(&app, &received, &row).await {
+            Ok(possible) => shown.offering(possible),
+            Err(refused) => return settle(&app, &received, "/v1/agreements/{id}", Err(refused)).await,
+        };
         Ok(tagged(StatusCode::OK, row.revision, &shown))
     })
     .await
+}
+
+/// What the caller's person can do with it now.
+async fn possible(app: &App, received: &Received, row: &ManagedRow) -> Result<Possible, Refused> {
+    let id = named(row).map_err(Refused::Problem)?;
+    let hand = hand(app, received, &id).await?;
+    let managed = agreements::read(row)?;
+    let known = agreements::known(app, &id, &managed).await?;
+    // What others draft is nobody else's to see.
+    Ok(managed.seen_by(&received.caller.organisation).possible(&hand, app.clock.now(), known))
 }
 
 /// Take a step. Which are possible when, and for whom, is in docs/agreements.md. Every step but `suspend`, `sign` and `advise`

@@ -68,6 +68,12 @@ pub struct AlertBody {
     /// When they did what it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     happened_at: Option<String>,
+    /// Of one alert alone, about something beside an agreement's course: which agreement.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agreement: Option<String>,
+    /// And what it is: `dispute` or `comment`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    matter: Option<String>,
     /// Of one alert alone, for an emergency: what the practitioner wrote.
     #[serde(skip_serializing_if = "Option::is_none")]
     statement: Option<String>,
@@ -424,11 +430,15 @@ async fn whole(app: &App, row: &AlertRow) -> Result<AlertBody, Refusal> {
         }),
         Fact::Relationship(_) | Fact::Grant(_) => None,
     });
+    let matter = app.store.matter(&row.reference).await.map_err(|error| Refusal::from(internal(&error)))?;
+    let (agreement, matter) = matter.map(|matter| (matter.agreement, matter.about)).unzip();
     let is_own = row.about_organisation.as_deref() == Some(row.organisation.as_str());
     Ok(AlertBody {
         findings: findings.collect(),
         practitioner: row.about_human.clone().filter(|_| is_own),
         happened_at: row.cause_us.filter(|_| is_own).map(time),
+        agreement,
+        matter,
         statement,
         emergency,
         ..body(app, row)
@@ -491,6 +501,8 @@ fn body(app: &App, row: &AlertRow) -> AlertBody {
         findings: Vec::new(),
         practitioner: None,
         happened_at: None,
+        agreement: None,
+        matter: None,
         statement: None,
         emergency: None,
     }

@@ -113,6 +113,38 @@ pub struct TrailEntry {
     leaf: Box<RawValue>,
     /// Its RFC 6962 hash.
     leaf_hash: String,
+    /// What was asked, where the entry only names the decision: what was released of it, or how it ended. It is of that decision's own
+    /// entry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    asked: Option<QuestionBody>,
+}
+
+/// What a decision was about.
+#[derive(Serialize, ToSchema)]
+pub struct QuestionBody {
+    /// The organisation that asked.
+    organisation: String,
+    /// Who asked for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    practitioner: Option<String>,
+    /// The record holder that was asked.
+    provider: String,
+    /// For what.
+    purpose: String,
+    /// The case, as whoever asked names it.
+    case_reference: String,
+}
+
+impl QuestionBody {
+    fn of(first: &Decided) -> Self {
+        Self {
+            organisation: first.by.organisation.clone(),
+            practitioner: first.by.practitioner.clone().or_else(|| first.by.unattended_owner.clone()),
+            provider: first.provider.clone(),
+            purpose: first.purpose.clone(),
+            case_reference: first.case_reference.clone(),
+        }
+    }
 }
 
 /// Everyone whose data went to an organisation: the question of a breach's first 72 hours (UK GDPR Art 33).
@@ -191,8 +223,9 @@ pub async fn search(State(app): State<Arc<App>>, request: Request) -> Response {
         let receipt = record(&app, &received, &query, "trail").await?;
         let limit = asked.limit.unwrap_or(50).clamp(1, LIMIT_MAX);
         let found = walk(&app, &received, query, limit).await?;
+        let entries = found.entries.into_iter();
         let entries =
-            found.entries.into_iter().map(|(entry, leaf, _)| written(&entry, &leaf)).collect::<Option<_>>();
+            entries.map(|(entry, leaf, first)| written(&entry, &leaf, first.as_ref())).collect::<Option<_>>();
         let entries = entries.ok_or_else(|| Refusal::from(inconsistent(&"a leaf is not json")))?;
         Ok(Json(TrailAnswer { entries, next: found.next, ledger_size: found.size, receipt }).into_response())
     })
@@ -422,13 +455,14 @@ fn may_see(app: &App, received: &Received, entry: &Entry, first: Option<&Decided
     received.caller.may(Capability::Audit) || sees(app, &received.caller.organisation, entry, first)
 }
 
-fn written(entry: &Entry, leaf: &[u8]) -> Option<TrailEntry> {
+fn written(entry: &Entry, leaf: &[u8], first: Option<&Decided>) -> Option<TrailEntry> {
     let text = std::str::from_utf8(leaf).ok()?.to_owned();
     Some(TrailEntry {
         seq: entry.seq,
         at: time(entry.at_us),
         leaf_hash: hexadecimal(&leaf_hash(leaf)),
         leaf: RawValue::from_string(text).ok()?,
+        asked: first.map(QuestionBody::of),
     })
 }
 

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use ledger::entry::{Actor, Body, Entry};
 use serde::Serialize;
-use sharing::{OrganisationId, PolicySet, PurposeClass, visibility::Visibility};
+use sharing::{OrganisationId, PolicySet, PurposeClass, explain, visibility::Visibility};
 use store::{StoreError, visibility::VisibilityRow};
 use utoipa::ToSchema;
 
@@ -164,8 +164,7 @@ pub fn told_look(set: &PolicySet, look: &Look) -> ToldLook {
     let organisation = by.organisation.parse().ok().and_then(|id| set.organisation(&id));
     let organisation = organisation.map_or_else(|| by.organisation.clone(), |found| found.name.clone());
     let role = words::role(by);
-    let purpose =
-        look.purpose.as_deref().map_or_else(|| "not stated".to_owned(), |class| class.replace('-', " "));
+    let purpose = look.purpose.as_deref().map_or_else(|| "not stated".to_owned(), explain::purpose);
     let when = words::in_london(look.at);
     let own = is_own(by);
     let in_words = if own {

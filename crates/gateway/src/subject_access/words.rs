@@ -41,7 +41,7 @@ pub fn told(set: &PolicySet, event: &Event) -> Told {
     let items = event.items.iter().map(|item| explain::released_item(set, &decided.provider, item));
     let items: Vec<_> = items.collect();
     let role = role(&decided.by);
-    let purpose = decided.purpose.replace('-', " ");
+    let purpose = explain::purpose(&decided.purpose);
     let outcome = match event.outcome {
         Outcome::Given => "given",
         Outcome::NotGiven => "nothing was given",

@@ -16,6 +16,7 @@ mod negotiation;
 mod outline;
 mod parties;
 mod people;
+mod possible;
 mod refusal;
 mod succession;
 
@@ -26,6 +27,7 @@ pub use negotiation::{
 pub use outline::{FlowOutline, Outline, required_roles};
 pub use parties::{Advice, Deal, Party, Signing};
 pub use people::{Act, Authority, Hand, Person};
+pub use possible::{Known, Possible};
 pub use refusal::{Kind, Refusal};
 
 /// An agreement that is managed over the API.

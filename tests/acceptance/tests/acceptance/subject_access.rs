@@ -49,7 +49,7 @@ async fn a_person_is_told_who_asked_and_why_and_what_was_given() {
     );
     let sentence = first["in_words"].as_str().unwrap();
     assert!(sentence.starts_with("On 23 November 2026 at 12:00, "), "{sentence}");
-    assert!(sentence.contains("for safe and well referral. It was given: "), "{sentence}");
+    assert!(sentence.contains("for a fire safety visit to somebody’s home. It was given: "), "{sentence}");
     assert_eq!(told.body["held"]["consents"][0]["status"], "given");
     let text = told.body.to_string();
     assert!(!text.contains("GMFRS-1042") && !text.contains("NHS-C-12"), "staff are not named");
@@ -86,7 +86,7 @@ async fn the_list_of_uses_has_the_data_trackers_shape_and_pages() {
         all.body["usage"].as_array().unwrap().iter().map(|one| one["logtime"].as_str().unwrap()).collect();
     assert_eq!(times, ["2026-11-23T12:02:00Z", "2026-11-23T12:01:00Z", "2026-11-23T12:00:00Z"]);
     assert_eq!(all.body["usage"][0]["receiver"], "gmca");
-    assert_eq!(all.body["usage"][0]["action"], "safe and well referral: given");
+    assert_eq!(all.body["usage"][0]["action"], "a fire safety visit to somebody’s home: given");
     let second = world.send(uses(json!({ "offset": 2, "limit": 1 }))).await;
     assert_eq!(second.body["usage"], json!([all.body["usage"][1]]));
     assert_eq!(world.send(uses(json!({ "offset": 9 }))).await.body["usage"], json!([]));
@@ -171,7 +171,7 @@ async fn looks_without_a_question_are_told_too_unless_they_could_warn_somebody()
     assert_eq!(
         looks(&told, "in_words"),
         [
-            "On 23 November 2026 at 12:00, somebody at Trafford Council, Adult Social Care (social worker) read your consents and objections for direct care."
+            "On 23 November 2026 at 12:00, somebody at Trafford Council, Adult Social Care (social worker) read your consents and objections for individual health or care."
         ]
     );
     assert!(!told.body.to_string().contains("TRF-SW-77"), "staff are not named: {told:?}");
@@ -188,7 +188,7 @@ async fn looks_without_a_question_are_told_too_unless_they_could_warn_somebody()
     );
     assert_eq!(
         world.send(uses).await.body["usage"],
-        json!([{ "logtime": "2026-11-23T12:00:00Z", "action": "direct care: read your consents and objections", "receiver": "trafford-council" }])
+        json!([{ "logtime": "2026-11-23T12:00:00Z", "action": "individual health or care: read your consents and objections", "receiver": "trafford-council" }])
     );
     // An officer sees what waits, and decides; whoever looked does not, nor does another organisation.
     let seen = world.send(officer(&world, "council", PERSON)).await;
@@ -244,7 +244,7 @@ async fn an_emergency_that_was_declared_is_told_even_if_nothing_was_asked_under_
         .as_array()
         .unwrap_or_else(|| panic!("{seen:?}"))
         .iter()
-        .find(|look| look["told"]["purpose"] == "vital interests")
+        .find(|look| look["told"]["purpose"] == "an emergency in which a life is at risk")
         .unwrap_or_else(|| panic!("{seen:?}"));
     assert_eq!(emergency["visibility"], "visible");
     let words = emergency["told"]["in_words"].as_str().unwrap();

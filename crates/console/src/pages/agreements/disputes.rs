@@ -16,7 +16,10 @@ use super::{
     talks::{self, Filled, Said, at, may_speak},
     terms_of,
 };
-use crate::pages::kept;
+use crate::pages::{
+    kept,
+    sure::{self, Question},
+};
 use crate::{
     Console,
     desk::Ask,
@@ -90,6 +93,20 @@ const BY_MEDIATORS: [Step; 3] = [
     ("mediate", "Offer to mediate", false),
     ("settle", "Put an outcome on the table", true),
     ("release-mediator", "Step down as the mediator", true),
+];
+/// Steps that no other step takes back: what is asked once more, and what becomes of it.
+const FINAL: [(&str, &str, &str); 3] = [
+    (
+        "accept-outcome",
+        "Agree to the outcome",
+        "Once every party agrees, the dispute is over, with this outcome.",
+    ),
+    (
+        "withdraw",
+        "Take the dispute back",
+        "The dispute is over. Whoever has it at heart has to begin another.",
+    ),
+    ("publish", "Agree to publish it", "Once every party agrees, anybody can read it, and it stays public."),
 ];
 const OUTCOMES: [(&str, &str); 4] = [
     ("terms-stand", "The terms stay as they are"),
@@ -301,6 +318,16 @@ pub(crate) async fn act(
         let name = format!("{id}/{dispute}");
         if let Some(response) = kept::step_up_form(&console, &form.signed, &place, (&name, &said)).await? {
             return Ok(response);
+        }
+    }
+    if let Some((_, title, becomes)) = FINAL.into_iter().find(|(code, ..)| *code == said.step) {
+        let question = Question { title, about: &id, becomes, said: &[("In words", &said.text)] };
+        match sure::ask(&form, &question) {
+            sure::Said::Yes => {}
+            sure::Said::No => {
+                return page(&console, &form.signed, (&id, &dispute), (false, said), None).await;
+            }
+            sure::Said::Asked(page) => return Ok(page),
         }
     }
     let form_name = if said.step == "comment" { "comment" } else { "act" };

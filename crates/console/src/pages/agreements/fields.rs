@@ -388,26 +388,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-
-    fn set() -> PolicySet {
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../policies");
-        let mut files = Vec::new();
-        for below in ["organisations", "catalogue", "agreements", "guardrails", "schema", "alerts"] {
-            let Ok(found) = std::fs::read_dir(folder.join(below)) else { continue };
-            for entry in found {
-                let path = entry.unwrap().path();
-                let name = path.file_name().unwrap().to_string_lossy().into_owned();
-                let text = std::fs::read_to_string(&path).unwrap();
-                files.push(sharing::policy::PolicyFile { path: format!("{below}/{name}"), text });
-            }
-        }
-        for name in ["retention.toml"] {
-            if let Ok(text) = std::fs::read_to_string(folder.join(name)) {
-                files.push(sharing::policy::PolicyFile { path: name.to_owned(), text });
-            }
-        }
-        PolicySet::load(&files).unwrap()
-    }
+    use crate::examples::policies as set;
 
     fn terms() -> Value {
         let item =

@@ -20,7 +20,10 @@ use crate::{
     fault::{Correction, Fault, status_of},
     form::Form,
     page::{Frame, organisation, render, words},
-    pages::{kept, segment},
+    pages::{
+        kept, segment,
+        sure::{self, Question, Said},
+    },
     person::Right,
     session::Signed,
 };
@@ -33,12 +36,22 @@ struct ManagedPage {
     one: Managed,
     register: Option<String>,
     steps: Vec<Step>,
+    /// Whether this person takes steps of agreements at all.
     may_act: bool,
     possible: Options,
+    /// What cannot be done yet, and why.
+    not_yet: Options,
     scopes: Options,
     stops: Vec<String>,
     reasons: Options,
     said: Filled,
+}
+
+impl ManagedPage {
+    /// Whether a step can be taken, or was wanted.
+    fn offers(&self, step: &str) -> bool {
+        self.possible.iter().any(|(code, _)| code == step)
+    }
 }
 
 /// What somebody has filled in of a step.
@@ -88,6 +101,27 @@ const STEPS: [(&str, &str); 16] = [
     ("terminate", "Ask for it to be ended"),
 ];
 
+/// Steps that no other step takes back, with what becomes of it.
+const FINAL: [(&str, &str); 5] = [
+    (
+        "decline",
+        "Your organisation takes no further part in this negotiation. The others can go on without it.",
+    ),
+    ("withdraw", "What is negotiated is no more. Whoever wants it begins again, with a new draft."),
+    (
+        "confirm",
+        "What a colleague asked for takes effect at once: it is put in force, or ended, or another organisation takes a place in it.",
+    ),
+    (
+        "exit",
+        "What your organisation gives and gets under it stops at once, everywhere. It comes back only with a new version that all sign.",
+    ),
+    (
+        "terminate",
+        "Once another party confirms it, everything under it stops at once, for all. It comes back only with a new version that all sign.",
+    ),
+];
+
 /// All of an agreement, as a scope of the form.
 const ALL: &str = "agreement";
 
@@ -104,6 +138,11 @@ fn scope_said(console: &Console, scope: &Value) -> String {
 pub(in crate::pages) fn stopped(console: &Console, stop: &Stop) -> String {
     let by = stop.by.as_deref().map_or_else(|| "time alone".to_owned(), |by| organisation(console, by));
     format!("{}, by {by}: {}", scope_said(console, &stop.scope), words(&stop.reason))
+}
+
+/// A sentence as it is read on a page: the API's begin with a small letter, and end with none.
+fn sentence_of(advice: &str) -> String {
+    format!("{}.", Correction::of(advice).text)
 }
 
 /// What can be switched off: all of it, a party's flows, or one flow.
@@ -147,17 +186,26 @@ async fn page(
     let one = managed(console, signed, id).await?;
     let steps = steps_of(console, signed, id).await?;
     let status = status_of(correction.as_ref());
-    let acts = [Right::Draft, Right::Approve, Right::Mediate];
-    let may_act = acts.into_iter().any(|right| signed.person.may(right));
+    let may_act = [Right::Draft, Right::Approve].into_iter().any(|right| signed.person.may(right));
+    // What was wanted and cannot be done now stays chosen, beside why.
+    let offered = |code: &str| one.possible.iter().any(|step| step == code) || code == said.step;
+    let mut possible = options(&STEPS);
+    possible.retain(|(code, _)| offered(code));
+    if !possible.is_empty() {
+        possible.insert(0, (String::new(), "Choose a step".to_owned()));
+    }
+    let not_yet = one.not_yet.iter().filter_map(|waits| {
+        let (_, what) = STEPS.into_iter().find(|(code, _)| *code == waits.step)?;
+        Some((what.to_owned(), sentence_of(&waits.advice)))
+    });
     let page = ManagedPage {
         frame: Frame::of(signed, one.id.clone(), "/agreements")
             .back_to("/agreements", "Agreements")
             .correcting(correction)
             .keeping(was_kept),
         may_act,
-        possible: std::iter::once((String::new(), "Choose a step".to_owned()))
-            .chain(options(&STEPS))
-            .collect(),
+        not_yet: not_yet.collect(),
+        possible,
         scopes: if may_act { scopes(console, signed, &one).await? } else { Vec::new() },
         reasons: options(&REASONS),
         stops: one.stops.iter().map(|stop| stopped(console, stop)).collect(),
@@ -197,6 +245,15 @@ pub(crate) async fn act(
         Ok(body) => body,
         Err(wrong) => return page(&console, &form.signed, &id, (false, said), Some(wrong)).await,
     };
+    if let Some((_, becomes)) = FINAL.into_iter().find(|(code, _)| *code == said.step) {
+        let what = STEPS.into_iter().find(|(code, _)| *code == said.step).map_or("", |(_, what)| what);
+        let question = Question { title: what, about: &id, becomes, said: &[("Why", &said.text)] };
+        match sure::ask(&form, &question) {
+            Said::Yes => {}
+            Said::No => return page(&console, &form.signed, &id, (false, said), None).await,
+            Said::Asked(page) => return Ok(page),
+        }
+    }
     let asked = Ask::post(format!("/v1{to}/steps"), &body).made_to(revision);
     let wrong = match console.ask::<Value>(&form.signed, asked).await {
         Ok(_) => return Ok(Redirect::to(&to).into_response()),

@@ -9,6 +9,7 @@ use axum::{
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use sharing::explain;
 
 use super::{
     Managed, Options, Step, Tab, WHY, by, correction, fields, frame, managed, steps_of, tabs, terms_of,
@@ -250,9 +251,17 @@ pub(super) fn clauses_of(console: &Console, terms: &Value) -> Options {
     let party = |pointer: &str| {
         pointer.starts_with("/parties/").then(|| terms.pointer(&format!("{pointer}/organisation")))?
     };
+    let set = console.gateway.policies();
+    let item = |pointer: &str| {
+        let item = terms.pointer(&format!("{pointer}/item")).and_then(Value::as_str);
+        item.filter(|_| pointer.contains("/items/")).map(|item| (item, explain::item(&set, "", item)))
+    };
     let named = |(pointer, said): (String, String)| match party(&pointer).and_then(Value::as_str) {
         Some(id) => (pointer, format!("Party {}", organisation(console, id))),
-        None => (pointer, said),
+        None => match item(&pointer) {
+            Some((code, title)) => (pointer, said.replace(code, &title)),
+            None => (pointer, said),
+        },
     };
     fields::clauses(terms).into_iter().map(named).collect()
 }

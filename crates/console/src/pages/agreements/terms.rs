@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Changed, Differences, Managed, Options, Step, Tab, WHY, changed, correction,
+    Managed, Options, Step, Tab, WHY, correction,
+    differences::{Changed, Differences, changed},
     fields::{self, Group},
     frame, managed, options, steps_of, tabs, terms_of,
 };
@@ -267,7 +268,7 @@ impl Place<'_> {
             id: self.one.id,
             terms: writing.terms.to_string(),
             writing,
-            differences: changed(found.differences),
+            differences: changed(&self.console.gateway.policies(), found.differences),
             moved,
             why: options(&WHY),
             has_reason: matches!(step, Becomes::Counter | Becomes::Vary),
@@ -290,7 +291,8 @@ impl Place<'_> {
             Vec::new()
         } else {
             let path = format!("/v1/agreements/{segment}/diff?from={from}&to={to}");
-            changed(console.ask::<Differences>(signed, Ask::get(path)).await?.differences)
+            let found: Differences = console.ask(signed, Ask::get(path)).await?;
+            changed(&console.gateway.policies(), found.differences)
         };
         let before = writing.revision;
         if writing.dispute.is_empty() {

@@ -10,6 +10,7 @@ use axum::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
+use sharing::explain;
 
 use super::{Options, Tab, correction, frame, managed, options, sees_agreements, tabs};
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
     desk::Ask,
     fault::{Correction, Fault, status_of},
     form::Form,
-    page::{Frame, organisation, render},
+    page::{Frame, day, organisation, render},
     person::Right,
     session::Signed,
 };
@@ -84,7 +85,11 @@ pub(crate) async fn impact(
     let one = managed(&console, &signed, &id).await?;
     let version = which.version.unwrap_or_else(|| one.latest());
     let path = format!("/v1/agreements/{}/versions/{version}/impact", crate::pages::segment(&id));
-    let found: Impact = console.ask(&signed, Ask::get(path)).await?;
+    let mut found: Impact = console.ask(&signed, Ask::get(path)).await?;
+    let set = console.gateway.policies();
+    for item in &mut found.items {
+        item.item = explain::released_item(&set, "", &item.item);
+    }
     let rows = [
         ("permit", "Permitted"),
         ("deny", "Refused"),
@@ -147,6 +152,9 @@ struct FlowUse {
 #[derive(Deserialize)]
 struct ItemUse {
     item: String,
+    /// What it is called.
+    #[serde(skip)]
+    title: String,
     releases: Count,
     used: Option<bool>,
     said_by: Option<String>,
@@ -162,7 +170,7 @@ impl ItemUse {
             Some(false) => "It is not used",
         };
         let by = self.said_by.as_deref().unwrap_or_default();
-        format!("{said} ({by}, {})", self.said_on.as_deref().unwrap_or_default())
+        format!("{said} ({by}, {})", self.said_on.as_deref().map(day).unwrap_or_default())
     }
 }
 
@@ -170,8 +178,8 @@ impl ItemUse {
 #[derive(Default)]
 struct Report {
     flow: String,
-    /// The name of each item's field, the item, and what is said of it.
-    items: Vec<(String, String, String)>,
+    /// The name of each item's field, the item, what it is called, and what is said of it.
+    items: Vec<(String, String, String, String)>,
     text_field: String,
     text: String,
 }
@@ -182,7 +190,9 @@ impl Report {
         let items = flow.items.iter().enumerate();
         Self {
             flow: flow.flow.clone(),
-            items: items.map(|(place, item)| (field(place), item.item.clone(), String::new())).collect(),
+            items: items
+                .map(|(place, item)| (field(place), item.item.clone(), item.title.clone(), String::new()))
+                .collect(),
             text_field: format!("text-{}", flow.flow),
             text: String::new(),
         }
@@ -278,6 +288,12 @@ async fn page(
         }
     }
     let set = console.gateway.policies();
+    for flow in &mut found.flows {
+        flow.items.iter_mut().for_each(|item| item.title = explain::released_item(&set, "", &item.item));
+        for item in flow.never_released.iter_mut().chain(&mut flow.released_unused) {
+            *item = explain::released_item(&set, "", item);
+        }
+    }
     let is_file = set.agreements().any(|one| one.id().as_str() == id && one.terms_sha256.is_none());
     let tabs = if is_file {
         vec![
@@ -297,7 +313,7 @@ async fn page(
     if let Some(report) = report {
         reports.iter_mut().filter(|one| one.flow == report.flow).for_each(|one| {
             one.text.clone_from(&report.text);
-            for (field, _, said) in &mut one.items {
+            for (field, _, _, said) in &mut one.items {
                 if let Some((.., filled)) = report.items.iter().find(|(name, ..)| name == field) {
                     said.clone_from(filled);
                 }
@@ -359,11 +375,11 @@ async fn note_items(console: &Console, id: &str, form: &Form) -> Result<Response
         .map(|(place, item)| {
             let field = format!("use-{flow}-{}", place + 1);
             let said = form.field(&field).to_owned();
-            (field, item.clone(), said)
+            (field, item.clone(), String::new(), said)
         })
         .collect();
     let said = items.iter().filter(|(.., said)| ["used", "not-used"].contains(&said.as_str()));
-    let uses: BTreeMap<_, _> = said.map(|(_, item, said)| (item, said == "used")).collect();
+    let uses: BTreeMap<_, _> = said.map(|(_, item, _, said)| (item, said == "used")).collect();
     let text_field = format!("text-{flow}");
     let text = form.field(&text_field).to_owned();
     let report = Report { flow: flow.clone(), items: items.clone(), text_field, text };

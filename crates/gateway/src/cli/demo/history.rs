@@ -205,6 +205,7 @@ pub async fn write(listener: TcpListener, settings: &Settings, state: &Path) -> 
 async fn tell(state: &Path, clock: &Arc<StoryClock>, begin: Timestamp) -> anyhow::Result<()> {
     let asker = |name| Asker::new(name, state, clock.clone());
     let (fire, council, nhs) = (asker("fire")?, asker("council")?, asker("nhs")?);
+    let auditors = asker("auditor")?;
     let mut dice = Dice(2_026);
     for day in 0..DAYS {
         let today = london_day(begin).checked_add(day.days())?;
@@ -228,6 +229,7 @@ async fn tell(state: &Path, clock: &Arc<StoryClock>, begin: Timestamp) -> anyhow
         wishes::on(day, &council, &nhs, &fire).await?;
         let reviewing = [(&council, "TRF-PO-2"), (&nhs, "NHS-PO-1"), (&fire, "GMFRS-REV-1")];
         work::on(day, reviewing, (&council, "TRF-CG-1")).await?;
+        work::exports(day, &auditors).await;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! An agreement as a caller sees it.
 
-use sharing::agreement::lifecycle::{Deal, InForce, Live, Party, Pending, Stop};
+use sharing::agreement::lifecycle::{Deal, InForce, Live, Party, Pending, Possible, Stop};
 use store::TermsRow;
 
 use super::{Managed, ManagedRow, Receipt, Scope, Serialize, ToSchema, comments::CommentBody, time};
@@ -38,9 +38,27 @@ pub struct ManagedBody {
     unresolved_comments: Vec<CommentBody>,
     /// When it took its last step.
     moved_at: String,
+    /// Which steps the caller's person can take now, where one agreement is asked for: of those that need neither terms nor a signature.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    possible: Option<Vec<&'static str>>,
+    /// Which of them wait for something that can be done, where one agreement is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_yet: Option<Vec<NotYetBody>>,
     /// Where the step is recorded.
     #[serde(skip_serializing_if = "Option::is_none")]
     receipt: Option<Receipt>,
+}
+
+/// A step that waits for something.
+#[derive(Serialize, ToSchema)]
+pub struct NotYetBody {
+    /// Which.
+    step: &'static str,
+    /// Why it would be refused, as its `code` would say.
+    #[schema(example = "comments-open")]
+    code: &'static str,
+    /// The same, and what to do.
+    advice: &'static str,
 }
 
 /// Agreements.
@@ -172,8 +190,21 @@ impl ManagedBody {
             versions: versions.collect(),
             unresolved_comments,
             moved_at: time(row.moved_us),
+            possible: None,
+            not_yet: None,
             receipt,
         }
+    }
+
+    /// With what the caller's person can do.
+    pub(super) fn offering(mut self, possible: Possible) -> Self {
+        let not_yet = possible.not_yet.into_iter().map(|(step, refusal)| NotYetBody {
+            step,
+            code: refusal.as_str(),
+            advice: refusal.advice(),
+        });
+        (self.possible, self.not_yet) = (Some(possible.now), Some(not_yet.collect()));
+        self
     }
 }
 

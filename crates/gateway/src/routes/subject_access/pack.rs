@@ -273,7 +273,7 @@ fn purposes(purposes: &[PurposeClass]) -> Vec<String> {
     if purposes.is_empty() {
         return vec!["everything that an objection can stop".to_owned()];
     }
-    purposes.iter().map(|purpose| purpose.as_str().replace('-', " ")).collect()
+    purposes.iter().map(|purpose| purpose.title().to_owned()).collect()
 }
 
 fn called(set: &PolicySet, id: &OrganisationId) -> String {

@@ -10,6 +10,7 @@ use crate::{agreement::SignatoryRole, agreement::Status, identifier::FlowId, pur
 
 mod drafts;
 mod places;
+mod possible;
 mod sides;
 
 fn organisation(name: &str) -> OrganisationId {

@@ -280,7 +280,11 @@ pub fn item(set: &PolicySet, provider: &str, item: &str) -> String {
 pub fn released_item(set: &PolicySet, provider: &str, released: &str) -> String {
     let (id, form) = released.split_once(':').unwrap_or((released, "as-is"));
     let title = item(set, provider, id);
-    if form == "as-is" { title } else { format!("{title} (only as {})", form.replace('-', " ")) }
+    match form {
+        "as-is" => title,
+        "yes-no" => format!("{title} (only yes or no)"),
+        other => format!("{title} (only as {})", other.replace('-', " ")),
+    }
 }
 
 /// An agreement's title, where it is in the set.

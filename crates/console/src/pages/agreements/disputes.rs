@@ -129,6 +129,7 @@ struct DisputePage {
     steps: Vec<Step>,
     outcomes: Options,
     may_speak: bool,
+    may_write: bool,
     said: Acted,
 }
 
@@ -260,6 +261,7 @@ async fn page(
         tabs: tabs(&agreement, "talks"),
         precedent: precedent.collect(),
         may_speak: !one.is_over() && may_speak(person),
+        may_write: !one.is_over() && super::terms::may_write(&agreement, signed, dispute),
         clause,
         between,
         steps,

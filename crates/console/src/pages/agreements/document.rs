@@ -12,13 +12,12 @@ use axum::{
 use serde_json::Value;
 use sharing::agreement::{Agreement, terms::Terms};
 
-use super::{Tab, managed, tabs};
+use super::{Tab, managed, tabs, terms};
 use crate::{
     Console,
     desk::Ask,
     fault::Fault,
     page::{Frame, organisation, render, sentence, words},
-    person::Right,
     session::Signed,
 };
 
@@ -145,7 +144,7 @@ pub(crate) async fn version(
     let fate = one.versions.iter().find(|line| line.number == i64::from(number));
     let state = newest.map(|version| version.state.clone());
     let state = state.or_else(|| fate.and_then(|line| line.fate.clone())).unwrap_or_default();
-    let may_write = signed.person.may(Right::Draft) && newest.is_some();
+    let may_write = newest.is_some() && terms::may_write(&one, &signed, "");
     let page = file_page(&console, &agreement, frame);
     Ok(render(&FilePage { tabs: tabs(&one, "versions"), state, pdf: Some(number), may_write, ..page }))
 }

@@ -214,6 +214,7 @@ struct TalksPage {
     parties: Options,
     why: Options,
     may_speak: bool,
+    may_write: bool,
     may_dispute: bool,
     filled: Filled,
 }
@@ -315,6 +316,7 @@ pub(super) async fn page(
         parties: parties.collect(),
         why: super::options(&WHY),
         may_speak: is_offered && may_speak(person),
+        may_write: super::terms::may_write(&one, signed, ""),
         may_dispute: is_offered && (person.may(Right::Draft) || person.may(Right::Approve)),
         clauses,
         one,

@@ -141,6 +141,11 @@ fn possible(one: &Managed, signed: &Signed, dispute: &str) -> Result<Becomes, Fa
     }
 }
 
+/// Whether this person can write terms now, of their own or to put on the table in a dispute.
+pub(super) fn may_write(one: &Managed, signed: &Signed, dispute: &str) -> bool {
+    possible(one, signed, dispute).is_ok()
+}
+
 fn name_of(id: &str, dispute: &str) -> String {
     if dispute.is_empty() { id.to_owned() } else { format!("{id}/{dispute}") }
 }

@@ -1,7 +1,7 @@
 //! Days as people in England write them, and back.
 
-use jiff::{Timestamp, ToSpan as _, civil::Date, tz::TimeZone};
-use sharing::agreement::london_midnight;
+use jiff::{Timestamp, civil::Date};
+use sharing::agreement::{last_whole_day, london_midnight};
 
 /// Ways to write a day, beside `2026-11-01`. The day comes first: nobody here means the eleventh of January by 1/11.
 const WRITTEN: [&str; 6] = ["%d/%m/%Y", "%d-%m-%Y", "%d.%m.%Y", "%d %m %Y", "%d %B %Y", "%d %b %Y"];
@@ -18,6 +18,11 @@ pub(crate) fn read(text: &str) -> Option<Date> {
     day.filter(|day| day.year() >= 1_900)
 }
 
+/// A day as people write it.
+pub(crate) fn in_words(day: Date) -> String {
+    day.strftime("%-d %B %Y").to_string()
+}
+
 /// The first instant of a day in London.
 pub(crate) fn beginning(day: Date) -> Timestamp {
     london_midnight(day)
@@ -30,14 +35,8 @@ pub(crate) fn end(day: Date) -> Timestamp {
 
 /// Until when something holds, as people write it: what ends at midnight holds for the whole day before.
 pub(crate) fn until(text: impl AsRef<str>) -> String {
-    let whole_day = text.as_ref().parse::<Timestamp>().ok().and_then(|at| {
-        let zone = TimeZone::get("Europe/London").ok()?;
-        let local = at.to_zoned(zone).datetime();
-        let is_midnight = local.time() == jiff::civil::Time::midnight();
-        is_midnight.then(|| local.date().checked_sub(1.day()).ok()).flatten()
-    });
-    match whole_day {
-        Some(day) => format!("the end of {}", day.strftime("%-d %B %Y")),
+    match text.as_ref().parse::<Timestamp>().ok().and_then(last_whole_day) {
+        Some(day) => format!("the end of {}", in_words(day)),
         None => crate::page::when(text),
     }
 }

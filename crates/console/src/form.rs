@@ -22,11 +22,16 @@ const BYTES_MAX: usize = 256 * 1024;
 /// Most fields of a form: terms of twenty flows, with thirty items each.
 const FIELDS_MAX: usize = 2_000;
 
+/// The session's token, and whether they are sure.
+const OF_ONE_SENDING: [&str; 2] = ["csrf", crate::pages::SURE];
+
 /// What somebody who is signed in has sent.
 pub(crate) struct Form {
     pub(crate) signed: Signed,
     /// What was written in it, for a page that says why it is not done yet.
     pub(crate) written: Written,
+    /// What it had, in its order, but for what is of this one sending.
+    pub(crate) sent: Vec<(String, String)>,
     fields: BTreeMap<String, Vec<String>>,
 }
 
@@ -61,11 +66,14 @@ impl FromRequest<Arc<Console>> for Form {
             unsent.leave(written.clone());
         }
         let signed = signed?;
-        let mut fields = BTreeMap::<_, Vec<_>>::new();
+        let (mut fields, mut sent) = (BTreeMap::<_, Vec<_>>::new(), Vec::new());
         for (name, value) in all.map_err(IntoResponse::into_response)? {
+            if !OF_ONE_SENDING.contains(&name.as_str()) {
+                sent.push((name.clone(), value.clone()));
+            }
             fields.entry(name).or_default().push(value);
         }
-        let form = Self { signed, written, fields };
+        let form = Self { signed, written, sent, fields };
         let own = is_own_site(&parts.headers, public_url);
         let token = form.field("csrf").as_bytes().ct_eq(form.signed.csrf.as_bytes());
         if !own || !bool::from(token) {

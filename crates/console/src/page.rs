@@ -9,6 +9,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use sharing::explain;
 
 use crate::{
+    days,
     fault::Fault,
     person::{Person, Right},
     session::Signed,
@@ -192,14 +193,14 @@ pub(crate) fn in_london(at: Timestamp) -> String {
 
 /// A day as people write it, in London.
 pub(crate) fn in_london_day(at: Timestamp) -> String {
-    sharing::agreement::london_day(at).strftime("%-d %B %Y").to_string()
+    days::in_words(sharing::agreement::london_day(at))
 }
 
 /// A day as people write it, from how it is kept.
 pub(crate) fn day(text: impl AsRef<str>) -> String {
     let text = text.as_ref();
     let day = text.parse::<jiff::civil::Date>();
-    day.map_or_else(|_| text.to_owned(), |day| day.strftime("%-d %B %Y").to_string())
+    day.map_or_else(|_| text.to_owned(), days::in_words)
 }
 
 /// A code in words: `fire-prevention-targeting` as `fire prevention targeting`.

@@ -42,6 +42,9 @@ mod trail;
 mod unusual;
 mod wishes;
 
+/// The field in which somebody says that they are sure.
+pub(crate) const SURE: &str = "sure";
+
 /// Every address.
 pub(crate) fn routes() -> Router<Arc<Console>> {
     Router::new()

@@ -26,7 +26,7 @@ pub mod record;
 pub mod side_by_side;
 pub mod terms;
 
-pub use day::{LondonDay, london_day, london_hour, london_midnight};
+pub use day::{LondonDay, last_whole_day, london_day, london_hour, london_midnight};
 pub(crate) use day::{london, london_time};
 
 /// One version of an agreement, as its file is written. Versions are immutable: a change is a new version.

@@ -143,7 +143,7 @@ const journeys = {
     await check(page, 'referral-kept');
     // What cannot be taken back is asked for twice.
     await press(page, 'Allow it once');
-    for (const words of ['Check before you go on', 'Oxygen in use at home', 'Section 42 duty', 'cannot be taken back']) await says(page, words);
+    for (const words of ['Check before you go on', 'Oxygen in use at home (only yes or no)', 'Section 42 duty', 'cannot be taken back', '1440 minutes', '6(1)(c), 9(2)(g), part 2 paragraph 18']) await says(page, words);
     await check(page, 'sure');
     await press(page, 'No, go back');
     is(await page.locator('.govuk-tag', { hasText: 'Granted' }).count(), 0, 'what is granted before they are sure');
@@ -158,6 +158,7 @@ const journeys = {
     await proved(page, 'Take it back', 'caldicott-guardian.trafford-council.TRF-CG-1');
     is(await page.inputValue('#text'), `${hostile} the crew does not need it any more`, 'why it is taken back');
     await press(page, 'Take it back');
+    await press(page, 'Yes, go on');
     await says(page, 'Revoked');
     is(await page.getByRole('button', { name: 'Take it back' }).count(), 0, 'ways to take it back');
   },
@@ -241,6 +242,7 @@ const journeys = {
     await check(other, 'export-to-approve');
     await press(other, 'Approve');
     await says(other, 'cannot be taken back');
+    await says(other, 'TRF-AUD-3, Trafford Council');
     await press(other, 'Yes, go on');
     for (let turn = 0; turn < 100 && !(await one.locator('main').innerText()).includes('Ready'); turn += 1) { await advance(1); await one.reload(); }
     await check(one, 'export-ready');

@@ -204,7 +204,6 @@ const journeys = {
     await says(one, 'Choose a step');
     await one.getByLabel('Agree to the outcome on the table').check();
     await press(one, 'Take the step');
-    await press(one, 'Yes, go on');
     await says(one, 'No outcome is on the table');
     await check(one, 'dispute-refused');
     await signIn(mediator, 'mediator.trafford-council.TRF-MED-1');
@@ -240,6 +239,7 @@ const journeys = {
       await page.getByLabel('Agree to the outcome on the table').check();
       await press(page, 'Take the step');
       await says(page, 'Once every party agrees, the dispute is over');
+      await says(page, 'Other terms are proposed');
       await press(page, 'Yes, go on');
     }
     await says(other, 'Resolved');

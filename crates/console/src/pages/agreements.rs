@@ -38,6 +38,7 @@ pub(crate) mod used;
 #[derive(Deserialize)]
 struct Managed {
     id: String,
+    title: String,
     revision: i64,
     state: String,
     convener: String,
@@ -96,18 +97,23 @@ impl Party {
     fn roles(&self) -> String {
         self.needs.iter().map(words).collect::<Vec<_>>().join(", ")
     }
-
-    /// Whether it takes no part any more, and no other in its place.
-    fn has_left(&self) -> bool {
-        matches!(self.state.as_str(), "declined" | "exited") && self.succeeded_by.is_none()
-    }
 }
 
 impl Version {
-    /// The parties that have left it, in words.
+    /// Who has left it or declined it, in a sentence; empty where nobody has.
     fn left(&self) -> String {
-        let names = self.parties.iter().filter(|party| party.has_left());
-        names.map(|party| party.organisation.as_str()).collect::<Vec<_>>().join(", ")
+        let named = |state: &str| {
+            let of = self.parties.iter().filter(|party| party.state == state && party.succeeded_by.is_none());
+            of.map(|party| party.organisation.as_str()).collect::<Vec<_>>().join(", ")
+        };
+        let mut said = Vec::new();
+        if let Some(names) = Some(named("exited")).filter(|names| !names.is_empty()) {
+            said.push(format!("Without {names}: nothing goes to or comes from whoever has left."));
+        }
+        if let Some(names) = Some(named("declined")).filter(|names| !names.is_empty()) {
+            said.push(format!("{names} takes no further part in it."));
+        }
+        said.join(" ")
     }
 }
 
@@ -351,7 +357,7 @@ pub(crate) async fn list(State(console): State<Arc<Console>>, signed: Signed) ->
                     .join("; "),
                 review: version.map(|version| version.review_on.clone()).unwrap_or_default(),
                 is_late: one.state == "overdue",
-                title: one.id.clone(),
+                title: one.title,
                 id: one.id,
                 state: one.state,
             }

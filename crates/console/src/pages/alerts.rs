@@ -65,6 +65,9 @@ impl Alert {
                 if matter == "dispute" { format!("disputes/{reference}") } else { "talks".to_owned() };
             return sees_agreements(person).then(|| format!("/agreements/{agreement}/{place}"));
         }
+        if self.rule.starts_with("agreement-") {
+            return sees_agreements(person).then(|| format!("/agreements/{reference}"));
+        }
         Some(match self.reference.get(..4) {
             Some("dec_") => format!("/decisions/{reference}"),
             Some("obj_") => format!("/objections/{reference}"),

@@ -248,10 +248,25 @@ async fn decide(console: &Console, form: &Form, id: &str, what: &str) -> Result<
     } else {
         ("Refuse the export", "It is not written. Whoever asked for it has to ask again.")
     };
-    match sure::ask(form, &Question { title, about: id, becomes, said: &[] }) {
-        Said::Yes => {}
-        Said::No => return Ok(Redirect::to(&page).into_response()),
-        Said::Asked(page) => return Ok(page),
+    let one: Export =
+        console.ask(&form.signed, Ask::get(format!("/v1/exports/{}", super::segment(id)))).await?;
+    let person = &form.signed.person;
+    let is_mine = one.requested_by == person.id && one.organisation == person.organisation.as_str();
+    // What cannot be done is refused, and not asked about.
+    if one.state == "requested" && !is_mine {
+        let mut words =
+            vec![("Asked by", format!("{}, {}", one.requested_by, organisation(console, &one.organisation)))];
+        words.extend(one.selection.rows(console));
+        words.extend([
+            ("Format", one.format.clone()),
+            ("Purpose", sentence(&one.purpose)),
+            ("Case", one.case_reference.clone()),
+        ]);
+        match sure::ask(form, &Question { title, about: id, becomes, said: words }) {
+            Said::Yes => {}
+            Said::No => return Ok(Redirect::to(&page).into_response()),
+            Said::Asked(page) => return Ok(page),
+        }
     }
     let path = format!("/v1/exports/{}/{what}", super::segment(id));
     console.ask::<Value>(&form.signed, Ask::post(path, &json!({}))).await?;

@@ -25,7 +25,7 @@ use crate::{
 
 /// Something to do.
 struct Task {
-    path: &'static str,
+    path: String,
     name: &'static str,
     hint: &'static str,
     waiting: usize,
@@ -78,6 +78,7 @@ struct Agreements {
 
 #[derive(Deserialize)]
 struct Agreement {
+    id: String,
     state: String,
     #[serde(default)]
     unresolved_comments: Vec<Comment>,
@@ -127,8 +128,8 @@ async fn tasks(console: &Console, signed: &Signed) -> Result<Vec<Task>, Fault> {
         let alerts = alerts::all(console, signed).await?;
         let (emergencies, others): (Vec<_>, Vec<_>) =
             alerts.iter().filter(|alert| alert.state != "closed").partition(|alert| alert.is_emergency());
-        let task = |path, name, hint, of: &[&Alert]| Task {
-            path,
+        let task = |path: &str, name, hint, of: &[&Alert]| Task {
+            path: path.to_owned(),
             name,
             hint,
             waiting: of.len(),
@@ -150,7 +151,7 @@ async fn tasks(console: &Console, signed: &Signed) -> Result<Vec<Task>, Fault> {
         let waits =
             |one: &&Referral| referrals::waits(console, signed, &one.provider, &one.state) == Waits::Here;
         tasks.push(Task {
-            path: "/referrals",
+            path: "/referrals".to_owned(),
             name: "Requests to decide",
             hint: "A practitioner asks for a one-off disclosure",
             waiting: all.referrals.iter().filter(waits).count(),
@@ -161,7 +162,7 @@ async fn tasks(console: &Console, signed: &Signed) -> Result<Vec<Task>, Fault> {
         let all = super::rights::all(console, signed).await?;
         let waits: Vec<_> = all.iter().filter(|one| one.state != "answered").collect();
         tasks.push(Task {
-            path: "/rights-requests",
+            path: "/rights-requests".to_owned(),
             name: "Complaints and corrections",
             hint: "A person complains, or wants something wrong corrected",
             waiting: waits.len(),
@@ -176,7 +177,7 @@ async fn tasks(console: &Console, signed: &Signed) -> Result<Vec<Task>, Fault> {
         let all: Exports = console.ask(signed, Ask::get("/v1/exports")).await?;
         let others = |one: &&Export| one.state == "requested" && one.requested_by != person.id;
         tasks.push(Task {
-            path: "/exports",
+            path: "/exports".to_owned(),
             name: "Exports to approve",
             hint: "Taking entries away needs two people",
             waiting: all.exports.iter().filter(others).count(),
@@ -194,7 +195,7 @@ async fn of_agreements(console: &Console, signed: &Signed) -> Result<Vec<Task>, 
     let signs = person.may(Right::Sign);
     if signs {
         tasks.push(Task {
-            path: "/agreements",
+            path: "/agreements".to_owned(),
             name: "Agreements to sign",
             hint: "They are open for signatures: each has a page that says who has signed and who has not",
             waiting: in_state(&["awaiting-signature"]),
@@ -204,7 +205,7 @@ async fn of_agreements(console: &Console, signed: &Signed) -> Result<Vec<Task>, 
     if !signs || person.may(Right::Draft) || person.may(Right::Approve) || person.may(Right::Mediate) {
         let negotiated = ["proposed", "counter-proposed", "agreed-in-principle", "quality-assured"];
         tasks.push(Task {
-            path: "/agreements",
+            path: "/agreements".to_owned(),
             name: "Agreements on their way",
             hint: "Proposed, being negotiated, or waiting for others’ signatures",
             waiting: in_state(&negotiated) + if signs { 0 } else { in_state(&["awaiting-signature"]) },
@@ -216,8 +217,13 @@ async fn of_agreements(console: &Console, signed: &Signed) -> Result<Vec<Task>, 
     if person.may(Right::Draft) || person.may(Right::Approve) {
         let today = sharing::agreement::london_day(console.gateway.now()).to_string();
         let is_late = |comment: &&&Comment| comment.due_on.as_ref().is_some_and(|due| *due < today);
+        let first = all
+            .agreements
+            .iter()
+            .find(|one| one.unresolved_comments.iter().any(|comment| comment.waits_for(person)));
+        let first = first.map(|one| format!("/agreements/{}/talks", super::segment(&one.id)));
         tasks.push(Task {
-            path: "/agreements",
+            path: first.unwrap_or_else(|| "/agreements".to_owned()),
             name: "Comments to answer",
             hint: "Another party asked you, or your organisation, something about an agreement’s terms",
             waiting: comments.len(),
@@ -226,7 +232,7 @@ async fn of_agreements(console: &Console, signed: &Signed) -> Result<Vec<Task>, 
     }
     let files = super::agreements::reviews_due(console);
     tasks.push(Task {
-        path: "/agreements",
+        path: "/agreements".to_owned(),
         name: "Agreements to look at again",
         hint: "Their review is due within three months, or overdue",
         waiting: in_state(&["review-due", "overdue"]) + files.0,

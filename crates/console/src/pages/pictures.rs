@@ -127,7 +127,7 @@ pub(crate) async fn show(State(console): State<Arc<Console>>, signed: Signed) ->
         reasons_height: REASONS_TOP + REASON_HEIGHT * units(reasons.len() as u64) + 10.0,
         reasons,
         cells,
-        since: first.strftime("%-d %B %Y").to_string(),
+        since: crate::days::in_words(first),
         everything: signed.person.may(Right::Audit),
     };
     Ok(render(&page))

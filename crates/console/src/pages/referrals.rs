@@ -21,7 +21,7 @@ use crate::{
     desk::Ask,
     fault::{Correction, Fault, status_of},
     form::Form,
-    page::{Frame, items, organisation, record_holder, render, sentence, when, words},
+    page::{Frame, items, organisation, record_holder, render, sentence, when},
     session::Signed,
 };
 
@@ -224,7 +224,9 @@ async fn page(
         if one.asked.is_empty() || one.asked.contains(&name) {
             for form in &item.forms {
                 let form = form.to_string();
-                choices.push((format!("{name}:{form}"), format!("{} ({})", item.title, words(&form))));
+                let code = format!("{name}:{form}");
+                let called = explain::released_item(&set, &one.provider, &code);
+                choices.push((code, called));
             }
         }
     }
@@ -358,6 +360,19 @@ pub(crate) async fn revoke(
     if let Some(response) = proved(&console, &form, &id, &said).await? {
         return Ok(response);
     }
+    if said.text.chars().count() >= 3 {
+        let becomes =
+            "Nothing more is shared under it. It cannot be given again: they would have to ask anew.";
+        let words = vec![("Why", said.text.clone())];
+        match sure::ask(
+            &form,
+            &Question { title: "Take the permission back", about: &id, becomes, said: words },
+        ) {
+            Said::Yes => {}
+            Said::No => return page(&console, &form.signed, &id, (false, said), None).await,
+            Said::Asked(page) => return Ok(page),
+        }
+    }
     act(&console, &form, &id, ("revoke", json!({ "text": said.text })), said).await
 }
 
@@ -392,13 +407,21 @@ pub(crate) async fn decide(
     if let Some(response) = proved(&console, &form, &id, &said).await? {
         return Ok(response);
     }
-    let asked_once_more = |title: &str, becomes: &str, items: &str| {
-        let said = [("Why", said.reason.as_str()), ("What may leave", items)];
-        sure::ask(&form, &Question { title, about: &id, becomes, said: &said })
+    let one: Referral =
+        console.ask(&form.signed, Ask::get(format!("/v1/referrals/{}", super::segment(&id)))).await?;
+    // What cannot be done, or not so, is refused, and not asked about.
+    let is_theirs = one.taken_by.as_deref() == Some(form.signed.person.id.as_str())
+        && matches!(one.state.as_str(), "taken" | "question-asked");
+    let may_be = is_theirs && said.reason.chars().count() >= 10;
+    let asker = one.named(&console).asker();
+    let asked_once_more = |title: &str, becomes: &str, more: Vec<(&'static str, String)>| {
+        let words =
+            [("Asked by", asker.clone()), ("Why", said.reason.clone())].into_iter().chain(more).collect();
+        sure::ask(&form, &Question { title, about: &id, becomes, said: words })
     };
     if form.field("outcome") != "grant" {
         let becomes = "The practitioner is told no, and why. It cannot be allowed after that: they would have to ask again.";
-        match asked_once_more("Refuse the request", becomes, "") {
+        match if may_be { asked_once_more("Refuse the request", becomes, Vec::new()) } else { Said::Yes } {
             Said::Yes => {}
             Said::No => return page(&console, &form.signed, &id, (false, said), None).await,
             Said::Asked(page) => return Ok(page),
@@ -429,7 +452,15 @@ pub(crate) async fn decide(
     let named = said.items.iter().map(|item| explain::released_item(&set, "", item)).collect::<Vec<_>>();
     let becomes =
         "The practitioner can have these items from now on. What they have received cannot be taken back.";
-    match asked_once_more("Allow it once", becomes, &named.join(", ")) {
+    let more = vec![
+        ("What may leave", named.join(", ")),
+        ("Lawful basis", [&said.article_6, &said.article_9, &said.schedule_1].map(String::as_str).join(", ")),
+        ("Duty of confidentiality", sentence(&said.confidentiality)),
+        ("It can be used for", format!("{minutes} minutes")),
+        ("It is deleted after", format!("{days} days")),
+    ];
+    let may_be = may_be && !said.items.is_empty();
+    match if may_be { asked_once_more("Allow it once", becomes, more) } else { Said::Yes } {
         Said::Yes => {}
         Said::No => return page(&console, &form.signed, &id, (false, said), None).await,
         Said::Asked(page) => return Ok(page),

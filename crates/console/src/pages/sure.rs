@@ -1,16 +1,14 @@
-//! What cannot be taken back is asked for twice: once more with what becomes of it, in the words that it was written in.
+//! What cannot be taken back is asked for twice: once more with what becomes of it, and with everything that was chosen. It is asked only
+//! where it can be done: whoever may not, or wants what cannot be now, is told so at once.
 
 use askama::Template;
 use axum::response::Response;
 
+use super::SURE;
 use crate::{
     form::Form,
     page::{Frame, render},
-    unsent::Written,
 };
-
-/// The field that says so.
-const SURE: &str = "sure";
 
 /// What is asked once more.
 pub(super) struct Question<'a> {
@@ -20,8 +18,8 @@ pub(super) struct Question<'a> {
     pub(super) about: &'a str,
     /// What becomes of it.
     pub(super) becomes: &'a str,
-    /// What was written.
-    pub(super) said: &'a [(&'a str, &'a str)],
+    /// What was chosen and written, and what is known of it.
+    pub(super) said: Vec<(&'static str, String)>,
 }
 
 #[derive(Template)]
@@ -29,7 +27,9 @@ pub(super) struct Question<'a> {
 struct SurePage<'a> {
     frame: Frame,
     question: &'a Question<'a>,
-    written: &'a Written,
+    action: &'a str,
+    /// As they were sent, in their order: what is sent again is what was asked about.
+    sent: &'a [(String, String)],
 }
 
 /// What somebody says to it.
@@ -49,7 +49,8 @@ pub(super) fn ask(form: &Form, question: &Question<'_>) -> Said {
         "no" => Said::No,
         _ => {
             let frame = Frame::of(&form.signed, question.title, "");
-            Said::Asked(render(&SurePage { frame, question, written: &form.written }))
+            let (action, sent) = (form.written.action.as_str(), form.sent.as_slice());
+            Said::Asked(render(&SurePage { frame, question, action, sent }))
         }
     }
 }

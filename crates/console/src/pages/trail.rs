@@ -82,7 +82,7 @@ impl Asked {
     fn in_words(&self, set: &PolicySet) -> String {
         let person = self.practitioner.as_deref().unwrap_or("nobody named");
         format!(
-            "{person} of {} had asked {} for {}, case {}",
+            "{person} of {} had asked {} for a record, for {}, case {}",
             explain::organisation(set, &self.organisation),
             explain::record_holder(set, &self.provider),
             words(&self.purpose),
@@ -299,7 +299,7 @@ pub(crate) fn in_words(set: &PolicySet, body: &Body) -> (String, Option<String>)
     match body {
         Body::Intent(decided) | Body::Refusal(decided) | Body::Referral(decided) => {
             let asked = format!(
-                "{} asked {} for {}, case {}",
+                "{} asked {} for a record, for {}, case {}",
                 who(set, &decided.by),
                 explain::record_holder(set, &decided.provider),
                 words(&decided.purpose),

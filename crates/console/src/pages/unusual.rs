@@ -93,7 +93,7 @@ pub(crate) async fn show(State(console): State<Arc<Console>>, signed: Signed) ->
         cells,
         height: 20.0 + 50.0 * f64::from(u32::try_from(askers.len()).unwrap_or_default()),
         askers,
-        since: first.strftime("%-d %B %Y").to_string(),
+        since: crate::days::in_words(first),
     };
     Ok(render(&page))
 }

@@ -3,7 +3,7 @@
 use jiff::{Timestamp, tz::TimeZone};
 use ledger::entry::Actor;
 use serde::Serialize;
-use sharing::{PolicySet, explain};
+use sharing::{PolicySet, agreement::last_whole_day, explain};
 use utoipa::ToSchema;
 
 use super::{Event, Outcome};
@@ -83,10 +83,8 @@ pub(super) fn role(by: &Actor) -> String {
 
 /// Until when something holds, as people write it: what ends at midnight holds for the whole day before.
 pub(crate) fn until(at: Timestamp) -> String {
-    let zone = TimeZone::get("Europe/London").unwrap_or(TimeZone::UTC);
-    let local = at.to_zoned(zone).datetime();
-    let day = local.date().yesterday().ok().filter(|_| local.time() == jiff::civil::Time::midnight());
-    day.map_or_else(|| in_london(at), |day| format!("the end of {}", day.strftime("%-d %B %Y")))
+    last_whole_day(at)
+        .map_or_else(|| in_london(at), |day| format!("the end of {}", day.strftime("%-d %B %Y")))
 }
 
 /// A time as people write it.

@@ -2,7 +2,11 @@
 
 use std::{fmt, sync::LazyLock};
 
-use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use jiff::{
+    Timestamp,
+    civil::{Date, Time},
+    tz::TimeZone,
+};
 use serde::Deserialize;
 
 /// A day and the instant at which it begins in Europe/London, summer time included: worked out once, when the
@@ -50,6 +54,12 @@ pub fn london_midnight(day: impl Into<LondonDay>) -> Timestamp {
 /// The calendar day in Europe/London at this instant.
 pub fn london_day(at: Timestamp) -> Date {
     LONDON.to_datetime(at).date()
+}
+
+/// The last day for the whole of which something holds that ends at this instant, where that is a midnight in Europe/London.
+pub fn last_whole_day(until: Timestamp) -> Option<Date> {
+    let local = LONDON.to_datetime(until);
+    local.date().yesterday().ok().filter(|_| local.time() == Time::midnight())
 }
 
 /// The hour of the day in Europe/London at this instant, 0 to 23.

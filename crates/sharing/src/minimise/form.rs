@@ -27,6 +27,9 @@ const CUT: &str = " […]";
 /// Whether and how a scalar leaves as it is, so that every reader reads it alike and people see all of it. See [`Form::AsIs`].
 pub(super) fn leaves(place: Place<'_>) -> Option<Leaving> {
     if let Some(number) = place.number() {
+        if is_short(number) {
+            return Some(Leaving::AsWritten);
+        }
         let mantissa = number.split(['e', 'E']).next().unwrap_or("").bytes().filter(u8::is_ascii_digit);
         let digits = mantissa.skip_while(|digit| *digit == b'0').count();
         let is_alike =
@@ -37,6 +40,22 @@ pub(super) fn leaves(place: Place<'_>) -> Option<Leaving> {
     Some(seen(&text).map_or(Leaving::AsWritten, Leaving::As))
 }
 
+/// A whole number of at most fifteen digits: it is below [`NUMBER_MAX`].
+fn is_short(number: &str) -> bool {
+    number.len() <= 15 && number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-')
+}
+
+/// Whether there is no byte with which anything begins that could hide: controls of ASCII, and the first bytes of the other controls
+/// (U+0080 to U+009F) and of what turns text round. All are looked at, without a branch for each.
+#[expect(
+    clippy::needless_bitwise_bool,
+    reason = "several bytes are looked at together where nothing branches"
+)]
+fn hides_nothing(text: &[u8]) -> bool {
+    let could_hide = |byte: u8| (byte < b' ') | (byte == 0x7f) | (byte == 0xc2) | (byte == 0xe2);
+    !text.iter().fold(false, |any, byte| any | could_hide(*byte))
+}
+
 /// A text that has something in it that people would not see, or is too long, as they see it: old systems have such in names and
 /// addresses, and nobody is to go without them.
 fn seen(text: &str) -> Option<String> {
@@ -44,6 +63,9 @@ fn seen(text: &str) -> Option<String> {
         (char.is_control() && !matches!(char, '\n' | '\r' | '\t'))
             || matches!(char, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
+    if text.len() <= TEXT_CHARS_MAX && hides_nothing(text.as_bytes()) {
+        return None;
+    }
     let is_long = text.len() > TEXT_CHARS_MAX && text.chars().count() > TEXT_CHARS_MAX;
     if !is_long && !text.contains(hides) {
         return None;

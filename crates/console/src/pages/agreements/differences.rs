@@ -52,14 +52,17 @@ pub(super) struct Changed {
 
 /// Differences in words.
 pub(super) fn changed(set: &PolicySet, found: Vec<Difference>) -> Vec<Changed> {
-    let value =
-        |value: Option<Value>| value.map_or_else(|| "Nothing".to_owned(), |value| in_words(set, &value));
-    let changed = |one: Difference| Changed {
-        said: place_in_words(set, &one.place),
-        place: one.place,
-        direction: one.direction,
-        from: value(one.from),
-        to: value(one.to),
+    let absent = || "Not there".to_owned();
+    let changed = |one: Difference| {
+        let said = |value: &Option<Value>| value.as_ref().map_or_else(absent, |value| in_words(set, value));
+        let (mut from, mut to) = (said(&one.from), said(&one.to));
+        // What differs does not read alike: then it is as it is written.
+        if from == to {
+            let written = |value: Option<Value>| value.map_or_else(absent, |value| value.to_string());
+            (from, to) = (written(one.from), written(one.to));
+        }
+        let said = place_in_words(set, &one.place);
+        Changed { said, place: one.place, direction: one.direction, from, to }
     };
     found.into_iter().map(changed).collect()
 }
@@ -69,13 +72,18 @@ fn place_in_words(set: &PolicySet, place: &str) -> String {
     let mut parts = Vec::new();
     let mut rest = place;
     while !rest.is_empty() {
-        let end = rest.find(['.', '[']).unwrap_or(rest.len());
-        let (name, after) = rest.split_at(end);
-        let (key, after) = match after.strip_prefix('[').and_then(|inner| inner.split_once(']')) {
-            Some((key, after)) => (Some(key), after),
-            None => (None, after),
+        let (name, after) = rest.split_at(rest.find(['.', '[']).unwrap_or(rest.len()));
+        let keyed = after.strip_prefix('[').and_then(|inner| inner.split_once(']'));
+        let Some(after) = keyed
+            .map(|(_, after)| after)
+            .or_else(|| after.strip_prefix('.'))
+            .or_else(|| after.is_empty().then_some(""))
+        else {
+            // What nobody expects is said as it is.
+            parts.push(rest.to_owned());
+            break;
         };
-        parts.push(match (name, key) {
+        parts.push(match (name, keyed.map(|(key, _)| key)) {
             ("flows", Some(key)) => format!("flow {key}"),
             ("items", Some(key)) => explain::item(set, "", key),
             ("parties", Some(key)) => explain::organisation(set, key),
@@ -91,11 +99,12 @@ fn place_in_words(set: &PolicySet, place: &str) -> String {
 fn in_words(set: &PolicySet, value: &Value) -> String {
     match value {
         Value::Null => "Nothing".to_owned(),
+        Value::String(text) if text.is_empty() => "No text".to_owned(),
         Value::Bool(true) => "Yes".to_owned(),
         Value::Bool(false) => "No".to_owned(),
         Value::Number(number) => number.to_string(),
         Value::String(text) => of_text(set, text),
-        Value::Array(all) if all.is_empty() => "Nothing".to_owned(),
+        Value::Array(all) if all.is_empty() => "None".to_owned(),
         Value::Array(all) => all.iter().map(|one| in_words(set, one)).collect::<Vec<_>>().join("; "),
         Value::Object(members) => {
             let said =
@@ -105,21 +114,14 @@ fn in_words(set: &PolicySet, value: &Value) -> String {
     }
 }
 
-/// A day as people write it, an item by its title, an organisation by its name; anything else as it was written.
+/// A day as people write it; an item and an organisation by name, with the code behind it; anything else as it was written.
 fn of_text(set: &PolicySet, text: &str) -> String {
-    let is_code = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
     if text.parse::<jiff::civil::Date>().is_ok() {
         return page::day(text);
     }
-    if !text.bytes().all(is_code) {
-        return text.to_owned();
-    }
     let item = explain::item(set, "", text);
-    if item != text {
-        return item;
-    }
-    let organisation = explain::organisation(set, text);
-    if organisation == text { words(text) } else { organisation }
+    let name = if item == text { explain::organisation(set, text) } else { item };
+    if name == text { name } else { format!("{name} ({text})") }
 }
 
 /// Two versions.
@@ -168,13 +170,32 @@ mod tests {
             format!("{}, data protection officer", explain::organisation(&set, "gmca"))
         );
         assert_eq!(place("ends_on"), "Ends on");
-        assert_eq!(place("what[is"), "What, is", "what nobody expects is said as it is");
+        assert_eq!(place("what[is.it"), "What[is.it", "what nobody expects is said as it is");
         let said = |value: Value| in_words(&set, &value);
         assert_eq!(said(json!("2027-04-01")), "1 April 2027");
-        assert_eq!(said(json!("person.address")), explain::item(&set, "", "person.address"));
-        assert_eq!(said(json!("explicit-consent")), "explicit consent");
+        assert_eq!(said(json!("person.address")), "Home address (person.address)");
+        assert_eq!(said(json!("dpia-2026_1")), "dpia-2026_1", "what is no name is as it was written");
         assert_eq!(said(json!("Crews must not walk in on oxygen.")), "Crews must not walk in on oxygen.");
         assert_eq!(said(json!({ "retain_days": 28, "onward": false })), "onward: No; retain days: 28");
-        assert_eq!(said(json!([])), "Nothing");
+        assert_eq!(said(json!([])), "None");
+        let of = |from: Value, to: Value| {
+            let one = Difference {
+                place: "a".to_owned(),
+                direction: "alters".to_owned(),
+                from: Some(from),
+                to: Some(to),
+            };
+            let Changed { from, to, .. } = changed(&set, vec![one]).pop().unwrap();
+            (from, to)
+        };
+        for (from, to) in [
+            (json!("2027-04-01"), json!("1 April 2027")),
+            (json!(["a", "b"]), json!(["a; b"])),
+            (json!(null), json!("Nothing")),
+            (json!(true), json!("Yes")),
+        ] {
+            let (from, to) = of(from, to);
+            assert_ne!(from, to, "what differs does not read alike");
+        }
     }
 }

@@ -115,6 +115,19 @@ const OUTCOMES: [(&str, &str); 4] = [
     ("part-ways", "A party leaves, or the agreement ends"),
 ];
 
+/// An outcome in words.
+fn outcome(code: &str) -> String {
+    OUTCOMES
+        .iter()
+        .find(|(known, _)| *known == code)
+        .map_or_else(|| sentence(code), |(_, said)| (*said).to_owned())
+}
+
+/// Whether somebody takes steps of disputes at all.
+fn person_acts(form: &Form) -> bool {
+    [Right::Approve, Right::Sign, Right::Mediate].into_iter().any(|right| form.signed.person.may(right))
+}
+
 #[derive(Template)]
 #[template(path = "dispute.html")]
 struct DisputePage {
@@ -323,13 +336,23 @@ pub(crate) async fn act(
         }
     }
     if let Some((_, title, becomes)) = FINAL.into_iter().find(|(code, ..)| *code == said.step) {
-        let question = Question { title, about: &id, becomes, said: &[("In words", &said.text)] };
-        match sure::ask(&form, &question) {
-            sure::Said::Yes => {}
-            sure::Said::No => {
-                return page(&console, &form.signed, (&id, &dispute), (false, said), None).await;
+        let one: Dispute = console.ask(&form.signed, Ask::get(format!("/v1{place}"))).await?;
+        let can_be = match said.step.as_str() {
+            "accept-outcome" => one.outcome.is_some() && !one.is_over(),
+            "publish" => one.is_over(),
+            _ => !one.is_over(),
+        };
+        if can_be && one.revision == revision && person_acts(&form) {
+            let outcome = one.outcome.as_deref().map(|code| ("The outcome", outcome(code)));
+            let words = outcome.into_iter().chain([("In words", said.text.clone())]).collect();
+            let about = format!("A dispute of the agreement {id}");
+            match sure::ask(&form, &Question { title, about: &about, becomes, said: words }) {
+                sure::Said::Yes => {}
+                sure::Said::No => {
+                    return page(&console, &form.signed, (&id, &dispute), (false, said), None).await;
+                }
+                sure::Said::Asked(page) => return Ok(page),
             }
-            sure::Said::Asked(page) => return Ok(page),
         }
     }
     let form_name = if said.step == "comment" { "comment" } else { "act" };

@@ -102,25 +102,29 @@ const STEPS: [(&str, &str); 16] = [
 ];
 
 /// Steps that no other step takes back, with what becomes of it.
-const FINAL: [(&str, &str); 5] = [
+const FINAL: [(&str, &str); 4] = [
     (
         "decline",
-        "Your organisation takes no further part in this negotiation. The others can go on without it.",
+        "Your organisation takes no further part in this negotiation. The others can go on where there are two of them that share something.",
     ),
     ("withdraw", "What is negotiated is no more. Whoever wants it begins again, with a new draft."),
-    (
-        "confirm",
-        "What a colleague asked for takes effect at once: it is put in force, or ended, or another organisation takes a place in it.",
-    ),
+    ("confirm", "What a colleague asked for takes effect at once."),
     (
         "exit",
         "What your organisation gives and gets under it stops at once, everywhere. It comes back only with a new version that all sign.",
     ),
-    (
-        "terminate",
-        "Once another party confirms it, everything under it stops at once, for all. It comes back only with a new version that all sign.",
-    ),
 ];
+
+/// What waits for a second person, in words.
+fn waiting(what: &str) -> String {
+    match what {
+        "activation" => "It is put in force",
+        "termination" => "It is ended, for all",
+        "succession" => "Another organisation takes a place in it",
+        other => other,
+    }
+    .to_owned()
+}
 
 /// All of an agreement, as a scope of the form.
 const ALL: &str = "agreement";
@@ -199,7 +203,7 @@ async fn page(
         Some((what.to_owned(), sentence_of(&waits.advice)))
     });
     let page = ManagedPage {
-        frame: Frame::of(signed, one.id.clone(), "/agreements")
+        frame: Frame::of(signed, format!("{}: {}", one.id, one.title), "/agreements")
             .back_to("/agreements", "Agreements")
             .correcting(correction)
             .keeping(was_kept),
@@ -246,12 +250,19 @@ pub(crate) async fn act(
         Err(wrong) => return page(&console, &form.signed, &id, (false, said), Some(wrong)).await,
     };
     if let Some((_, becomes)) = FINAL.into_iter().find(|(code, _)| *code == said.step) {
-        let what = STEPS.into_iter().find(|(code, _)| *code == said.step).map_or("", |(_, what)| what);
-        let question = Question { title: what, about: &id, becomes, said: &[("Why", &said.text)] };
-        match sure::ask(&form, &question) {
-            Said::Yes => {}
-            Said::No => return page(&console, &form.signed, &id, (false, said), None).await,
-            Said::Asked(page) => return Ok(page),
+        let one = managed(&console, &form.signed, &id).await?;
+        // What cannot be done is refused, and not asked about.
+        if one.revision == revision && one.possible.contains(&said.step) {
+            let title = STEPS.into_iter().find(|(code, _)| *code == said.step).map_or("", |(_, what)| what);
+            let asked_for = one.waits_for_confirmation.as_deref().filter(|_| said.step == "confirm");
+            let asked_for = asked_for.map(|what| ("What was asked for", waiting(what)));
+            let words = asked_for.into_iter().chain([("Why", said.text.clone())]).collect();
+            let about = format!("{} ({})", one.title, one.id);
+            match sure::ask(&form, &Question { title, about: &about, becomes, said: words }) {
+                Said::Yes => {}
+                Said::No => return page(&console, &form.signed, &id, (false, said), None).await,
+                Said::Asked(page) => return Ok(page),
+            }
         }
     }
     let asked = Ask::post(format!("/v1{to}/steps"), &body).made_to(revision);

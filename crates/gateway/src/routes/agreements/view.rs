@@ -11,6 +11,8 @@ use crate::routes::described::StopScope;
 pub struct ManagedBody {
     /// Its name.
     id: String,
+    /// What it is called in the newest of its terms that you see.
+    title: String,
     /// How many steps it has taken. Send it as `If-Match`, in quotes.
     revision: i64,
     /// `draft`, `proposed`, `counter-proposed`, `agreed-in-principle`, `quality-assured`, `awaiting-signature`, `active`,
@@ -178,6 +180,7 @@ impl ManagedBody {
                 .map(|past| past.fate),
         });
         Self {
+            title: terms.last().and_then(title).unwrap_or_else(|| row.id.clone()),
             id: row.id.clone(),
             revision: row.revision,
             state: managed.state().to_owned(),
@@ -206,6 +209,11 @@ impl ManagedBody {
         (self.possible, self.not_yet) = (Some(possible.now), Some(not_yet.collect()));
         self
     }
+}
+
+fn title(row: &TermsRow) -> Option<String> {
+    let terms: serde_json::Value = serde_json::from_str(&row.terms).ok()?;
+    terms.get("title")?.as_str().map(str::to_owned)
 }
 
 fn version(deal: &Deal, live: Option<&Live>) -> VersionBody {

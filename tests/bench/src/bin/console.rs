@@ -50,7 +50,7 @@ const PEOPLE: [&str; 10] = [
     "TRF-SIRO-1",
     "GMFRS-REV-1",
     "GMFRS-DPO-1",
-    "NHS-MED-1",
+    "TRF-MED-1",
     "TRF-AUD-3",
     "TRF-OP-1",
     "resident-1",

@@ -56,7 +56,7 @@ const PERSONAS: [Persona; 17] = [
     staff("NHS-IG-1", "Nadia Iles", "nhs-england", Role::IgOfficer),
     staff("NHS-CG-1", "Chris Grey", "nhs-england", Role::CaldicottGuardian),
     staff("NHS-PO-1", "Paula Orr", "nhs-england", Role::PrivacyOfficer),
-    staff("NHS-MED-1", "Mina Edwards", "nhs-england", Role::Mediator),
+    staff("TRF-MED-1", "Mina Edwards", "trafford-council", Role::Mediator),
     staff("TRF-AUD-3", "Amir Dean", "trafford-council", Role::Auditor),
     staff("TRF-AUD-4", "Ada Moss", "trafford-council", Role::Auditor),
     staff("TRF-OP-1", "Owen Pike", "trafford-council", Role::Operator),

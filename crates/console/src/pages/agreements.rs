@@ -17,7 +17,7 @@ use crate::{
     Console,
     desk::Ask,
     fault::{Correction, Fault},
-    page::{Frame, organisation, render, words},
+    page::{Frame, organisation, render},
     person::{Person, Right},
     session::Signed,
 };
@@ -95,7 +95,7 @@ struct Party {
 impl Party {
     /// The roles in which somebody signs for it, in words.
     fn roles(&self) -> String {
-        self.needs.iter().map(words).collect::<Vec<_>>().join(", ")
+        self.needs.iter().map(|role| signatures::office(role)).collect::<Vec<_>>().join(", ")
     }
 }
 

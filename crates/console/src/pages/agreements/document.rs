@@ -12,12 +12,12 @@ use axum::{
 use serde_json::Value;
 use sharing::agreement::{Agreement, terms::Terms};
 
-use super::{Tab, managed, tabs, terms};
+use super::{Tab, managed, signatures::office, tabs, terms};
 use crate::{
-    Console,
+    Console, days,
     desk::Ask,
     fault::Fault,
-    page::{Frame, organisation, render, sentence, words},
+    page::{self, Frame, organisation, record_holder, render, sentence, words},
     session::Signed,
 };
 
@@ -50,9 +50,9 @@ pub(super) fn file_page(console: &Console, one: &Agreement, frame: Frame) -> Fil
     let facts = vec![
         ("Version", one.version.to_string()),
         ("Framework", framework(console, one)),
-        ("In effect from", one.effective_on.to_string()),
-        ("Ends", one.ends_on.to_string()),
-        ("Reviewed by", one.review_on.to_string()),
+        ("In effect from", days::in_words(one.effective_on.day())),
+        ("Ends", days::in_words(one.ends_on.day())),
+        ("Reviewed by", days::in_words(one.review_on.day())),
         ("Owner", one.owner.clone()),
         ("In a breach, tell", one.breach_contact.clone()),
     ];
@@ -61,10 +61,9 @@ pub(super) fn file_page(console: &Console, one: &Agreement, frame: Frame) -> Fil
         .iter()
         .map(|party| {
             let id = party.organisation.get_ref();
-            let signatures = party
-                .signatures
-                .iter()
-                .map(|signature| format!("{}, {}", signature.role.as_str(), signature.signed_on));
+            let signatures = party.signatures.iter().map(|signature| {
+                format!("{}, {}", office(signature.role.as_str()), page::day(signature.signed_on.to_string()))
+            });
             (organisation(console, id.as_str()), id.to_string(), signatures.collect::<Vec<_>>().join("; "))
         })
         .collect();
@@ -83,7 +82,7 @@ pub(super) fn file_page(console: &Console, one: &Agreement, frame: Frame) -> Fil
             Flow {
                 name: flow.id.get_ref().to_string(),
                 facts: vec![
-                    ("From", flow.provider.get_ref().to_string()),
+                    ("From", record_holder(console, flow.provider.get_ref().as_str())),
                     ("To", organisation(console, flow.recipient.get_ref().as_str())),
                     ("Purpose", sentence(flow.purpose.as_str())),
                     ("Roles", flow.roles.iter().map(words).collect::<Vec<_>>().join(", ")),

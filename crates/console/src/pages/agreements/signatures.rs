@@ -232,11 +232,12 @@ fn need((party, role): (&str, &str), statements: &[Statement], officers: &[Offic
 }
 
 /// An office as people name it.
-fn office(role: &str) -> String {
+pub(super) fn office(role: &str) -> String {
     match role {
         "siro" => "Senior information risk owner (SIRO)".to_owned(),
         "iao" => "Information asset owner (IAO)".to_owned(),
         "caldicott-guardian" => "Caldicott Guardian".to_owned(),
+        "dpo" => "Data protection officer".to_owned(),
         other => sentence(other),
     }
 }

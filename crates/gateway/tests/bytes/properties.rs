@@ -47,6 +47,8 @@ pub fn searches(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let Ok(uri) = format!("/fhir/nhs-pds/Patient?{text}").parse() else { return };
     let Ok(identifier) = searched_for(&uri) else { return };
+    // What comes after it is no part of a request's target, and is not read (RFC 9110, section 7.1).
+    let text = text.split('#').next().unwrap_or_default();
     let parts: Vec<_> = text.split('&').filter(|part| !part.is_empty()).collect();
     assert!(parts.len() == 1, "one parameter is understood, and others are not ignored");
     let plain = percent(parts.first().copied().unwrap_or_default());

@@ -34,6 +34,16 @@ export const open = async (modules, base, pictures) => {
     await prove(page, login);
   };
 
+  /** Somebody of the demonstration, who has just signed in at its provider: a page of their own. */
+  const as = async (who, options = {}) => {
+    const page = await person(options);
+    await page.goto(`${base}/sign-in?to=/`);
+    await page.locator(`a[href*="who=${who}"]`).first().click();
+    await page.waitForURL((url) => url.href.startsWith(base));
+    page.wrong.length = 0; // what the provider's own page does is its own
+    return page;
+  };
+
   /** Says who one is, where the provider asks. */
   const prove = async (page, login) => {
     await page.waitForSelector('input[name=login]');
@@ -99,5 +109,5 @@ export const open = async (modules, base, pictures) => {
     if (problems.length) throw new Error(`${name}: ${problems.join('\n  ')}`);
   };
 
-  return { browser, person, signIn, signOut, prove, check, barriers, seen };
+  return { browser, person, as, signIn, signOut, prove, check, barriers, seen };
 };

@@ -7,7 +7,7 @@
 import { open } from './browser.mjs';
 
 const [modules, base, pictures] = process.argv.slice(2);
-const { browser, person, barriers } = await open(modules, base, pictures);
+const { browser, person, as, barriers } = await open(modules, base, pictures);
 
 /** Pages of one kind are one page: identifiers, versions and searches apart. */
 const kind = (url) => {
@@ -27,11 +27,7 @@ const people = await (async () => {
 if (people.length < 15) wrong.push(`only ${people.length} people can sign in`);
 
 for (const who of people) {
-  const page = await person();
-  await page.goto(`${base}/sign-in?to=/`);
-  await page.locator(`a[href*="who=${who}"]`).first().click();
-  await page.waitForURL((url) => url.href.startsWith(base));
-  page.wrong.length = 0;
+  const page = await as(who);
   const [waiting, seen] = [[page.url()], new Set([kind(new URL(page.url()))])];
   while (waiting.length && seen.size <= LIMIT) {
     const address = waiting.shift();

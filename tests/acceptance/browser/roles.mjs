@@ -1,30 +1,13 @@
 // What each role is there for, end to end, on a running demonstration with its months of activity.
 //
-//   node roles.mjs MODULES CONSOLE_URL PICTURES CONCORDAT STATE
+//   node roles.mjs MODULES CONSOLE_URL PICTURES FACTS
 //
-// CONCORDAT is the program, with which a signatory signs as on their own machine; STATE is the demonstration's folder, with their key.
+// FACTS is JSON: `concordat`, the program with which a signatory signs as on their own machine, and `state`, the demonstration's folder
+// with their key.
 import { execFileSync } from 'node:child_process';
-import { open } from './browser.mjs';
+import { start } from './journey.mjs';
 
-const [modules, base, pictures, concordat, state] = process.argv.slice(2);
-const { browser, person, check } = await open(modules, base, pictures);
-const is = (found, wanted, what) => { if (found !== wanted) throw new Error(`${what}: ${found}, not ${wanted}`); };
-const says = async (page, words) => {
-  await page.waitForLoadState('domcontentloaded');
-  const all = await page.locator('main').innerText();
-  if (!all.includes(words)) throw new Error(`the page does not say "${words}":\n${all.slice(0, 1500)}`);
-};
-const press = (page, name) => page.getByRole('button', { name, exact: true }).first().click();
-const go = async (page, path, status = 200) => is((await page.goto(base + path)).status(), status, path);
-/** Somebody of the demonstration, who has just signed in at its provider. */
-const as = async (who) => {
-  const page = await person();
-  await page.goto(`${base}/sign-in?to=/`);
-  await page.locator(`a[href*="who=${who}"]`).first().click();
-  await page.waitForURL((url) => url.href.startsWith(base));
-  page.wrong.length = 0;
-  return page;
-};
+const { base, facts, as, check, is, says, go, press, run } = await start();
 const saved = async (page, button) => {
   const [file] = await Promise.all([page.waitForEvent('download'), button.click()]);
   return file.path();
@@ -83,8 +66,8 @@ const journeys = {
     await go(page, '/agreements/gm-winter-warmth/signatures');
     const bytes = await saved(page, page.getByRole('link', { name: 'Download the bytes' }));
     const command = (await page.locator('pre').first().innerText()).trim().split(' ');
-    const arguments_ = command.slice(1).map((part) => (part.endsWith('.json') ? bytes : part === 'your-key.pem' ? `${state}/fire-siro.key` : part));
-    const signature = execFileSync(concordat, arguments_, { encoding: 'utf8' }).trim();
+    const arguments_ = command.slice(1).map((part) => (part.endsWith('.json') ? bytes : part === 'your-key.pem' ? `${facts.state}/fire-siro.key` : part));
+    const signature = execFileSync(facts.concordat, arguments_, { encoding: 'utf8' }).trim();
     await page.fill('#sign-signature', signature);
     await press(page, 'Hand it in');
     await says(page, 'Simon Hart (GMFRS-SIRO-1)');
@@ -172,16 +155,4 @@ const journeys = {
   },
 };
 
-let failed = 0;
-for (const [name, journey] of Object.entries(journeys)) {
-  try {
-    await journey();
-    console.log(`ok ${name}`);
-  } catch (error) {
-    failed += 1;
-    console.log(`FAILED ${name}: ${String(error.stack ?? error).replaceAll('\n', '\n  ')}`);
-  }
-  for (const context of browser.contexts()) await context.close();
-}
-await browser.close();
-process.exit(failed ? 1 : 0);
+await run(journeys);

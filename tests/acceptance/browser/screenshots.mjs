@@ -4,24 +4,15 @@
 //   node tests/acceptance/browser/screenshots.mjs target/browser/node_modules https://localhost:8447 docs/pictures
 //
 // It signs in as people of the demonstration and changes nothing.
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { pathToFileURL } from 'node:url';
+import { writeFileSync } from 'node:fs';
+import { open } from './browser.mjs';
 import { smaller } from './png.mjs';
 
 const [modules, base, folder] = process.argv.slice(2);
-const { chromium } = await import(pathToFileURL(`${modules}/playwright-core/index.mjs`));
-const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox', '--disable-dev-shm-usage'] });
-mkdirSync(folder, { recursive: true });
+const { browser, as } = await open(modules, base, folder);
 
 /** A page of somebody's, by their identifier at the demonstration's provider. */
-const person = async (id, colorScheme = 'light') => {
-  const context = await browser.newContext({ ignoreHTTPSErrors: true, colorScheme, viewport: { width: 1000, height: 760 }, reducedMotion: 'reduce' });
-  const page = await context.newPage();
-  await page.goto(`${base}/sign-in?to=/`);
-  await page.locator(`a[href*="who=${id}"]`).click();
-  await page.waitForURL((url) => url.href.startsWith(base));
-  return page;
-};
+const person = (id, colorScheme = 'light') => as(id, { colorScheme, viewport: { width: 1000, height: 760 }, reducedMotion: 'reduce' });
 const take = async (page, name, height = 760) => {
   await page.setViewportSize({ width: 1000, height });
   const picture = smaller(await page.screenshot());

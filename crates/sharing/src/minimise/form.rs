@@ -250,6 +250,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_looked_at_quickly_is_seen_as_it_is_slowly() {
+        for char in '\0'..=char::MAX {
+            let hides = (char.is_control() && !matches!(char, '\n' | '\r' | '\t'))
+                || matches!(char, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            let text = format!("a{char}b");
+            assert_eq!(seen(&text), hides.then(|| "a\u{fffd}b".to_owned()), "{:?}", u32::from(char));
+        }
+        let long = "a".repeat(TEXT_CHARS_MAX);
+        assert_eq!(seen(&long), None);
+        assert_eq!(seen(&format!("{long}b")), Some(format!("{long}{CUT}")));
+    }
+
+    #[test]
+    fn a_short_number_is_within_bounds() {
+        assert!(is_short("-12345678901234") && is_short("999999999999999"));
+        assert!(!is_short("1000000000000000") && !is_short("1e5") && !is_short("1.5"));
+        assert!("999999999999999".parse::<f64>().unwrap() <= NUMBER_MAX);
+    }
+
+    #[test]
     fn a_word_that_may_say_no_is_told_as_neither() {
         for word in [
             "no",

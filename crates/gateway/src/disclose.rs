@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use ledger::entry::{AgreementRef, Body, Decided, ListRef};
 use sharing::{
     AgreementId, Decision, Denial, Permit, Provider, Pseudonym, Question, Reason, SubjectIdentifier,
-    SubjectState,
+    SubjectState, Writing,
     agreement::{Agreement, DataFlow, london_day},
     alerting::Kind,
     decide::{
@@ -59,6 +59,8 @@ pub struct Ask {
     pub request_id: Option<String>,
     /// The caller wants the decision and not the record.
     pub answer_only: bool,
+    /// As what the record is written.
+    pub writing: Writing,
     /// It belongs to a request whose signed context an earlier question has used up.
     pub continues: bool,
     /// The list that it is part of, and its place there.
@@ -659,7 +661,7 @@ impl Walk<'_> {
             let minimised = timed_now(&self.app.metrics, Stage::Minimise, || {
                 let confirmed = permit.confirm(question, &policies.set, &state, examined, at);
                 confirmed.map(|confirmed| {
-                    let record = confirmed.minimise(provider, examined, at);
+                    let record = confirmed.minimise(provider, examined, at, self.ask.writing);
                     (confirmed, record)
                 })
             });

@@ -24,7 +24,8 @@ use ledger::{entry::Body, tree::hexadecimal};
 use serde::Serialize;
 use serde_json::{Value, json, value::RawValue};
 use sharing::{
-    Decision, Question, Reason, SubjectIdentifier, SubjectState, SystemId, decide::decide, identifier::ListId,
+    Decision, Question, Reason, SubjectIdentifier, SubjectState, SystemId, Writing, decide::decide,
+    identifier::ListId,
 };
 use store::{CommitError, Committed, ReplayGuard, Submission};
 use tokio::sync::watch;
@@ -358,6 +359,7 @@ impl Running {
             question: Question { subject, ..question.clone() },
             request_id: request_id.clone(),
             answer_only: false,
+            writing: Writing::Items,
             continues: true,
             list: Some((self.id.to_string(), together)),
             deadline: Instant::now() + self.app.limits.deadline,

@@ -16,7 +16,7 @@
 //!
 //! ```compile_fail
 //! fn release_without_confirmation(permit: &sharing::Permit, record: &sharing::Examined, provider: &sharing::Provider) {
-//!     let _ = permit.minimise(provider, record, jiff::Timestamp::UNIX_EPOCH);
+//!     let _ = permit.minimise(provider, record, jiff::Timestamp::UNIX_EPOCH, sharing::Writing::Items);
 //! }
 //! ```
 

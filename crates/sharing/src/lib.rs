@@ -38,7 +38,7 @@ pub use identifier::{
     ItemId, NhsNumber, ObjectionId, OrganisationId, Pseudonym, RelationshipId, SubjectIdentifier,
     SubjectScheme, SystemId,
 };
-pub use minimise::{Examined, MinimisedRecord};
+pub use minimise::{Examined, MinimisedRecord, Writing};
 pub use policy::PolicySet;
 pub use purpose::PurposeClass;
 pub use subject::SubjectState;

@@ -163,8 +163,8 @@ impl MinimisedRecord {
         &self.text
     }
 
-    /// The record as a smaller FHIR R4 Patient tagged SUBSETTED, compact JSON, where the source speaks FHIR. Each call
-    /// is a disclosure.
+    /// The record as a smaller FHIR R4 Patient tagged SUBSETTED, compact JSON, where [`Writing::Patient`] was asked for and the
+    /// source speaks FHIR. Each call is a disclosure.
     pub fn as_fhir_patient(&self) -> Option<&str> {
         self.patient.as_deref()
     }
@@ -251,7 +251,7 @@ fn shows(sign: &ReachedSign, record: Place<'_>) -> bool {
     sign.path.any(record, |place| match place.kind() {
         Kind::Null | Kind::False => false,
         _ if sign.equals.is_empty() => true,
-        Kind::Plain | Kind::Escaped | Kind::OddlyEscaped => {
+        Kind::Clear | Kind::Plain | Kind::Escaped | Kind::OddlyEscaped => {
             place.as_text().is_some_and(|text| is_listed(&text))
         }
         Kind::True => is_listed("true"),
@@ -264,9 +264,24 @@ fn plausible_time(text: &str) -> Option<String> {
     text.parse::<Timestamp>().ok().map(|time| time.to_string())
 }
 
+/// As what a record is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writing {
+    /// As items alone.
+    Items,
+    /// As a FHIR Patient, too, for who asked for one.
+    Patient,
+}
+
 impl ConfirmedPermit {
     /// Cuts the record down. `at` is when ages and periods are reckoned.
-    pub fn minimise(&self, provider: &Provider, examined: &Examined, at: Timestamp) -> MinimisedRecord {
+    pub fn minimise(
+        &self,
+        provider: &Provider,
+        examined: &Examined,
+        at: Timestamp,
+        writing: Writing,
+    ) -> MinimisedRecord {
         let permit = self.permit();
         let (record, places) = (examined.record(provider), &*examined.places);
         let today = london_day(at);
@@ -285,8 +300,8 @@ impl ConfirmedPermit {
             }
         }
         cut.out.push('}');
-        let speaks_fhir = provider.provider.protocol == Protocol::FhirR4Patient;
-        let patient = speaks_fhir.then(|| fhir::smaller_patient(&cut, record, permit.subject()));
+        let is_patient = writing == Writing::Patient && provider.provider.protocol == Protocol::FhirR4Patient;
+        let patient = is_patient.then(|| fhir::smaller_patient(&cut, record, permit.subject()));
         MinimisedRecord {
             items,
             absent,
@@ -322,7 +337,10 @@ struct Released<'a> {
 
 impl<'a> Cut<'a> {
     fn of(examined: &'a Examined, found: Option<&'a Finds>, today: Date) -> Self {
-        Self { examined, found, today, out: "{".to_owned(), places: Vec::new(), released: Vec::new() }
+        // A part of a record leaves, rarely most of it.
+        let mut out = String::with_capacity(64 + examined.reached.length() / 4);
+        out.push('{');
+        Self { examined, found, today, out, places: Vec::new(), released: Vec::new() }
     }
 
     /// Writes the item's name and its value as it leaves: the first that there is, or all of them where the item is a

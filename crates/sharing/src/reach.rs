@@ -46,7 +46,9 @@ pub(crate) enum Kind {
     False,
     True,
     Number,
-    /// A string that was written as it is read.
+    /// A string that was written as it is read, of ASCII that is seen.
+    Clear,
+    /// Any other string that was written as it is read.
     Plain,
     /// A string with escapes in it, each written as we write it.
     Escaped,
@@ -54,6 +56,14 @@ pub(crate) enum Kind {
     OddlyEscaped,
     Array,
     Object,
+}
+
+impl Kind {
+    /// Whether it is a string that was written as it is read.
+    #[inline]
+    pub(crate) fn is_as_written(self) -> bool {
+        matches!(self, Self::Clear | Self::Plain)
+    }
 }
 
 /// A value that was reached.
@@ -78,6 +88,11 @@ impl Reached {
         let text = bytes::as_text(document)?;
         let nodes = scan::scan(automaton, text, limits)?;
         Ok(Self { text: text.into(), nodes })
+    }
+
+    /// How long the document is, in bytes.
+    pub(crate) fn length(&self) -> usize {
+        self.text.len()
     }
 
     /// Whether a member of one of these names was reached that says anything.
@@ -147,7 +162,7 @@ impl<'a> Place<'a> {
     /// The text of a string.
     pub(crate) fn as_text(self) -> Option<Cow<'a, str>> {
         match self.node.kind {
-            Kind::Plain => Some(Cow::Borrowed(self.inside())),
+            Kind::Clear | Kind::Plain => Some(Cow::Borrowed(self.inside())),
             Kind::Escaped | Kind::OddlyEscaped => Some(Cow::Owned(bytes::unescaped(self.inside()))),
             _ => None,
         }
@@ -156,7 +171,7 @@ impl<'a> Place<'a> {
     /// Whether it is the string with this text.
     pub(crate) fn is_text(self, text: &str) -> bool {
         match self.node.kind {
-            Kind::Plain => self.inside() == text,
+            Kind::Clear | Kind::Plain => self.inside() == text,
             Kind::Escaped | Kind::OddlyEscaped => bytes::unescaped(self.inside()) == text,
             _ => false,
         }
@@ -218,8 +233,8 @@ impl<'a> Place<'a> {
         self.reached.text.get(self.node.start as usize..self.node.end as usize).unwrap_or("")
     }
 
-    /// A string without its quotes.
-    fn inside(self) -> &'a str {
+    /// A string without its quotes, with the escapes that it has.
+    pub(crate) fn inside(self) -> &'a str {
         let (start, end) = (self.node.start as usize, self.node.end as usize);
         self.reached.text.get(start.saturating_add(1)..end.saturating_sub(1)).unwrap_or("")
     }

@@ -17,7 +17,7 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sharing::{
-    Question,
+    Question, Writing,
     access::{Deed, PERSON_RECORD, Party},
     decide::Asked,
     identifier::BreakGlassId,
@@ -455,6 +455,7 @@ async fn evaluate(
         question,
         request_id: received.request_id.clone(),
         answer_only: true,
+        writing: Writing::Items,
         continues,
         list: None,
         deadline: received.deadline,

@@ -9,7 +9,7 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
-use sharing::{Question, SubjectIdentifier, decide::Asked, identifier::ItemId};
+use sharing::{Question, SubjectIdentifier, Writing, decide::Asked, identifier::ItemId};
 use utoipa::ToSchema;
 
 use super::subject::Subject;
@@ -202,6 +202,7 @@ fn ask(app: &App, received: &Received, asked: &DisclosureRequest, action: Action
         question,
         request_id: received.request_id.clone(),
         answer_only: action == Action::Decide,
+        writing: Writing::Items,
         continues: false,
         list: None,
         deadline: received.deadline,

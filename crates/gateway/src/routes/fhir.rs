@@ -12,7 +12,7 @@ use axum::{
     http::{HeaderName, HeaderValue, Uri, header},
     response::{IntoResponse, Response},
 };
-use sharing::{Question, SubjectIdentifier, SubjectScheme, decide::Asked};
+use sharing::{Question, SubjectIdentifier, SubjectScheme, Writing, decide::Asked};
 
 use super::disclosures::{check_context, terms_json};
 use crate::{
@@ -108,12 +108,19 @@ async fn ask(
     match question(app, &received, provider, subject) {
         Ok(question) => {
             let Received { caller, context, request_id, deadline, .. } = received;
-            let (answer_only, continues, list) = (false, false, None);
-            disclose(
-                app,
-                Ask { caller, context, question, request_id, answer_only, continues, list, deadline },
-            )
-            .await
+            let (answer_only, continues, list, writing) = (false, false, None, Writing::Patient);
+            let ask = Ask {
+                caller,
+                context,
+                question,
+                request_id,
+                answer_only,
+                writing,
+                continues,
+                list,
+                deadline,
+            };
+            disclose(app, ask).await
         }
         Err(problem) => Err(received.refuse(app, problem, route).await),
     }

@@ -36,13 +36,22 @@ pub(super) fn leaves(place: Place<'_>) -> Option<Leaving> {
             digits <= NUMBER_DIGITS_MAX && number.parse::<f64>().is_ok_and(|size| size.abs() <= NUMBER_MAX);
         return is_alike.then_some(Leaving::AsWritten);
     }
+    // What its escapes stand for is seen, and there is less of it than of them.
+    let is_seen = match place.kind() {
+        Kind::Clear => true,
+        Kind::Plain | Kind::Escaped => hides_nothing(place.inside().as_bytes()),
+        _ => false,
+    };
+    if is_seen && place.inside().len() <= TEXT_CHARS_MAX {
+        return Some(Leaving::AsWritten);
+    }
     let Some(text) = place.as_text() else { return Some(Leaving::AsWritten) };
     Some(seen(&text).map_or(Leaving::AsWritten, Leaving::As))
 }
 
-/// A whole number of at most fifteen digits: it is below [`NUMBER_MAX`].
+/// A number of at most fifteen digits, without an exponent: it is below [`NUMBER_MAX`].
 fn is_short(number: &str) -> bool {
-    number.len() <= 15 && number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-')
+    number.len() <= 15 && number.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'.'))
 }
 
 /// Whether there is no byte with which anything begins that could hide: controls of ASCII, and the first bytes of the other controls
@@ -63,9 +72,6 @@ fn seen(text: &str) -> Option<String> {
         (char.is_control() && !matches!(char, '\n' | '\r' | '\t'))
             || matches!(char, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
-    if text.len() <= TEXT_CHARS_MAX && hides_nothing(text.as_bytes()) {
-        return None;
-    }
     let is_long = text.len() > TEXT_CHARS_MAX && text.chars().count() > TEXT_CHARS_MAX;
     if !is_long && !text.contains(hides) {
         return None;
@@ -175,7 +181,9 @@ pub(super) fn yes_no(place: Place<'_>) -> Option<bool> {
     match place.kind() {
         Kind::Null => None,
         Kind::False => Some(false),
-        Kind::Plain | Kind::Escaped | Kind::OddlyEscaped => says_that_there_is(&place.as_text()?),
+        Kind::Clear | Kind::Plain | Kind::Escaped | Kind::OddlyEscaped => {
+            says_that_there_is(&place.as_text()?)
+        }
         Kind::Number => {
             let mut digits = place.number()?.bytes().take_while(|byte| !matches!(byte, b'e' | b'E'));
             Some(digits.any(|byte| matches!(byte, b'1'..=b'9')))
@@ -248,24 +256,66 @@ fn postcode_district(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{json::Limits, reach::Reached};
+
+    /// A text as the document's own, and what leaves in its place.
+    fn left(written: &str) -> Option<String> {
+        static SET: std::sync::LazyLock<crate::PolicySet> =
+            std::sync::LazyLock::new(crate::decide::tests::policies);
+        let places = SET.provider(&"nhs-pds".parse().unwrap()).unwrap().places();
+        let document = format!("\"{written}\"");
+        let reached = Reached::read(places, document.as_bytes(), &Limits::default()).unwrap();
+        match leaves(reached.place(0).unwrap()).unwrap() {
+            Leaving::AsWritten => None,
+            Leaving::As(text) => Some(text),
+        }
+    }
 
     #[test]
     fn what_is_looked_at_quickly_is_seen_as_it_is_slowly() {
+        let hides = |char: char| {
+            (char.is_control() && !matches!(char, '\n' | '\r' | '\t'))
+                || matches!(char, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        };
+        // What may not stand for itself is escaped. Near the end of a document, and further from it than a look is wide.
+        for (before, after) in [("", ""), ("a", "b"), ("it is \\\"here\\\": ", " and goes on for longer")] {
+            let around = |char: &str| format!("{before}{char}{after}");
+            for char in
+                ['\0'..='\u{a0}', '\u{2000}'..='\u{2100}', '\u{fff0}'..='\u{10010}'].into_iter().flatten()
+            {
+                let written = match char {
+                    '"' | '\\' => format!("\\{char}"),
+                    '\0'..=' ' => format!("\\u{:04x}", u32::from(char)),
+                    char => char.to_string(),
+                };
+                let seen = around("\u{fffd}").replace("\\\"", "\"");
+                assert_eq!(left(&around(&written)), hides(char).then_some(seen), "{:?}", u32::from(char));
+            }
+        }
+        let long = "a".repeat(TEXT_CHARS_MAX);
+        assert_eq!(left(&long), None);
+        assert_eq!(left(&format!("{long}b")), Some(format!("{long}{CUT}")));
+        let (long, escaped) = ("é\n".repeat(TEXT_CHARS_MAX / 2), "é\\n".repeat(TEXT_CHARS_MAX / 2));
+        assert_eq!(left(&escaped), None);
+        assert_eq!(left(&format!("{escaped}b")), Some(format!("{long}{CUT}")));
+    }
+
+    #[test]
+    fn every_character_is_seen_or_shown() {
         for char in '\0'..=char::MAX {
             let hides = (char.is_control() && !matches!(char, '\n' | '\r' | '\t'))
                 || matches!(char, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
             let text = format!("a{char}b");
             assert_eq!(seen(&text), hides.then(|| "a\u{fffd}b".to_owned()), "{:?}", u32::from(char));
+            assert!(!hides || !hides_nothing(text.as_bytes()), "{:?}", u32::from(char));
         }
-        let long = "a".repeat(TEXT_CHARS_MAX);
-        assert_eq!(seen(&long), None);
-        assert_eq!(seen(&format!("{long}b")), Some(format!("{long}{CUT}")));
     }
 
     #[test]
     fn a_short_number_is_within_bounds() {
         assert!(is_short("-12345678901234") && is_short("999999999999999"));
-        assert!(!is_short("1000000000000000") && !is_short("1e5") && !is_short("1.5"));
+        assert!(is_short("-1.5") && is_short("0.0000000000001"));
+        assert!(!is_short("1000000000000000") && !is_short("1e5") && !is_short("1.23456789012345"));
         assert!("999999999999999".parse::<f64>().unwrap() <= NUMBER_MAX);
     }
 

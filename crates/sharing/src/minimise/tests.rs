@@ -64,7 +64,7 @@ fn minimised(fire: bool, number: &str, body: &str) -> Result<MinimisedRecord, St
     let examined = permit.examine(provider, body.as_bytes()).map_err(|fault| format!("{fault:?}"))?;
     let confirmed = permit.confirm(&question, &policies, &SubjectState::default(), &examined, now());
     let confirmed = confirmed.map_err(|denial| format!("{:?}", denial.reasons))?;
-    Ok(confirmed.minimise(provider, &examined, now()))
+    Ok(confirmed.minimise(provider, &examined, now(), Writing::Patient))
 }
 
 #[test]
@@ -210,9 +210,9 @@ fn a_record_is_found_nothing_in_by_another_catalogue() {
     let provider = policies.provider(&question.provider).unwrap();
     let examined = permit.examine(provider, SANDERSON.as_bytes()).unwrap();
     let confirmed = permit.confirm(&question, &policies, &SubjectState::default(), &examined, now()).unwrap();
-    assert_eq!(confirmed.minimise(provider, &examined, now()).items().count(), 5);
+    assert_eq!(confirmed.minimise(provider, &examined, now(), Writing::Patient).items().count(), 5);
     let other = others.provider(&question.provider).unwrap();
-    let record = confirmed.minimise(other, &examined, now());
+    let record = confirmed.minimise(other, &examined, now(), Writing::Patient);
     assert_eq!((record.as_json(), record.absent().len()), ("{}", 5));
     assert!(examined.resembles(other, |_, _| true).is_empty());
     assert_eq!(examined.resembles(provider, |_, _| true), [Familiar::Surname]);

@@ -1,10 +1,14 @@
-//! Text as bytes, eight at a time: where a string's plain run ends, where blanks end, what tells names apart quickly.
+//! Text as bytes, several at a time: where a string's plain run ends, where blanks end, what tells names apart quickly.
+
+use wide::u8x16;
 
 use crate::json::{JsonError, JsonFault};
 
-const LOW_BITS: u64 = 0x0101_0101_0101_0101;
-const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
-const BLANKS: u64 = LOW_BITS * b' ' as u64;
+const BLANKS: u64 = 0x0101_0101_0101_0101 * b' ' as u64;
+const QUOTE: u8x16 = u8x16::new([b'"'; 16]);
+const BACKSLASH: u8x16 = u8x16::new([b'\\'; 16]);
+const LAST_CONTROL: u8x16 = u8x16::new([0x1f; 16]);
+const DELETE: u8x16 = u8x16::new([0x7f; 16]);
 
 /// The whole document as text.
 pub(super) fn as_text(document: &[u8]) -> Result<&str, JsonError> {
@@ -12,34 +16,60 @@ pub(super) fn as_text(document: &[u8]) -> Result<&str, JsonError> {
         .map_err(|error| JsonError { fault: JsonFault::Unicode, offset_bytes: error.valid_up_to() })
 }
 
-/// Where the run of characters that stand for themselves ends: at a quote, a backslash or a control character, or at
-/// the end of the document.
-#[inline]
-pub(super) fn plain_end(document: &[u8], from: usize) -> usize {
-    let mut at = from;
-    while let Some(word) = word(document, at) {
-        let marks = marks(word);
-        if marks != 0 {
-            return at + (marks.trailing_zeros() / 8) as usize;
-        }
-        at += 8;
-    }
-    while document.get(at).is_some_and(|byte| !matches!(byte, b'"' | b'\\' | 0..0x20)) {
-        at += 1;
-    }
-    at
+/// Characters that stand for themselves, one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Run {
+    /// Where it ends: at a quote, a backslash or a control character, or at the end of the document.
+    pub(super) end: usize,
+    /// Whether all of it is ASCII that is seen: none is a delete, and none is beyond.
+    pub(super) is_clear: bool,
 }
 
-/// The high bit of the first byte that is a quote, a backslash or a control character. Bits above it mean nothing,
-/// since a subtraction borrows from the next byte; below it there are none.
+/// The run that begins here. Most are short.
 #[inline]
-fn marks(word: u64) -> u64 {
-    let is = |byte: u8| {
-        let differs = word ^ (LOW_BITS * u64::from(byte));
-        differs.wrapping_sub(LOW_BITS) & !differs
-    };
-    let is_control = word.wrapping_sub(BLANKS) & !word;
-    (is(b'"') | is(b'\\') | is_control) & HIGH_BITS
+pub(super) fn run(document: &[u8], from: usize) -> Run {
+    match look(document, from) {
+        Some((0, unclear)) => run_on(document, from + 16, unclear == 0),
+        Some((marks, unclear)) => ends(from, marks, unclear, true),
+        None => run_on(document, from, true),
+    }
+}
+
+/// Which of the next sixteen bytes end a run, and which are not clear, a bit for each; `None` where there are fewer.
+#[inline]
+fn look(document: &[u8], at: usize) -> Option<(u32, u32)> {
+    let bytes = u8x16::new(*document.get(at..)?.first_chunk()?);
+    let is_control = bytes.simd_eq(bytes.min(LAST_CONTROL));
+    let marks = bytes.simd_eq(QUOTE) | bytes.simd_eq(BACKSLASH) | is_control;
+    let unclear = bytes.simd_eq(bytes.max(DELETE));
+    Some((marks.to_bitmask(), unclear.to_bitmask()))
+}
+
+/// A run that ends among these bytes.
+#[inline]
+fn ends(at: usize, marks: u32, unclear: u32, is_clear: bool) -> Run {
+    let before = marks & marks.wrapping_neg();
+    Run {
+        end: at + marks.trailing_zeros() as usize,
+        is_clear: is_clear && unclear & before.wrapping_sub(1) == 0,
+    }
+}
+
+#[inline(never)]
+fn run_on(document: &[u8], from: usize, was_clear: bool) -> Run {
+    let (mut at, mut is_clear) = (from, was_clear);
+    while let Some((marks, unclear)) = look(document, at) {
+        if marks != 0 {
+            return ends(at, marks, unclear, is_clear);
+        }
+        is_clear &= unclear == 0;
+        at += 16;
+    }
+    while let Some(byte) = document.get(at).filter(|byte| !matches!(byte, b'"' | b'\\' | 0..0x20)) {
+        is_clear &= *byte < 0x7f;
+        at += 1;
+    }
+    Run { end: at, is_clear }
 }
 
 /// Where blanks end.

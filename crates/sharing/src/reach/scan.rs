@@ -6,7 +6,7 @@
 use super::{
     Automaton, Kind, Node,
     automaton::Goal,
-    bytes::{after_blanks, plain_end, unescaped},
+    bytes::{Run, after_blanks, run, unescaped},
     keys::{Key, Keys},
 };
 use crate::json::{JsonError, JsonFault, Limits};
@@ -108,7 +108,7 @@ impl Scanner<'_> {
             let mut seen = self.keys.open();
             loop {
                 let name = self.string(at)?;
-                let stands_for = (name.kind != Kind::Plain).then(|| self.unescaped(&name));
+                let stands_for = (!name.kind.is_as_written()).then(|| self.unescaped(&name));
                 let key = match &stands_for {
                     None => Key::plain(self.document, name.start, name.end),
                     Some(text) => Key::escaped(name.start, name.end, text),
@@ -180,15 +180,17 @@ impl Scanner<'_> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a call costs as much as most strings")]
     fn string(&mut self, at: usize) -> Option<Quoted> {
         if self.byte(at) != Some(b'"') {
             return self.refuse(JsonFault::Syntax, at);
         }
         let start = at + 1;
-        let end = plain_end(self.document, start);
+        let Run { end, is_clear } = run(self.document, start);
         if self.byte(end) == Some(b'"') {
-            return Some(Quoted { start, end, kind: Kind::Plain });
+            let kind = if is_clear { Kind::Clear } else { Kind::Plain };
+            return Some(Quoted { start, end, kind });
         }
         self.rest_of_string(start, end)
     }
@@ -210,7 +212,7 @@ impl Scanner<'_> {
                 Some(_) => return self.refuse(JsonFault::Syntax, end),
                 None => return self.refuse(JsonFault::Syntax, from),
             }
-            end = plain_end(self.document, from);
+            end = run(self.document, from).end;
         }
     }
 

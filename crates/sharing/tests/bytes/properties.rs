@@ -7,7 +7,8 @@ use std::{cell::RefCell, path::PathBuf, sync::LazyLock};
 
 use jiff::Timestamp;
 use sharing::{
-    ConsentId, ObjectionId, PolicySet, PurposeClass, Question, SubjectIdentifier, SubjectState, cases,
+    ConsentId, ObjectionId, PolicySet, PurposeClass, Question, SubjectIdentifier, SubjectState, Writing,
+    cases,
     decide::{Asked, Decision, PermittedItem, decide, decide_with_facts},
     json::{self, Limits},
     minimise::Familiar,
@@ -166,7 +167,7 @@ fn check_cutting(set: &PolicySet, question: &Question, body: &[u8], marking: Opt
         _ => examined,
     };
     let Ok(confirmed) = permit.confirm(question, set, &state, &examined, at) else { return };
-    let record = confirmed.minimise(provider, &examined, at);
+    let record = confirmed.minimise(provider, &examined, at, Writing::Patient);
     let simply = reference::minimise(&confirmed, provider, &simply, at);
     assert_eq!(record.as_json(), simply.text);
     assert_eq!(record.as_fhir_patient(), simply.patient.as_deref());

@@ -205,7 +205,12 @@ fn referred_after(reference: &str, body: &str, said: Option<&str>) -> Result<Min
         None => examined,
     };
     let confirmed = permit.confirm(&question, &policies, &state, &examined, now());
-    Ok(confirmed.map_err(|denial| format!("{:?}", denial.reasons))?.minimise(provider, &examined, now()))
+    Ok(confirmed.map_err(|denial| format!("{:?}", denial.reasons))?.minimise(
+        provider,
+        &examined,
+        now(),
+        Writing::Patient,
+    ))
 }
 
 /// What the NHS says of a person, who may be marked.

@@ -35,12 +35,16 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
 
 use self::{
+    begun::Begun,
     newcomers::{Newcomer, Newcomers},
+    owed::{Answering, Owed},
     shares::{Share, Shares},
 };
 use crate::tls::CertificateFingerprint;
 
+mod begun;
 mod newcomers;
+mod owed;
 mod plain;
 mod shares;
 
@@ -362,6 +366,8 @@ async fn connection(
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let was_asked = Arc::new(AtomicBool::new(false));
     let (asked, stopping) = (was_asked.clone(), shutdown.clone());
+    let owed = Owed::new();
+    let owing = owed.clone();
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         asked.store(true, Ordering::Relaxed);
         let mut request: Request = request.map(|body| Body::new(body.map_err(axum::Error::new)));
@@ -369,8 +375,10 @@ async fn connection(
             request.extensions_mut().insert(peer);
         }
         let (answer, stopping) = (app.clone().oneshot(request), stopping.clone());
+        let (owing, ours) = (owing.clone(), owing.ours());
         async move {
             let mut answer = answer.await;
+            drop(ours);
             if let Ok(answer) = &mut answer
                 && !is_http2
                 && stopping.is_cancelled()
@@ -378,10 +386,10 @@ async fn connection(
                 // The next request goes over a connection to somebody else.
                 answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
-            answer
+            answer.map(|answer| answer.map(|body| Answering::new(body, owing)))
         }
     });
-    let stream = TokioIo::new(impatient(stream, limits.write_timeout));
+    let stream = impatient(stream, limits.write_timeout);
     let stopped = async {
         tokio::select! {
             // Whoever may not be valid any more is not waited for.
@@ -398,6 +406,7 @@ async fn connection(
     };
     // Whatever a connection dies of, its requests have answered or have been dropped: nothing is owed to it.
     if is_http2 {
+        let Some(stream) = Begun::read(stream, limits.header_read_timeout).await else { return };
         let mut http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
         http.timer(TokioTimer::new())
             .max_concurrent_streams(limits.streams_max)
@@ -410,19 +419,25 @@ async fn connection(
             .max_local_error_reset_streams(64)
             .keep_alive_interval(Duration::from_secs(20))
             .keep_alive_timeout(Duration::from_secs(10));
-        until(http.serve_connection(stream, service), limits, stopped).await;
+        until(http.serve_connection(TokioIo::new(stream), service), limits, &owed, stopped).await;
     } else {
         let mut http = hyper::server::conn::http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(limits.header_read_timeout)
             .max_buf_size(usize::try_from(limits.header_bytes_max).unwrap_or(usize::MAX));
-        until(http.serve_connection(stream, service), limits, stopped).await;
+        until(http.serve_connection(TokioIo::new(stream), service), limits, &owed, stopped).await;
     }
 }
 
 /// Serves a connection until it is old or has to stop. One that is old takes no other request, and finishes the answer that
-/// is on its way: a list's may take long. One that has to stop has the time for draining.
-async fn until(serving: impl GracefulConnection, limits: Limits, stopped: impl Future<Output = ()>) {
+/// is on its way: a list's may take long. Whoever does not take it, or does not let go, has the time for draining. One that has to
+/// stop has that, too, whatever is on its way.
+async fn until(
+    serving: impl GracefulConnection,
+    limits: Limits,
+    owed: &Owed,
+    stopped: impl Future<Output = ()>,
+) {
     let (mut serving, mut stopped) = (std::pin::pin!(serving), std::pin::pin!(stopped));
     tokio::select! {
         _ = serving.as_mut() => return,
@@ -430,6 +445,7 @@ async fn until(serving: impl GracefulConnection, limits: Limits, stopped: impl F
             serving.as_mut().graceful_shutdown();
             tokio::select! {
                 _ = serving.as_mut() => return,
+                () = owed.is_not_taken(limits.drain_timeout) => return,
                 () = stopped.as_mut() => {}
             }
         }

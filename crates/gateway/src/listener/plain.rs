@@ -10,7 +10,7 @@ use tokio::{net::TcpListener, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
 
-use super::{Limits, Newcomers, accept, impatient, network, until};
+use super::{Limits, Newcomers, Owed, accept, impatient, network, until};
 
 /// Most connections at once. When there are more the oldest goes.
 const CONNECTIONS_MAX: usize = 64;
@@ -32,10 +32,10 @@ pub async fn serve_plain(listener: TcpListener, app: Router, limits: Limits, shu
             let mut http = hyper::server::conn::http1::Builder::new();
             http.timer(TokioTimer::new()).header_read_timeout(limits.header_read_timeout);
             let stream = TokioIo::new(impatient(stream, limits.write_timeout));
-            let serving = http.serve_connection(stream, service);
+            let (serving, owed) = (http.serve_connection(stream, service), Owed::new());
             tokio::select! {
                 () = place.pushed_out() => {}
-                () = until(serving, limits, shutdown.cancelled()) => {}
+                () = until(serving, limits, &owed, shutdown.cancelled()) => {}
             }
         });
     }

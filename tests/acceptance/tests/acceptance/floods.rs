@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use acceptance::World;
+use futures_util::StreamExt as _;
 use gateway::{listener, tls::server_config};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -229,6 +230,113 @@ async fn whatever_one_connection_does_others_are_answered() {
         }
     }
     world.verify().await;
+}
+
+/// What a client does with a connection of HTTP/2 that it does not mean to let go.
+const CLINGING: [(&str, bool); 5] = [
+    ("says nothing", false),
+    ("begins and does not go on", false),
+    ("says how it begins and nothing more", true),
+    ("takes nothing of its answer", true),
+    ("has not ended its request", true),
+];
+
+/// Does so, and answers pings if it may, but not the last one. How long it is until the connection ends.
+async fn cling(world: &World, how: &str, answers_pings: bool) -> Duration {
+    let mut stream = connect(world.folder.path(), port(world), "h2").await;
+    let no_window = frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);
+    let said = match how {
+        "says nothing" => Vec::new(),
+        "begins and does not go on" => PREFACE[..10].to_vec(),
+        "says how it begins and nothing more" => [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat(),
+        "takes nothing of its answer" => [PREFACE, &no_window, &frame(HEADERS, 0x5, 1, &get())].concat(),
+        "has not ended its request" => [PREFACE, &no_window, &frame(HEADERS, 0x4, 1, &get())].concat(),
+        other => panic!("{other}"),
+    };
+    stream.write_all(&said).await.unwrap();
+    let (began, mut heard, mut answered) = (Instant::now(), Vec::new(), 0);
+    let mut buffer = [0; 4_096];
+    while let Ok(Ok(count @ 1..)) = timeout(Duration::from_mins(1), stream.read(&mut buffer)).await {
+        heard.extend_from_slice(&buffer[..count]);
+        let went_away = frames(&heard).any(|(kind, _)| kind == GO_AWAY);
+        let pings: Vec<_> = frames(&heard).filter(|(kind, _)| *kind == PING).collect();
+        if answers_pings && !went_away {
+            for (_, payload) in &pings[answered..] {
+                let _ = stream.write_all(&frame(PING, 1, 0, payload)).await; // it may be closed already
+            }
+        }
+        answered = pings.len();
+    }
+    began.elapsed()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_connection_of_http2_outlives_its_age_whatever_is_at_its_other_end() {
+    let world = World::with_settings(|settings| {
+        settings.limits.header_read_timeout_ms = 500;
+        settings.limits.connection_max_age_s = 1;
+        settings.limits.drain_timeout_s = 2;
+    })
+    .await;
+    let world = std::sync::Arc::new(world);
+    let clinging = CLINGING.map(|(how, answers_pings)| {
+        let world = world.clone();
+        tokio::spawn(async move { (how, cling(&world, how, answers_pings).await) })
+    });
+    for one in clinging {
+        let (how, lasted) = timeout(Duration::from_secs(90), one).await.unwrap().unwrap();
+        // Its age and the time for draining, and time for a machine that is busy.
+        assert!(lasted < Duration::from_secs(15), "{how}: {lasted:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_takes_us_longer_than_a_connections_age_is_given_whole() {
+    let world = World::new().await;
+    let read = |name: &str| std::fs::read_to_string(world.folder.path().join(name)).unwrap();
+    let config = server_config(&read("gateway.pem"), &read("gateway.key"), &read("ca.pem"), &[]).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    // Longer before it begins, and in the midst of it, than whoever takes nothing is waited for.
+    let slow = || async {
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        let parts = futures_util::stream::iter(["be", "gun", " and", " ended"]).then(|part| async move {
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            Ok::<_, std::io::Error>(part)
+        });
+        axum::body::Body::from_stream(parts)
+    };
+    let limits = listener::Limits {
+        connection_max_age: Duration::from_millis(300),
+        drain_timeout: Duration::from_millis(300),
+        ..listener::Limits::default()
+    };
+    let (_replacing, current) = tokio::sync::watch::channel(config);
+    let stop = CancellationToken::new();
+    let app = axum::Router::new().fallback(slow);
+    let serving = tokio::spawn(listener::serve(listener, current, app, limits, |_| {}, stop.clone()));
+    for protocol in ["h2", "http/1.1"] {
+        let mut stream = connect(world.folder.path(), port, protocol).await;
+        let asked = match protocol {
+            "h2" => whole_request(),
+            _ => b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(),
+        };
+        stream.write_all(&asked).await.unwrap();
+        let (mut said, mut buffer) = (Vec::new(), [0; 4_096]);
+        while let Ok(Ok(count @ 1..)) = timeout(Duration::from_secs(20), stream.read(&mut buffer)).await {
+            said.extend_from_slice(&buffer[..count]);
+        }
+        let text = match protocol {
+            "h2" => {
+                frames(&said).filter(|(kind, _)| *kind == DATA).flat_map(|(_, part)| part.to_vec()).collect()
+            }
+            _ => said,
+        };
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.contains(" ended"), "{protocol}: {text}");
+    }
+    stop.cancel();
+    serving.await.unwrap();
 }
 
 #[tokio::test]

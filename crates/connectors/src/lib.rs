@@ -168,8 +168,10 @@ impl Connectors {
     /// # Errors
     /// [`RouteError`] naming the record holder.
     pub fn new(routes: BTreeMap<ProviderId, Route>) -> Result<Self, RouteError> {
-        let clients =
-            routes.into_iter().map(|(provider, route)| Ok((provider.clone(), connector(provider, route)?)));
+        let clients = routes.into_iter().map(|(provider, route)| {
+            let resolver = Resolver::new(route.reach);
+            Ok((provider.clone(), connector(provider, route, resolver)?))
+        });
         Ok(Self { clients: clients.collect::<Result<_, _>>()? })
     }
 
@@ -317,7 +319,7 @@ impl Connector {
     }
 }
 
-fn connector(provider: ProviderId, route: Route) -> Result<Connector, RouteError> {
+fn connector(provider: ProviderId, route: Route, resolver: Resolver) -> Result<Connector, RouteError> {
     if route.base_url.as_ref().is_some_and(|url| !url.starts_with("https://")) {
         return Err(RouteError::NotHttps(provider));
     }
@@ -327,6 +329,7 @@ fn connector(provider: ProviderId, route: Route) -> Result<Connector, RouteError
             return Err(RouteError::OutOfReach(provider));
         }
     }
+    let resolver = Arc::new(resolver);
     let build = || {
         let trusted = Certificate::from_pem_bundle(route.trusted_pem.as_bytes())?;
         Client::builder()
@@ -335,7 +338,7 @@ fn connector(provider: ProviderId, route: Route) -> Result<Connector, RouteError
             .https_only(true)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
-            .dns_resolver(Arc::new(Resolver::new(route.reach)))
+            .dns_resolver(resolver)
             .referer(false)
             .timeout(route.timeout)
             .connect_timeout(route.timeout)
@@ -355,7 +358,11 @@ fn connector(provider: ProviderId, route: Route) -> Result<Connector, RouteError
 
 /// The error may hold the URL, and so the identifier: it is reduced to its kind and dropped here.
 fn fault(error: &reqwest::Error) -> FetchFault {
-    if error.is_timeout() { FetchFault::TimedOut } else { FetchFault::Unreachable }
+    match error {
+        _ if reach::is_out_of_reach(error) => FetchFault::OutOfReach,
+        _ if error.is_timeout() => FetchFault::TimedOut,
+        _ => FetchFault::Unreachable,
+    }
 }
 
 fn accept_status(status: StatusCode) -> Result<(), FetchFault> {

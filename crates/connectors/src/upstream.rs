@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// What is counted, in this order.
-pub const OUTCOMES: [&str; 10] = [
+pub const OUTCOMES: [&str; 11] = [
     "answered",
     "subject-unknown",
     "provider-unreachable",
@@ -27,6 +27,7 @@ pub const OUTCOMES: [&str; 10] = [
     "provider-answer-too-large",
     "provider-crowded",
     "provider-resting",
+    "provider-out-of-reach",
 ];
 
 /// How a record holder is, for whoever watches.
@@ -165,5 +166,12 @@ mod tests {
         let counted = upstream.seen().answers;
         assert_eq!(counted[1], 30, "subject-unknown");
         assert_eq!((counted[3], counted[9]), (40, 1));
+    }
+
+    #[test]
+    fn one_with_a_forbidden_address_is_counted() {
+        let upstream = Upstream::new(2);
+        upstream.go().unwrap().ended(Some(FetchFault::OutOfReach), false);
+        assert_eq!(upstream.seen().answers.iter().sum::<u64>(), 1);
     }
 }

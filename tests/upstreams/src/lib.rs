@@ -82,12 +82,13 @@ pub struct TlsFiles {
 #[derive(Debug, Clone)]
 pub struct RequestLog {
     asked: Arc<Mutex<Vec<Asked>>>,
+    connections: Arc<Mutex<Vec<String>>>,
     goes_on: watch::Sender<bool>,
 }
 
 impl Default for RequestLog {
     fn default() -> Self {
-        Self { asked: Arc::default(), goes_on: watch::Sender::new(true) }
+        Self { asked: Arc::default(), connections: Arc::default(), goes_on: watch::Sender::new(true) }
     }
 }
 
@@ -104,6 +105,11 @@ impl RequestLog {
     /// Everything asked so far.
     pub fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The protocol of each connection so far, as was agreed on in its handshake.
+    pub fn connections(&self) -> Vec<String> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// From now on nobody is answered until [`Self::go_on`].
@@ -123,6 +129,11 @@ impl RequestLog {
     pub(crate) fn note(&self, path: &str, key: Option<&str>) {
         let asked = Asked { path: path.to_owned(), key: key.map(str::to_owned) };
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(asked);
+    }
+
+    pub(crate) fn note_connection(&self, protocol: &[u8]) {
+        let protocol = String::from_utf8_lossy(protocol).into_owned();
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner).push(protocol);
     }
 }
 
@@ -146,7 +157,7 @@ pub async fn serve(
     log: RequestLog,
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
-    serving::serve(listener, &tls, router(kind, log), shutdown).await
+    serving::serve(listener, &tls, (router(kind, log.clone()), log), shutdown).await
 }
 
 /// Serves as a process: says when it is ready, and ends when its standard input does, so that it never outlives

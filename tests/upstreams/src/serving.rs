@@ -13,12 +13,12 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use crate::TlsMaterial;
+use crate::{RequestLog, TlsMaterial};
 
 pub(crate) async fn serve(
     listener: TcpListener,
     tls: &TlsMaterial,
-    app: Router,
+    (app, log): (Router, RequestLog),
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let acceptor = TlsAcceptor::from(Arc::new(config(tls)?));
@@ -31,9 +31,10 @@ pub(crate) async fn serve(
             Some(_) = connections.join_next() => continue,
         };
         let Ok((stream, _)) = accepted else { continue };
-        let (acceptor, app) = (acceptor.clone(), app.clone());
+        let (acceptor, app, log) = (acceptor.clone(), app.clone(), log.clone());
         connections.spawn(async move {
             if let Ok(stream) = acceptor.accept(stream).await {
+                log.note_connection(stream.get_ref().1.alpn_protocol().unwrap_or_default());
                 let service = TowerToHyperService::new(app);
                 // A caller that breaks off is no concern of a simulator.
                 let _ = auto::Builder::new(TokioExecutor::new())

@@ -1,4 +1,4 @@
-//! Where record holders may be.
+//! Where record holders may be, and how they are reached.
 
 use acceptance::World;
 use gateway::{clock::SystemEntropy, serve};
@@ -35,4 +35,18 @@ async fn a_record_holder_on_this_machine_or_its_link_is_refused_unless_the_setti
         assert_eq!(format!("{checked:#}"), said);
         std::fs::remove_dir_all(&folder).unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_record_holder_that_offers_http_2_is_asked_over_one_connection() {
+    let world = World::new().await;
+    for number in ["9732110317", "9733162043", "9736363015"] {
+        assert_eq!(world.send(world.prevention(number)).await.status, 200, "{number}");
+    }
+    let together = (0..8).map(|_| world.send(world.prevention("9732110317")));
+    for answer in futures_util::future::join_all(together).await {
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    assert_eq!(world.asked["nhs"].asked().len(), 11);
+    assert_eq!(world.asked["nhs"].connections(), ["h2"]);
 }

@@ -111,7 +111,7 @@ impl Default for Limits {
 pub struct PeerCertificate {
     /// Its fingerprint.
     pub fingerprint: CertificateFingerprint,
-    /// The first second at which it is no longer valid, since 1970.
+    /// The last second in which it is valid, since 1970.
     pub not_after_s: i64,
 }
 

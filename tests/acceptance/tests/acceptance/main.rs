@@ -20,6 +20,7 @@ mod backup;
 mod bad_input;
 mod blocks;
 mod callers;
+mod certificates;
 mod console;
 mod crash;
 mod disclosures;

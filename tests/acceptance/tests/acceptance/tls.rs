@@ -10,7 +10,7 @@ use gateway::{
     tls::{crypto, server_config},
 };
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
     ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber,
     date_time_ymd,
 };
@@ -21,21 +21,28 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+/// An authority of a test's own.
+pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
+        Self::named("an authority of the tests")
+    }
+
+    fn named(name: &str) -> Self {
         let mut parameters = CertificateParams::new(Vec::<String>::new()).unwrap();
+        parameters.distinguished_name.push(DnType::CommonName, name);
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         Self(CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap())
     }
 
-    fn pem(&self) -> String {
+    pub(crate) fn pem(&self) -> String {
         self.0.as_ref().pem()
     }
 
-    fn issue(&self, serial: u64, change: impl FnOnce(&mut CertificateParams)) -> (String, String) {
+    /// A certificate and its key, PEM.
+    pub(crate) fn issue(&self, serial: u64, change: impl FnOnce(&mut CertificateParams)) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let mut parameters = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
         parameters.serial_number = Some(SerialNumber::from(serial));
@@ -171,6 +178,7 @@ async fn certificates_decide_who_gets_in() {
     }
     let revoked = served.authority.issue(666, |_| {});
     let expired = served.authority.issue(3, |parameters| parameters.not_after = date_time_ymd(2025, 1, 1));
+    let early = served.authority.issue(5, |parameters| parameters.not_before = date_time_ymd(2098, 1, 1));
     let other = Authority::new().issue(2, |_| {});
     let wrong_use = served
         .authority
@@ -178,6 +186,7 @@ async fn certificates_decide_who_gets_in() {
     let cases = [
         (Some(&revoked), HandshakeRefusal::Revoked),
         (Some(&expired), HandshakeRefusal::Expired),
+        (Some(&early), HandshakeRefusal::Expired),
         (Some(&other), HandshakeRefusal::UnknownIssuer),
         (Some(&wrong_use), HandshakeRefusal::BadCertificate),
         (None, HandshakeRefusal::NoCertificate),
@@ -239,6 +248,36 @@ async fn a_certificate_that_is_revoked_later_is_refused_from_then_on() {
         !gets_in(&one).await && !gets_in(&other).await,
         "a list that has run out says nothing about anybody"
     );
+}
+
+/// What one authority revokes says nothing about another's certificates, whatever their numbers; and without a list of its own
+/// authority, nothing is known of a certificate and nobody gets in.
+#[tokio::test]
+async fn a_list_revokes_certificates_of_its_own_authority_alone() {
+    let served = serve(Authority::named("ours"), 666).await;
+    let http1: &[&[u8]] = &[b"http/1.1"];
+    let good = served.authority.issue(2, |_| {});
+    let (shown, other) = (&served, Authority::named("another"));
+    let gets_in = || async {
+        let said = shown.get(&shown.connector(Some(&good), http1)).await;
+        said.is_some_and(|(said, _)| said.starts_with("HTTP/1.1 200"))
+    };
+    let read = |lists: &[String]| {
+        let (chain, key) = &shown.own;
+        shown.replacing.send_replace(server_config(chain, key, &shown.authority.pem(), lists).unwrap());
+    };
+    let (theirs, ours) = (other.revoking(2), shown.authority.revoking(666));
+    read(&[theirs.clone(), ours.clone()]);
+    assert!(gets_in().await, "theirs first");
+    read(&[ours.clone(), theirs.clone()]);
+    assert!(gets_in().await, "theirs second");
+    // One that says it is of our authority and that ours has not signed.
+    read(&[Authority::named("ours").revoking(2), ours]);
+    assert!(!gets_in().await, "a forged list is not believed, and nobody gets in by it either");
+    assert_eq!(served.refusals(1).await, [HandshakeRefusal::BadCertificate]);
+    read(&[theirs]);
+    assert!(!gets_in().await, "no list of its own authority");
+    assert_eq!(served.refusals(2).await, [HandshakeRefusal::BadCertificate; 2]);
 }
 
 #[tokio::test]

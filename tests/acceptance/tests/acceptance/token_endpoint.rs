@@ -51,9 +51,18 @@ fn encoded(form: &[(String, String)]) -> String {
 
 async fn ask_at(world: &World, port: Option<u16>, partner: &str, form: &[(String, String)]) -> Answer {
     let base = port.map_or(world.settings.public_url.clone(), |port| format!("https://localhost:{port}"));
-    let sent = world.client(partner).post(format!("{base}/oauth2/token"));
+    send(&world.client(partner), &base, form).await
+}
+
+async fn send(client: &reqwest::Client, base: &str, form: &[(String, String)]) -> Answer {
+    let sent = client.post(format!("{base}/oauth2/token"));
     let sent = sent.header("Content-Type", "application/x-www-form-urlencoded").body(encoded(form));
     answer(sent.send().await.unwrap()).await
+}
+
+/// What the fire service's system is answered that asks for a token, all in order, over this client's connection.
+pub(crate) async fn ask_over(client: &reqwest::Client, world: &World) -> Answer {
+    send(client, &world.settings.public_url, &form(&sign(world, &claims(world)))).await
 }
 
 async fn ask(world: &World, form: &[(String, String)]) -> Answer {

@@ -140,14 +140,15 @@ impl Console {
         self.settings.register_url.clone().unwrap_or_else(|| "/register".to_owned())
     }
 
-    /// The pages, and what works beside them.
-    pub fn router(self) -> (Router, Background) {
+    /// The pages, with what is shown `beside` them to everybody, and what works beside them.
+    pub fn router(self, beside: Router) -> (Router, Background) {
         let console = Arc::new(self);
         let router = pages::routes()
             .fallback(|| async { fault::Fault::not_found().into_response() })
             .method_not_allowed_fallback(pages::of_form)
-            .layer(middleware::from_fn_with_state(console.clone(), dress))
-            .with_state(console.clone());
+            .with_state(console.clone())
+            .merge(beside)
+            .layer(middleware::from_fn_with_state(console.clone(), dress));
         (router, Background(console))
     }
 }

@@ -215,7 +215,11 @@ pub(crate) async fn start(
         seen_us: now,
         authenticated_us: 0,
     };
-    console.gateway.store().keep_session(&row).await.map_err(|error| Fault::broken(&error))?;
+    let store = console.gateway.store();
+    // Who began and did not come back: nobody has to sign in for it to be forgotten.
+    let late = console.gateway.now().checked_sub(WAIT).unwrap_or(Timestamp::MIN);
+    store.forget_sign_ins(late).await.map_err(|error| Fault::broken(&error))?;
+    store.keep_session(&row).await.map_err(|error| Fault::broken(&error))?;
     let cookie = set_cookie(SIGN_IN_COOKIE, &secret.to_text());
     Ok((StatusCode::SEE_OTHER, [(header::LOCATION, place.to_string()), (header::SET_COOKIE, cookie)])
         .into_response())

@@ -3,6 +3,12 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use axum::{
+    extract::{Request, State},
+    http::{HeaderValue, Version, header},
+    middleware::{self, Next},
+    response::Response,
+};
 use console::{Console, ConsoleSettings, Witnesses};
 use jiff::Timestamp;
 use sharing::PolicySet;
@@ -14,7 +20,9 @@ use zeroize::Zeroizing;
 use crate::{
     app::App,
     config,
+    edge::framing,
     listener::{self, Limits},
+    problem::{Face, Problem, Refusal},
     routes, tls,
 };
 
@@ -56,8 +64,25 @@ pub fn pages(app: &Arc<App>, settings: &ConsoleSettings) -> anyhow::Result<Pages
     let trusted = config::read(&settings.trusted)?;
     let desk = Arc::new(Desk(app.clone()));
     let console = Console::new(settings.clone(), secret, &trusted, desk, routes::desk(app.clone()));
-    let (pages, background) = console.context("settings")?.router();
-    Ok((pages.merge(routes::public_register(app.clone())), background))
+    let (pages, background) = console.context("settings")?.router(routes::public_register(app.clone()));
+    let host: Arc<str> = framing::host_of(&settings.public_url).into();
+    Ok((pages.layer(middleware::from_fn_with_state(host, framed)), background))
+}
+
+/// What every reader reads alike, as at the partners' listener. Whoever is at the wrong host gets a page that says so.
+async fn framed(State(host): State<Arc<str>>, request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    match framing::check(&parts, &host) {
+        Ok(()) | Err(Problem::MisdirectedRequest) => next.run(Request::from_parts(parts, body)).await,
+        Err(problem) => {
+            let mut refused = Refusal::from(problem).into_response(Face::Problem, None);
+            if parts.version < Version::HTTP_2 {
+                // What follows on this connection was perhaps to be taken for another request.
+                refused.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            refused
+        }
+    }
 }
 
 /// What can be told of the console's settings without a gateway.

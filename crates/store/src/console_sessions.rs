@@ -81,6 +81,16 @@ impl Store {
         Ok(forgotten.execute(&self.writing).await?.rows_affected())
     }
 
+    /// Forgets who began to sign in before this and did not come back.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn forget_sign_ins(&self, begun: Timestamp) -> Result<u64, StoreError> {
+        let statement = "DELETE FROM console_session WHERE kind = 'sign-in' AND seen_us < $1";
+        let forgotten = sqlx::query(statement).bind(begun.as_microsecond());
+        Ok(forgotten.execute(&self.writing).await?.rows_affected())
+    }
+
     /// The keys that sign the ledger's checkpoints, for whoever checks a proof here.
     pub fn ledger_keys(&self) -> &[ledger::note::NoteVerifier] {
         &self.verifiers

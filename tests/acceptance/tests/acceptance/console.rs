@@ -15,6 +15,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 mod honest;
+mod listening;
 mod negotiating;
 
 use crate::witnesses::{self, Running};

@@ -30,6 +30,7 @@ mod fhir;
 mod fhir_consents;
 mod floods;
 mod foreign_issuer;
+mod forged;
 mod guessing;
 mod holder;
 mod hostile_fhir;

@@ -62,7 +62,12 @@ async fn send(client: &reqwest::Client, base: &str, form: &[(String, String)]) -
 
 /// What the fire service's system is answered that asks for a token, all in order, over this client's connection.
 pub(crate) async fn ask_over(client: &reqwest::Client, world: &World) -> Answer {
-    send(client, &world.settings.public_url, &form(&sign(world, &claims(world)))).await
+    ask_with(client, world, &sign(world, &claims(world))).await
+}
+
+/// As [`ask_over`], with this for its assertion.
+pub(crate) async fn ask_with(client: &reqwest::Client, world: &World, assertion: &str) -> Answer {
+    send(client, &world.settings.public_url, &form(assertion)).await
 }
 
 async fn ask(world: &World, form: &[(String, String)]) -> Answer {

@@ -14,16 +14,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::wire::{connect, port};
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RESET: u8 = 3;
-const SETTINGS: u8 = 4;
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(crate) const DATA: u8 = 0;
+pub(crate) const HEADERS: u8 = 1;
+pub(crate) const RESET: u8 = 3;
+pub(crate) const SETTINGS: u8 = 4;
 const PING: u8 = 6;
-const GO_AWAY: u8 = 7;
-const CONTINUATION: u8 = 9;
+pub(crate) const GO_AWAY: u8 = 7;
+pub(crate) const CONTINUATION: u8 = 9;
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     let mut frame = length[1..].to_vec();
     frame.extend([kind, flags]);
@@ -113,7 +113,7 @@ async fn attack(world: &World, name: &'static str, rounds: u32) -> bool {
 }
 
 /// The frames that are whole: kind and payload.
-fn frames(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+pub(crate) fn frames(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     let mut at = 0;
     std::iter::from_fn(move || {
         let head = bytes.get(at..at + 9)?;
@@ -125,7 +125,7 @@ fn frames(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
 }
 
 /// A connection's beginning and a whole request of HTTP/2 with this head.
-pub fn request(head: &[u8], body: &[u8]) -> Vec<u8> {
+pub(crate) fn request(head: &[u8], body: &[u8]) -> Vec<u8> {
     let begin = [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat();
     let request = match body {
         [] => frame(HEADERS, 0x5, 1, head),
@@ -135,12 +135,12 @@ pub fn request(head: &[u8], body: &[u8]) -> Vec<u8> {
 }
 
 /// As [`request`], for `/`.
-pub fn whole_request() -> Vec<u8> {
+pub(crate) fn whole_request() -> Vec<u8> {
     request(&get(), b"")
 }
 
 /// The head of the answer; nothing where the other side closes before.
-pub async fn head(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> Vec<u8> {
+pub(crate) async fn head(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> Vec<u8> {
     let (mut seen, mut buffer) = (Vec::new(), [0; 4_096]);
     loop {
         let count = stream.read(&mut buffer).await.unwrap_or(0);

@@ -35,6 +35,7 @@ mod guessing;
 mod holder;
 mod hostile_fhir;
 mod hostile_json;
+mod http2;
 mod key_sets;
 mod ledger_checks;
 mod lists;

@@ -40,6 +40,7 @@ mod key_sets;
 mod ledger_checks;
 mod lists;
 mod loading;
+mod logs;
 mod looking_back;
 mod mirror;
 mod observability;

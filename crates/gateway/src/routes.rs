@@ -315,6 +315,9 @@ pub fn probes(app: Arc<App>) -> Router {
         .merge(public_register(app))
 }
 
+/// What a browser may do with a page that has all it needs in itself: show it.
+const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
 /// The register, for everybody.
 pub fn public_register(app: Arc<App>) -> Router {
     Router::new()

@@ -775,9 +775,9 @@ const journeys = {
     is((await page.request.get(`${base}/`, { headers: { host: 'evil.example' } })).status(), 404, 'another host');
   },
   'a ledger that takes longer is verified with its progress shown': async () => {
-    await ask('grow 300000');
     const page = await person();
     await signIn(page, 'auditor.trafford-council.TRF-AUD-3');
+    await ask('grow 300000');
     // So many are not in the index for searching yet: the page says how far it is, and comes again by itself.
     const searched = await page.goto(`${base}/trail?kind=release`);
     is(searched.status(), 503, 'the index is being made');

@@ -11,6 +11,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 
+use super::PAGE_POLICY;
 use crate::{
     agreements::register::{self, Register},
     app::App,
@@ -24,9 +25,10 @@ use crate::{
 pub async fn page(State(app): State<Arc<App>>) -> Response {
     let answer = async {
         let page = made(&app).await?.render().map_err(|error| Refusal::from(internal(&error)))?;
-        let policy = "default-src 'none'; style-src 'unsafe-inline'";
-        let headers =
-            [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CONTENT_SECURITY_POLICY, policy)];
+        let headers = [
+            (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+            (header::CONTENT_SECURITY_POLICY, PAGE_POLICY),
+        ];
         Ok((headers, page).into_response())
     };
     or_refuse(answer.await)

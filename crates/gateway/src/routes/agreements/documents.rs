@@ -9,7 +9,10 @@ use super::{
 use sharing::agreement::diff;
 use store::TermsRow;
 
-use crate::agreements::{bundle, document::Document};
+use crate::{
+    agreements::{bundle, document::Document},
+    routes::PAGE_POLICY,
+};
 
 /// Terms that somebody thinks of offering.
 #[derive(Deserialize, ToSchema)]
@@ -106,9 +109,10 @@ pub async fn page(
         let route = "/v1/agreements/{id}/versions/{version}/document";
         let document = read(&app, request, (&id, &version), route).await?;
         let page = document.html().map_err(|error| Refusal::from(internal(&error)))?;
-        let policy = "default-src 'none'; style-src 'unsafe-inline'";
-        let headers =
-            [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CONTENT_SECURITY_POLICY, policy)];
+        let headers = [
+            (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+            (header::CONTENT_SECURITY_POLICY, PAGE_POLICY),
+        ];
         Ok((headers, page).into_response())
     })
     .await

@@ -110,7 +110,11 @@ impl Going<'_> {
         let outcome = match fault {
             Some(FetchFault::TimedOut) if was_cut_short => Outcome::Unknown,
             Some(
-                FetchFault::Unreachable | FetchFault::TimedOut | FetchFault::Busy | FetchFault::Status(500..),
+                FetchFault::Unreachable
+                | FetchFault::OutOfReach
+                | FetchFault::TimedOut
+                | FetchFault::Busy
+                | FetchFault::Status(500..),
             ) => Outcome::Failed,
             _ => Outcome::Worked,
         };
@@ -169,9 +173,12 @@ mod tests {
     }
 
     #[test]
-    fn one_with_a_forbidden_address_is_counted() {
+    fn one_with_a_forbidden_address_is_counted_and_rests() {
         let upstream = Upstream::new(2);
-        upstream.go().unwrap().ended(Some(FetchFault::OutOfReach), false);
-        assert_eq!(upstream.seen().answers.iter().sum::<u64>(), 1);
+        for _ in 0..10 {
+            upstream.go().unwrap().ended(Some(FetchFault::OutOfReach), false);
+        }
+        assert_eq!(upstream.seen().answers.iter().sum::<u64>(), 10);
+        assert_eq!(upstream.seen().breaker, BreakerState::Open);
     }
 }

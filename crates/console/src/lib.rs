@@ -140,15 +140,15 @@ impl Console {
         self.settings.register_url.clone().unwrap_or_else(|| "/register".to_owned())
     }
 
-    /// The pages, with what is shown `beside` them to everybody, and what works beside them.
-    pub fn router(self, beside: Router) -> (Router, Background) {
+    /// The pages, with what is shown `beside` them to everybody and what looks at each request first, and what works beside them.
+    pub fn router(self, beside: Router, looked_at: impl FnOnce(Router) -> Router) -> (Router, Background) {
         let console = Arc::new(self);
-        let router = pages::routes()
+        let pages = pages::routes()
             .fallback(|| async { fault::Fault::not_found().into_response() })
             .method_not_allowed_fallback(pages::of_form)
             .with_state(console.clone())
-            .merge(beside)
-            .layer(middleware::from_fn_with_state(console.clone(), dress));
+            .merge(beside);
+        let router = looked_at(pages).layer(middleware::from_fn_with_state(console.clone(), dress));
         (router, Background(console))
     }
 }

@@ -64,25 +64,39 @@ pub fn pages(app: &Arc<App>, settings: &ConsoleSettings) -> anyhow::Result<Pages
     let trusted = config::read(&settings.trusted)?;
     let desk = Arc::new(Desk(app.clone()));
     let console = Console::new(settings.clone(), secret, &trusted, desk, routes::desk(app.clone()));
-    let (pages, background) = console.context("settings")?.router(routes::public_register(app.clone()));
-    let host: Arc<str> = framing::host_of(&settings.public_url).into();
-    Ok((pages.layer(middleware::from_fn_with_state(host, framed)), background))
+    let own = Listening { app: app.clone(), host: framing::host_of(&settings.public_url).into() };
+    let looked_at = |pages: axum::Router| pages.layer(middleware::from_fn_with_state(own, framed));
+    Ok(console.context("settings")?.router(routes::public_register(app.clone()), looked_at))
 }
 
-/// What every reader reads alike, as at the partners' listener. Whoever is at the wrong host gets a page that says so.
-async fn framed(State(host): State<Arc<str>>, request: Request, next: Next) -> Response {
+/// What requests to the console are held against.
+#[derive(Clone)]
+struct Listening {
+    app: Arc<App>,
+    host: Arc<str>,
+}
+
+/// What every reader reads alike, as at the partners' listener. Of the host, the console itself says that it is another's.
+async fn framed(State(own): State<Listening>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
-    match framing::check(&parts, &host) {
-        Ok(()) | Err(Problem::MisdirectedRequest) => next.run(Request::from_parts(parts, body)).await,
-        Err(problem) => {
-            let mut refused = Refusal::from(problem).into_response(Face::Problem, None);
-            if parts.version < Version::HTTP_2 {
-                // What follows on this connection was perhaps to be taken for another request.
-                refused.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
-            refused
+    let app = &own.app;
+    let read = match framing::check(&parts, &own.host) {
+        Ok(()) | Err(Problem::MisdirectedRequest) => {
+            framing::check_body(&parts, body, app.limits.body_read_timeout).await
         }
+        Err(problem) => Err(problem),
+    };
+    let problem = match read {
+        Ok(body) => return next.run(Request::from_parts(parts, body)).await,
+        Err(problem) => problem,
+    };
+    app.shed.note(None, "not-well-formed", app.clock.now());
+    let mut refused = Refusal::from(problem).into_response(Face::Problem, None);
+    if parts.version < Version::HTTP_2 {
+        // What follows on this connection was perhaps to be taken for another request.
+        refused.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
+    refused
 }
 
 /// What can be told of the console's settings without a gateway.
@@ -98,6 +112,11 @@ pub fn check(set: &PolicySet, settings: &ConsoleSettings) -> anyhow::Result<()> 
 }
 
 fn is_defined(set: &PolicySet, settings: &ConsoleSettings) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        framing::is_host(framing::host_of(&settings.public_url)),
+        "settings: [console] public_url: `{}` names no host of letters, digits, dots and hyphens",
+        settings.public_url
+    );
     if let Some(organisation) = &settings.citizens_of {
         anyhow::ensure!(
             set.organisation(organisation).is_some(),

@@ -37,7 +37,7 @@ use tower::ServiceExt as _;
 use self::{
     begun::Begun,
     newcomers::{Newcomer, Newcomers},
-    owed::{Answering, Owed},
+    owed::Owed,
     shares::{Share, Shares},
 };
 use crate::tls::CertificateFingerprint;
@@ -366,7 +366,7 @@ async fn connection(
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let was_asked = Arc::new(AtomicBool::new(false));
     let (asked, stopping) = (was_asked.clone(), shutdown.clone());
-    let owed = Owed::new();
+    let owed = Owed::new(limits.connection_max_age.saturating_add(limits.drain_timeout));
     let owing = owed.clone();
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         asked.store(true, Ordering::Relaxed);
@@ -375,10 +375,8 @@ async fn connection(
             request.extensions_mut().insert(peer);
         }
         let (answer, stopping) = (app.clone().oneshot(request), stopping.clone());
-        let (owing, ours) = (owing.clone(), owing.ours());
-        async move {
+        owing.clone().answer(async move {
             let mut answer = answer.await;
-            drop(ours);
             if let Ok(answer) = &mut answer
                 && !is_http2
                 && stopping.is_cancelled()
@@ -386,8 +384,8 @@ async fn connection(
                 // The next request goes over a connection to somebody else.
                 answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
-            answer.map(|answer| answer.map(|body| Answering::new(body, owing)))
-        }
+            answer
+        })
     });
     let stream = impatient(stream, limits.write_timeout);
     let stopped = async {
@@ -430,8 +428,8 @@ async fn connection(
 }
 
 /// Serves a connection until it is old or has to stop. One that is old takes no other request, and finishes the answer that
-/// is on its way: a list's may take long. Whoever does not take it, or does not let go, has the time for draining. One that has to
-/// stop has that, too, whatever is on its way.
+/// is on its way: a list's may take long. Whoever does not take it, or goes on asking all the same, has the time for draining. One that
+/// has to stop has that, too, whatever is on its way.
 async fn until(
     serving: impl GracefulConnection,
     limits: Limits,

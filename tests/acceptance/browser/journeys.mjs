@@ -777,9 +777,12 @@ const journeys = {
   'a ledger that takes longer is verified with its progress shown': async () => {
     const page = await person();
     await signIn(page, 'auditor.trafford-council.TRF-AUD-3');
-    await ask('grow 300000');
-    // So many are not in the index for searching yet: the page says how far it is, and comes again by itself.
-    const searched = await page.goto(`${base}/trail?kind=release`);
+    // So many are not in the index for searching yet, unless it was quicker: the page says how far it is, and comes again by itself.
+    let searched;
+    for (let grown = 0; grown < 4 && searched?.status() !== 503; grown++) {
+      await ask('grow 300000');
+      searched = await page.goto(`${base}/trail?kind=release`);
+    }
     is(searched.status(), 503, 'the index is being made');
     is(searched.headers().refresh, '15', 'it comes again');
     await says(page, 'The index for searching is being made');

@@ -133,9 +133,13 @@ fn plain_authority(text: &str) -> Option<&str> {
         Some(_) => return None,
         None => (text, "1"),
     };
-    let is_name = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
     let is_port = (1..=5).contains(&port.len()) && port.bytes().all(|byte| byte.is_ascii_digit());
-    (is_name && is_port && !host.is_empty()).then_some(host)
+    (is_host(host) && is_port).then_some(host)
+}
+
+/// Whether it is a host as a request can name one here.
+pub fn is_host(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte))
 }
 
 /// The host of an address of ours, for [`check`].

@@ -11,12 +11,21 @@ use std::{
 };
 
 use axum::body::Body;
-use hyper::body::{Frame, SizeHint};
+use bytes::Bytes;
+use hyper::{
+    Response,
+    body::{Body as Answer, Frame, SizeHint},
+};
 use tokio::time::Instant;
+
+/// Largest part of an answer that is handed on at once, in bytes: whoever takes a large answer slowly is seen to take it.
+const PART_BYTES_MAX: usize = 16 * 1024;
 
 /// What one connection owes.
 pub(super) struct Owed {
     began: Instant,
+    /// Requests that come so long after it began are nothing that it is kept for, in milliseconds.
+    owes_until_ms: u64,
     /// Answers that the other side waits for, and not we for the other side.
     ours: AtomicUsize,
     /// When one of them last was made or a part of one was taken, in milliseconds since it began.
@@ -24,29 +33,42 @@ pub(super) struct Owed {
 }
 
 impl Owed {
-    pub(super) fn new() -> Arc<Self> {
+    /// Of a connection that begins now, and is kept for what is asked until it is so old.
+    pub(super) fn new(oldest: Duration) -> Arc<Self> {
         let (ours, moved_ms) = (AtomicUsize::new(0), AtomicU64::new(0));
-        Arc::new(Self { began: Instant::now(), ours, moved_ms })
+        let owes_until_ms = u64::try_from(oldest.as_millis()).unwrap_or(u64::MAX);
+        Arc::new(Self { began: Instant::now(), owes_until_ms, ours, moved_ms })
     }
 
-    /// The other side waits for us until this is dropped.
-    pub(super) fn ours(self: &Arc<Self>) -> Ours {
-        self.ours.fetch_add(1, Ordering::Relaxed);
-        Ours(self.clone())
+    /// Answers a request, and keeps account of it.
+    pub(super) async fn answer<E>(
+        self: Arc<Self>,
+        answer: impl Future<Output = Result<Response<Body>, E>>,
+    ) -> Result<Response<Answering>, E> {
+        let owed = (self.now_ms() <= self.owes_until_ms).then_some(self);
+        let ours = owed.as_ref().map(Ours::of);
+        let answer = answer.await;
+        drop(ours);
+        answer.map(|answer| answer.map(|body| Answering { body, rest: Bytes::new(), owed, ours: None }))
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     fn moved(&self) {
-        let now_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.moved_ms.fetch_max(now_ms, Ordering::Relaxed);
+        self.moved_ms.fetch_max(self.now_ms(), Ordering::Release);
     }
 
     /// Until it is the other side that has been waited for, and for so long.
     pub(super) async fn is_not_taken(&self, longest: Duration) {
         let asked = Instant::now();
         loop {
-            let moved = self.began + Duration::from_millis(self.moved_ms.load(Ordering::Relaxed));
+            // In this order: what ends in between has moved.
+            let is_ours = self.ours.load(Ordering::Acquire) > 0;
+            let moved = self.began + Duration::from_millis(self.moved_ms.load(Ordering::Acquire));
             let over = moved.max(asked) + longest;
-            if self.ours.load(Ordering::Relaxed) > 0 {
+            if is_ours {
                 tokio::time::sleep(longest).await;
             } else if over <= Instant::now() {
                 return;
@@ -57,53 +79,79 @@ impl Owed {
     }
 }
 
-/// The other side waits for us.
-pub(super) struct Ours(Arc<Owed>);
+/// The other side waits for us, until this is dropped.
+struct Ours(Arc<Owed>);
+
+impl Ours {
+    fn of(owed: &Arc<Owed>) -> Self {
+        owed.ours.fetch_add(1, Ordering::Relaxed);
+        Self(owed.clone())
+    }
+}
 
 impl Drop for Ours {
     fn drop(&mut self) {
         self.0.moved();
-        self.0.ours.fetch_sub(1, Ordering::Relaxed);
+        self.0.ours.fetch_sub(1, Ordering::Release);
     }
 }
 
 /// An answer on its way: whether it is us who are waited for, and when a part of it was taken, is noted.
 pub(super) struct Answering {
     body: Body,
-    owed: Arc<Owed>,
+    /// What of a part has not been handed on yet.
+    rest: Bytes,
+    /// Of whom account is kept.
+    owed: Option<Arc<Owed>>,
     ours: Option<Ours>,
 }
 
-impl Answering {
-    pub(super) fn new(body: Body, owed: Arc<Owed>) -> Self {
-        Self { body, owed, ours: None }
-    }
-}
-
-impl hyper::body::Body for Answering {
-    type Data = bytes::Bytes;
+impl Answer for Answering {
+    type Data = Bytes;
     type Error = axum::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = &mut *self;
-        let frame = Pin::new(&mut this.body).poll_frame(context);
-        if frame.is_pending() {
-            this.ours.get_or_insert_with(|| this.owed.ours());
-        } else {
-            this.ours = None;
-            this.owed.moved();
+        let mut frame = None;
+        if this.rest.is_empty() {
+            match Pin::new(&mut this.body).poll_frame(context) {
+                Poll::Pending => {
+                    if this.ours.is_none() {
+                        this.ours = this.owed.as_ref().map(Ours::of);
+                    }
+                    return Poll::Pending;
+                }
+                Poll::Ready(Some(Ok(next))) => match next.into_data() {
+                    Ok(data) => this.rest = data,
+                    Err(other) => frame = Some(Ok(other)),
+                },
+                Poll::Ready(Some(Err(error))) => frame = Some(Err(error)),
+                Poll::Ready(None) => {
+                    this.ours = None;
+                    return Poll::Ready(None);
+                }
+            }
         }
-        frame
+        this.ours = None;
+        this.owed.iter().for_each(|owed| owed.moved());
+        let mut part = || Frame::data(this.rest.split_to(this.rest.len().min(PART_BYTES_MAX)));
+        Poll::Ready(Some(frame.unwrap_or_else(|| Ok(part()))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (of_rest, of_body) = (u64::try_from(self.rest.len()).unwrap_or(u64::MAX), self.body.size_hint());
+        let mut hint = SizeHint::new();
+        hint.set_lower(of_body.lower().saturating_add(of_rest));
+        if let Some(upper) = of_body.upper() {
+            hint.set_upper(upper.saturating_add(of_rest));
+        }
+        hint
     }
 }

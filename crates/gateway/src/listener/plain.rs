@@ -26,13 +26,15 @@ pub async fn serve_plain(listener: TcpListener, app: Router, limits: Limits, shu
         let (mut place, _) = connections.join(network(address.ip()));
         let (app, shutdown) = (app.clone(), shutdown.clone());
         tasks.spawn(async move {
+            let owed = Owed::new(limits.connection_max_age.saturating_add(limits.drain_timeout));
+            let owing = owed.clone();
             let service = service_fn(move |request: hyper::Request<Incoming>| {
-                app.clone().oneshot(request.map(Body::new) as Request)
+                owing.clone().answer(app.clone().oneshot(request.map(Body::new) as Request))
             });
             let mut http = hyper::server::conn::http1::Builder::new();
             http.timer(TokioTimer::new()).header_read_timeout(limits.header_read_timeout);
             let stream = TokioIo::new(impatient(stream, limits.write_timeout));
-            let (serving, owed) = (http.serve_connection(stream, service), Owed::new());
+            let serving = http.serve_connection(stream, service);
             tokio::select! {
                 () = place.pushed_out() => {}
                 () = until(serving, limits, &owed, shutdown.cancelled()) => {}

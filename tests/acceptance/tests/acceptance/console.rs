@@ -168,14 +168,15 @@ async fn fill(world: &World) -> Value {
 
 /// More entries than anybody waits for.
 async fn grow(world: &World, entries: usize) {
-    for _ in 0..entries / 1_000 {
+    const TOGETHER: usize = 10_000;
+    for _ in 0..entries / TOGETHER {
         let entry = ledger::entry::Body::AuditRead {
             what: "verified in a test".to_owned(),
             by_operator: "nobody".to_owned(),
             from: 0,
             until: 1,
         };
-        let all = store::Submission::of(world.clock.now(), vec![entry; 1_000]);
+        let all = store::Submission::of(world.clock.now(), vec![entry; TOGETHER]);
         world.app.store.commit(all).await.unwrap();
     }
 }

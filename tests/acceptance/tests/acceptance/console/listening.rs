@@ -26,16 +26,19 @@ async fn what_readers_could_read_differently_is_refused_and_every_answer_is_dres
     let get = |path: &str, host: &str, more: &str| {
         format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{more}Connection: close\r\n\r\n")
     };
-    for path in ["/register", "/register.json", "/register.csv", "/", "/assets/none", "/no-such-page"] {
-        let answer = said(folder, port, &get(path, host, "")).await.to_lowercase();
+    let is_dressed = |name: &str, answer: &str| {
+        let answer = answer.to_lowercase();
         for header in [
             "strict-transport-security: max-age=31536000",
             "x-content-type-options: nosniff",
             "frame-ancestors 'none'",
             "cache-control: ",
         ] {
-            assert!(answer.contains(header), "{path}: {header}: {answer}");
+            assert!(answer.contains(header), "{name}: {header}: {answer}");
         }
+    };
+    for path in ["/register", "/register.json", "/register.csv", "/", "/assets/none", "/no-such-page"] {
+        is_dressed(path, &said(folder, port, &get(path, host, "")).await);
         let elsewhere = said(folder, port, &get(path, "elsewhere.example", "")).await;
         assert!(elsewhere.starts_with("HTTP/1.1 404"), "{path}: {elsewhere}");
     }
@@ -56,6 +59,7 @@ async fn what_readers_could_read_differently_is_refused_and_every_answer_is_dres
             "411",
         ),
         ("two hosts", get("/register.json", host, &format!("Host: {host}\r\n")), "400"),
+        ("a body of what only reads", get("/register.json", host, "Content-Length: 5\r\n") + "hello", "400"),
         ("a way up", get("/assets/../register.json", host, ""), "400"),
         ("an encoded way up", get("/assets/%2e%2e/register.json", host, ""), "400"),
         ("another protocol", get("/register.json", host, "Upgrade: websocket\r\n"), "400"),
@@ -65,6 +69,7 @@ async fn what_readers_could_read_differently_is_refused_and_every_answer_is_dres
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{name}: {answer}");
         assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{name}: what follows is no request: {answer}");
         assert!(!answer.contains("recipient"), "{name}: nothing of the register");
+        is_dressed(name, &answer);
     }
 }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use axum::{
     extract::{Request, State},
-    http::{HeaderValue, Version, header},
     middleware::{self, Next},
     response::Response,
 };
@@ -22,7 +21,7 @@ use crate::{
     config,
     edge::framing,
     listener::{self, Limits},
-    problem::{Face, Problem, Refusal},
+    problem::{Face, Refusal},
     routes, tls,
 };
 
@@ -76,27 +75,19 @@ struct Listening {
     host: Arc<str>,
 }
 
-/// What every reader reads alike, as at the partners' listener. Of the host, the console itself says that it is another's.
+/// What every reader reads alike, as at the partners' listener. Who asks for another host does not get this far.
 async fn framed(State(own): State<Listening>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let app = &own.app;
-    let read = match framing::check(&parts, &own.host) {
-        Ok(()) | Err(Problem::MisdirectedRequest) => {
-            framing::check_body(&parts, body, app.limits.body_read_timeout).await
+    match framing::read(&parts, body, &own.host, app.limits.body_read_timeout).await {
+        Ok(body) => next.run(Request::from_parts(parts, body)).await,
+        Err(problem) => {
+            app.shed.note(None, "not-well-formed", app.clock.now());
+            let mut refused = Refusal::from(problem).into_response(Face::Problem, None);
+            framing::end_with(parts.version, &mut refused);
+            refused
         }
-        Err(problem) => Err(problem),
-    };
-    let problem = match read {
-        Ok(body) => return next.run(Request::from_parts(parts, body)).await,
-        Err(problem) => problem,
-    };
-    app.shed.note(None, "not-well-formed", app.clock.now());
-    let mut refused = Refusal::from(problem).into_response(Face::Problem, None);
-    if parts.version < Version::HTTP_2 {
-        // What follows on this connection was perhaps to be taken for another request.
-        refused.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    refused
 }
 
 /// What can be told of the console's settings without a gateway.

@@ -255,19 +255,13 @@ impl Arrived {
         deadline: Instant,
     ) -> Result<Response, TurnedAway> {
         let (parts, body) = request.into_parts();
-        let framed = match framing::check(&parts, framing::host_of(&app.authenticator.public_url)) {
-            Ok(()) => framing::check_body(&parts, body, app.limits.body_read_timeout).await,
-            Err(problem) => Err(problem),
-        };
-        let body = match framed {
+        let own_host = framing::host_of(&app.authenticator.public_url);
+        let body = match framing::read(&parts, body, own_host, app.limits.body_read_timeout).await {
             Ok(body) => body,
             Err(problem) => {
                 app.shed.note(self.system.as_deref(), "not-well-formed", app.clock.now());
                 let mut refused = self.refuse(problem);
-                if parts.version < Version::HTTP_2 {
-                    // What follows on this connection was perhaps to be taken for another request.
-                    refused.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-                }
+                framing::end_with(parts.version, &mut refused);
                 return Ok(refused);
             }
         };

@@ -366,7 +366,7 @@ async fn connection(
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let was_asked = Arc::new(AtomicBool::new(false));
     let (asked, stopping) = (was_asked.clone(), shutdown.clone());
-    let owed = Owed::new(limits.connection_max_age.saturating_add(limits.drain_timeout));
+    let owed = Owed::new(&limits);
     let owing = owed.clone();
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         asked.store(true, Ordering::Relaxed);

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use axum::{
     body::{Body, HttpBody as _},
-    http::{HeaderMap, HeaderName, Uri, Version, header, request::Parts, uri::Scheme},
+    http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, header, request::Parts, uri::Scheme},
+    response::Response,
 };
 use http_body_util::{BodyExt as _, Limited};
 
@@ -80,6 +81,22 @@ pub async fn check_body(parts: &Parts, body: Body, longest: Duration) -> Result<
         }
     }
     Err(Problem::InvalidRequest("what only reads is sent without a body".to_owned()))
+}
+
+/// Both: the request's body, where all of it is such as every reader reads alike.
+///
+/// # Errors
+/// The [`Problem`]; it repeats nothing of the request.
+pub async fn read(parts: &Parts, body: Body, own_host: &str, longest: Duration) -> Result<Body, Problem> {
+    check(parts, own_host)?;
+    check_body(parts, body, longest).await
+}
+
+/// Ends the connection with the refusal of such a request: what follows on it was perhaps to be taken for another one.
+pub fn end_with(version: Version, refused: &mut Response) {
+    if version < Version::HTTP_2 {
+        refused.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
 }
 
 fn is_for_the_way(headers: &HeaderMap, name: &'static str, is_http1: bool) -> bool {

@@ -18,6 +18,8 @@ use hyper::{
 };
 use tokio::time::Instant;
 
+use super::Limits;
+
 /// Largest part of an answer that is handed on at once, in bytes: whoever takes a large answer slowly is seen to take it.
 const PART_BYTES_MAX: usize = 16 * 1024;
 
@@ -33,8 +35,9 @@ pub(super) struct Owed {
 }
 
 impl Owed {
-    /// Of a connection that begins now, and is kept for what is asked until it is so old.
-    pub(super) fn new(oldest: Duration) -> Arc<Self> {
+    /// Of a connection that begins now: it is kept for what is asked until it is old and had the time for draining.
+    pub(super) fn new(limits: &Limits) -> Arc<Self> {
+        let oldest = limits.connection_max_age.saturating_add(limits.drain_timeout);
         let (ours, moved_ms) = (AtomicUsize::new(0), AtomicU64::new(0));
         let owes_until_ms = u64::try_from(oldest.as_millis()).unwrap_or(u64::MAX);
         Arc::new(Self { began: Instant::now(), owes_until_ms, ours, moved_ms })

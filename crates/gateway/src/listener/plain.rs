@@ -26,7 +26,7 @@ pub async fn serve_plain(listener: TcpListener, app: Router, limits: Limits, shu
         let (mut place, _) = connections.join(network(address.ip()));
         let (app, shutdown) = (app.clone(), shutdown.clone());
         tasks.spawn(async move {
-            let owed = Owed::new(limits.connection_max_age.saturating_add(limits.drain_timeout));
+            let owed = Owed::new(&limits);
             let owing = owed.clone();
             let service = service_fn(move |request: hyper::Request<Incoming>| {
                 owing.clone().answer(app.clone().oneshot(request.map(Body::new) as Request))

@@ -119,7 +119,7 @@ def while_unrecordable(account, entries, inputs):
 
 
 def no_end(account, entries, inputs):
-    entries.remove(next(entry for entry in entries if entry["kind"] == "closure"))
+    entries.remove(next(entry for entry in entries if entry["kind"] in ("release", "closure")))
 
 
 PLANTED = {

@@ -10,7 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sqlx::{AnyConnection, AnyPool, Connection as _, Executor as _, Row as _, any::AnyPoolOptions};
 
-use crate::{error::StoreError, migrating};
+use crate::{error::StoreError, in_place, migrating};
 
 pub(crate) type Transaction = sqlx::Transaction<'static, sqlx::Any>;
 pub(crate) type Arguments = sqlx::any::AnyArguments;
@@ -122,8 +122,13 @@ impl Database {
                     Access::Read | Access::LookUp | Access::Migrate => "rw",
                     Access::Look => "ro",
                 };
+                // Who is on a thread of their own works there; who reads much at a time is handed it row by row.
+                let driver = match access {
+                    Access::Write | Access::LookUp => in_place::SCHEME,
+                    Access::Read | Access::Look | Access::Migrate => "sqlite",
+                };
                 let escaped = file.display().to_string().bytes().map(escape).collect::<String>();
-                format!("sqlite://{escaped}?mode={mode}")
+                format!("{driver}://{escaped}?mode={mode}")
             }
         }
     }
@@ -149,13 +154,15 @@ impl Database {
             (Self::File(_), Access::Read | Access::LookUp) => {
                 "PRAGMA synchronous = full; PRAGMA foreign_keys = on; PRAGMA query_only = on"
             }
-            (Self::File(_), Access::Migrate) => "PRAGMA foreign_keys = on",
+            (Self::File(_), Access::Migrate) => {
+                "PRAGMA synchronous = full; PRAGMA foreign_keys = on; PRAGMA secure_delete = on"
+            }
             (Self::File(_), Access::Look) => "",
         }
     }
 
     pub(crate) async fn connect(&self, access: Access, connections: u32) -> Result<AnyPool, StoreError> {
-        sqlx::any::install_default_drivers();
+        in_place::install_drivers();
         let settings = self.settings(access);
         let of_server = if self.is_shared() { SERVER } else { "" };
         let options = AnyPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_MAX);
@@ -188,7 +195,7 @@ impl Database {
 
     /// A connection of its own that holds a server's advisory lock, alone or with others; `None` when it is taken.
     pub(crate) async fn lock_server(&self, is_alone: bool) -> Result<Option<AnyConnection>, StoreError> {
-        sqlx::any::install_default_drivers();
+        in_place::install_drivers();
         let mut connection = AnyConnection::connect(&self.url(Access::Read)).await?;
         // First, so that nobody who has the other is without it.
         let known = i32::try_from(migrating::known(self)).unwrap_or(i32::MAX);
@@ -205,7 +212,7 @@ impl Database {
 
     /// A connection of its own that alone looks at a server's schema and changes it, until it is closed.
     pub(crate) async fn lock_schema(&self) -> Result<AnyConnection, StoreError> {
-        sqlx::any::install_default_drivers();
+        in_place::install_drivers();
         let mut connection = AnyConnection::connect(&self.url(Access::Migrate)).await?;
         // Whoever has it may be making an index over ten million people.
         connection.execute(sqlx::raw_sql("SET lock_timeout = 0; SET statement_timeout = 0")).await?;

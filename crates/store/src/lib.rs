@@ -21,6 +21,7 @@ mod exported;
 mod fact;
 pub mod failpoint;
 pub mod figures;
+mod in_place;
 pub mod loading;
 mod lookup;
 mod matters;

@@ -114,14 +114,10 @@ impl Ready {
         let presence = Presence::of(&database, is_alone, is_lost.clone()).await?;
         let writing = database.connect(Access::Write, if database.is_shared() { 2 } else { 1 }).await?;
         database.assert_durable(&writing).await?;
-        if database.is_shared() {
-            let migrating = database.connect(Access::Migrate, 1).await?;
-            let migrated = migrating::run(&database, &migrating).await;
-            migrating.close().await;
-            migrated?;
-        } else {
-            migrating::run(&database, &writing).await?;
-        }
+        let migrating = database.connect(Access::Migrate, 1).await?;
+        let migrated = migrating::run(&database, &migrating).await;
+        migrating.close().await;
+        migrated?;
         migrating::has_its_parts(&database, &writing).await?;
         let readers = database.connect(Access::Read, settings.readers_max).await?;
         let signers: Vec<_> =
@@ -205,7 +201,7 @@ impl Store {
         let (commands, queue) = mpsc::channel(queue_max);
         let empty = ready.writer.is_empty();
         let opened = ready.writer.opening(origin);
-        tokio::spawn(ready.writer.run(queue));
+        beside(&ready.database, "ledger-writer", ready.writer.run(queue))?;
         let looking = ready.database.connect(Access::LookUp, 2 * reader::lanes(&ready.database)).await?;
         let reader = Reader {
             pool: looking.clone(),
@@ -213,7 +209,7 @@ impl Store {
             lookup_key: ready.lookup_key.clone(),
             figures: ready.figures.clone(),
         };
-        let look_ups = reader.start(queue_max);
+        let look_ups = reader.start(queue_max)?;
         let mut store = Self {
             readers: ready.readers,
             looking,
@@ -352,6 +348,23 @@ impl Store {
             .map(drop)
             .map_err(|error| StoreError::Ledger(format!("the ledger could not be written at start: {error}")))
     }
+}
+
+/// Begins work that goes on beside everything else. What works in a file has a thread of its own, on which it waits for the disk;
+/// whoever waits for a server lets others work meanwhile.
+pub(crate) fn beside(
+    database: &Database,
+    name: &str,
+    work: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), StoreError> {
+    if database.is_shared() {
+        tokio::spawn(work);
+        return Ok(());
+    }
+    let runtime = tokio::runtime::Handle::current();
+    let begun = std::thread::Builder::new().name(name.to_owned()).spawn(move || runtime.block_on(work));
+    let path = database.file().map(|file| file.display().to_string()).unwrap_or_default();
+    begun.map(drop).map_err(|source| StoreError::File { path, source })
 }
 
 /// The copy outside must be a checkpoint of this ledger that the database still extends.

@@ -27,7 +27,7 @@ use crate::{
     fact::Fact,
     figures::Figures,
     lookup::{LookupKey, Resolved},
-    open::Store,
+    open::{Store, beside},
     opt_out::{self, OptOutChecks, RawOptOut},
     row::to_list,
     subjects::{self, RawName},
@@ -163,13 +163,16 @@ pub(crate) struct Reader {
 
 impl Reader {
     /// Begins to answer what is put into the queue that it returns.
-    pub(crate) fn start(self, queue_max: usize) -> mpsc::Sender<Waiting> {
+    ///
+    /// # Errors
+    /// [`StoreError`] when no thread can be had.
+    pub(crate) fn start(self, queue_max: usize) -> Result<mpsc::Sender<Waiting>, StoreError> {
         let (asking, asked) = mpsc::channel(queue_max);
         let asked = Arc::new(Mutex::new(asked));
         for _ in 0..lanes(&self.database) {
-            tokio::spawn(self.clone().run(asked.clone()));
+            beside(&self.database, "look-ups", self.clone().run(asked.clone()))?;
         }
-        asking
+        Ok(asking)
     }
 
     /// Runs until every [`Store`] is gone. Several may take from one queue.

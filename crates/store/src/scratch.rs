@@ -35,7 +35,7 @@ pub fn name(folder: &Path) -> String {
 #[expect(clippy::expect_used, reason = "for tests")]
 pub async fn on(server: &str, folder: &Path) -> Database {
     let name = name(folder);
-    sqlx::any::install_default_drivers();
+    crate::in_place::install_drivers();
     let mut connection = sqlx::AnyConnection::connect(server).await.expect("a server");
     let there: i64 = sqlx::query_scalar("SELECT count(*) FROM pg_database WHERE datname = $1")
         .bind(&name)
@@ -52,7 +52,7 @@ pub async fn on(server: &str, folder: &Path) -> Database {
 
 /// Where to connect to.
 pub fn url(database: &Database) -> String {
-    sqlx::any::install_default_drivers();
+    crate::in_place::install_drivers();
     match database {
         Database::File(file) => format!("sqlite://{}", file.display()),
         Database::Server(url) => url.clone(),

@@ -78,7 +78,8 @@ async fn every_statement_is_prepared() {
     assert!(found.contains(many), "those of many rows are among them");
     let folder = tempfile::tempdir().unwrap();
     let database = scratch::database(folder.path()).await;
-    let pool = database.connect(Access::Write, 1).await.unwrap();
+    database.connect(Access::Write, 1).await.unwrap().close().await;
+    let pool = database.connect(Access::Migrate, 1).await.unwrap();
     migrating::run(&database, &pool).await.unwrap();
     let mut connection = sqlx::AnyConnection::connect(&scratch::url(&database)).await.unwrap();
     // Only while the key of look-ups is replaced.

@@ -31,6 +31,8 @@ pub struct Account {
     begun: Instant,
     /// How many records came.
     pub received: AtomicU64,
+    by_consent: AtomicU64,
+    refused: AtomicU64,
     failed: AtomicU64,
     unconnected: AtomicU64,
     unauthenticated: AtomicU64,
@@ -44,6 +46,8 @@ impl Account {
             file,
             begun: Instant::now(),
             received: AtomicU64::new(0),
+            by_consent: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             unconnected: AtomicU64::new(0),
             unauthenticated: AtomicU64::new(0),
@@ -58,6 +62,16 @@ impl Account {
     /// How many records came.
     pub fn records(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
+    }
+
+    /// How many of them came because somebody had consented.
+    pub fn by_consent(&self) -> u64 {
+        self.by_consent.load(Ordering::Relaxed)
+    }
+
+    /// How many requests were answered with an error.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// How many requests had no answer.
@@ -278,6 +292,7 @@ impl Worker {
         });
         let members = line.as_object_mut().unwrap();
         members.extend(more.as_object().cloned().unwrap_or_default());
+        let by_consent = more["person"].as_str().is_some_and(|person| PEOPLE.contains(&person));
         let answer = match answered {
             Err(_) => {
                 members.insert("failed".to_owned(), "no answer in time".into());
@@ -291,12 +306,14 @@ impl Worker {
             }
             Ok(Ok(answer)) => {
                 self.account.unauthenticated.fetch_add(u64::from(answer.status == 401), Ordering::Relaxed);
+                self.account.refused.fetch_add(u64::from(answer.status.as_u16() >= 400), Ordering::Relaxed);
                 members.insert("status".to_owned(), answer.status.as_u16().into());
                 let media = answer.headers.get("content-type").cloned().unwrap_or_default();
                 members.insert("media_type".to_owned(), media.into());
                 members.insert("receipt".to_owned(), answer.body["receipt"].clone());
                 if answer.body.get("record").is_some() {
                     self.account.received.fetch_add(1, Ordering::Relaxed);
+                    self.account.by_consent.fetch_add(u64::from(by_consent), Ordering::Relaxed);
                     // As it came: its digest is over its text.
                     members.insert("text".to_owned(), answer.text.clone().into());
                 } else {

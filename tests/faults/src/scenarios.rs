@@ -247,6 +247,15 @@ pub async fn controls() {
     for _ in 0..4 {
         running.answers_within(Duration::from_secs(20)).await;
     }
+    // Faults are planted in what was released by consent, and in what was refused.
+    let begun = Instant::now();
+    while running.account.by_consent() < 5 || running.account.refused() < 5 {
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "nothing is released by consent, or nothing refused"
+        );
+        sleep(Duration::from_millis(10)).await;
+    }
     running.load.stop().await;
     running.deployment.check().await;
     let controls = Path::new(env!("CARGO_MANIFEST_DIR")).join("controls.py");

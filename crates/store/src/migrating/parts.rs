@@ -24,7 +24,7 @@ async fn parts(statement: &'static str, pool: &AnyPool) -> Result<BTreeSet<Strin
 
 /// What the migrations up to this one make.
 async fn made_by(until: i64) -> Result<BTreeSet<String>, StoreError> {
-    sqlx::any::install_default_drivers();
+    crate::in_place::install_drivers();
     let pool = AnyPoolOptions::new().max_connections(1).connect("sqlite::memory:").await?;
     let migrations: Vec<_> = SQLITE.iter().filter(|one| one.version <= until).cloned().collect();
     Migrator { migrations: Cow::Owned(migrations), ..Migrator::DEFAULT }.run(&pool).await?;

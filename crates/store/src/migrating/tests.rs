@@ -10,9 +10,15 @@ use sqlx::{SqlSafeStr as _, migrate::MigrationType};
 use super::*;
 use crate::{presence::Presence, scratch};
 
+/// A database that is there, to be changed.
+async fn made(database: &Database) -> AnyPool {
+    database.connect(Access::Write, 1).await.unwrap().close().await;
+    database.connect(Access::Migrate, 2).await.unwrap()
+}
+
 /// A database as an older program left it.
 async fn older(file: &Database, without: usize) {
-    let pool = file.connect(Access::Write, 1).await.unwrap();
+    let pool = made(file).await;
     let kept = SQLITE.iter().count() - without;
     let migrations: Vec<_> = SQLITE.iter().take(kept).cloned().collect();
     Migrator { migrations: Cow::Owned(migrations), ..Migrator::DEFAULT }.run(&pool).await.unwrap();
@@ -79,7 +85,7 @@ fn taking_away() -> sqlx::migrate::Migration {
 async fn a_program_uses_a_newer_schema_if_that_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let database = scratch::database(folder.path()).await;
-    let pool = database.connect(Access::Write, 2).await.unwrap();
+    let pool = made(&database).await;
     bring(&and(&database, &[adding()]), &database, &pool).await.unwrap();
     run(&database, &pool).await.unwrap();
     let all = status(&database).await.unwrap();
@@ -114,7 +120,7 @@ async fn a_migration_may_take_longer_than_anything_else() {
 async fn a_migration_of_which_nothing_is_said_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let database = scratch::database(folder.path()).await;
-    let pool = database.connect(Access::Write, 2).await.unwrap();
+    let pool = made(&database).await;
     bring(&and(&database, &[adding()]), &database, &pool).await.unwrap();
     pool.execute("DELETE FROM schema_step").await.unwrap();
     assert!(run(&database, &pool).await.is_err());
@@ -128,7 +134,7 @@ async fn what_a_running_gateway_needs_is_not_migrated_away() {
     if !database.is_shared() {
         return; // one process alone uses a file
     }
-    let pool = database.connect(Access::Write, 2).await.unwrap();
+    let pool = made(&database).await;
     run(&database, &pool).await.unwrap();
     let running = Presence::of(&database, false, Arc::new(AtomicBool::new(false))).await.unwrap();
     let newest = known(&database);
@@ -157,7 +163,7 @@ async fn a_program_that_does_not_say_what_it_knows_is_an_old_one() {
     if !database.is_shared() {
         return;
     }
-    let pool = database.connect(Access::Write, 2).await.unwrap();
+    let pool = made(&database).await;
     let mut old = database.lock_server(false).await.unwrap().unwrap();
     let saying = format!("SELECT CAST(pg_advisory_unlock_shared(1668247139, {}) AS TEXT)", known(&database));
     old.execute(sqlx::AssertSqlSafe(saying)).await.unwrap();
@@ -221,14 +227,14 @@ async fn a_migration_that_is_interrupted_at_any_statement_is_done_again() {
     let whole = tempfile::tempdir().unwrap();
     let wanted = {
         let database = scratch::database(whole.path()).await;
-        let pool = database.connect(Access::Write, 2).await.unwrap();
+        let pool = made(&database).await;
         run(&database, &pool).await.unwrap();
         let shape = shape(&database, &pool).await;
         pool.close().await;
         shape
     };
     let database = scratch::database(folder.path()).await;
-    let mut pool = database.connect(Access::Write, 2).await.unwrap();
+    let mut pool = made(&database).await;
     let (mut interrupted, mut done) = (0, Vec::new());
     for migration in of(&database).iter().cloned().collect::<Vec<_>>() {
         let before = shape(&database, &pool).await;
@@ -248,7 +254,7 @@ async fn a_migration_that_is_interrupted_at_any_statement_is_done_again() {
                     std::fs::copy(log, format!("{}-wal", left.display())).unwrap();
                 }
                 let left = Database::File(left);
-                let opened = left.connect(Access::Write, 1).await.unwrap();
+                let opened = made(&left).await;
                 assert_eq!(shape(&left, &opened).await, before, "{} after {count}", migration.version);
                 run(&left, &opened).await.unwrap();
                 assert_eq!(shape(&left, &opened).await, wanted);
@@ -269,7 +275,7 @@ async fn a_migration_that_is_interrupted_at_any_statement_is_done_again() {
         let next = Migrator { migrations, ..Migrator::DEFAULT };
         bring(&next, &database, &pool).await.unwrap();
         pool.close().await;
-        pool = database.connect(Access::Write, 2).await.unwrap();
+        pool = made(&database).await;
     }
     assert_eq!(shape(&database, &pool).await, wanted);
     assert!(interrupted > 40, "{interrupted} interruptions");
@@ -280,7 +286,7 @@ async fn a_migration_that_is_interrupted_at_any_statement_is_done_again() {
 async fn a_migration_that_somebody_has_changed_is_told_and_refused() {
     let folder = tempfile::tempdir().unwrap();
     let database = scratch::database(folder.path()).await;
-    let pool = database.connect(Access::Write, 2).await.unwrap();
+    let pool = made(&database).await;
     run(&database, &pool).await.unwrap();
     assert!(status(&database).await.unwrap().iter().all(|one| one.standing == Standing::Applied));
     let other = "UPDATE _sqlx_migrations SET checksum = (SELECT checksum FROM _sqlx_migrations WHERE version = 2) WHERE version = 1";
@@ -300,7 +306,7 @@ async fn a_migration_that_somebody_has_changed_is_told_and_refused() {
 async fn a_migration_that_did_not_end_or_was_forgotten_is_told_and_refused() {
     let folder = tempfile::tempdir().unwrap();
     let database = scratch::database(folder.path()).await;
-    let pool = database.connect(Access::Write, 2).await.unwrap();
+    let pool = made(&database).await;
     run(&database, &pool).await.unwrap();
     let kept = "CREATE TABLE kept AS SELECT * FROM _sqlx_migrations";
     pool.execute(kept).await.unwrap();
@@ -349,7 +355,7 @@ async fn a_migration_that_did_not_end_or_was_forgotten_is_told_and_refused() {
 async fn what_is_missing_of_what_migrations_make_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let database = scratch::database(folder.path()).await;
-    let pool = database.connect(Access::Write, 2).await.unwrap();
+    let pool = made(&database).await;
     let mut done = Vec::new();
     for migration in of(&database).iter().cloned().collect::<Vec<_>>() {
         done.push(migration);

@@ -110,12 +110,7 @@ impl Frontier {
 
 /// Lower-case hexadecimal.
 pub fn hexadecimal(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut out, byte| {
-        // Writing to a `String` cannot fail.
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
+    const_hex::encode(bytes)
 }
 
 /// Folds peaks from the right into one hash.

@@ -610,8 +610,5 @@ pub fn digest_of<'a>(files: impl IntoIterator<Item = &'a PolicyFile>) -> String 
 
 /// Lower-case hexadecimal.
 pub fn hexadecimal(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(2 * bytes.len());
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    text.extend(digits.filter_map(|digit| char::from_digit(digit.into(), 16)));
-    text
+    const_hex::encode(bytes)
 }

@@ -13,7 +13,10 @@ use crate::{error::StoreError, open::Store};
 /// The table holds no identifier, so a key that is replaced cannot be applied to identifiers again. A new key is applied
 /// to the hashes instead: a hash is made with the oldest key, hashed again with the next, and so on. Who has the older
 /// keys and the table as it is now has nothing without the newest.
-pub struct LookupKey(Vec<Zeroizing<[u8; 32]>>);
+pub struct LookupKey(Vec<Keyed>);
+
+/// A key as HMAC has it once it has taken it in. It is forgotten when it is dropped.
+type Keyed = Hmac<Sha256>;
 
 impl std::fmt::Debug for LookupKey {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -29,7 +32,7 @@ impl LookupKey {
 
     /// Takes keys of 32 random bytes, the oldest first.
     pub fn chain(keys: Vec<[u8; 32]>) -> Self {
-        Self(keys.into_iter().map(Zeroizing::new).collect())
+        Self(keys.into_iter().map(|key| taken_in(&Zeroizing::new(key))).collect())
     }
 
     pub(crate) fn hash(&self, identifier: &SubjectIdentifier) -> Vec<u8> {
@@ -39,12 +42,12 @@ impl LookupKey {
 
     /// The hash of these parts, which hold no `|` but between them.
     pub(crate) fn hash_parts(&self, parts: &[&[u8]]) -> Vec<u8> {
-        self.0.iter().fold(parts.join(&b'|'), |text, key| keyed(key.as_ref(), &text))
+        self.0.iter().fold(parts.join(&b'|'), |text, key| hash_with(key, &text))
     }
 
     /// These keys, and one more on top.
     pub(crate) fn with(&self, key: [u8; 32]) -> Self {
-        Self(self.0.iter().cloned().chain([Zeroizing::new(key)]).collect())
+        Self(self.0.iter().cloned().chain([taken_in(&Zeroizing::new(key))]).collect())
     }
 
     /// A value by which the same keys are known again. It tells nothing of them.
@@ -55,12 +58,20 @@ impl LookupKey {
 }
 
 /// What takes the place of `hash` when a key is added.
-pub(crate) fn keyed(key: &[u8], hash: &[u8]) -> Vec<u8> {
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else {
-        return Vec::new(); // HMAC takes keys of any length
-    };
-    mac.update(hash);
-    mac.finalize().into_bytes().to_vec()
+pub(crate) fn keyed(key: &[u8; 32], hash: &[u8]) -> Vec<u8> {
+    hash_with(&taken_in(key), hash)
+}
+
+/// A key is taken in once: that is half of what a hash costs. HMAC fills one up with zeros to a block (RFC 2104 §2).
+fn taken_in(key: &[u8; 32]) -> Keyed {
+    let mut block = Zeroizing::new([0; 64]);
+    let (start, _) = block.split_at_mut(key.len());
+    start.copy_from_slice(key);
+    Keyed::new((&*block).into())
+}
+
+fn hash_with(key: &Keyed, text: &[u8]) -> Vec<u8> {
+    key.clone().chain_update(text).finalize().into_bytes().to_vec()
 }
 
 /// The keys must be those that the database was written with. With others nobody would be found: no objection, no
@@ -124,5 +135,21 @@ impl Store {
         };
         let corrupt = |_| StoreError::CorruptRow { table: "subject_identifier", row: "by hash".to_owned() };
         Ok(Resolved { pseudonym: text.parse().map_err(corrupt)?, known: true, lookup_hash })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 4231 §4.3, its key filled up, which HMAC does not tell apart.
+    #[test]
+    fn a_key_is_taken_in_as_the_rfc_has_it() {
+        let mut key = [0; 32];
+        key[..4].copy_from_slice(b"Jefe");
+        let hash = hexadecimal(&LookupKey::new(key).hash_parts(&[b"what do ya want for nothing?"]));
+        assert_eq!(hash, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+        let chained = LookupKey::chain(vec![key, [7; 32]]).hash_parts(&[b"a", b"b"]);
+        assert_eq!(chained, keyed(&[7; 32], &keyed(&key, b"a|b")));
     }
 }

@@ -4,14 +4,18 @@
 //! manifest for each range beside it (`blocks/…`). What is complete never changes: nothing is ever overwritten by other
 //! bytes. Whether it is what was signed is for the reader to check; the store checks every leaf against its tree.
 
-use std::{fmt, path::Path, sync::Arc};
+use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use ledger::tile::{TILE_WIDTH, TileOf, TileRef};
 use object_store::{
-    Certificate, ClientOptions, Error as ObjectError, ObjectStore, ObjectStoreExt as _, PutPayload,
-    aws::AmazonS3Builder, local::LocalFileSystem, path::Path as Name,
+    ClientOptions, Error as ObjectError, ObjectStore, ObjectStoreExt as _, PutPayload,
+    aws::AmazonS3Builder,
+    client::{HttpClient, HttpConnector},
+    local::LocalFileSystem,
+    path::Path as Name,
 };
+use reqwest::Certificate;
 use store::LeafSource;
 
 /// A place that cannot be used, or something in it.
@@ -52,6 +56,31 @@ pub struct S3<'a> {
     pub trusted_pem: Option<&'a str>,
 }
 
+/// How long the store may take to be reached, and to answer whole.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+const ANSWER_MAX: Duration = Duration::from_secs(30);
+
+/// Makes the client that asks the store.
+#[derive(Debug)]
+struct Connector {
+    endpoint: String,
+    trusted: Option<Vec<Certificate>>,
+}
+
+impl HttpConnector for Connector {
+    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
+        let unusable = |source| ObjectError::Generic { store: "S3", source };
+        let client = outbound::client(&self.endpoint).map_err(|error| unusable(error.into()))?;
+        let client = client.https_only(!self.endpoint.starts_with("http://")).http1_only();
+        let client = match &self.trusted {
+            Some(trusted) => client.tls_certs_only(trusted.iter().cloned()),
+            None => client,
+        };
+        let client = client.connect_timeout(CONNECT_MAX).timeout(ANSWER_MAX).build();
+        Ok(HttpClient::new(client.map_err(|error| unusable(error.into()))?))
+    }
+}
+
 /// The place.
 #[derive(Clone)]
 pub struct Blocks {
@@ -82,13 +111,12 @@ impl Blocks {
     /// [`BlocksError::Settings`] when the settings cannot be used.
     pub fn in_s3(settings: &S3<'_>) -> Result<Self, BlocksError> {
         let unusable = |error: ObjectError| BlocksError::Settings(error.to_string());
+        let trusted =
+            settings.trusted_pem.map(|pem| Certificate::from_pem_bundle(pem.as_bytes())).transpose();
+        let trusted = trusted.map_err(|error| BlocksError::Settings(error.to_string()))?;
+        let connector = Connector { endpoint: settings.endpoint.to_owned(), trusted };
         // Whether HTTP is to be allowed is the caller's to say, by the address.
-        let mut options = ClientOptions::new().with_allow_http(settings.endpoint.starts_with("http://"));
-        if let Some(pem) = settings.trusted_pem {
-            for certificate in Certificate::from_pem_bundle(pem.as_bytes()).map_err(unusable)? {
-                options = options.with_root_certificate(certificate);
-            }
-        }
+        let options = ClientOptions::new().with_allow_http(settings.endpoint.starts_with("http://"));
         let store = AmazonS3Builder::new()
             .with_bucket_name(settings.bucket)
             .with_endpoint(settings.endpoint)
@@ -96,6 +124,7 @@ impl Blocks {
             .with_access_key_id(settings.access_key)
             .with_secret_access_key(settings.secret_key)
             .with_client_options(options)
+            .with_http_connector(connector)
             .build()
             .map_err(unusable)?;
         Ok(Self { store: Arc::new(store), prefix: Name::from(settings.prefix) })

@@ -9,7 +9,6 @@ pub mod breaker;
 mod kind;
 pub mod notify;
 pub mod peer;
-pub mod reach;
 pub mod upstream;
 
 use std::{
@@ -18,6 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use outbound::{Reach, Resolver};
 use reqwest::{Certificate, Client, Identity, StatusCode, Url, header};
 use sharing::{
     Denial, Permit, Provider, SubjectIdentifier,
@@ -26,10 +26,7 @@ use sharing::{
     restriction::RestrictionCheck,
 };
 
-use self::{
-    reach::{Reach, Resolver},
-    upstream::{Seen, Upstream},
-};
+use self::upstream::{Seen, Upstream};
 
 /// How to reach one record holder: the deployment's side of its catalogue entry.
 pub struct Route {
@@ -329,17 +326,12 @@ fn connector(provider: ProviderId, route: Route, resolver: Resolver) -> Result<C
             return Err(RouteError::OutOfReach(provider));
         }
     }
-    let resolver = Arc::new(resolver);
     let build = || {
         let trusted = Certificate::from_pem_bundle(route.trusted_pem.as_bytes())?;
-        Client::builder()
+        outbound::client_with(resolver)
             .tls_certs_only(trusted)
             .identity(Identity::from_pem(route.identity_pem.as_bytes())?)
             .https_only(true)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .dns_resolver(resolver)
-            .referer(false)
             .timeout(route.timeout)
             .connect_timeout(route.timeout)
             .pool_idle_timeout(Duration::from_mins(1))
@@ -359,7 +351,7 @@ fn connector(provider: ProviderId, route: Route, resolver: Resolver) -> Result<C
 /// The error may hold the URL, and so the identifier: it is reduced to its kind and dropped here.
 fn fault(error: &reqwest::Error) -> FetchFault {
     match error {
-        _ if reach::is_out_of_reach(error) => FetchFault::OutOfReach,
+        _ if outbound::is_out_of_reach(error) => FetchFault::OutOfReach,
         _ if error.is_timeout() => FetchFault::TimedOut,
         _ => FetchFault::Unreachable,
     }
@@ -388,3 +380,6 @@ async fn read_capped(mut response: reqwest::Response, body_bytes_max: usize) -> 
     }
     Ok(Fetched { body })
 }
+
+#[cfg(test)]
+mod out_of_reach;

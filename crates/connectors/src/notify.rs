@@ -65,6 +65,9 @@ pub enum NotifyError {
     /// The address is not HTTPS.
     #[error("a webhook's url must begin with https://")]
     NotHttps,
+    /// Nothing is asked there.
+    #[error(transparent)]
+    OutOfReach(#[from] outbound::OutOfReach),
     /// The certificates cannot be read.
     #[error("the trusted certificates cannot be used")]
     Certificates,
@@ -105,7 +108,7 @@ impl Webhook {
         if !url.starts_with("https://") {
             return Err(NotifyError::NotHttps);
         }
-        let client = client(trusted_pem)?;
+        let client = client(url, trusted_pem)?;
         let secret = secret.trim().strip_prefix("whsec_").ok_or(NotifyError::Secret)?;
         let secret = Zeroizing::new(BASE64.decode(secret).map_err(|_| NotifyError::Secret)?);
         if !(24..=64).contains(&secret.len()) {
@@ -135,17 +138,12 @@ impl Webhook {
     }
 }
 
-/// A client that trusts these authorities alone and goes nowhere but where it is sent.
-pub(crate) fn client(trusted_pem: &str) -> Result<Client, NotifyError> {
+/// A client for this address, which trusts these authorities alone.
+pub(crate) fn client(address: &str, trusted_pem: &str) -> Result<Client, NotifyError> {
+    let client = outbound::client(address)?;
     let build = || {
-        Client::builder()
-            .tls_certs_only(Certificate::from_pem_bundle(trusted_pem.as_bytes())?)
-            .https_only(true)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .referer(false)
-            .timeout(TIMEOUT)
-            .build()
+        let trusted = Certificate::from_pem_bundle(trusted_pem.as_bytes())?;
+        client.tls_certs_only(trusted).https_only(true).timeout(TIMEOUT).build()
     };
     build().map_err(|_: reqwest::Error| NotifyError::Certificates)
 }

@@ -31,7 +31,7 @@ impl Peer {
     pub fn new(base: &str, trusted_pem: &str, authorization: Option<&str>) -> Result<Self, NotifyError> {
         let base = address(&format!("{}/", base.trim_end_matches('/'))).ok_or(NotifyError::NotHttps)?;
         let authorization = authorization.map(|text| Zeroizing::new(text.trim().to_owned()));
-        Ok(Self { client: notify::client(trusted_pem)?, base, authorization })
+        Ok(Self { client: notify::client(base.as_str(), trusted_pem)?, base, authorization })
     }
 
     /// Where messages go that are to be sent to this address: the address with a slash at its end, if it is one of the peer's.

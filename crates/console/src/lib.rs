@@ -131,7 +131,7 @@ impl Console {
         if settings.roles.contains_key(&person::Role::Citizen) && settings.citizens_of.is_none() {
             return Err(ConsoleError::NobodyAnswers);
         }
-        let http = sign_in::client(trusted_pem)?;
+        let http = sign_in::client(&settings.issuer, trusted_pem)?;
         Ok(Self { settings, client_secret, http, gateway, api, verified: pages::ledger::Verified::default() })
     }
 

@@ -101,14 +101,13 @@ pub(crate) fn address(to: &str, again: bool) -> String {
     format!("/sign-in?{query}")
 }
 
-/// The client that asks the provider: its authorities alone, no redirects.
-pub(crate) fn client(trusted_pem: &str) -> Result<reqwest::Client, ConsoleError> {
+/// The client that asks the provider at this address: its authorities alone.
+pub(crate) fn client(issuer: &str, trusted_pem: &str) -> Result<reqwest::Client, ConsoleError> {
     let roots = reqwest::Certificate::from_pem_bundle(trusted_pem.as_bytes());
-    reqwest::Client::builder()
+    outbound::client(issuer)
+        .map_err(|_| ConsoleError::Address("issuer"))?
         .tls_certs_only(roots.map_err(|_| ConsoleError::Trusted)?)
         .https_only(true)
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
         .timeout(Duration::from_secs(5))
         .build()
         .map_err(|_| ConsoleError::Trusted)

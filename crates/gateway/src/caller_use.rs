@@ -12,7 +12,7 @@ use sharing::{
     alerting::Kind,
     identifier::{IdentifierError, SubjectScheme},
 };
-use store::{AnswerUse, CallerLimits, CallerUse, Change, GuessLimits};
+use store::{AnswerUse, CallerLimits, CallerUse, Change, GuessLimits, Neighbours};
 
 use crate::{
     alerts::familiar,
@@ -138,7 +138,7 @@ pub fn of_question(
     let is_urgent = bounded.is_urgent;
     let counts_runs = !is_bounded && !bounded.is_listed && !is_urgent;
     // A desk that works through its cases asks about references in the order in which they were given.
-    let neighbours = if counts_runs { subject.neighbours(AROUND) } else { Vec::new() };
+    let neighbours = if counts_runs { app.store.neighbours(subject, AROUND) } else { Neighbours::none() };
     let counts_systems_runs = counts_runs && *subject.scheme() == SubjectScheme::NhsNumber;
     CallerUse {
         practitioner: practitioner(caller),
@@ -146,7 +146,7 @@ pub fn of_question(
         day: london_day(at).to_string(),
         hour: hour(at),
         person: app.store.asked_hash(subject),
-        neighbours: neighbours.iter().map(|near| app.store.asked_hash(near)).collect(),
+        neighbours,
         limits: CallerLimits {
             subjects_per_practitioner: is_counted.then_some(budgets.subjects_per_practitioner_per_day),
             subjects_per_system: is_counted.then_some(budgets.subjects_per_system_per_day),
@@ -172,7 +172,7 @@ pub fn of_emergency(app: &App, caller: &Caller, subject: &SubjectIdentifier, at:
         day: london_day(at).to_string(),
         hour: hour(at),
         person: app.store.asked_hash(subject),
-        neighbours: Vec::new(),
+        neighbours: Neighbours::none(),
         limits: CallerLimits {
             subjects_per_practitioner: Some(budgets.emergencies_per_practitioner_per_day),
             subjects_per_system: Some(budgets.emergencies_per_system_per_day),

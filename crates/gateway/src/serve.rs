@@ -7,9 +7,9 @@ use arc_swap::ArcSwap;
 use connectors::{
     Connectors, Route,
     notify::{self, MailSecurity, MailServer, Mailer, Webhook},
-    reach::Reach,
 };
 use ledger::entry::Body;
+use outbound::Reach;
 use sha2::{Digest as _, Sha256};
 use sharing::{PolicySet, SubjectIdentifier};
 use store::{Store, Submission, trail::TrailIndex};

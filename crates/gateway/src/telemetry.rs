@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use axum::http::HeaderMap;
 use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState, TracerProvider as _};
-use opentelemetry_otlp::WithExportConfig as _;
+use opentelemetry_otlp::{WithExportConfig as _, WithHttpConfig as _};
 use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider};
 use tracing::Instrument as _;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
@@ -75,7 +75,7 @@ fn start_with(settings: &TelemetrySettings, writer: BoxMakeWriter) -> anyhow::Re
     let exporter = opentelemetry_otlp::SpanExporter::builder()
         .with_http()
         .with_endpoint(endpoint)
-        .with_timeout(Duration::from_secs(3))
+        .with_http_client(collector(endpoint)?)
         .build()?;
     let batches = BatchConfigBuilder::default().with_max_queue_size(SPANS_MAX).build();
     let sending = BatchSpanProcessor::builder(Allowed(exporter)).with_batch_config(batches).build();
@@ -91,6 +91,17 @@ fn start_with(settings: &TelemetrySettings, writer: BoxMakeWriter) -> anyhow::Re
     let ours = EnvFilter::try_new("gateway=info")?;
     registry.with(layer.with_filter(ours)).try_init()?;
     Ok(Telemetry(Some(provider)))
+}
+
+/// How long a collector may take.
+const COLLECTOR_MAX: Duration = Duration::from_secs(3);
+
+/// The client that sends to a collector at this address, from a thread of the exporter's.
+fn collector(endpoint: &str) -> anyhow::Result<reqwest::blocking::Client> {
+    let client = outbound::blocking_client(endpoint)?.timeout(COLLECTOR_MAX);
+    // It begins and ends a runtime of its own, which nobody may do within another.
+    let built = std::thread::spawn(move || client.build()).join();
+    Ok(built.map_err(|_| anyhow::anyhow!("the client for the collector could not be made"))??)
 }
 
 /// Times a stage, and gives it a span of its own where spans are sent anywhere.

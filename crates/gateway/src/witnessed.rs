@@ -406,11 +406,7 @@ impl Witness {
 }
 
 fn client(settings: &WitnessSettings) -> anyhow::Result<Client> {
-    let mut builder = Client::builder()
-        .timeout(TIMEOUT)
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .referer(false);
+    let mut builder = outbound::client(&settings.url)?.timeout(TIMEOUT);
     if let Some(trusted) = &settings.trusted {
         let pem = crate::config::read(trusted)?;
         builder = builder.tls_certs_only(reqwest::Certificate::from_pem_bundle(pem.as_bytes())?);

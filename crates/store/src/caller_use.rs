@@ -5,9 +5,11 @@
 //! What is counted is what the caller did and was told, never what is held about anybody: people are told apart by the identifier
 //! asked with, so that a budget does not show that two of them are one person's.
 
+use std::sync::LazyLock;
+
 use sharing::SubjectIdentifier;
 
-use crate::{open::Store, queue::AlertRow};
+use crate::{lookup::LookupKey, open::Store, queue::AlertRow};
 
 /// A question, for the counts.
 #[derive(Debug)]
@@ -22,13 +24,48 @@ pub struct CallerUse {
     pub hour: String,
     /// The person, by [`Store::asked_hash`].
     pub person: Vec<u8>,
-    /// The identifiers around it, likewise, the nearest first. Where the caller has asked about none of the first six the others
-    /// are not looked at.
-    pub neighbours: Vec<Vec<u8>>,
+    /// The identifiers around it, likewise.
+    pub neighbours: Neighbours,
     /// From when on it is too much.
     pub limits: CallerLimits,
     /// The alerts that a run of identifiers raises, once.
     pub scan: Vec<AlertRow>,
+}
+
+type Hashes = Vec<Vec<u8>>;
+
+/// The identifiers around one, by [`Store::asked_hash`]. Where the caller has asked about none of the nearest the others are not
+/// looked at, and not even made.
+pub struct Neighbours {
+    nearest: Hashes,
+    all: LazyLock<Hashes, Box<dyn FnOnce() -> Hashes + Send>>,
+}
+
+impl std::fmt::Debug for Neighbours {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Neighbours(..)")
+    }
+}
+
+impl Neighbours {
+    /// Of a question that counts for no run.
+    pub fn none() -> Self {
+        Self::new(Vec::new(), Vec::new)
+    }
+
+    pub(crate) fn new(nearest: Hashes, all: impl FnOnce() -> Hashes + Send + 'static) -> Self {
+        Self { nearest, all: LazyLock::new(Box::new(all)) }
+    }
+
+    /// Those that are looked at first.
+    pub(crate) fn nearest(&self) -> &[Vec<u8>] {
+        &self.nearest
+    }
+
+    /// All of them, the nearest among them.
+    pub(crate) fn all(&self) -> &[Vec<u8>] {
+        &self.all
+    }
 }
 
 /// How much a caller may ask.
@@ -61,8 +98,8 @@ pub struct GuessLimits {
 /// more question near those of the morning does not stop everybody.
 pub const SYSTEM_SCANS: i64 = 5;
 
-/// How many of the identifiers around one are looked at first.
-pub(crate) const NEAREST: usize = 6;
+/// How many of the identifiers around one are looked at first, on each side.
+const NEAREST: u8 = 3;
 
 /// How a question ended, for the counts.
 #[derive(Debug)]
@@ -77,11 +114,28 @@ pub struct AnswerUse {
     pub is_no_record: bool,
 }
 
+impl LookupKey {
+    fn asked_hash(&self, identifier: &SubjectIdentifier) -> Vec<u8> {
+        let scheme = identifier.scheme().to_string();
+        self.hash_parts(&[b"asked", scheme.as_bytes(), identifier.as_str().as_bytes()])
+    }
+
+    fn asked_hashes(&self, identifiers: &[SubjectIdentifier]) -> Hashes {
+        identifiers.iter().map(|identifier| self.asked_hash(identifier)).collect()
+    }
+}
+
 impl Store {
     /// The hash by which an identifier that was asked with is known again. It is another than the one by which people are
     /// found.
     pub fn asked_hash(&self, identifier: &SubjectIdentifier) -> Vec<u8> {
-        let scheme = identifier.scheme().to_string();
-        self.lookup_key.hash_parts(&[b"asked", scheme.as_bytes(), identifier.as_str().as_bytes()])
+        self.lookup_key.asked_hash(identifier)
+    }
+
+    /// The identifiers around one, so many on each side.
+    pub fn neighbours(&self, identifier: &SubjectIdentifier, each_side: u8) -> Neighbours {
+        let nearest = self.lookup_key.asked_hashes(&identifier.neighbours(NEAREST.min(each_side)));
+        let (key, identifier) = (self.lookup_key.clone(), identifier.clone());
+        Neighbours::new(nearest, move || key.asked_hashes(&identifier.neighbours(each_side)))
     }
 }

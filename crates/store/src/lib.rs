@@ -55,7 +55,7 @@ pub use agreements::{
 pub use alerting::{AlertCount, DeliveryRow, MarkRow, Messages};
 pub use audit::{Archive, Head, StoredLeaf};
 pub use blocks::{BlockRow, LeafSource};
-pub use caller_use::{AnswerUse, CallerLimits, CallerUse, GuessLimits, SYSTEM_SCANS};
+pub use caller_use::{AnswerUse, CallerLimits, CallerUse, GuessLimits, Neighbours, SYSTEM_SCANS};
 pub use change::{AgreementRow, Ceiling, Change, Recheck, ReplayGuard, Submission};
 pub use console_kept::KeptRow;
 pub use console_sessions::SessionRow;

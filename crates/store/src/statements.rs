@@ -37,7 +37,8 @@ fn statements(source: &str, found: &mut BTreeSet<String>) {
 /// A statement of many rows, with one: a place for each column that it names.
 fn placed(text: String) -> String {
     let Some((before, after)) = text.split_once("VALUES {places}") else { return text };
-    let columns = before.rsplit_once('(').map_or(0, |(_, columns)| columns.split(',').count());
+    let named = before.trim_end_matches('(');
+    let columns = named.rsplit_once('(').map_or(0, |(_, columns)| columns.split(',').count());
     let places: Vec<_> = (1..=columns).map(|place| format!("${place}")).collect();
     format!("{before}VALUES ({}){after}", places.join(", "))
 }

@@ -156,11 +156,10 @@ fn client(url: &str, trusted: &PathBuf) -> Result<reqwest::Client, KeysError> {
         .map_err(|source| KeysError::File { path: trusted.display().to_string(), source })?;
     let roots = reqwest::Certificate::from_pem_bundle(&pem)
         .map_err(|_| KeysError::Fetch("its authorities are not pem"))?;
-    reqwest::Client::builder()
+    outbound::client(url)
+        .map_err(|_| KeysError::Fetch("its address is one where nothing is asked"))?
         .tls_certs_only(roots)
         .https_only(true)
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
         .timeout(Duration::from_secs(3))
         .build()
         .map_err(|_| KeysError::Fetch("its authorities cannot be used"))

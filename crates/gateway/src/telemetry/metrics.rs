@@ -10,7 +10,7 @@ use opentelemetry::{
     KeyValue,
     metrics::{Counter, Histogram, Meter, MeterProvider as _},
 };
-use opentelemetry_otlp::WithExportConfig as _;
+use opentelemetry_otlp::{WithExportConfig as _, WithHttpConfig as _};
 use opentelemetry_sdk::{
     Resource,
     metrics::{Instrument, SdkMeterProvider, Stream},
@@ -98,8 +98,8 @@ impl Metrics {
                 stream.with_allowed_attribute_keys(AttributeKey::keys()).build().ok()
             });
         if let Some(endpoint) = &settings.otlp_metrics_endpoint {
-            let pushed =
-                opentelemetry_otlp::MetricExporter::builder().with_http().with_endpoint(endpoint).build()?;
+            let pushed = opentelemetry_otlp::MetricExporter::builder().with_http().with_endpoint(endpoint);
+            let pushed = pushed.with_http_client(super::collector(endpoint)?).build()?;
             provider = provider.with_periodic_exporter(pushed);
         }
         let provider = provider.build();

@@ -8,7 +8,7 @@ use sharing::{PurposeClass, subject::OptOut};
 use super::*;
 use crate::{
     AlertRow, AnswerUse, CallerLimits, CallerUse, Committed, GuessLimits, Held, LookUp, MarkRow, MarksWanted,
-    OptOutBatch, OptOutCheck, OptOutHash, Resolved, StoreError,
+    Neighbours, OptOutBatch, OptOutCheck, OptOutHash, Resolved, StoreError,
 };
 
 /// Numbers that look random, the same each time.
@@ -25,6 +25,7 @@ impl Numbers {
 fn using(numbers: &mut Numbers, position: u64) -> CallerUse {
     let hash = |person: u64| vec![u8::try_from(person).unwrap(); 32];
     let person = 11 + numbers.below(14);
+    let near = move |far: u64| (1..=far).flat_map(|far| [hash(person + far), hash(person - far)]).collect();
     let practitioner = numbers.below(5);
     CallerUse {
         practitioner: format!("practitioner\no\np{practitioner}"),
@@ -32,7 +33,7 @@ fn using(numbers: &mut Numbers, position: u64) -> CallerUse {
         day: format!("2026-11-{}", 22 + position / 60),
         hour: format!("2026-11-22T{}", 10 + position / 40),
         person: hash(person),
-        neighbours: (1..=5).flat_map(|far| [hash(person + far), hash(person - far)]).collect(),
+        neighbours: Neighbours::new(near(3), move || near(5)),
         limits: CallerLimits {
             subjects_per_practitioner: (practitioner > 0).then_some(4),
             subjects_per_system: (practitioner > 0).then_some(7),

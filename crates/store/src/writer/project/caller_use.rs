@@ -2,7 +2,7 @@
 
 use super::{Tx, alerting, execute};
 use crate::{
-    caller_use::{AnswerUse, CallerLimits, CallerUse, GuessLimits, NEAREST, SYSTEM_SCANS},
+    caller_use::{AnswerUse, CallerLimits, CallerUse, GuessLimits, SYSTEM_SCANS},
     error::{CommitError, StoreError},
 };
 
@@ -128,10 +128,9 @@ pub(super) async fn admit(
         Ok(None) => {}
         Err(refused) => return Ok(Err(refused)),
     }
-    let nearest = using.neighbours.get(..NEAREST).unwrap_or(&using.neighbours);
-    let (mut own, mut systems) = asked_about(tx, using, nearest).await?;
-    if own + systems > 0 && using.neighbours.len() > NEAREST {
-        let (all_own, all_systems) = asked_about(tx, using, &using.neighbours).await?;
+    let (mut own, mut systems) = asked_about(tx, using, using.neighbours.nearest()).await?;
+    if own + systems > 0 {
+        let (all_own, all_systems) = asked_about(tx, using, using.neighbours.all()).await?;
         own = if own > 0 { all_own } else { 0 };
         systems = if systems > 0 { all_systems } else { 0 };
     }

@@ -1,18 +1,16 @@
 //! How much callers ask, for submissions that are taken together: as `project::caller_use` counts it for one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
-use sharing::policy::hexadecimal;
 
 use super::listed;
 use crate::{
-    caller_use::{AnswerUse, CallerUse, NEAREST},
+    caller_use::{AnswerUse, CallerUse},
     change::Submission,
     database::{Transaction, places},
     error::{CommitError, StoreError},
     queue::AlertRow,
-    row::to_list,
     writer::{
         portions,
         project::{
@@ -38,11 +36,27 @@ impl Answers {
     }
 }
 
+/// How many identifiers around each that was asked with had been asked with, and it: of a caller, on a day, by hash.
+#[derive(Default)]
+struct Runs(HashMap<String, HashMap<String, HashMap<Vec<u8>, i64>>>);
+
+impl Runs {
+    fn get(&self, caller: &str, day: &str, person: &[u8]) -> i64 {
+        let of_day = self.0.get(caller).and_then(|days| days.get(day));
+        of_day.and_then(|people| people.get(person)).copied().unwrap_or_default()
+    }
+
+    /// Unless it is there.
+    fn put(&mut self, (caller, day, person): (String, String, Vec<u8>), run: i64) {
+        self.0.entry(caller).or_default().entry(day).or_default().entry(person).or_insert(run);
+    }
+}
+
 /// The counts that are there, with what the submissions so far make of them, and what each adds.
 #[derive(Default)]
 pub(super) struct Callers<'a> {
     subjects: BTreeMap<(String, String), i64>,
-    runs: BTreeMap<(String, String, Vec<u8>), i64>,
+    runs: Runs,
     answers: BTreeMap<(String, String), Answers>,
     // What is to be written.
     new: Vec<(Asking<'a>, i64)>,
@@ -84,49 +98,57 @@ impl<'a> Callers<'a> {
         for (caller, hour, answered, no_record, scans) in rows {
             callers.answers.insert((caller, hour), Answers { answered, no_record, scans });
         }
-        callers.read_people(tx, people(using.iter().map(|using| (*using, nearest(using))))).await?;
+        let nearest = people(using.iter().map(|using| (*using, using.neighbours.nearest())));
+        callers.read_people(tx, nearest).await?;
         // Whoever has a question next to one that was asked, or that is asked along with it.
         let along: BTreeSet<_> = using
             .iter()
             .flat_map(|using| callers_of(using).map(|of| (of, &using.day, &using.person)))
             .collect();
         let is_near = |using: &&&CallerUse| {
-            let near = callers_of(using).map(|of| nearest(using).iter().map(move |person| (of, person)));
+            let nearest = using.neighbours.nearest();
+            let near = callers_of(using).map(|of| nearest.iter().map(move |person| (of, person)));
             near.into_iter().flatten().any(|(of, person)| {
-                along.contains(&(of, &using.day, person)) || callers.run(of, &using.day, person) > 0
+                along.contains(&(of, &using.day, person)) || callers.runs.get(of, &using.day, person) > 0
             })
         };
         let near: Vec<&CallerUse> = using.iter().filter(is_near).copied().collect();
         if !near.is_empty() {
-            let around = people(near.iter().map(|using| (*using, using.neighbours.as_slice())));
+            let around = people(near.iter().map(|using| (*using, using.neighbours.all())));
             callers.read_people(tx, around).await?;
         }
         Ok(callers)
     }
 
-    async fn read_people(&mut self, tx: &mut Transaction, people: String) -> Result<(), StoreError> {
-        let rows: Vec<(String, String, Vec<u8>, i64)> = sqlx::query_as(
-            "SELECT used.caller, used.day, used.person_hash, used.run FROM json_each($1) AS asked
-             JOIN subject_use AS used ON used.day = substr(asked.value, 1, 10)
-                 AND used.person_hash = unhex(substr(asked.value, 11, 64)) AND used.caller = substr(asked.value, 75)",
-        )
-        .bind(people)
-        .fetch_all(&mut **tx)
-        .await?;
-        self.runs.extend(rows.into_iter().map(|(caller, day, person, run)| ((caller, day, person), run)));
+    async fn read_people(
+        &mut self,
+        tx: &mut Transaction,
+        people: BTreeSet<Asking<'_>>,
+    ) -> Result<(), StoreError> {
+        let people: Vec<_> = people.into_iter().collect();
+        for portion in portions(&people) {
+            let places = places(portion.len(), 3);
+            // In this order: whom they are few of, and then one row of the table for each.
+            let sql = format!(
+                "WITH asked (caller, day, person_hash) AS (VALUES {places})
+                 SELECT used.caller, used.day, used.person_hash, used.run FROM asked CROSS JOIN subject_use AS used
+                 WHERE used.caller = asked.caller AND used.day = asked.day AND used.person_hash = asked.person_hash"
+            );
+            let mut read = sqlx::query_as(sqlx::AssertSqlSafe(sql));
+            for (caller, day, person) in portion {
+                read = read.bind(*caller).bind(*day).bind(*person);
+            }
+            let rows: Vec<(String, String, Vec<u8>, i64)> = read.fetch_all(&mut **tx).await?;
+            rows.into_iter().for_each(|(caller, day, person, run)| self.runs.put((caller, day, person), run));
+        }
         Ok(())
-    }
-
-    fn run(&self, caller: &str, day: &str, person: &[u8]) -> i64 {
-        let asking = (caller.to_owned(), day.to_owned(), person.to_owned());
-        self.runs.get(&asking).copied().unwrap_or_default()
     }
 
     /// How many identifiers around this one were asked about, and this one.
     fn around(&self, caller: &str, using: &CallerUse) -> i64 {
-        let is_asked = |person: &&Vec<u8>| self.run(caller, &using.day, person) > 0;
-        let is_near = nearest(using).iter().any(|person| is_asked(&person));
-        let count = if is_near { using.neighbours.iter().filter(is_asked).count() } else { 0 };
+        let is_asked = |person: &&Vec<u8>| self.runs.get(caller, &using.day, person) > 0;
+        let is_near = using.neighbours.nearest().iter().any(|person| is_asked(&person));
+        let count = if is_near { using.neighbours.all().iter().filter(is_asked).count() } else { 0 };
         i64::try_from(count).unwrap_or(i64::MAX).saturating_add(1)
     }
 
@@ -142,7 +164,7 @@ impl<'a> Callers<'a> {
         let counts = Counts {
             own: subjects(practitioner),
             systems: subjects(system),
-            is_seen: self.run(practitioner, &using.day, &using.person) > 0,
+            is_seen: self.runs.get(practitioner, &using.day, &using.person) > 0,
             answers: answers(practitioner),
             systems_answers: answers(system),
         };
@@ -161,7 +183,7 @@ impl<'a> Callers<'a> {
         let (practitioner, day) = (&using.practitioner, &using.day);
         let systems = using.limits.run_per_system_at_least.map(|_| (&using.system, admitted.system_run));
         for (caller, run) in std::iter::once((practitioner, admitted.run)).chain(systems) {
-            self.runs.entry((caller.clone(), day.clone(), using.person.clone())).or_insert(run);
+            self.runs.put((caller.clone(), day.clone(), using.person.clone()), run);
             self.new.push(((caller, day, &using.person), run));
         }
         for caller in [practitioner, &using.system] {
@@ -245,20 +267,13 @@ fn callers_of(using: &CallerUse) -> [&str; 2] {
     [&using.practitioner, &using.system]
 }
 
-fn nearest(using: &CallerUse) -> &[Vec<u8>] {
-    using.neighbours.get(..NEAREST).unwrap_or(&using.neighbours)
-}
-
-/// Whom these questions and those next to them are about, one text each, because lists are bound as JSON: the day, which is
-/// ten characters, the hash, which is 32 bytes, and the caller.
-fn people<'a>(using: impl Iterator<Item = (&'a CallerUse, &'a [Vec<u8>])>) -> String {
+/// Whom these questions and those next to them are about.
+fn people<'a>(using: impl Iterator<Item = (&'a CallerUse, &'a [Vec<u8>])>) -> BTreeSet<Asking<'a>> {
     let mut people = BTreeSet::new();
     for (using, around) in using {
         for person in std::iter::once(&using.person).chain(around) {
-            for caller in callers_of(using) {
-                people.insert(format!("{}{}{caller}", using.day, hexadecimal(person)));
-            }
+            people.extend(callers_of(using).map(|caller| (caller, using.day.as_str(), person.as_slice())));
         }
     }
-    to_list(&people.into_iter().collect::<Vec<_>>())
+    people
 }

@@ -1,5 +1,6 @@
-//! Which addresses record holders may have. What a name resolves to is looked at before anything connects, at every
-//! connection anew, so that a name that changes its mind leads nowhere.
+//! Where this program may connect to, and what every client that connects has in common. What a name resolves to is looked at before
+//! anything connects, at every connection anew, so that a name that changes its mind leads nowhere; nobody is sent on by an answer, and
+//! no proxy of the environment stands between.
 //!
 //! Never: this machine, its link, and where clouds keep their secrets. Private networks are allowed: most record holders
 //! are in one (HSCN, a council's own).
@@ -11,11 +12,43 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use reqwest::{
-    Url,
+    ClientBuilder, Url,
     dns::{Addrs, Name, Resolve, Resolving},
+    redirect::Policy,
 };
 
-/// Where a record holder may be.
+/// What begins every client that asks at this address: it goes there and nowhere else. Whom it trusts, who it is, and how
+/// long it waits is for whoever makes it to say.
+///
+/// # Errors
+/// [`OutOfReach`] when it is no address, or one where nothing is asked.
+pub fn client(address: &str) -> Result<ClientBuilder, OutOfReach> {
+    let address = Url::parse(address).map_err(|_| OutOfReach)?;
+    Ok(client_with(resolver_of(&address)?))
+}
+
+fn resolver_of(address: &Url) -> Result<Resolver, OutOfReach> {
+    let reach = Reach::said(address);
+    if reach.allows_url(address) { Ok(Resolver::new(reach)) } else { Err(OutOfReach) }
+}
+
+/// As [`client`], where it is said elsewhere how far it reaches.
+pub fn client_with(resolver: Resolver) -> ClientBuilder {
+    reqwest::Client::builder().redirect(Policy::none()).no_proxy().referer(false).dns_resolver(resolver)
+}
+
+/// As [`client`], for whoever sends from a thread of their own.
+///
+/// # Errors
+/// As [`client`].
+pub fn blocking_client(address: &str) -> Result<reqwest::blocking::ClientBuilder, OutOfReach> {
+    let address = Url::parse(address).map_err(|_| OutOfReach)?;
+    let resolver = resolver_of(&address)?;
+    let client = reqwest::blocking::Client::builder().redirect(Policy::none()).no_proxy();
+    Ok(client.referer(false).dns_resolver(Arc::new(resolver)))
+}
+
+/// Where something may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
     /// On other machines alone.
@@ -25,6 +58,18 @@ pub enum Reach {
 }
 
 impl Reach {
+    /// Of an address that somebody wrote down: who writes that it is this machine means this machine, whether by its number
+    /// or as `localhost`. A name that only leads here does not say so.
+    pub fn said(address: &Url) -> Self {
+        let host = host(address);
+        let is_own = match host.parse::<IpAddr>() {
+            Ok(IpAddr::V4(address)) => address.is_loopback(),
+            Ok(IpAddr::V6(address)) => address.is_loopback(),
+            Err(_) => is_localhost(host),
+        };
+        if is_own { Self::Here } else { Self::Elsewhere }
+    }
+
     /// Whether a connection to this address may be made.
     pub fn allows(self, address: IpAddr) -> bool {
         self == Self::Here || !is_forbidden(address)
@@ -32,14 +77,23 @@ impl Reach {
 
     /// Whether this may be asked, as far as its text tells. A host that is an address in any spelling is one here.
     pub fn allows_url(self, url: &Url) -> bool {
-        let host = url.host_str().unwrap_or_default();
-        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let host = host(url);
         if let Ok(address) = host.parse::<IpAddr>() {
             return self.allows(address);
         }
-        let name = host.trim_end_matches('.');
-        self == Self::Here || !(name == "localhost" || name.ends_with(".localhost"))
+        self == Self::Here || !is_localhost(host)
     }
+}
+
+/// A URL's host; an IPv6 address without its brackets.
+fn host(url: &Url) -> &str {
+    url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']')
+}
+
+/// Names of this machine itself (RFC 6761 §6.3).
+fn is_localhost(name: &str) -> bool {
+    let name = name.trim_end_matches('.');
+    name == "localhost" || name.ends_with(".localhost")
 }
 
 /// Clouds' services for their machines, outside of the link's own range.
@@ -85,20 +139,33 @@ fn inside(address: Ipv6Addr) -> Option<Ipv4Addr> {
     }
 }
 
-type LookUp = Arc<dyn Fn(String) -> BoxFuture<'static, std::io::Result<Vec<SocketAddr>>> + Send + Sync>;
+/// What a name resolves to.
+pub type LookUp = Arc<dyn Fn(String) -> BoxFuture<'static, std::io::Result<Vec<SocketAddr>>> + Send + Sync>;
 
 /// Resolves names and refuses those that lead where nothing may.
-pub(crate) struct Resolver {
+pub struct Resolver {
     reach: Reach,
     look_up: LookUp,
 }
 
 impl Resolver {
-    pub(crate) fn new(reach: Reach) -> Self {
+    /// That reaches so far.
+    pub fn new(reach: Reach) -> Self {
         let look_up = |host: String| -> BoxFuture<'static, _> {
             Box::pin(async move { Ok(tokio::net::lookup_host((host, 0)).await?.collect()) })
         };
-        Self { reach, look_up: Arc::new(look_up) }
+        Self::asking(reach, Arc::new(look_up))
+    }
+
+    /// That asks something else than the system, for tests.
+    pub fn asking(reach: Reach, look_up: LookUp) -> Self {
+        Self { reach, look_up }
+    }
+}
+
+impl std::fmt::Debug for Resolver {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Resolver({:?})", self.reach)
     }
 }
 
@@ -117,28 +184,23 @@ impl Resolve for Resolver {
     }
 }
 
-/// A name that leads where nothing may.
-#[derive(Debug, thiserror::Error)]
-#[error("the name leads to an address that no record holder may have")]
-struct OutOfReach;
+/// An address, or a name that leads to one, where nothing may be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the address is none, or is of this machine, its link or a cloud's own services, where nothing is asked"
+)]
+pub struct OutOfReach;
 
 /// Whether this is, at the bottom of it, a name that was refused.
-pub(crate) fn is_out_of_reach(error: &(dyn std::error::Error + 'static)) -> bool {
+pub fn is_out_of_reach(error: &(dyn std::error::Error + 'static)) -> bool {
     std::iter::successors(Some(error), |error| error.source()).any(<dyn std::error::Error>::is::<OutOfReach>)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        sync::atomic::{AtomicUsize, Ordering},
-        time::Duration,
-    };
-
-    use sharing::{Provider, SubjectIdentifier};
-    use tokio::net::TcpListener;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::{Connector, FetchFault, Route, connector};
 
     fn address(text: &str) -> IpAddr {
         text.parse().unwrap()
@@ -218,7 +280,7 @@ mod tests {
             };
             Box::pin(async move { Ok(found.iter().map(|one| one.parse().unwrap()).collect()) })
         });
-        let resolver = Resolver { reach: Reach::Elsewhere, look_up };
+        let resolver = Resolver::asking(Reach::Elsewhere, look_up);
         let resolve = || resolver.resolve("records.example.org".parse().unwrap());
         assert!(resolve().await.is_ok());
         assert!(resolve().await.is_err(), "one of two is metadata");
@@ -226,46 +288,20 @@ mod tests {
         assert_eq!(asked.load(Ordering::SeqCst), 3);
     }
 
-    /// A record holder by name, on this machine at this port, and the client that a release asks it with.
-    fn named(provider: &Provider, port: u16, reach: Reach) -> Connector {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let certificate = rcgen::CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap().pem();
-        let route = Route {
-            base_url: Some(format!("https://records.example.test:{port}")),
-            trusted_pem: certificate.clone(),
-            identity_pem: format!("{certificate}\n{}", key.serialize_pem()),
-            timeout: Duration::from_secs(20),
-            body_bytes_max: 1_024,
-            in_flight_max: 1,
-            reach,
-        };
-        let look_up: LookUp =
-            Arc::new(|_| Box::pin(async { Ok(vec![SocketAddr::from(([127, 0, 0, 1], 0))]) }));
-        connector(provider.id().clone(), route, Resolver { reach, look_up }).unwrap()
-    }
-
-    #[tokio::test]
-    async fn a_name_that_leads_to_this_machine_is_not_connected_to() {
-        let provider: Provider =
-            toml::from_str(include_str!("../../../policies/catalogue/nhs-pds.toml")).unwrap();
-        let lookup = provider.lookups.first().unwrap();
-        let subject = SubjectIdentifier::parse(lookup.scheme.clone(), &lookup.decoy).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let connections = Arc::new(AtomicUsize::new(0));
-        let counted = connections.clone();
-        tokio::spawn(async move {
-            while listener.accept().await.is_ok() {
-                counted.fetch_add(1, Ordering::SeqCst);
-            }
-        });
-        for (reach, fault, count) in
-            [(Reach::Elsewhere, FetchFault::OutOfReach, 0), (Reach::Here, FetchFault::Unreachable, 1)]
-        {
-            let connector = named(&provider, port, reach);
-            let asked = connector.ask(&provider, lookup, &subject, "6f1c7c2e-0000-4000-8000-000000000001");
-            assert_eq!(asked.await.err(), Some(fault), "{reach:?}");
-            assert_eq!(connections.load(Ordering::SeqCst), count, "{reach:?}");
+    #[test]
+    fn who_writes_this_machine_down_means_it() {
+        for (said, reach) in [
+            ("https://127.0.0.1:8443/keys", Reach::Here),
+            ("https://localhost/keys", Reach::Here),
+            ("http://[::1]:4318", Reach::Here),
+            ("https://keys.example.org/", Reach::Elsewhere),
+            ("https://10.0.0.8/", Reach::Elsewhere),
+            ("https://169.254.169.254/latest", Reach::Elsewhere),
+        ] {
+            assert_eq!(Reach::said(&Url::parse(said).unwrap()), reach, "{said}");
         }
+        assert_eq!(client("https://169.254.169.254/latest").err(), Some(OutOfReach));
+        assert_eq!(client("not an address").err(), Some(OutOfReach));
+        assert!(client("https://127.0.0.1:8443/keys").is_ok() && client("https://keys.example.org/").is_ok());
     }
 }

@@ -38,7 +38,7 @@ pub enum BlocksError {
 }
 
 /// An object store that speaks S3.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, Copy)]
 pub struct S3<'a> {
     /// The bucket.
     pub bucket: &'a str,
@@ -169,5 +169,46 @@ impl LeafSource for Blocks {
             let bundle = self.get(&name).await.map_err(|error| error.to_string())?;
             bundle.ok_or_else(|| format!("{name} is missing from the archive"))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+        time::timeout,
+    };
+
+    use super::*;
+
+    /// Whoever answers for the store, or has taken its place, sends nobody on; and no setting leads to a cloud's own services.
+    #[tokio::test]
+    async fn the_archive_is_where_the_settings_say() {
+        let elsewhere = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let store = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", store.local_addr().unwrap());
+        let settings = S3 {
+            bucket: "archive",
+            region: "eu-west-2",
+            access_key: "AK",
+            secret_key: "SK",
+            ..S3::default()
+        };
+        let blocks = Blocks::in_s3(&S3 { endpoint: &endpoint, ..settings }).unwrap();
+        let answer = format!(
+            "HTTP/1.1 307 Temporary Redirect\r\nLocation: http://{}/archive/x\r\nContent-Length: 0\r\n\r\n",
+            elsewhere.local_addr().unwrap()
+        );
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = store.accept().await {
+                let _ = stream.read(&mut [0; 8_192]).await;
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        assert!(matches!(blocks.get("x").await, Err(BlocksError::Store { .. })));
+        assert!(timeout(Duration::from_millis(300), elsewhere.accept()).await.is_err(), "it was sent on");
+        let metadata = Blocks::in_s3(&S3 { endpoint: "http://169.254.169.254", ..settings });
+        assert!(matches!(metadata, Err(BlocksError::Settings(_))));
     }
 }

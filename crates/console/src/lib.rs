@@ -73,7 +73,7 @@ const IDENTITY_CHECKS: [&str; 2] = ["nhs-login-p9", "gov-uk-one-login"];
 pub struct Console {
     settings: ConsoleSettings,
     client_secret: Zeroizing<String>,
-    http: reqwest::Client,
+    http: sign_in::ProviderClient,
     gateway: Arc<dyn Gateway>,
     /// The routes that it may use, which take [`person::Vouched`].
     api: Router,

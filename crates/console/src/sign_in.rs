@@ -25,6 +25,8 @@ use openidconnect::{
         CoreRevocationErrorResponse, CoreTokenIntrospectionResponse, CoreTokenType,
     },
 };
+use outbound::{OutOfReach, Reach};
+use reqwest::Url;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use store::{SessionRow, Submission};
@@ -101,31 +103,54 @@ pub(crate) fn address(to: &str, again: bool) -> String {
     format!("/sign-in?{query}")
 }
 
+/// The client that asks the provider, and how far it reaches.
+#[derive(Clone)]
+pub(crate) struct ProviderClient {
+    client: reqwest::Client,
+    reach: Reach,
+}
+
 /// The client that asks the provider at this address: its authorities alone.
-pub(crate) fn client(issuer: &str, trusted_pem: &str) -> Result<reqwest::Client, ConsoleError> {
+pub(crate) fn client(issuer: &str, trusted_pem: &str) -> Result<ProviderClient, ConsoleError> {
+    let address = Url::parse(issuer).map_err(|_| ConsoleError::Address("issuer"))?;
     let roots = reqwest::Certificate::from_pem_bundle(trusted_pem.as_bytes());
-    outbound::client(issuer)
-        .map_err(|_| ConsoleError::Address("issuer"))?
-        .tls_certs_only(roots.map_err(|_| ConsoleError::Trusted)?)
-        .https_only(true)
-        .timeout(Duration::from_secs(5))
-        .build()
-        .map_err(|_| ConsoleError::Trusted)
+    let client = outbound::client(issuer).map_err(|_| ConsoleError::Address("issuer"))?;
+    let client = client.tls_certs_only(roots.map_err(|_| ConsoleError::Trusted)?).https_only(true);
+    let client = client.timeout(Duration::from_secs(5)).build().map_err(|_| ConsoleError::Trusted)?;
+    Ok(ProviderClient { client, reach: Reach::said(&address) })
 }
 
 /// The provider's answer could not be used.
 #[derive(Debug, thiserror::Error)]
 enum ProviderError {
     #[error("the provider did not answer: {0}")]
-    Request(#[from] reqwest::Error),
+    Request(reqwest::Error),
+    /// What the provider says of itself leads there, or its name does.
+    #[error("{0}: {1}")]
+    OutOfReach(String, OutOfReach),
     #[error("the provider's answer is too large")]
     TooLarge,
     #[error("the provider's answer cannot be read")]
     Answer(#[from] http::Error),
 }
 
-async fn send(client: reqwest::Client, request: HttpRequest) -> Result<HttpResponse, ProviderError> {
-    let mut response = client.execute(request.try_into()?).await?;
+impl From<reqwest::Error> for ProviderError {
+    fn from(error: reqwest::Error) -> Self {
+        if outbound::is_out_of_reach(&error) {
+            let host = error.url().map(Url::to_string).unwrap_or_default();
+            return Self::OutOfReach(host, OutOfReach);
+        }
+        Self::Request(error)
+    }
+}
+
+async fn send(http: ProviderClient, request: HttpRequest) -> Result<HttpResponse, ProviderError> {
+    let request: reqwest::Request = request.try_into()?;
+    // Where the keys and the tokens are the provider says.
+    if !http.reach.allows_url(request.url()) {
+        return Err(ProviderError::OutOfReach(request.url().to_string(), OutOfReach));
+    }
+    let mut response = http.client.execute(request).await?;
     let mut builder = http::Response::builder().status(response.status());
     for (name, value) in response.headers() {
         builder = builder.header(name, value);

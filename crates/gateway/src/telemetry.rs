@@ -21,7 +21,10 @@ use self::{
     attribute::Allowed,
     metrics::{Metrics, Stage},
 };
-use crate::config::{TelemetrySettings, default_log_filter};
+use crate::{
+    config::{TelemetrySettings, default_log_filter},
+    witnessed::is_loopback,
+};
 
 pub mod attribute;
 pub mod expiries;
@@ -98,6 +101,10 @@ const COLLECTOR_MAX: Duration = Duration::from_secs(3);
 
 /// The client that sends to a collector at this address, from a thread of the exporter's.
 fn collector(endpoint: &str) -> anyhow::Result<reqwest::blocking::Client> {
+    anyhow::ensure!(
+        endpoint.starts_with("https://") || is_loopback(endpoint),
+        "settings: [telemetry] `{endpoint}` must begin with https://, or with http:// for a loopback address"
+    );
     let client = outbound::blocking_client(endpoint)?.timeout(COLLECTOR_MAX);
     // It begins and ends a runtime of its own, which nobody may do within another.
     let built = std::thread::spawn(move || client.build()).join();

@@ -97,11 +97,14 @@ fn is_localhost(name: &str) -> bool {
 }
 
 /// Clouds' services for their machines, outside of the link's own range.
-const METADATA: [IpAddr; 4] = [
+const METADATA: [IpAddr; 7] = [
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
     IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
     IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23)),
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42)),
 ];
 
 fn is_forbidden(address: IpAddr) -> bool {
@@ -125,7 +128,8 @@ fn is_forbidden(address: IpAddr) -> bool {
     is_own || METADATA.contains(&address)
 }
 
-/// The IPv4 address that an IPv6 address stands for: mapped, compatible, translated (RFC 6052) or 6to4.
+/// The IPv4 address that an IPv6 address stands for: mapped, compatible, translated (RFC 2765, RFC 6052, and as RFC 8215 has it where
+/// nothing shorter than 96 bits stands before it) or 6to4.
 fn inside(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let [first, second, third, fourth, fifth, sixth, high, low] = address.segments();
     let of = |high: u16, low: u16| {
@@ -133,7 +137,10 @@ fn inside(address: Ipv6Addr) -> Option<Ipv4Addr> {
         Ipv4Addr::new(one, two, three, four)
     };
     match (first, second, third, fourth, fifth, sixth) {
-        (0, 0, 0, 0, 0, 0 | 0xffff) | (0x64, 0xff9b, 0, 0, 0, 0) => Some(of(high, low)),
+        (0, 0, 0, 0, 0, 0 | 0xffff)
+        | (0, 0, 0, 0, 0xffff, 0)
+        | (0x64, 0xff9b, 0, 0, 0, 0)
+        | (0x64, 0xff9b, 1, _, _, _) => Some(of(high, low)),
         (0x2002, _, _, _, _, _) => Some(of(second, third)),
         _ => None,
     }
@@ -200,6 +207,8 @@ pub fn is_out_of_reach(error: &(dyn std::error::Error + 'static)) -> bool {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
 
     fn address(text: &str) -> IpAddr {
@@ -230,6 +239,11 @@ mod tests {
             "::ffff:a9fe:a9fe",
             "::127.0.0.1",
             "64:ff9b::a9fe:a9fe",
+            "64:ff9b:1::a9fe:a9fe",
+            "::ffff:0:127.0.0.1",
+            "fd00:ec2::23",
+            "fd20:ce::254",
+            "fd00:42::42",
             "2002:7f00:1::",
             "2002:a9fe:a9fe::1",
         ] {
@@ -303,5 +317,44 @@ mod tests {
         assert_eq!(client("https://169.254.169.254/latest").err(), Some(OutOfReach));
         assert_eq!(client("not an address").err(), Some(OutOfReach));
         assert!(client("https://127.0.0.1:8443/keys").is_ok() && client("https://keys.example.org/").is_ok());
+    }
+
+    /// Sends everybody on to there, and counts whoever came.
+    async fn sending_on(to: &str) -> (String, Arc<AtomicUsize>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let (came, answer) = (
+            Arc::new(AtomicUsize::new(0)),
+            format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"),
+        );
+        let counting = came.clone();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                counting.fetch_add(1, Ordering::SeqCst);
+                let _ = stream.read(&mut [0; 4_096]).await;
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        (address, came)
+    }
+
+    #[tokio::test]
+    async fn nobody_is_sent_on() {
+        let nowhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let (elsewhere, came) = sending_on(&format!("http://{nowhere}/")).await;
+        let (address, _) = sending_on(&elsewhere).await;
+        let answer = client(&address).unwrap().build().unwrap().get(&address).send().await.unwrap();
+        assert_eq!(answer.status(), 302);
+        let blocking = std::thread::spawn(move || {
+            let client = blocking_client(&address).unwrap().build().unwrap();
+            client.get(&address).send().unwrap().status()
+        });
+        let answered = tokio::task::spawn_blocking(|| blocking.join().unwrap()).await.unwrap();
+        assert_eq!(answered, 302);
+        assert_eq!(came.load(Ordering::SeqCst), 0);
+        // Another client is.
+        let other = reqwest::Client::builder().no_proxy().build().unwrap();
+        other.get(&elsewhere).send().await.unwrap_err();
+        assert!(came.load(Ordering::SeqCst) > 0);
     }
 }

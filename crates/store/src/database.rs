@@ -266,6 +266,19 @@ impl Database {
         }
     }
 
+    /// Whom callers have asked about, of a list of days, hashes and callers: a server is asked once for all of them.
+    pub(crate) fn asked_about(&self) -> Option<&'static str> {
+        match self {
+            Self::File(_) => None,
+            Self::Server(_) => Some(
+                "SELECT used.caller, used.day, used.person_hash, used.run FROM json_each($1) AS asked
+                 JOIN subject_use AS used ON used.day = substr(asked.value, 1, 10)
+                     AND used.person_hash = decode(substr(asked.value, 11, 64), 'hex')
+                     AND used.caller = substr(asked.value, 75)",
+            ),
+        }
+    }
+
     /// A server's time, in microseconds since 1970. A file has none.
     pub(crate) async fn now_us(&self, pool: &AnyPool) -> Result<Option<i64>, StoreError> {
         if !self.is_shared() {

@@ -99,8 +99,7 @@ impl Connection {
     /// What is known of a statement.
     fn shape(&self, sql: &str, statement: &rusqlite::Statement<'_>) -> Result<Arc<Shape>, Failure> {
         let mut shapes = self.shapes.borrow_mut();
-        // A table may have been changed since.
-        if let Some(shape) = shapes.get(sql).filter(|shape| shape.columns.len() == statement.column_count()) {
+        if let Some(shape) = shapes.get(sql) {
             return Ok(shape.clone());
         }
         let shape = Arc::new(Shape::of(statement)?);
@@ -146,7 +145,7 @@ impl Connection {
         let mut rows = statement.raw_query();
         while let Some(row) = rows.next()? {
             // Only now does SQLite say so.
-            if row.as_ref().column_count() != shape.columns.len() {
+            if answers.is_empty() && !shape.is_of(row.as_ref()) {
                 shape = Arc::new(Shape::of(row.as_ref())?);
             }
             answers.push(Either::Right(shape.read(row)?));
@@ -200,10 +199,15 @@ impl Connection {
         Ok(())
     }
 
-    fn end(&mut self, statement: &str) -> Result<(), Failure> {
+    fn commit(&mut self) -> Result<(), Failure> {
         if self.depth == 0 {
-            return Ok(());
+            let nothing = "nothing is begun that could be committed: it was rolled back";
+            return Err(sqlx::Error::Configuration(nothing.into()).into());
         }
+        self.end("COMMIT")
+    }
+
+    fn end(&mut self, statement: &str) -> Result<(), Failure> {
         here(|| self.sqlite.prepare_cached(statement)?.execute(()))?;
         self.depth = 0;
         Ok(())
@@ -213,6 +217,7 @@ impl Connection {
         // SQLite may have rolled back what failed, by itself.
         if self.sqlite.is_autocommit() {
             self.depth = 0;
+            return Ok(());
         }
         self.end("ROLLBACK")
     }
@@ -242,6 +247,14 @@ impl Shape {
         let columns: Vec<_> = names.iter().enumerate().map(column).collect();
         let names = columns.iter().map(|column| (column.name.clone(), column.ordinal)).collect();
         Ok(Self { places, columns, names: Arc::new(names) })
+    }
+
+    /// Whether the columns are still these: a table may have been changed since.
+    fn is_of(&self, statement: &rusqlite::Statement<'_>) -> bool {
+        let is_named = |column: &AnyColumn| {
+            statement.column_name(column.ordinal).is_ok_and(|name| name == &*column.name)
+        };
+        statement.column_count() == self.columns.len() && self.columns.iter().all(is_named)
     }
 
     fn read(&self, row: &rusqlite::Row<'_>) -> Result<AnyRow, Failure> {
@@ -305,7 +318,7 @@ impl AnyConnectionBackend for Connection {
     }
 
     fn commit(&mut self) -> BoxFuture<'_, sqlx::Result<()>> {
-        async { Ok(self.end("COMMIT")?) }.boxed()
+        async { Ok(self.commit()?) }.boxed()
     }
 
     fn rollback(&mut self) -> BoxFuture<'_, sqlx::Result<()>> {

@@ -539,7 +539,7 @@ impl Writer {
         }) {
             let run: Vec<_> = run.iter().map(|(at, command)| (*at, &command.submission)).collect();
             if run.iter().all(|(_, submission)| together::fits(submission)) {
-                outcomes.extend(together::take(transaction, &self.replica, &run).await?);
+                outcomes.extend(together::take(transaction, (&self.database, &self.replica), &run).await?);
                 continue;
             }
             for (at, submission) in run {

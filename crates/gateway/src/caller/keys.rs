@@ -148,6 +148,9 @@ impl KeySet {
     }
 }
 
+/// As [`outbound::OutOfReach`] has it.
+const NOT_ASKED: &str = "its address is, or its name leads to, this machine, its link or a cloud's own services; write 127.0.0.1 or localhost where this machine is meant";
+
 fn client(url: &str, trusted: &PathBuf) -> Result<reqwest::Client, KeysError> {
     if !url.starts_with("https://") {
         return Err(KeysError::Fetch("its address must begin with https://"));
@@ -157,7 +160,7 @@ fn client(url: &str, trusted: &PathBuf) -> Result<reqwest::Client, KeysError> {
     let roots = reqwest::Certificate::from_pem_bundle(&pem)
         .map_err(|_| KeysError::Fetch("its authorities are not pem"))?;
     outbound::client(url)
-        .map_err(|_| KeysError::Fetch("its address is one where nothing is asked"))?
+        .map_err(|_| KeysError::Fetch(NOT_ASKED))?
         .tls_certs_only(roots)
         .https_only(true)
         .timeout(Duration::from_secs(3))
@@ -166,7 +169,9 @@ fn client(url: &str, trusted: &PathBuf) -> Result<reqwest::Client, KeysError> {
 }
 
 async fn fetch(client: &reqwest::Client, url: &str) -> Result<Vec<u8>, KeysError> {
-    let mut response = client.get(url).send().await.map_err(|_| KeysError::Fetch("no answer"))?;
+    let unanswered =
+        |error| KeysError::Fetch(if outbound::is_out_of_reach(&error) { NOT_ASKED } else { "no answer" });
+    let mut response = client.get(url).send().await.map_err(unanswered)?;
     if response.status() != reqwest::StatusCode::OK {
         return Err(KeysError::Fetch("the answer is not 200"));
     }

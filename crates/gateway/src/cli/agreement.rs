@@ -467,7 +467,8 @@ impl Gateway {
         let partner: Partner = toml::from_str(&config::read(&caller.partner)?)
             .with_context(|| format!("{}: not a partner's file", caller.partner.display()))?;
         let certificate = base.join(&partner.certificate);
-        let client = remote::client(&certificate, &certificate.with_extension("key"), &caller.trusted)?;
+        let key = certificate.with_extension("key");
+        let client = remote::client(&partner.public_url, &certificate, &key, &caller.trusted)?;
         let access_token = caller.access_token.as_deref().map(config::read).transpose()?;
         Ok(Self {
             client,

@@ -32,21 +32,24 @@ pub(super) struct Remote {
 
 impl RemoteArguments {
     pub(super) fn remote(&self) -> anyhow::Result<Remote> {
-        let client = client(&self.certificate, &self.certificate_key, &self.trusted)?;
+        let client = client(&self.url, &self.certificate, &self.certificate_key, &self.trusted)?;
         Ok(Remote { client, url: self.url.trim_end_matches('/').to_owned() })
     }
 }
 
 /// A client with a certificate, for gateways whose certificates are from whom `trusted` says, and that goes nowhere else.
-pub(super) fn client(certificate: &Path, key: &Path, trusted: &Path) -> anyhow::Result<reqwest::Client> {
+pub(super) fn client(
+    url: &str,
+    certificate: &Path,
+    key: &Path,
+    trusted: &Path,
+) -> anyhow::Result<reqwest::Client> {
     let identity = format!("{}\n{}", config::read(certificate)?, config::read(key)?);
     let trusted = config::read(trusted)?;
-    Ok(reqwest::Client::builder()
+    Ok(outbound::client(url)?
         .tls_certs_only(reqwest::Certificate::from_pem_bundle(trusted.as_bytes())?)
         .identity(reqwest::Identity::from_pem(identity.as_bytes())?)
         .https_only(true)
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
         .build()?)
 }
 

@@ -89,11 +89,13 @@ async fn a_table_may_be_changed_meanwhile() {
     for (columns, change) in [
         (6, "ALTER TABLE thing ADD COLUMN later TEXT"),
         (7, "ALTER TABLE thing DROP COLUMN later"),
+        (6, "ALTER TABLE thing RENAME COLUMN share TO part"),
         (6, "SELECT 1"),
     ] {
         for _ in 0..2 {
             let rows = sqlx::query(question).fetch_all(&mut connection).await.unwrap();
             assert_eq!(rows[0].columns().len(), columns, "{change}");
+            assert_eq!(rows[0].try_get_raw("part").is_ok(), change == "SELECT 1");
         }
         connection.execute(sqlx::raw_sql(change)).await.unwrap();
     }
@@ -147,8 +149,10 @@ async fn what_is_not_committed_is_rolled_back() {
     assert!(ending.await.is_err());
     drop(transaction);
     let mut transaction = connection.begin().await.unwrap();
+    sqlx::query(insert).bind(4_i64).bind("4").execute(&mut *transaction).await.unwrap();
     assert!(transaction.begin().await.is_err(), "one within another");
-    transaction.rollback().await.unwrap();
+    // It took the outer one with it, which must not be said to be committed.
+    assert!(transaction.commit().await.is_err());
     let left: Vec<i64> = sqlx::query_scalar("SELECT id FROM thing").fetch_all(&mut connection).await.unwrap();
     assert_eq!(left, [2]);
 }

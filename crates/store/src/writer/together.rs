@@ -14,7 +14,7 @@ use self::callers::Callers;
 use super::{portions, project::still_means};
 use crate::{
     change::{Change, Recheck, Submission},
-    database::{Transaction, places},
+    database::{Database, Transaction, places},
     error::{CommitError, StoreError},
     opt_out::OptOutChecks,
     row::to_list,
@@ -37,10 +37,10 @@ pub(super) fn fits(submission: &Submission) -> bool {
 /// Checks each submission, and applies those that are admitted.
 pub(super) async fn take(
     tx: &mut Transaction,
-    replica: &str,
+    (database, replica): (&Database, &str),
     run: &[(Timestamp, &Submission)],
 ) -> Result<Vec<Result<(), CommitError>>, StoreError> {
-    let mut there = There::read(tx, run).await?;
+    let mut there = There::read(tx, database, run).await?;
     let outcomes = run.iter().map(|(at, submission)| there.admit(*at, submission)).collect();
     there.write(tx, replica).await?;
     Ok(outcomes)
@@ -76,10 +76,14 @@ struct There<'a> {
 }
 
 impl<'a> There<'a> {
-    async fn read(tx: &mut Transaction, run: &[(Timestamp, &'a Submission)]) -> Result<Self, StoreError> {
+    async fn read(
+        tx: &mut Transaction,
+        database: &Database,
+        run: &[(Timestamp, &'a Submission)],
+    ) -> Result<Self, StoreError> {
         let mut asked = Asked::default();
         run.iter().for_each(|(_, submission)| asked.add(submission));
-        let mut there = Self { callers: Callers::read(tx, run).await?, ..Self::default() };
+        let mut there = Self { callers: Callers::read(tx, database, run).await?, ..Self::default() };
         if !asked.names.is_empty() {
             let rows: Vec<(String, i64, Option<i64>)> = sqlx::query_as(
                 "SELECT pseudonym, revision, seen_us FROM subject WHERE pseudonym IN (SELECT value FROM json_each($1))",

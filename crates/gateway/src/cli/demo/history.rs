@@ -69,10 +69,9 @@ impl<'a> Asker<'a> {
         let file = |of: &str| config::read(&state.join(of));
         let partner: Partner = toml::from_str(&file(&format!("{name}.partner.toml"))?)?;
         let identity = format!("{}\n{}", file(&format!("{name}.pem"))?, file(&format!("{name}.key"))?);
-        let client = reqwest::Client::builder()
+        let client = outbound::client(&partner.public_url)?
             .tls_certs_only([reqwest::Certificate::from_pem(file("ca.pem")?.as_bytes())?])
             .identity(reqwest::Identity::from_pem(identity.as_bytes())?)
-            .no_proxy()
             .build()?;
         Ok(Self { name, partner, client, state, clock })
     }

@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
+use sharing::policy::hexadecimal;
 
 use super::listed;
 use crate::{
     caller_use::{AnswerUse, CallerUse},
     change::Submission,
-    database::{Transaction, places},
+    database::{Database, Transaction, places},
     error::{CommitError, StoreError},
     queue::AlertRow,
+    row::to_list,
     writer::{
         portions,
         project::{
@@ -19,6 +21,9 @@ use crate::{
         },
     },
 };
+
+/// Most people in one statement of a file's.
+const PEOPLE_MAX: usize = 64;
 
 /// A practitioner or a system, and a day.
 type Day<'a> = (&'a str, &'a str);
@@ -68,6 +73,7 @@ pub(super) struct Callers<'a> {
 impl<'a> Callers<'a> {
     pub(super) async fn read(
         tx: &mut Transaction,
+        database: &Database,
         run: &[(Timestamp, &'a Submission)],
     ) -> Result<Self, StoreError> {
         let mut callers = Self::default();
@@ -99,7 +105,7 @@ impl<'a> Callers<'a> {
             callers.answers.insert((caller, hour), Answers { answered, no_record, scans });
         }
         let nearest = people(using.iter().map(|using| (*using, using.neighbours.nearest())));
-        callers.read_people(tx, nearest).await?;
+        callers.read_people(tx, database, nearest).await?;
         // Whoever has a question next to one that was asked, or that is asked along with it.
         let along: BTreeSet<_> = using
             .iter()
@@ -115,33 +121,47 @@ impl<'a> Callers<'a> {
         let near: Vec<&CallerUse> = using.iter().filter(is_near).copied().collect();
         if !near.is_empty() {
             let around = people(near.iter().map(|using| (*using, using.neighbours.all())));
-            callers.read_people(tx, around).await?;
+            callers.read_people(tx, database, around).await?;
         }
         Ok(callers)
     }
 
+    /// A server is asked once for all, while others wait for the head; a file is asked for each by its key, which is quicker there
+    /// than reading a list.
     async fn read_people(
         &mut self,
         tx: &mut Transaction,
+        database: &Database,
         people: BTreeSet<Asking<'_>>,
     ) -> Result<(), StoreError> {
+        if let Some(statement) = database.asked_about() {
+            let rows = sqlx::query_as(statement).bind(as_list(&people)).fetch_all(&mut **tx).await?;
+            self.take_runs(rows);
+            return Ok(());
+        }
         let people: Vec<_> = people.into_iter().collect();
-        for portion in portions(&people) {
-            let places = places(portion.len(), 3);
-            // In this order: whom they are few of, and then one row of the table for each.
+        for portion in people.chunks(PEOPLE_MAX) {
+            // Of a few lengths, so that there are a few statements, which stay prepared: the last stands there as often as it takes.
+            let length = portion.len().next_power_of_two();
+            let last = portion.last().into_iter().cycle();
+            let places = places(length, 3);
+            // In this order: the few who are asked about, and then one row of the table for each.
             let sql = format!(
                 "WITH asked (caller, day, person_hash) AS (VALUES {places})
                  SELECT used.caller, used.day, used.person_hash, used.run FROM asked CROSS JOIN subject_use AS used
                  WHERE used.caller = asked.caller AND used.day = asked.day AND used.person_hash = asked.person_hash"
             );
             let mut read = sqlx::query_as(sqlx::AssertSqlSafe(sql));
-            for (caller, day, person) in portion {
+            for (caller, day, person) in portion.iter().chain(last).take(length) {
                 read = read.bind(*caller).bind(*day).bind(*person);
             }
-            let rows: Vec<(String, String, Vec<u8>, i64)> = read.fetch_all(&mut **tx).await?;
-            rows.into_iter().for_each(|(caller, day, person, run)| self.runs.put((caller, day, person), run));
+            self.take_runs(read.fetch_all(&mut **tx).await?);
         }
         Ok(())
+    }
+
+    fn take_runs(&mut self, rows: Vec<(String, String, Vec<u8>, i64)>) {
+        rows.into_iter().for_each(|(caller, day, person, run)| self.runs.put((caller, day, person), run));
     }
 
     /// How many identifiers around this one were asked about, and this one.
@@ -276,4 +296,11 @@ fn people<'a>(using: impl Iterator<Item = (&'a CallerUse, &'a [Vec<u8>])>) -> BT
         }
     }
     people
+}
+
+/// The same as one text each, because lists are bound as JSON: the day, which is ten characters, the hash, which is 32 bytes, and the
+/// caller.
+fn as_list(people: &BTreeSet<Asking<'_>>) -> String {
+    let texts = people.iter().map(|(caller, day, person)| format!("{day}{}{caller}", hexadecimal(person)));
+    to_list(&texts.collect::<Vec<_>>())
 }

@@ -103,6 +103,27 @@ pub fn records(data: &[u8]) {
     check_cutting(&POLICIES, &question, &body, marking);
 }
 
+/// A council's record in which this stands for a value that no item is of, and this for one that leaves: read, refused and cut down as
+/// the reference does it. Whether it could be read.
+pub fn holding(value: &str, name: &str) -> bool {
+    let question = Question {
+        recipient: "nhs-england".parse().unwrap(),
+        role: "clinician".to_owned(),
+        practitioner: Some("practitioner-1".to_owned()),
+        break_glass: None,
+        provider: "trafford-asc".parse().unwrap(),
+        purpose: PurposeClass::DirectCare,
+        subject: person("nhs-number", "9732110317"),
+        asked: Asked::AllAgreed,
+        list_people: None,
+        agreements: None,
+    };
+    let body = COUNCIL_RECORD.replacen("\"left behind\"", value, 1).replacen("\"Sanderson\"", name, 1);
+    check_document(body.as_bytes());
+    check_cutting(&POLICIES, &question, body.as_bytes(), None);
+    json::parse(body.as_bytes(), &Limits::default()).is_ok()
+}
+
 /// Any places in any document are found as the reference finds them, and what leaves is the same to the byte.
 pub fn places(data: &[u8]) {
     let mut bytes = Bytes(data);

@@ -30,12 +30,20 @@ pub struct Exports {
     beside: PathBuf,
     archived: Option<Arc<dyn LeafSource>>,
     progress: Mutex<BTreeMap<String, (u64, u64)>>,
+    /// Held by whoever writes them: two that write one would write the same file.
+    working: tokio::sync::Mutex<()>,
 }
 
 impl Exports {
     /// Of the ledger in this database and its archive, into a folder beside it.
     pub fn new((database, beside): (Database, PathBuf), archived: Option<Arc<dyn LeafSource>>) -> Self {
-        Self { database, beside, archived, progress: Mutex::default() }
+        Self {
+            database,
+            beside,
+            archived,
+            progress: Mutex::default(),
+            working: tokio::sync::Mutex::default(),
+        }
     }
 
     /// The ledger and its archive, opened for reading beside the requests.
@@ -75,6 +83,7 @@ pub fn format(name: &str) -> Option<Format> {
 /// # Errors
 /// [`StoreError`] when the database fails; what was not done is done the next time.
 pub async fn work(app: &Arc<App>) -> Result<usize, StoreError> {
+    let _one_at_a_time = app.exports.working.lock().await;
     let rows = app.store.exports_to_work_on(app.clock.now()).await?;
     let count = rows.len();
     for row in rows {
@@ -89,6 +98,11 @@ pub async fn work(app: &Arc<App>) -> Result<usize, StoreError> {
                 Err(error) => {
                     let error = format!("{error:#}");
                     tracing::error!(export = row.id, error, "an export could not be written");
+                    // A gateway that leads since may have written it: what is ready is not to be taken away.
+                    let now = app.store.export(&row.id).await?;
+                    if now.is_none_or(|now| now.state != row.state) {
+                        continue;
+                    }
                     remove(app, &row.id);
                     Moved::to(&row, "failed")
                 }

@@ -309,3 +309,25 @@ async fn an_export_that_broke_off_is_gone_on_with() {
     let refused = run();
     assert!(String::from_utf8_lossy(&refused.stderr).contains("not those of the checkpoint"), "{refused:?}");
 }
+
+/// Whoever leads from now on and whoever led until now may both come to it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_that_two_come_to_is_written_once_and_stays() {
+    let (world, _) = waiting().await;
+    for _ in 0..5 {
+        let id = id(&world.send(ask(&world, json!({ "format": "fhir-audit-event" }))).await);
+        let approved = world.send(step(&world, "council", &id, "approve")).await;
+        assert_eq!(approved.status, StatusCode::OK, "{approved:?}");
+        let at_once: Vec<_> = (0..4)
+            .map(|_| {
+                let app = world.app.clone();
+                tokio::spawn(async move { asked::work(&app).await })
+            })
+            .collect();
+        for one in at_once {
+            one.await.unwrap().unwrap();
+        }
+        assert_eq!(file(&world, &id).await.0, StatusCode::OK);
+        assert_eq!(moves(&world, &id).await, ["requested", "approved", "ready", "downloaded"]);
+    }
+}

@@ -6,9 +6,9 @@
 use std::{
     collections::BTreeMap,
     ops::Deref,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -255,18 +255,22 @@ fn script(arguments: &[&str]) -> String {
     String::from_utf8(ran.stdout).unwrap()
 }
 
-/// A port for a program that starts later, and perhaps again: outside of those that the system hands out for a moment, and apart
-/// from those of tests that run beside this one.
+/// A port for a program that starts later, and perhaps again: outside of those that the system hands out for a moment, and nobody else's
+/// of the tests for as long as this process lives: whoever has its file locked has it.
 pub fn unused_port() -> u16 {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let first = u64::from(std::process::id()) * 37 % 110 * 24;
-    loop {
-        let next = first + NEXT.fetch_add(1, Ordering::SeqCst);
-        let port = 30_000 + u16::try_from(next % 2_640).unwrap();
-        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
+    static HELD: Mutex<Vec<std::fs::File>> = Mutex::new(Vec::new());
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/ports"));
+    std::fs::create_dir_all(folder).unwrap();
+    let first = u16::try_from(std::process::id() * 37 % 2_640).unwrap();
+    let mut ports = (0..2_640).map(|step| 30_000 + (first + step) % 2_640);
+    let free = ports.find_map(|port| {
+        let file = std::fs::File::create(folder.join(port.to_string())).unwrap();
+        let is_free = file.try_lock().is_ok() && std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
+        is_free.then_some((port, file))
+    });
+    let (port, file) = free.unwrap();
+    HELD.lock().unwrap().push(file);
+    port
 }
 
 async fn free_port() -> (TcpListener, u16) {

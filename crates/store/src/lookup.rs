@@ -16,7 +16,7 @@ use crate::{error::StoreError, open::Store};
 pub struct LookupKey(Vec<Keyed>);
 
 /// A key as HMAC has it once it has taken it in. It is forgotten when it is dropped.
-type Keyed = Hmac<Sha256>;
+pub(crate) type Keyed = Hmac<Sha256>;
 
 impl std::fmt::Debug for LookupKey {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -57,20 +57,16 @@ impl LookupKey {
     }
 }
 
-/// What takes the place of `hash` when a key is added.
-pub(crate) fn keyed(key: &[u8; 32], hash: &[u8]) -> Vec<u8> {
-    hash_with(&taken_in(key), hash)
-}
-
 /// A key is taken in once: that is half of what a hash costs. HMAC fills one up with zeros to a block (RFC 2104 §2).
-fn taken_in(key: &[u8; 32]) -> Keyed {
+pub(crate) fn taken_in(key: &[u8; 32]) -> Keyed {
     let mut block = Zeroizing::new([0; 64]);
     let (start, _) = block.split_at_mut(key.len());
     start.copy_from_slice(key);
     Keyed::new((&*block).into())
 }
 
-fn hash_with(key: &Keyed, text: &[u8]) -> Vec<u8> {
+/// The hash of a text; of a hash, what takes its place when a key is added.
+pub(crate) fn hash_with(key: &Keyed, text: &[u8]) -> Vec<u8> {
     key.clone().chain_update(text).finalize().into_bytes().to_vec()
 }
 
@@ -150,6 +146,6 @@ mod tests {
         let hash = hexadecimal(&LookupKey::new(key).hash_parts(&[b"what do ya want for nothing?"]));
         assert_eq!(hash, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
         let chained = LookupKey::chain(vec![key, [7; 32]]).hash_parts(&[b"a", b"b"]);
-        assert_eq!(chained, keyed(&[7; 32], &keyed(&key, b"a|b")));
+        assert_eq!(chained, hash_with(&taken_in(&[7; 32]), &hash_with(&taken_in(&key), b"a|b")));
     }
 }

@@ -80,18 +80,7 @@ pub fn records(data: &[u8]) {
         ("nhs-england", "clinician", "trafford-asc", PurposeClass::DirectCare, COUNCIL_RECORD),
     ]
     .map(|(recipient, role, provider, purpose, sample)| {
-        let question = Question {
-            recipient: recipient.parse().unwrap(),
-            role: role.to_owned(),
-            practitioner: Some("practitioner-1".to_owned()),
-            break_glass: None,
-            provider: provider.parse().unwrap(),
-            purpose,
-            subject: person("nhs-number", "9732110317"),
-            asked: Asked::AllAgreed,
-            list_people: None,
-            agreements: None,
-        };
+        let question = asked((recipient, role), provider, purpose);
         (question, sample)
     })[bytes.below(3)]
     .clone();
@@ -103,21 +92,26 @@ pub fn records(data: &[u8]) {
     check_cutting(&POLICIES, &question, &body, marking);
 }
 
-/// A council's record in which this stands for a value that no item is of, and this for one that leaves: read, refused and cut down as
-/// the reference does it. Whether it could be read.
-pub fn holding(value: &str, name: &str) -> bool {
-    let question = Question {
-        recipient: "nhs-england".parse().unwrap(),
-        role: "clinician".to_owned(),
+/// A question for everything agreed, of one about whom there are records.
+fn asked((recipient, role): (&str, &str), provider: &str, purpose: PurposeClass) -> Question {
+    Question {
+        recipient: recipient.parse().unwrap(),
+        role: role.to_owned(),
         practitioner: Some("practitioner-1".to_owned()),
         break_glass: None,
-        provider: "trafford-asc".parse().unwrap(),
-        purpose: PurposeClass::DirectCare,
+        provider: provider.parse().unwrap(),
+        purpose,
         subject: person("nhs-number", "9732110317"),
         asked: Asked::AllAgreed,
         list_people: None,
         agreements: None,
-    };
+    }
+}
+
+/// A council's record in which this stands for a value that no item is of, and this for one that leaves: read, refused and cut down as
+/// the reference does it. Whether it could be read.
+pub fn holding(value: &str, name: &str) -> bool {
+    let question = asked(("nhs-england", "clinician"), "trafford-asc", PurposeClass::DirectCare);
     let body = COUNCIL_RECORD.replacen("\"left behind\"", value, 1).replacen("\"Sanderson\"", name, 1);
     check_document(body.as_bytes());
     check_cutting(&POLICIES, &question, body.as_bytes(), None);
@@ -136,18 +130,7 @@ pub fn places(data: &[u8]) {
     });
     set.push(PolicyFile { path: "agreements/any.toml".to_owned(), text: documents::any_agreement() });
     let set = PolicySet::load(&set).unwrap();
-    let question = Question {
-        recipient: "trafford-council".parse().unwrap(),
-        role: "social-worker".to_owned(),
-        practitioner: Some("practitioner-1".to_owned()),
-        break_glass: None,
-        provider: "any".parse().unwrap(),
-        purpose: PurposeClass::DirectCare,
-        subject: person("nhs-number", "9732110317"),
-        asked: Asked::AllAgreed,
-        list_people: None,
-        agreements: None,
-    };
+    let question = asked(("trafford-council", "social-worker"), "any", PurposeClass::DirectCare);
     for _ in 0..8 {
         let mut body = documents::any_document(fhir, &mut bytes).into_bytes();
         if bytes.one() % 8 == 7 {

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{Tx, execute};
 use crate::{
     error::StoreError,
-    lookup::keyed,
+    lookup::{hash_with, taken_in},
     privacy::{Cutoffs, ErasureRow, Forgettable, HoldRow, Kind, NewLookupKey},
     sealing::WrappingKeys,
     visibility::VisibilityRow,
@@ -120,6 +120,7 @@ pub(super) async fn decide_visibility(tx: &mut Tx, row: &VisibilityRow) -> Resul
 
 /// Hashes every hash again, a page at a time.
 pub(super) async fn replace_lookup_key(tx: &mut Tx, new: &NewLookupKey) -> Result<(), StoreError> {
+    let replacing = taken_in(&new.key);
     let make = "CREATE TABLE subject_identifier_next (
         lookup_hash BLOB PRIMARY KEY, pseudonym TEXT NOT NULL REFERENCES subject (pseudonym))";
     execute(tx, sqlx::query(make)).await?;
@@ -135,7 +136,7 @@ pub(super) async fn replace_lookup_key(tx: &mut Tx, new: &NewLookupKey) -> Resul
         after.clone_from(last);
         for (hash, pseudonym) in page {
             let insert = "INSERT INTO subject_identifier_next (lookup_hash, pseudonym) VALUES ($1, $2)";
-            execute(tx, sqlx::query(insert).bind(keyed(&new.key, &hash)).bind(pseudonym)).await?;
+            execute(tx, sqlx::query(insert).bind(hash_with(&replacing, &hash)).bind(pseudonym)).await?;
         }
     }
     execute(tx, sqlx::query("DELETE FROM subject_identifier")).await?;
@@ -147,7 +148,7 @@ pub(super) async fn replace_lookup_key(tx: &mut Tx, new: &NewLookupKey) -> Resul
     for (hash, batch) in checked {
         let update =
             sqlx::query("UPDATE opt_out_checked SET person_hash = $1 WHERE person_hash = $2 AND batch = $3");
-        execute(tx, update.bind(keyed(&new.key, &hash)).bind(hash).bind(batch)).await?;
+        execute(tx, update.bind(hash_with(&replacing, &hash)).bind(hash).bind(batch)).await?;
     }
     // So are what alerts compare with, and what makes another alert the same again.
     for (table, column, key) in [("alert_mark", "hash", "id"), ("alert", "series", "id")] {
@@ -157,7 +158,7 @@ pub(super) async fn replace_lookup_key(tx: &mut Tx, new: &NewLookupKey) -> Resul
         let update = format!("UPDATE {table} SET {column} = $1 WHERE {key} = $2");
         for (hash, id) in held {
             let update = sqlx::query(sqlx::AssertSqlSafe(update.clone()));
-            execute(tx, update.bind(keyed(&new.key, &hash)).bind(id)).await?;
+            execute(tx, update.bind(hash_with(&replacing, &hash)).bind(id)).await?;
         }
     }
     let check = sqlx::query("UPDATE key_check SET value = $1 WHERE name = 'lookup'");

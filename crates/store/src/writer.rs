@@ -337,6 +337,8 @@ impl Writer {
                 self.doubtful = std::mem::take(&mut self.taken.refused).into_iter().collect();
                 self.frontier = frontier;
                 let size = self.frontier.size();
+                // Whoever is answered is in the count.
+                self.observed.is_at(size);
                 let checkpoint: std::sync::Arc<str> = checkpoint.into();
                 let copying = self.copies.copy(&checkpoint);
                 failpoint::at("copied");

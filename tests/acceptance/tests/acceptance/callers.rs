@@ -159,6 +159,11 @@ async fn each_claim_of_the_context_counts() {
     assert!(world.asked["nhs"].asked().is_empty(), "nobody was asked");
 }
 
+/// However it is written. Fewer digits than these are in some digest every now and then.
+fn says_the_number(text: &str) -> bool {
+    text.replace(['-', '.', '_', ' '], "").contains("9434765919")
+}
+
 /// The ledger is never erased: whoever is in it by name is in it for good.
 #[tokio::test]
 async fn nobodys_number_gets_into_the_ledger_as_a_practitioner_a_role_a_job_or_a_case() {
@@ -195,11 +200,11 @@ async fn nobodys_number_gets_into_the_ledger_as_a_practitioner_a_role_a_job_or_a
             request.spoil_context = Some(change);
             let refused = world.send(request).await;
             assert_eq!((refused.status.as_u16(), refused.code()), (401, code), "{number}");
-            assert!(!refused.text.contains("5919"), "it is not repeated: {}", refused.text);
+            assert!(!says_the_number(&refused.text), "it is not repeated: {}", refused.text);
         }
     }
     let entries = format!("{:?}", world.entries().await);
-    assert!(!entries.contains("5919"), "{entries}");
+    assert!(!says_the_number(&entries), "{entries}");
     // A smart card's number has twelve digits.
     *SAID.lock().unwrap() = "555009434765";
     let mut request = world.prevention("9732110317");

@@ -408,11 +408,18 @@ impl fmt::Debug for Database {
 
 /// The places of values in a statement that inserts many rows: `($1, $2), ($3, $4)`.
 pub(crate) fn places(rows: usize, columns: usize) -> String {
-    let row = |row: usize| {
-        let places: Vec<_> = (1..=columns).map(|column| format!("${}", row * columns + column)).collect();
-        format!("({})", places.join(", "))
-    };
-    (0..rows).map(row).collect::<Vec<_>>().join(", ")
+    let mut places = String::with_capacity(rows * (columns * 6 + 4));
+    for place in 1..=rows * columns {
+        let before = match (place - 1) % columns {
+            0 if place == 1 => "($",
+            0 => "), ($",
+            _ => ", $",
+        };
+        places.push_str(before);
+        places.push_str(&place.to_string());
+    }
+    places.push(')');
+    places
 }
 
 #[cfg(test)]

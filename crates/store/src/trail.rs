@@ -5,7 +5,7 @@
 //! an upgrade that changes its form, nobody who searches waits either: they are told how far it is.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet, HashMap},
     path::Path,
     sync::atomic::{AtomicU64, Ordering},
     time::Instant,
@@ -82,12 +82,35 @@ const SCANNED_MAX: i64 = 50_000;
 /// The index.
 pub struct TrailIndex {
     pool: SqlitePool,
-    catching_up: Mutex<()>,
+    /// Held by whoever takes entries in.
+    catching_up: Mutex<Numbers>,
     /// Somebody searches, and there is much to take in.
     wanted: Notify,
     /// How many entries it took in in a second, the last time that there was much.
     per_second: AtomicU64,
 }
+
+/// The numbers of common names, as far as they are known to be in the file: what nearly every entry has is not looked up for each.
+#[derive(Default)]
+struct Numbers {
+    /// Since when the file's tables are those that they are.
+    made: i64,
+    known: HashMap<String, i64>,
+}
+
+impl Numbers {
+    /// Forgets those of tables that are not there any more: another program may have begun the index anew.
+    async fn hold_for(&mut self, tx: &mut Transaction<'_, Sqlite>) -> Result<(), StoreError> {
+        let made = sqlx::query_scalar("PRAGMA schema_version").fetch_one(&mut **tx).await?;
+        if made != self.made || self.known.len() > NUMBERS_MAX {
+            *self = Self { made, known: HashMap::new() };
+        }
+        Ok(())
+    }
+}
+
+/// Not more of them than this: they are looked up again.
+const NUMBERS_MAX: usize = 20_000;
 
 /// An index that has far to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,7 +174,7 @@ impl TrailIndex {
         }
         sqlx::raw_sql(SCHEMA).execute(&pool).await?;
         let (wanted, per_second) = (Notify::new(), AtomicU64::new(0));
-        Ok(Self { pool, catching_up: Mutex::new(()), wanted, per_second })
+        Ok(Self { pool, catching_up: Mutex::default(), wanted, per_second })
     }
 
     /// Takes in what is new, for somebody who waits for it: or says how far it is, where that would take long. The ledger's size.
@@ -180,9 +203,17 @@ impl TrailIndex {
     /// # Errors
     /// [`StoreError`] when a database fails or an entry cannot be read.
     pub async fn catch_up(&self, store: &Store) -> Result<u64, StoreError> {
-        let _one_at_a_time = self.catching_up.lock().await;
+        let mut one_at_a_time = self.catching_up.lock().await;
+        // Where this ends early, what was learnt may not be in the file.
+        let mut numbers = std::mem::take(&mut *one_at_a_time);
         let size = store.head().await?.size;
-        let mut next = self.known(store).await?;
+        let mut next = match self.taken(store).await? {
+            Some(taken) => taken,
+            None => {
+                self.begin_anew().await?;
+                0
+            }
+        };
         let (began, first) = (Instant::now(), next);
         let mut connection = self.pool.acquire().await?;
         let is_far = size.saturating_sub(next) > FAR;
@@ -213,8 +244,9 @@ impl TrailIndex {
                 next = taken;
                 continue;
             }
+            numbers.hold_for(&mut tx).await?;
             for page in &pages {
-                page.take_in(&mut tx).await?;
+                page.take_in(&mut tx, &mut numbers.known).await?;
             }
             next = end;
             sqlx::query("INSERT INTO taken_in_3 (id, size, last) VALUES (1, $1, $2) ON CONFLICT (id) DO UPDATE SET size = $1, last = $2")
@@ -230,6 +262,7 @@ impl TrailIndex {
                     .store(u64::try_from(per_second).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
             }
         }
+        *one_at_a_time = numbers;
         Ok(size)
     }
 
@@ -246,15 +279,11 @@ impl TrailIndex {
         Ok(is_its.then_some(size))
     }
 
-    /// As [`Self::taken`], begun anew where it is of another ledger.
-    async fn known(&self, store: &Store) -> Result<u64, StoreError> {
-        if let Some(size) = self.taken(store).await? {
-            return Ok(size);
-        }
+    async fn begin_anew(&self) -> Result<(), StoreError> {
         tracing::warn!("the trail's index is not of this ledger; it is made again");
         sqlx::raw_sql(EMPTIED).execute(&self.pool).await?;
         sqlx::raw_sql(SCHEMA).execute(&self.pool).await?;
-        Ok(0)
+        Ok(())
     }
 
     /// Places of entries that may be what is looked for, the newest first. Each is to be checked against the entry.
@@ -412,10 +441,14 @@ struct KnownTerms {
     entries: i64,
 }
 
-/// Entries of a page as the index takes them in: JSON lists of a term and a place, and of a place and a time.
+/// Entries of a page as the index takes them in.
 struct Page {
     entries: u64,
-    terms: String,
+    /// Names that few entries have, each with its place, as a JSON list.
+    rare: String,
+    /// Names that many have, with their places.
+    common: BTreeMap<String, Vec<u64>>,
+    /// Places and times, as a JSON list.
     times: String,
     tally: Tally,
 }
@@ -425,51 +458,111 @@ fn taken_by(pages: &[Page]) -> u64 {
 }
 
 impl Page {
-    async fn take_in(&self, tx: &mut Transaction<'_, Sqlite>) -> Result<(), StoreError> {
-        for insert in [
-            "INSERT OR IGNORE INTO name (term) SELECT DISTINCT value ->> 0 FROM json_each($1)",
-            "INSERT OR IGNORE INTO posting (name, seq)
-                SELECT name.id, value ->> 1 FROM json_each($1) JOIN name ON name.term = value ->> 0 ORDER BY 1, 2",
+    async fn take_in(
+        &self,
+        tx: &mut Transaction<'_, Sqlite>,
+        numbers: &mut HashMap<String, i64>,
+    ) -> Result<(), StoreError> {
+        self.learn(tx, numbers).await?;
+        let of_name = |(name, places): (&String, &Vec<u64>)| {
+            let number = numbers.get(name).copied();
+            number.map(|number| places.iter().map(move |place| (number, *place)).collect::<Vec<_>>())
+        };
+        let mut common: Vec<_> = self.common.iter().filter_map(of_name).flatten().collect();
+        common.sort_unstable();
+        for (insert, list) in [
+            ("INSERT OR IGNORE INTO name (term) SELECT DISTINCT value ->> 0 FROM json_each($1)", &self.rare),
+            (
+                "INSERT OR IGNORE INTO posting (name, seq)
+                 SELECT name.id, value ->> 1 FROM json_each($1) JOIN name ON name.term = value ->> 0 ORDER BY 1, 2",
+                &self.rare,
+            ),
+            (
+                "INSERT OR IGNORE INTO posting (name, seq) SELECT value ->> 0, value ->> 1 FROM json_each($1)",
+                &as_list(&common)?,
+            ),
+            (
+                "INSERT OR IGNORE INTO written (seq, at_us) SELECT value ->> 0, value ->> 1 FROM json_each($1)",
+                &self.times,
+            ),
         ] {
-            sqlx::query(insert).bind(&self.terms).execute(&mut **tx).await?;
+            sqlx::query(insert).bind(list).execute(&mut **tx).await?;
         }
-        sqlx::query(
-            "INSERT OR IGNORE INTO written (seq, at_us) SELECT value ->> 0, value ->> 1 FROM json_each($1)",
-        )
-        .bind(&self.times)
-        .execute(&mut **tx)
-        .await?;
         self.tally.add(tx).await
     }
+
+    /// Every common name of the page has a number then.
+    async fn learn(
+        &self,
+        tx: &mut Transaction<'_, Sqlite>,
+        numbers: &mut HashMap<String, i64>,
+    ) -> Result<(), StoreError> {
+        let unknown: Vec<_> = self.common.keys().filter(|name| !numbers.contains_key(*name)).collect();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let unknown = as_list(&unknown)?;
+        sqlx::query("INSERT OR IGNORE INTO name (term) SELECT value FROM json_each($1)")
+            .bind(&unknown)
+            .execute(&mut **tx)
+            .await?;
+        let learnt: Vec<(String, i64)> =
+            sqlx::query_as("SELECT name.term, name.id FROM json_each($1) JOIN name ON name.term = value")
+                .bind(&unknown)
+                .fetch_all(&mut **tx)
+                .await?;
+        numbers.extend(learnt);
+        Ok(())
+    }
+}
+
+fn as_list(values: &impl serde::Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(values).map_err(|error| StoreError::Ledger(error.to_string()))
 }
 
 async fn page(store: &Store, leaves: &[StoredLeaf]) -> Result<Page, StoreError> {
     let entries = leaves.iter().map(|leaf| decode(&leaf.bytes)).collect::<Result<Vec<_>, _>>()?;
     let deciding = store.deciding(&entries).await?;
-    let (mut terms, mut times, mut tally) = (Vec::new(), Vec::with_capacity(leaves.len()), Tally::default());
+    let (mut rare, mut common) = (Vec::new(), BTreeMap::<String, Vec<u64>>::new());
+    let (mut times, mut tally) = (Vec::with_capacity(leaves.len()), Tally::default());
     for entry in &entries {
         let first = trail::follows(&entry.body).and_then(|decision| deciding.get(decision));
         let sight = trail::sight(entry, first);
-        terms.extend(names(entry, first, sight.as_ref()).into_iter().map(|name| (name, entry.seq)));
+        let names = names(entry, first, sight.as_ref());
+        rare.extend(names.rare.into_iter().map(|name| (name, entry.seq)));
+        for name in names.common {
+            // SQLite reads a text no further than this.
+            if name.contains('\0') {
+                rare.push((name, entry.seq));
+                continue;
+            }
+            common.entry(name).or_default().push(entry.seq);
+        }
         times.push((entry.seq, entry.at_us));
         tally.count(entry, first);
     }
-    let list = |error: serde_json::Error| StoreError::Ledger(error.to_string());
-    Ok(Page {
-        entries: entries.len() as u64,
-        terms: serde_json::to_string(&terms).map_err(list)?,
-        times: serde_json::to_string(&times).map_err(list)?,
-        tally,
-    })
+    let (rare, times) = (as_list(&rare)?, as_list(&times)?);
+    Ok(Page { entries: entries.len() as u64, rare, common, times, tally })
+}
+
+/// What an entry is found under.
+#[derive(Default)]
+struct Names {
+    rare: BTreeSet<String>,
+    common: BTreeSet<String>,
 }
 
 /// Everything that the index has an entry under: its terms, and the common ones once more beside whose officers see it, so that
 /// they do not search through what is others' to see.
-fn names(entry: &Entry, first: Option<&Decided>, sight: Option<&Sight>) -> BTreeSet<String> {
-    let terms = trail::terms(entry, first);
-    let for_all = terms.iter().map(|term| name_of(term, None));
-    let for_some = sight.into_iter().flat_map(|sight| terms.iter().map(|term| name_of(term, Some(sight))));
-    for_all.chain(for_some).chain(sight.map(Sight::to_string)).collect()
+fn names(entry: &Entry, first: Option<&Decided>, sight: Option<&Sight>) -> Names {
+    let mut names = Names::default();
+    for term in trail::terms(entry, first) {
+        let of_its_kind = if is_rare(term.field) { &mut names.rare } else { &mut names.common };
+        of_its_kind.insert(name_of(&term, None));
+        of_its_kind.insert(name_of(&term, sight));
+    }
+    names.common.extend(sight.map(Sight::to_string));
+    names
 }
 
 fn name_of(term: &Term, sight: Option<&Sight>) -> String {

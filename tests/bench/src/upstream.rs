@@ -26,6 +26,9 @@ pub(crate) const BASE_PATH: &str = "/personal-demographics/FHIR/R4/Patient/";
 const PATIENT: &str = "9732110317";
 /// How many people there are with a Patient of 2 KB.
 const PEOPLE: usize = 500;
+/// How far apart their numbers are. Nobody's questions are about people whose numbers follow one another: whoever goes through a
+/// register is looked at more closely.
+const APART: usize = 181;
 /// How many telephones make a Bundle of 50 KB, and how many other ways to be reached.
 const TELEPHONES: usize = 400;
 const OTHERS: usize = 100;
@@ -34,7 +37,7 @@ const OTHERS: usize = 100;
 pub(crate) fn people() -> anyhow::Result<(Vec<String>, String)> {
     let mut numbers = Crowd::Nobody.numbers();
     let bundled = numbers.next().context("there is no such number")?;
-    Ok((numbers.take(PEOPLE).collect(), bundled))
+    Ok((numbers.step_by(APART).take(PEOPLE).collect(), bundled))
 }
 
 /// The record of one of them.

@@ -176,3 +176,37 @@ async fn nobody_waits_for_an_index_that_has_far_to_go() {
     }
     assert_eq!(index.caught_up(&other).await.unwrap().unwrap_err().taken, 0);
 }
+
+/// What one program knows of the index by heart does not hold any more where another has begun it anew, or has gone on with it.
+#[tokio::test]
+async fn two_programs_take_entries_in_by_turns() {
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let [here, there] = &folders;
+    let (store, other) = (open(here.path()).await, open(there.path()).await);
+    let file = here.path().join("trail");
+    let programs = [TrailIndex::open(&file).await.unwrap(), TrailIndex::open(&file).await.unwrap()];
+    let read = |practitioner: String| {
+        let by = ledger::entry::Actor { practitioner: Some(practitioner), ..actor() };
+        Body::DecisionRead { of: "dec_0".to_owned(), what: "explanation".to_owned(), by }
+    };
+    for turn in 0..12_usize {
+        // In another order each time, so that names get other numbers where they are numbered anew.
+        let of = if turn % 5 == 4 { &other } else { &store };
+        for number in 0..3 {
+            let practitioner = format!("P-{}", (turn + number) % 4);
+            of.commit(submission(read(practitioner), Vec::new())).await.unwrap();
+        }
+        let size = of.head().await.unwrap().size;
+        assert_eq!(programs[turn % 2].catch_up(of).await.unwrap(), size);
+        let leaves = of.leaves(0, 1_000).await.unwrap();
+        let entries: Vec<_> = leaves.iter().map(|leaf| Entry::decode(&leaf.bytes).unwrap()).collect();
+        let practitioners = (0..4).map(|number| Term::new(Field::Practitioner, &format!("P-{number}")));
+        for term in practitioners.chain([Term::new(Field::Kind, "decision_read")]) {
+            let query = TrailQuery { all_of: vec![vec![term]], ..TrailQuery::default() };
+            for program in &programs {
+                let found = program.find(&query, 1_000).await.unwrap();
+                assert_eq!(found, expected(&entries, &query), "turn {turn}: {query:?}");
+            }
+        }
+    }
+}

@@ -27,8 +27,8 @@ const PEOPLE_MAX: usize = 64;
 
 /// A practitioner or a system, and a day.
 type Day<'a> = (&'a str, &'a str);
-/// A practitioner or a system, a day, and a person by hash.
-type Asking<'a> = (&'a str, &'a str, &'a [u8]);
+/// A person by hash, about whom a practitioner or a system asked, and the day. In this order, which tells most of them apart by the first bytes.
+type Asking<'a> = (&'a [u8], &'a str, &'a str);
 
 /// A caller, and the hour.
 type Hour<'a> = (&'a str, &'a str);
@@ -152,7 +152,7 @@ impl<'a> Callers<'a> {
                  WHERE used.caller = asked.caller AND used.day = asked.day AND used.person_hash = asked.person_hash"
             );
             let mut read = sqlx::query_as(sqlx::AssertSqlSafe(sql));
-            for (caller, day, person) in portion.iter().chain(last).take(length) {
+            for (person, caller, day) in portion.iter().chain(last).take(length) {
                 read = read.bind(*caller).bind(*day).bind(*person);
             }
             self.take_runs(read.fetch_all(&mut **tx).await?);
@@ -204,7 +204,7 @@ impl<'a> Callers<'a> {
         let systems = using.limits.run_per_system_at_least.map(|_| (&using.system, admitted.system_run));
         for (caller, run) in std::iter::once((practitioner, admitted.run)).chain(systems) {
             self.runs.put((caller.clone(), day.clone(), using.person.clone()), run);
-            self.new.push(((caller, day, &using.person), run));
+            self.new.push(((&using.person, caller, day), run));
         }
         for caller in [practitioner, &using.system] {
             *self.subjects.entry((caller.clone(), day.clone())).or_default() += 1;
@@ -241,7 +241,7 @@ impl<'a> Callers<'a> {
                  ON CONFLICT (caller, day, person_hash) DO NOTHING"
             );
             let mut insert = sqlx::query(sqlx::AssertSqlSafe(sql));
-            for ((caller, day, person), run) in people {
+            for ((person, caller, day), run) in people {
                 insert = insert.bind(*caller).bind(*day).bind(*person).bind(*run);
             }
             insert.execute(&mut **tx).await?;
@@ -292,7 +292,7 @@ fn people<'a>(using: impl Iterator<Item = (&'a CallerUse, &'a [Vec<u8>])>) -> BT
     let mut people = BTreeSet::new();
     for (using, around) in using {
         for person in std::iter::once(&using.person).chain(around) {
-            people.extend(callers_of(using).map(|caller| (caller, using.day.as_str(), person.as_slice())));
+            people.extend(callers_of(using).map(|caller| (person.as_slice(), caller, using.day.as_str())));
         }
     }
     people
@@ -301,6 +301,6 @@ fn people<'a>(using: impl Iterator<Item = (&'a CallerUse, &'a [Vec<u8>])>) -> BT
 /// The same as one text each, because lists are bound as JSON: the day, which is ten characters, the hash, which is 32 bytes, and the
 /// caller.
 fn as_list(people: &BTreeSet<Asking<'_>>) -> String {
-    let texts = people.iter().map(|(caller, day, person)| format!("{day}{}{caller}", hexadecimal(person)));
+    let texts = people.iter().map(|(person, caller, day)| format!("{day}{}{caller}", hexadecimal(person)));
     to_list(&texts.collect::<Vec<_>>())
 }

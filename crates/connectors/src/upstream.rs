@@ -5,7 +5,7 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -14,6 +14,10 @@ use crate::{
     FetchFault,
     breaker::{Breaker, BreakerLimits, BreakerState, Outcome, Pass},
 };
+
+/// How long a question waits for a place. Questions whose intents were committed together go out together: those are waited for, not
+/// a record holder that is slow.
+const PLACE_WITHIN: Duration = Duration::from_millis(50);
 
 /// What is counted, in this order.
 pub const OUTCOMES: [&str; 11] = [
@@ -46,6 +50,8 @@ pub struct Seen {
 /// What outlives a client that is made again.
 pub(crate) struct Upstream {
     places: Semaphore,
+    /// As many wait at most as are on their way.
+    waiting: Semaphore,
     pub(crate) in_flight_max: usize,
     breaker: Mutex<Breaker>,
     answers: [AtomicU64; OUTCOMES.len()],
@@ -62,15 +68,16 @@ impl Upstream {
     pub(crate) fn new(in_flight_max: usize) -> Self {
         Self {
             places: Semaphore::new(in_flight_max),
+            waiting: Semaphore::new(in_flight_max),
             in_flight_max,
             breaker: Mutex::new(Breaker::new(BreakerLimits::default())),
             answers: Default::default(),
         }
     }
 
-    /// Nobody waits for a place: a record holder that is slow would fill all of ours, and nobody else's would be asked.
-    pub(crate) fn go(&self) -> Result<Going<'_>, FetchFault> {
-        let going = self.places.try_acquire().map_err(|_| FetchFault::Crowded).and_then(|place| {
+    /// Nobody waits long for a place, nor many: a record holder that is slow would fill all of ours, and nobody else's would be asked.
+    pub(crate) async fn go(&self) -> Result<Going<'_>, FetchFault> {
+        let going = self.place().await.and_then(|place| {
             let pass = self.breaker().pass(Instant::now()).ok_or(FetchFault::Resting)?;
             Ok(Going { upstream: self, pass: Some(pass), _place: place })
         });
@@ -78,6 +85,15 @@ impl Upstream {
             self.count(Some(*fault));
         }
         going
+    }
+
+    async fn place(&self) -> Result<SemaphorePermit<'_>, FetchFault> {
+        if let Ok(place) = self.places.try_acquire() {
+            return Ok(place);
+        }
+        let _turn = self.waiting.try_acquire().map_err(|_| FetchFault::Crowded)?;
+        let place = tokio::time::timeout(PLACE_WITHIN, self.places.acquire()).await;
+        place.ok().and_then(Result::ok).ok_or(FetchFault::Crowded)
     }
 
     pub(crate) fn seen(&self) -> Seen {
@@ -138,45 +154,55 @@ impl Drop for Going<'_> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
 
-    #[test]
-    fn a_full_record_holder_is_not_waited_for() {
+    #[tokio::test]
+    async fn a_full_record_holder_is_not_waited_for_long_and_by_few() {
         let upstream = Upstream::new(2);
-        let (one, other) = (upstream.go().unwrap(), upstream.go().unwrap());
-        assert_eq!(upstream.go().err(), Some(FetchFault::Crowded));
+        let (one, other) = (upstream.go().await.unwrap(), upstream.go().await.unwrap());
+        let began = Instant::now();
+        assert_eq!(upstream.go().await.err(), Some(FetchFault::Crowded));
+        assert!(began.elapsed() >= PLACE_WITHIN);
         assert_eq!(upstream.seen().in_flight, 2);
+        // Two wait for the places that become free meanwhile; a third is told at once.
+        let (mut first, mut second) = (Box::pin(upstream.go()), Box::pin(upstream.go()));
+        assert!(first.as_mut().now_or_never().is_none() && second.as_mut().now_or_never().is_none());
+        assert_eq!(upstream.go().now_or_never().unwrap().err(), Some(FetchFault::Crowded));
         one.ended(None, false);
         drop(other);
+        drop((first.await.unwrap(), second.await.unwrap()));
         assert_eq!(upstream.seen().in_flight, 0);
-        assert!(upstream.go().is_ok());
+        assert!(upstream.go().await.is_ok());
+        assert_eq!(upstream.seen().answers[8], 2, "provider-crowded");
     }
 
-    #[test]
-    fn one_that_fails_rests_and_an_absence_is_no_failure() {
+    #[tokio::test]
+    async fn one_that_fails_rests_and_an_absence_is_no_failure() {
         let upstream = Upstream::new(2);
         for _ in 0..30 {
-            upstream.go().unwrap().ended(Some(FetchFault::NotFound), false);
-            upstream.go().unwrap().ended(Some(FetchFault::TimedOut), true);
-            upstream.go().unwrap().ended(Some(FetchFault::Unexpected), false);
-            drop(upstream.go().unwrap());
+            upstream.go().await.unwrap().ended(Some(FetchFault::NotFound), false);
+            upstream.go().await.unwrap().ended(Some(FetchFault::TimedOut), true);
+            upstream.go().await.unwrap().ended(Some(FetchFault::Unexpected), false);
+            drop(upstream.go().await.unwrap());
         }
         assert_eq!(upstream.seen().breaker, BreakerState::Closed);
         for _ in 0..10 {
-            upstream.go().unwrap().ended(Some(FetchFault::TimedOut), false);
+            upstream.go().await.unwrap().ended(Some(FetchFault::TimedOut), false);
         }
         assert_eq!(upstream.seen().breaker, BreakerState::Open);
-        assert_eq!(upstream.go().err(), Some(FetchFault::Resting));
+        assert_eq!(upstream.go().await.err(), Some(FetchFault::Resting));
         let counted = upstream.seen().answers;
         assert_eq!(counted[1], 30, "subject-unknown");
         assert_eq!((counted[3], counted[9]), (40, 1));
     }
 
-    #[test]
-    fn one_with_a_forbidden_address_is_counted_and_rests() {
+    #[tokio::test]
+    async fn one_with_a_forbidden_address_is_counted_and_rests() {
         let upstream = Upstream::new(2);
         for _ in 0..10 {
-            upstream.go().unwrap().ended(Some(FetchFault::OutOfReach), false);
+            upstream.go().await.unwrap().ended(Some(FetchFault::OutOfReach), false);
         }
         assert_eq!(upstream.seen().answers.iter().sum::<u64>(), 10);
         assert_eq!(upstream.seen().breaker, BreakerState::Open);

@@ -1,7 +1,8 @@
 //! Who may have how much of the gateway: places at once and requests a minute, for each partner's system and for all.
 //!
 //! A place is taken inside the handler's path and never waited for, so that whoever is turned away is so at once and cheaply;
-//! a queue would only hide that there is too much to do. Taking something back is the exception: it has places of its own, is
+//! a queue would only hide that there is too much to do. A system that goes on and on all the same is told so more slowly, so that
+//! saying no does not take what the others' answers need. Taking something back is the exception: it has places of its own, is
 //! not counted against a rate, and waits for its turn until its deadline, so that no flood of anybody's keeps it out.
 
 use std::{
@@ -46,6 +47,14 @@ impl Default for PartnerLimits {
 const RESERVED_OF_ONE: usize = 16;
 /// How many of those that record a consent, which may be a refusal.
 const WISHES_OF_ONE: usize = 8;
+
+/// How many requests of one system are turned away at once in a second; each further one is told after a moment, which keeps its
+/// connection, or its stream, from bringing the next.
+const AT_ONCE: NonZeroU32 = NonZeroU32::new(100).expect("it is not zero");
+/// How long that moment is: less than what Retry-After says.
+const MOMENT: Duration = Duration::from_millis(500);
+/// How many answers are kept waiting so, of all systems; more are told at once again.
+const KEPT_WAITING_MAX: usize = 1_024;
 
 /// Which places a request takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +112,7 @@ pub struct Partner {
     places: Arc<Semaphore>,
     reserved: Reserved,
     rate: Rate,
+    turned_away: RateLimiter<NotKeyed, InMemoryState, MonotonicClock>,
     policy: HeaderValue,
 }
 
@@ -112,6 +122,7 @@ pub struct Admission {
     partners: Mutex<HashMap<SystemId, Arc<Partner>>>,
     /// Certificates of a trusted authority that no system is registered with: all of them together.
     unregistered: Arc<Partner>,
+    kept_waiting: Semaphore,
 }
 
 /// Leave to be worked on, until it is dropped.
@@ -168,7 +179,21 @@ impl Admission {
     pub fn new(limits: PartnerLimits) -> Self {
         // Whoever is not registered is refused: a few at a time are enough for that.
         let unregistered = PartnerLimits { requests_max: 8, requests_per_minute: 600, burst: 60 };
-        Self { limits, partners: Mutex::default(), unregistered: Arc::new(Partner::new(unregistered)) }
+        Self {
+            limits,
+            partners: Mutex::default(),
+            unregistered: Arc::new(Partner::new(unregistered)),
+            kept_waiting: Semaphore::new(KEPT_WAITING_MAX),
+        }
+    }
+
+    /// Until a system whose request is turned away is told so.
+    pub async fn before_turning_away(&self, partner: &Partner) {
+        if partner.turned_away.check().is_ok() {
+            return;
+        }
+        let Ok(_waiting) = self.kept_waiting.try_acquire() else { return };
+        tokio::time::sleep(MOMENT).await;
     }
 
     /// The share of this system, or of all that are not registered.
@@ -205,6 +230,7 @@ impl Partner {
             places: Arc::new(Semaphore::new(limits.requests_max)),
             reserved: Reserved::of(RESERVED_OF_ONE, WISHES_OF_ONE),
             rate,
+            turned_away: RateLimiter::direct_with_clock(Quota::per_second(AT_ONCE), MonotonicClock),
             policy: policy.unwrap_or(HeaderValue::from_static("\"requests\"")),
         }
     }
@@ -262,6 +288,8 @@ impl Partner {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     fn partner(requests_max: usize, burst: u32) -> Partner {
@@ -295,6 +323,28 @@ mod tests {
         assert!(wait <= Duration::from_mins(1));
         partner.describe(Err(away), &mut headers);
         assert!(headers["ratelimit"].to_str().unwrap().starts_with("\"requests\";r=0;t="));
+    }
+
+    #[tokio::test]
+    async fn whoever_goes_on_and_on_is_turned_away_more_slowly() {
+        let admission = Admission::new(PartnerLimits::default());
+        let (noisy, other) = (partner(1, 1), partner(1, 1));
+        let mut at_once = 0;
+        while admission.before_turning_away(&noisy).now_or_never().is_some() {
+            at_once += 1;
+        }
+        assert!(at_once >= AT_ONCE.get(), "{at_once}");
+        assert!(admission.before_turning_away(&other).now_or_never().is_some(), "nobody else waits for it");
+        let began = Instant::now();
+        admission.before_turning_away(&noisy).await;
+        assert!(began.elapsed() >= MOMENT);
+        // No more than so many answers are kept.
+        let mut kept: Vec<_> =
+            (0..4 * KEPT_WAITING_MAX).map(|_| Box::pin(admission.before_turning_away(&noisy))).collect();
+        let waiting = kept.iter_mut().filter_map(|one| one.now_or_never().is_none().then_some(())).count();
+        assert_eq!((waiting, admission.kept_waiting.available_permits()), (KEPT_WAITING_MAX, 0));
+        drop(kept);
+        assert_eq!(admission.kept_waiting.available_permits(), KEPT_WAITING_MAX, "whoever breaks off");
     }
 
     #[tokio::test]

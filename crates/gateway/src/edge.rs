@@ -175,10 +175,13 @@ pub async fn admit(State(app): State<Arc<App>>, mut request: Request, next: Next
     };
     let worked = match &admitted {
         Ok(_) => arrived.work(&app, request, next, deadline).await,
-        Err(away) => Err(*away),
+        Err(away) => {
+            app.admission.before_turning_away(&partner).await;
+            Err(*away)
+        }
     };
     let mut response = worked.unwrap_or_else(|away| arrived.turn_away(&app, away));
-    arrived.tell(&app, &response);
+    arrived.tell(&app, &response, admitted.is_ok());
     partner.describe(admitted.as_ref().map_err(|away| *away), response.headers_mut());
     arrived.dress(&app, &mut response);
     response
@@ -287,13 +290,20 @@ impl Arrived {
     }
 
     /// Tells the span, the counts and the log how it went.
-    fn tell(&self, app: &App, response: &Response) {
+    fn tell(&self, app: &App, response: &Response, is_admitted: bool) {
         let problem = response.extensions().get::<Told>().map(|told| told.0.as_str());
         let status = response.status().as_u16();
         self.span.record("status", status);
         self.span.record("problem", problem.unwrap_or("none"));
         app.metrics.answered(&self.route, method_name(&self.method), status, problem, self.began.elapsed());
-        self.span.in_scope(|| tracing::info!(status, request_id = self.id, "answered"));
+        // Of what is turned away `shed` has a line a second, or the log would be what there is too much of.
+        self.span.in_scope(|| {
+            if is_admitted {
+                tracing::info!(status, request_id = self.id, "answered");
+            } else {
+                tracing::debug!(status, request_id = self.id, "turned away");
+            }
+        });
     }
 
     fn dress(self, app: &App, response: &mut Response) {

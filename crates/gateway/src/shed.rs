@@ -59,6 +59,10 @@ pub async fn record(app: &App) {
     if counts.is_empty() {
         return;
     }
+    for ((who, reason), counted) in &counts {
+        let system = who.as_ref().map_or("unregistered", |(system, _)| system);
+        tracing::warn!(system, reason, count = counted.count, "requests were turned away");
+    }
     let entries = counts.iter().map(|((who, reason), counted)| Body::RequestsShed {
         reason: (*reason).to_owned(),
         system: who.as_ref().map(|(system, _)| system.clone()),

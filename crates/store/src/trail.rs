@@ -207,13 +207,11 @@ impl TrailIndex {
         // Where this ends early, what was learnt may not be in the file.
         let mut numbers = std::mem::take(&mut *one_at_a_time);
         let size = store.head().await?.size;
-        let mut next = match self.taken(store).await? {
-            Some(taken) => taken,
-            None => {
-                self.begin_anew().await?;
-                0
-            }
-        };
+        let taken = self.taken(store).await?;
+        if taken.is_none() {
+            self.begin_anew().await?;
+        }
+        let mut next = taken.unwrap_or(0);
         let (began, first) = (Instant::now(), next);
         let mut connection = self.pool.acquire().await?;
         let is_far = size.saturating_sub(next) > FAR;

@@ -59,28 +59,83 @@ pub(crate) struct Observed {
     _collector: Child,
 }
 
+/// The gateway with a record holder, and nobody else.
+pub(crate) struct Alone {
+    pub(crate) gateway: Child,
+    concordat: PathBuf,
+    settings: PathBuf,
+    _holder: Child,
+}
+
+/// Makes keys and settings in a folder, with more settings, loads people, each with a consent, and starts the gateway.
+pub(crate) async fn alone(
+    state: &Path,
+    database: Option<&str>,
+    more: &str,
+    people: Option<u64>,
+) -> anyhow::Result<Alone> {
+    let concordat = concordat()?;
+    let settings = settings(state, database, more)?;
+    if let Some(people) = people.map(|people| people.to_string()) {
+        let began = Instant::now();
+        let mut load = Command::new(&concordat);
+        load.arg("load").arg("--config").arg(&settings).args(["--organisation", "trafford-council"]);
+        let load = load.args(["--generate", &people, "--consents", &people]).output().await?;
+        ensure!(load.status.success(), "{}", String::from_utf8_lossy(&load.stderr));
+        crate::say(&format!(
+            "{people} people with a consent each were loaded in {} s",
+            began.elapsed().as_secs()
+        ));
+    }
+    let holder = of_ours(state, "holder", HOLDER)?;
+    answers(HOLDER).await?;
+    let gateway = spawn(Command::new(&concordat).arg("serve").arg("--config").arg(&settings))?;
+    answers(GATEWAY).await?;
+    Ok(Alone { gateway, concordat, settings, _holder: holder })
+}
+
+impl Alone {
+    /// Ends the gateway as a service manager does. How many releases its ledger has, which is verified.
+    pub(crate) async fn end(mut self, state: &Path) -> anyhow::Result<u64> {
+        std::process::Command::new("kill").arg(pid(&self.gateway)?.to_string()).status()?;
+        self.gateway.wait().await?;
+        crate::rates::releases(&self.concordat, &self.settings, state)
+    }
+}
+
+fn concordat() -> anyhow::Result<PathBuf> {
+    let concordat = std::env::current_exe()?.with_file_name("concordat");
+    ensure!(concordat.exists(), "build the gateway first, with the same profile");
+    Ok(concordat)
+}
+
+/// Keys, and settings with more in them.
+fn settings(state: &Path, database: Option<&str>, more: &str) -> anyhow::Result<PathBuf> {
+    let ports = Ports { gateway: GATEWAY, nhs: HOLDER, council: 29_445, fire: 29_446 };
+    let settings = keys::prepare(state, &policies(state)?, ports)?;
+    let text = std::fs::read_to_string(&settings)?;
+    std::fs::write(&settings, format!("{text}\n{more}\n{}", deployment::without_budgets()))?;
+    if let Some(database) = database {
+        set_database(&settings, database)?;
+    }
+    Ok(settings)
+}
+
+fn of_ours(state: &Path, mode: &str, listen: u16) -> anyhow::Result<Child> {
+    let here = std::env::current_exe()?;
+    spawn(Command::new(here).arg(mode).arg(state).args([listen.to_string(), HOLDER.to_string()]))
+}
+
 /// Makes keys and settings in a folder and starts everybody.
 pub(crate) async fn start(
     state: &Path,
     database: Option<&str>,
     is_observed: bool,
 ) -> anyhow::Result<Contestants> {
-    let here = std::env::current_exe()?;
-    let concordat = here.with_file_name("concordat");
-    ensure!(concordat.exists(), "build the gateway first, with the same profile");
-    let policies = policies(state)?;
-    let ports = Ports { gateway: GATEWAY, nhs: HOLDER, council: 29_445, fire: 29_446 };
-    let settings = keys::prepare(state, &policies, ports)?;
-    let text = std::fs::read_to_string(&settings)?;
-    std::fs::write(&settings, format!("{text}\n{}", deployment::without_budgets()))?;
-    if let Some(database) = database {
-        set_database(&settings, database)?;
-    }
-    let of_ours = |mode: &str, listen: u16| {
-        spawn(Command::new(&here).arg(mode).arg(state).args([listen.to_string(), HOLDER.to_string()]))
-    };
-    let holder = of_ours("holder", HOLDER)?;
-    let hyper = of_ours("proxy", HYPER)?;
+    let concordat = concordat()?;
+    let settings = settings(state, database, "")?;
+    let holder = of_ours(state, "holder", HOLDER)?;
+    let hyper = of_ours(state, "proxy", HYPER)?;
     ensure!(
         Path::new(DECIDES).exists(),
         "build the decision service first: cd tests/decision-service && cargo build --release"

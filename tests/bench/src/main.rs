@@ -6,7 +6,7 @@
 //! `cargo build --profile dist -p gateway -p bench && target/dist/bench 4000 1 16 64`
 //!
 //! The first number is how many requests a round has; the others are the connections to measure with. With
-//! `--database postgres://..` the gateway keeps its ledger there. With `--observed` it takes part twice more: with nothing observed, and
+//! `--database postgres://..` the gateway keeps its ledger there. `bench rates` is of the gateway alone: see `rates`. With `--observed` it takes part twice more: with nothing observed, and
 //! with every span sent to a collector.
 
 use std::{path::Path, time::Duration};
@@ -25,6 +25,7 @@ use tokio_rustls::TlsConnector;
 mod client;
 mod contestants;
 mod proxy;
+mod rates;
 mod upstream;
 
 /// Who asks, by turns. Nobody asks about anybody often enough for an alert, as with real work: a prime, so that their turns and
@@ -47,23 +48,39 @@ fn main() -> anyhow::Result<()> {
         }
     }
     let mut numbers = Vec::new();
-    let (mut database, mut is_observed) = (None, false);
+    let (mut database, mut people, mut is_observed, mut of_rates) = (None, None, false, false);
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         if argument == "--database" {
             database = rest.next().cloned();
+        } else if argument == "--people" {
+            people = Some(rest.next().context("how many people?")?.parse()?);
+        } else if argument == "rates" {
+            of_rates = true;
         } else if argument == "--observed" {
             is_observed = true;
         } else {
             numbers.push(argument.parse().context("the arguments are: requests connections...")?);
         }
     }
+    // One thread: the client shares the processors with what it measures.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    if of_rates {
+        let seconds = |place: usize, without: u32| {
+            numbers.get(place).map_or(Ok(without), |seconds| u32::try_from(*seconds))
+        };
+        let wanted = rates::Wanted {
+            seconds: seconds(0, 15)?,
+            steady_seconds: seconds(1, 60)?,
+            database: database.as_deref(),
+            people,
+        };
+        return runtime.block_on(rates::run(&wanted));
+    }
     let (requests, connections) = match numbers.split_first() {
         Some((requests, connections)) if !connections.is_empty() => (*requests, connections.to_vec()),
         _ => (4_000, vec![1, 16, 64]),
     };
-    // One thread: the client shares the processors with what it measures.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(measure(requests, &connections, database.as_deref(), is_observed))
 }
 
@@ -198,7 +215,7 @@ impl Asking<'_> {
 
     /// Requests to a proxy, with the token that one of them has checked.
     fn plain(&self) -> anyhow::Result<Vec<Vec<u8>>> {
-        let token = self.partner()?.token()?;
+        let token = Signing::of(self.state)?.token()?;
         let path = upstream::BASE_PATH;
         let request = |number: &String| {
             let id = uuid(&SystemEntropy);
@@ -212,36 +229,16 @@ impl Asking<'_> {
 
     /// Questions to the gateway, with a signed context each, made before the clock runs.
     fn governed(&self, purpose: &str) -> anyhow::Result<Vec<Vec<u8>>> {
-        let partner = self.partner()?;
+        let partner = Signing::of(self.state)?;
         let token = partner.token()?;
         let request = |(place, number): (usize, &String)| {
-            let body = serde_json::json!({ "subject": { "scheme": "nhs-number", "value": number }, "provider": "nhs-pds", "purpose": purpose, "case_reference": "BENCH-1" })
-                .to_string();
-            let practitioner = format!("{}-{}", partner.partner.practitioner, place % PRACTITIONERS);
-            let context = partner.context(purpose, number, &practitioner)?;
-            let length = body.len();
-            let request = format!(
-                "POST /v1/disclosures HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nSharing-Context: {context}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
-            );
-            Ok(request.into_bytes())
+            partner.question(&token, purpose, number, place % PRACTITIONERS)
         };
         self.asked().enumerate().map(request).collect()
     }
 
     fn asked(&self) -> impl Iterator<Item = &String> {
         self.numbers.iter().cycle().take(self.requests)
-    }
-
-    fn partner(&self) -> anyhow::Result<Signing> {
-        let read = |name: &str| std::fs::read_to_string(self.state.join(name));
-        Ok(Signing {
-            partner: toml::from_str(&read("fire.partner.toml")?)?,
-            issuer: MintingKey::from_pem(&read("issuer.key")?, "issuer-1")?,
-            own: MintingKey::from_pem(&read("fire-context.key")?, "context-1")?,
-            certificate: CertificateFingerprint::of(&CertificateDer::from_pem_slice(
-                read("fire.pem")?.as_bytes(),
-            )?),
-        })
     }
 }
 
@@ -254,6 +251,37 @@ struct Signing {
 }
 
 impl Signing {
+    fn of(state: &Path) -> anyhow::Result<Self> {
+        let read = |name: &str| std::fs::read_to_string(state.join(name));
+        Ok(Self {
+            partner: toml::from_str(&read("fire.partner.toml")?)?,
+            issuer: MintingKey::from_pem(&read("issuer.key")?, "issuer-1")?,
+            own: MintingKey::from_pem(&read("fire-context.key")?, "context-1")?,
+            certificate: CertificateFingerprint::of(&CertificateDer::from_pem_slice(
+                read("fire.pem")?.as_bytes(),
+            )?),
+        })
+    }
+
+    /// A question to the gateway, with a signed context.
+    fn question(
+        &self,
+        token: &str,
+        purpose: &str,
+        number: &str,
+        practitioner: usize,
+    ) -> anyhow::Result<Vec<u8>> {
+        let body = serde_json::json!({ "subject": { "scheme": "nhs-number", "value": number }, "provider": "nhs-pds", "purpose": purpose, "case_reference": "BENCH-1" })
+            .to_string();
+        let practitioner = format!("{}-{practitioner}", self.partner.practitioner);
+        let context = self.context(purpose, number, &practitioner)?;
+        let length = body.len();
+        let request = format!(
+            "POST /v1/disclosures HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nSharing-Context: {context}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
+        Ok(request.into_bytes())
+    }
+
     fn token(&self) -> anyhow::Result<String> {
         let purposes: Vec<_> = self.partner.purposes.iter().map(String::as_str).collect();
         let token = AccessToken {

@@ -6,6 +6,7 @@
 
 use proptest::prelude::*;
 
+mod claims;
 #[path = "../../../../fuzz/harness.rs"]
 mod harness;
 mod properties;
@@ -15,6 +16,8 @@ use harness::any_bytes;
 #[test]
 fn kept_inputs_hold() {
     harness::try_kept(&properties::ALL);
+    harness::try_kept(&[("claims", claims::claims)]);
+    assert!(claims::good_claims_are_let_in());
 }
 
 proptest! {
@@ -23,6 +26,11 @@ proptest! {
     #[test]
     fn nobody_signs_by_editing(bytes in any_bytes("tokens")) {
         properties::tokens(&bytes);
+    }
+
+    #[test]
+    fn claims_say_all_that_they_must_or_are_refused(bytes in any_bytes("claims")) {
+        claims::claims(&bytes);
     }
 
     #[test]

@@ -13,9 +13,11 @@ mod properties;
 use harness::any_bytes;
 use sharing::json::{JsonFault, Limits, parse};
 
-/// What others collected: `./test` gets it.
+/// What others collected: `./test` gets it. A copy of the sources is told where it is.
+#[expect(clippy::disallowed_methods, reason = "no setting of the program's")]
 fn collected(name: &str) -> serde_json::Value {
-    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/corpora").join(name);
+    let here = || std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/corpora");
+    let file = std::env::var_os("CONCORDAT_CORPORA").map_or_else(here, Into::into).join(name);
     let text = std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}; run ./test", file.display()));
     serde_json::from_slice(&text).unwrap()
 }

@@ -200,7 +200,7 @@ async fn two_programs_take_entries_in_by_turns() {
         assert_eq!(programs[turn % 2].catch_up(of).await.unwrap(), size);
         let leaves = of.leaves(0, 1_000).await.unwrap();
         let entries: Vec<_> = leaves.iter().map(|leaf| Entry::decode(&leaf.bytes).unwrap()).collect();
-        let practitioners = (0..4).map(|number| Term::new(Field::Practitioner, &format!("P-{number}")));
+        let practitioners = (0..4).map(|number| Term::new(Field::Practitioner, format!("P-{number}")));
         for term in practitioners.chain([Term::new(Field::Kind, "decision_read")]) {
             let query = TrailQuery { all_of: vec![vec![term]], ..TrailQuery::default() };
             for program in &programs {

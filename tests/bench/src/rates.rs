@@ -1,0 +1,184 @@
+//! Questions that come at a rate of their own, whatever becomes of those before them (an open loop): where the gateway cannot do
+//! more, what it does of five times as many, and a steady load that is accounted for to the last answer.
+//!
+//! `target/release/bench rates [SECONDS [STEADY_SECONDS]]`, with `--database` and `--people COUNT`, who are loaded first, each with a
+//! consent. The client shares the processors with the gateway and signs each question's context as it goes.
+
+use std::{
+    cell::{Cell, RefCell},
+    path::Path,
+    process::Command,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, ensure};
+use tokio_rustls::TlsConnector;
+
+use crate::{
+    PRACTITIONERS, Signing,
+    client::{self, Offered},
+    contestants::{self, GATEWAY, cpu, memory, pid},
+    say, upstream,
+};
+
+/// Connections for what can be answered; as many as a system has places.
+const CALM: usize = 96;
+/// And for what cannot: more than the gateway works on at once.
+const FLOOD: usize = 900;
+/// The first rate, and how much each is above the one before.
+const FIRST: u32 = 400;
+const MORE_PERCENT: u32 = 25;
+/// The highest rate that is tried.
+const RATE_MAX: u32 = 10_000;
+/// A rate is answered where all but one of a hundred have an answer, all but one of a hundred within so long.
+const KNEE: Duration = Duration::from_millis(500);
+/// After which a token is replaced.
+const TOKEN_FOR: Duration = Duration::from_mins(4);
+
+/// What is asked for.
+pub(crate) struct Wanted<'a> {
+    pub(crate) seconds: u32,
+    pub(crate) steady_seconds: u32,
+    pub(crate) database: Option<&'a str>,
+    pub(crate) people: Option<u64>,
+}
+
+/// Finds the knee, goes five times beyond it, and then stays at half of it.
+pub(crate) async fn run(wanted: &Wanted<'_>) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let state = folder.path();
+    let more = format!(
+        "[limits]\nrequests_max = 256\nconnections_per_certificate_max = 1000\nconnections_per_address_max = 1000\n\
+         partner = {{ requests_max = 256, requests_per_minute = {max}, burst = {max} }}\n",
+        max = u32::MAX
+    );
+    let running = contestants::alone(state, wanted.database, &more, wanted.people).await?;
+    let gateway = pid(&running.gateway)?;
+    let asking = Asking::of(state)?;
+    say(
+        "| connections | offered a second | answered a second | turned away | not sent in time | without an answer | p50 | p99 | p99.9 | CPU per request | memory |",
+    );
+    say("|---|---|---|---|---|---|---|---|---|---|---|");
+    let (mut released, mut knee, mut peak) = (0, 0, 0.0_f64);
+    let mut rate = FIRST;
+    // A disk that others use stops now and then: what is not answered is tried once more.
+    let mut failed = 0;
+    while rate < RATE_MAX && failed < 2 {
+        let offered = asking.offer(gateway, rate, wanted.seconds, CALM).await?;
+        released += offered.answered();
+        peak = peak.max(offered.per_second());
+        if is_answered(&offered, rate * wanted.seconds) {
+            (knee, failed) = (rate, 0);
+            rate += rate * MORE_PERCENT / 100;
+        } else {
+            failed += 1;
+        }
+    }
+    ensure!(knee > 0, "not even {FIRST} a second are answered");
+    let flood = asking.offer(gateway, 5 * knee, wanted.seconds, FLOOD).await?;
+    released += flood.answered();
+    let kept = flood.per_second() / peak * 100.0;
+    say("");
+    say(&format!(
+        "The knee is at {knee} a second, {peak:.0} were answered at most; of five times as many {kept:.0} % of that were."
+    ));
+    if wanted.steady_seconds > 0 {
+        say("");
+        let steady = asking.offer(gateway, knee / 2, wanted.steady_seconds, CALM).await?;
+        released += steady.answered();
+        let all = u64::from(knee / 2 * wanted.steady_seconds);
+        ensure!(steady.answered() == all, "{} of {all} were answered", steady.answered());
+    }
+    let recorded = running.end(state).await?;
+    say("");
+    say(&format!("{released} records were received, and the ledger has {recorded} releases."));
+    ensure!(recorded >= released, "a record was received that is not in the ledger");
+    Ok(())
+}
+
+fn is_answered(offered: &Offered, asked: u32) -> bool {
+    offered.answered() * 100 >= u64::from(asked) * 99 && offered.took(99.0) <= KNEE
+}
+
+/// The partner that asks, and about whom.
+struct Asking {
+    connector: TlsConnector,
+    people: Vec<String>,
+    partner: Rc<Signing>,
+    token: RefCell<(String, Instant)>,
+    next: Cell<usize>,
+}
+
+impl Asking {
+    fn of(state: &Path) -> anyhow::Result<Rc<Self>> {
+        let partner = Rc::new(Signing::of(state)?);
+        let token = RefCell::new((partner.token()?, Instant::now()));
+        let (people, _) = upstream::people()?;
+        let connector = client::connector(state)?;
+        Ok(Rc::new(Self { connector, people, partner, token, next: Cell::new(0) }))
+    }
+
+    /// The next question, signed.
+    fn question(&self) -> anyhow::Result<Vec<u8>> {
+        let mut token = self.token.borrow_mut();
+        if token.1.elapsed() > TOKEN_FOR {
+            *token = (self.partner.token()?, Instant::now());
+        }
+        let place = self.next.replace(self.next.get() + 1);
+        let number = self.people.get(place % self.people.len()).context("nobody to ask about")?;
+        self.partner.question(&token.0, "fire-prevention-targeting", number, place % PRACTITIONERS)
+    }
+
+    /// So many a second, for so many seconds, over so many connections; and the line of the table.
+    async fn offer(
+        self: &Rc<Self>,
+        gateway: u32,
+        rate: u32,
+        seconds: u32,
+        connections: usize,
+    ) -> anyhow::Result<Offered> {
+        let before = cpu(&[gateway])?;
+        let asking = self.clone();
+        let next = move || asking.question();
+        let offered =
+            client::offer(&self.connector, GATEWAY, next, connections, (rate, rate * seconds)).await?;
+        let used = cpu(&[gateway])?.saturating_sub(before) / (rate * seconds);
+        let ms = |of: f64| offered.took(of).as_secs_f64() * 1e3;
+        say(&format!(
+            "| {connections} | {rate} | {:.0} | {} | {} | {} | {:.1} ms | {:.1} ms | {:.1} ms | {} µs | {} MB |",
+            offered.per_second(),
+            offered.turned_away,
+            offered.not_sent,
+            offered.unanswered,
+            ms(50.0),
+            ms(99.0),
+            ms(99.9),
+            used.as_micros(),
+            memory(gateway)?.0,
+        ));
+        Ok(offered)
+    }
+}
+
+/// How many releases the ledger has, verified.
+pub(crate) fn releases(concordat: &Path, settings: &Path, state: &Path) -> anyhow::Result<u64> {
+    let export = state.join("ledger.ndjson");
+    let exported = Command::new(concordat)
+        .args(["audit", "export", "--out"])
+        .arg(&export)
+        .arg("--config")
+        .arg(settings)
+        .output()?;
+    ensure!(exported.status.success(), "{}", String::from_utf8_lossy(&exported.stderr));
+    let verified = Command::new(concordat).args(["audit", "verify", "--export"]).arg(&export).output()?;
+    let (said, wrong) =
+        (String::from_utf8_lossy(&verified.stdout), String::from_utf8_lossy(&verified.stderr));
+    ensure!(verified.status.success(), "{said}{wrong}");
+    let text = std::io::BufReader::new(std::fs::File::open(&export)?);
+    let mut releases = 0;
+    for line in std::io::BufRead::lines(text) {
+        releases += u64::from(line?.contains("\"kind\":\"release\""));
+    }
+    Ok(releases)
+}

@@ -274,7 +274,7 @@ impl Connectors {
         call: Call<'_>,
     ) -> Result<Fetched, FetchFault> {
         let connector = self.clients.get(provider.id()).ok_or(FetchFault::NoRoute)?;
-        let going = connector.upstream.go().await?;
+        let going = connector.upstream.go(call.until).await?;
         let left = call.until.saturating_duration_since(Instant::now());
         let within = left.min(connector.timeout);
         let asked = tokio::time::timeout(within, connector.ask(provider, lookup, subject, call.request_id));

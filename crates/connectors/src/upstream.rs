@@ -50,7 +50,7 @@ pub struct Seen {
 /// What outlives a client that is made again.
 pub(crate) struct Upstream {
     places: Semaphore,
-    /// As many wait at most as are on their way.
+    /// So few wait that with their places in the gateway a slow record holder takes little more than those of its own.
     waiting: Semaphore,
     pub(crate) in_flight_max: usize,
     breaker: Mutex<Breaker>,
@@ -68,7 +68,7 @@ impl Upstream {
     pub(crate) fn new(in_flight_max: usize) -> Self {
         Self {
             places: Semaphore::new(in_flight_max),
-            waiting: Semaphore::new(in_flight_max),
+            waiting: Semaphore::new((in_flight_max / 4).max(1)),
             in_flight_max,
             breaker: Mutex::new(Breaker::new(BreakerLimits::default())),
             answers: Default::default(),
@@ -76,8 +76,8 @@ impl Upstream {
     }
 
     /// Nobody waits long for a place, nor many: a record holder that is slow would fill all of ours, and nobody else's would be asked.
-    pub(crate) async fn go(&self) -> Result<Going<'_>, FetchFault> {
-        let going = self.place().await.and_then(|place| {
+    pub(crate) async fn go(&self, until: Instant) -> Result<Going<'_>, FetchFault> {
+        let going = self.place(until).await.and_then(|place| {
             let pass = self.breaker().pass(Instant::now()).ok_or(FetchFault::Resting)?;
             Ok(Going { upstream: self, pass: Some(pass), _place: place })
         });
@@ -87,12 +87,13 @@ impl Upstream {
         going
     }
 
-    async fn place(&self) -> Result<SemaphorePermit<'_>, FetchFault> {
+    async fn place(&self, until: Instant) -> Result<SemaphorePermit<'_>, FetchFault> {
         if let Ok(place) = self.places.try_acquire() {
             return Ok(place);
         }
         let _turn = self.waiting.try_acquire().map_err(|_| FetchFault::Crowded)?;
-        let place = tokio::time::timeout(PLACE_WITHIN, self.places.acquire()).await;
+        let within = until.saturating_duration_since(Instant::now()).min(PLACE_WITHIN);
+        let place = tokio::time::timeout(within, self.places.acquire()).await;
         place.ok().and_then(Result::ok).ok_or(FetchFault::Crowded)
     }
 
@@ -158,23 +159,30 @@ mod tests {
 
     use super::*;
 
+    fn later() -> Instant {
+        Instant::now() + Duration::from_mins(1)
+    }
+
     #[tokio::test]
     async fn a_full_record_holder_is_not_waited_for_long_and_by_few() {
-        let upstream = Upstream::new(2);
-        let (one, other) = (upstream.go().await.unwrap(), upstream.go().await.unwrap());
+        let upstream = Upstream::new(8);
+        let mut all = Vec::new();
+        for _ in 0..8 {
+            all.push(upstream.go(later()).await.unwrap());
+        }
         let began = Instant::now();
-        assert_eq!(upstream.go().await.err(), Some(FetchFault::Crowded));
+        assert_eq!(upstream.go(later()).await.err(), Some(FetchFault::Crowded));
         assert!(began.elapsed() >= PLACE_WITHIN);
-        assert_eq!(upstream.seen().in_flight, 2);
+        assert_eq!(upstream.seen().in_flight, 8);
         // Two wait for the places that become free meanwhile; a third is told at once.
-        let (mut first, mut second) = (Box::pin(upstream.go()), Box::pin(upstream.go()));
+        let (mut first, mut second) = (Box::pin(upstream.go(later())), Box::pin(upstream.go(later())));
         assert!(first.as_mut().now_or_never().is_none() && second.as_mut().now_or_never().is_none());
-        assert_eq!(upstream.go().now_or_never().unwrap().err(), Some(FetchFault::Crowded));
-        one.ended(None, false);
-        drop(other);
+        assert_eq!(upstream.go(later()).now_or_never().unwrap().err(), Some(FetchFault::Crowded));
+        all.pop().unwrap().ended(None, false);
+        drop(all);
         drop((first.await.unwrap(), second.await.unwrap()));
         assert_eq!(upstream.seen().in_flight, 0);
-        assert!(upstream.go().await.is_ok());
+        assert!(upstream.go(later()).await.is_ok());
         assert_eq!(upstream.seen().answers[8], 2, "provider-crowded");
     }
 
@@ -182,17 +190,17 @@ mod tests {
     async fn one_that_fails_rests_and_an_absence_is_no_failure() {
         let upstream = Upstream::new(2);
         for _ in 0..30 {
-            upstream.go().await.unwrap().ended(Some(FetchFault::NotFound), false);
-            upstream.go().await.unwrap().ended(Some(FetchFault::TimedOut), true);
-            upstream.go().await.unwrap().ended(Some(FetchFault::Unexpected), false);
-            drop(upstream.go().await.unwrap());
+            upstream.go(later()).await.unwrap().ended(Some(FetchFault::NotFound), false);
+            upstream.go(later()).await.unwrap().ended(Some(FetchFault::TimedOut), true);
+            upstream.go(later()).await.unwrap().ended(Some(FetchFault::Unexpected), false);
+            drop(upstream.go(later()).await.unwrap());
         }
         assert_eq!(upstream.seen().breaker, BreakerState::Closed);
         for _ in 0..10 {
-            upstream.go().await.unwrap().ended(Some(FetchFault::TimedOut), false);
+            upstream.go(later()).await.unwrap().ended(Some(FetchFault::TimedOut), false);
         }
         assert_eq!(upstream.seen().breaker, BreakerState::Open);
-        assert_eq!(upstream.go().await.err(), Some(FetchFault::Resting));
+        assert_eq!(upstream.go(later()).await.err(), Some(FetchFault::Resting));
         let counted = upstream.seen().answers;
         assert_eq!(counted[1], 30, "subject-unknown");
         assert_eq!((counted[3], counted[9]), (40, 1));
@@ -202,7 +210,7 @@ mod tests {
     async fn one_with_a_forbidden_address_is_counted_and_rests() {
         let upstream = Upstream::new(2);
         for _ in 0..10 {
-            upstream.go().await.unwrap().ended(Some(FetchFault::OutOfReach), false);
+            upstream.go(later()).await.unwrap().ended(Some(FetchFault::OutOfReach), false);
         }
         assert_eq!(upstream.seen().answers.iter().sum::<u64>(), 10);
         assert_eq!(upstream.seen().breaker, BreakerState::Open);

@@ -1,8 +1,8 @@
 //! Who may have how much of the gateway: places at once and requests a minute, for each partner's system and for all.
 //!
-//! A place is taken inside the handler's path and never waited for, so that whoever is turned away is so at once and cheaply;
-//! a queue would only hide that there is too much to do. A system that goes on and on all the same is told so more slowly, so that
-//! saying no does not take what the others' answers need. Taking something back is the exception: it has places of its own, is
+//! A place is taken inside the handler's path and never waited for, so that whoever is turned away is so cheaply; a queue would
+//! only hide that there is too much to do. A system whose questions go on and on all the same is told so more slowly, so that saying
+//! no does not take what the others' answers need. Taking something back is the exception: it has places of its own, is
 //! not counted against a rate, and waits for its turn until its deadline, so that no flood of anybody's keeps it out.
 
 use std::{
@@ -48,8 +48,8 @@ const RESERVED_OF_ONE: usize = 16;
 /// How many of those that record a consent, which may be a refusal.
 const WISHES_OF_ONE: usize = 8;
 
-/// How many requests of one system are turned away at once in a second; each further one is told after a moment, which keeps its
-/// connection, or its stream, from bringing the next.
+/// How many questions of one system are turned away at once in a second; each further one is told after a moment, which keeps its
+/// connection, or its stream, from bringing the next. They are counted before they wait.
 const AT_ONCE: NonZeroU32 = NonZeroU32::new(100).expect("it is not zero");
 /// How long that moment is: less than what Retry-After says.
 const MOMENT: Duration = Duration::from_millis(500);
@@ -187,7 +187,7 @@ impl Admission {
         }
     }
 
-    /// Until a system whose request is turned away is told so.
+    /// Until a system whose question is turned away is told so.
     pub async fn before_turning_away(&self, partner: &Partner) {
         if partner.turned_away.check().is_ok() {
             return;
@@ -330,13 +330,16 @@ mod tests {
         let admission = Admission::new(PartnerLimits::default());
         let (noisy, other) = (partner(1, 1), partner(1, 1));
         let mut at_once = 0;
-        while admission.before_turning_away(&noisy).now_or_never().is_some() {
+        let (began, waits) = loop {
+            let (began, mut one) = (Instant::now(), Box::pin(admission.before_turning_away(&noisy)));
+            if one.as_mut().now_or_never().is_none() {
+                break (began, one);
+            }
             at_once += 1;
-        }
+        };
         assert!(at_once >= AT_ONCE.get(), "{at_once}");
         assert!(admission.before_turning_away(&other).now_or_never().is_some(), "nobody else waits for it");
-        let began = Instant::now();
-        admission.before_turning_away(&noisy).await;
+        waits.await;
         assert!(began.elapsed() >= MOMENT);
         // No more than so many answers are kept.
         let mut kept: Vec<_> =

@@ -169,19 +169,27 @@ pub async fn admit(State(app): State<Arc<App>>, mut request: Request, next: Next
     let deadline = arrived.began + app.limits.deadline;
     request.extensions_mut().insert(Deadline(deadline));
     let partner = app.admission.partner(arrived.system.as_deref());
-    let admitted = match places_of(&arrived.method, &arrived.route) {
+    let places = places_of(&arrived.method, &arrived.route);
+    let admitted = match places {
         Places::Questions => partner.admit(&app.places),
         places => partner.admit_in_turn(places, &app.reserved, deadline).await,
     };
-    let worked = match &admitted {
-        Ok(_) => arrived.work(&app, request, next, deadline).await,
+    let mut response = match &admitted {
+        Ok(_) => {
+            let worked = arrived.work(&app, request, next, deadline).await;
+            worked.unwrap_or_else(|away| arrived.turn_away(&app, away))
+        }
         Err(away) => {
-            app.admission.before_turning_away(&partner).await;
-            Err(*away)
+            drop((request, next));
+            arrived.turn_away(&app, *away)
         }
     };
-    let mut response = worked.unwrap_or_else(|away| arrived.turn_away(&app, away));
-    arrived.tell(&app, &response, admitted.is_ok());
+    let is_flood = admitted.is_err() && places == Places::Questions;
+    arrived.tell(&app, &response, is_flood);
+    if is_flood {
+        // It is counted by now, whatever becomes of whoever waits for it.
+        app.admission.before_turning_away(&partner).await;
+    }
     partner.describe(admitted.as_ref().map_err(|away| *away), response.headers_mut());
     arrived.dress(&app, &mut response);
     response
@@ -290,18 +298,18 @@ impl Arrived {
     }
 
     /// Tells the span, the counts and the log how it went.
-    fn tell(&self, app: &App, response: &Response, is_admitted: bool) {
+    fn tell(&self, app: &App, response: &Response, is_flood: bool) {
         let problem = response.extensions().get::<Told>().map(|told| told.0.as_str());
         let status = response.status().as_u16();
         self.span.record("status", status);
         self.span.record("problem", problem.unwrap_or("none"));
         app.metrics.answered(&self.route, method_name(&self.method), status, problem, self.began.elapsed());
-        // Of what is turned away `shed` has a line a second, or the log would be what there is too much of.
+        // Of questions that are turned away `shed` has a line a second, or the log would be what there is too much of.
         self.span.in_scope(|| {
-            if is_admitted {
-                tracing::info!(status, request_id = self.id, "answered");
-            } else {
+            if is_flood {
                 tracing::debug!(status, request_id = self.id, "turned away");
+            } else {
+                tracing::info!(status, request_id = self.id, "answered");
             }
         });
     }

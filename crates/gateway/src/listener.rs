@@ -365,7 +365,7 @@ async fn connection(
 ) {
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let was_asked = Arc::new(AtomicBool::new(false));
-    let (asked, stopping) = (was_asked.clone(), shutdown.clone());
+    let (asked, stopping, began) = (was_asked.clone(), shutdown.clone(), Instant::now());
     let owed = Owed::new(&limits);
     let owing = owed.clone();
     let service = service_fn(move |request: hyper::Request<Incoming>| {
@@ -379,9 +379,9 @@ async fn connection(
             let mut answer = answer.await;
             if let Ok(answer) = &mut answer
                 && !is_http2
-                && stopping.is_cancelled()
+                && (stopping.is_cancelled() || began.elapsed() >= limits.connection_max_age)
             {
-                // The next request goes over a connection to somebody else.
+                // The next request goes over a connection to somebody else, or a new one.
                 answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             answer
@@ -417,13 +417,16 @@ async fn connection(
             .max_local_error_reset_streams(64)
             .keep_alive_interval(Duration::from_secs(20))
             .keep_alive_timeout(Duration::from_secs(10));
-        until(http.serve_connection(TokioIo::new(stream), service), limits, &owed, stopped).await;
+        let age = limits.connection_max_age;
+        until(http.serve_connection(TokioIo::new(stream), service), (age, limits), &owed, stopped).await;
     } else {
         let mut http = hyper::server::conn::http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(limits.header_read_timeout)
             .max_buf_size(usize::try_from(limits.header_bytes_max).unwrap_or(usize::MAX));
-        until(http.serve_connection(TokioIo::new(stream), service), limits, &owed, stopped).await;
+        // Whoever asks all the time is told with an answer that it is the last; closing in between would lose what is being sent.
+        let age = limits.connection_max_age.saturating_add(limits.last_request_wait);
+        until(http.serve_connection(TokioIo::new(stream), service), (age, limits), &owed, stopped).await;
     }
 }
 
@@ -432,14 +435,14 @@ async fn connection(
 /// has to stop has that, too, whatever is on its way.
 async fn until(
     serving: impl GracefulConnection,
-    limits: Limits,
+    (age, limits): (Duration, Limits),
     owed: &Owed,
     stopped: impl Future<Output = ()>,
 ) {
     let (mut serving, mut stopped) = (std::pin::pin!(serving), std::pin::pin!(stopped));
     tokio::select! {
         _ = serving.as_mut() => return,
-        () = tokio::time::sleep(limits.connection_max_age) => {
+        () = tokio::time::sleep(age) => {
             serving.as_mut().graceful_shutdown();
             tokio::select! {
                 _ = serving.as_mut() => return,

@@ -375,7 +375,7 @@ async fn serve_with(
     let courses = tokio::spawn(agreements::watch::follow(app.clone(), shutdown.clone()));
     let replica = tokio::spawn(replicas::follow(app.clone(), shutdown.clone()));
     let trying = tokio::spawn(replicas::try_commits(app.clone(), shutdown.clone()));
-    let keys = tokio::spawn(keep_keys(app.clone(), shutdown.clone()));
+    let keys = tokio::spawn(keep_keys(app.clone(), KEYS_EVERY, shutdown.clone()));
     let witnesses = tokio::spawn(witnessed::watch(app.clone(), shutdown.clone()));
     let indexer = tokio::spawn(keep_trail(app.clone(), shutdown.clone()));
     let limits = settings.limits.connections();
@@ -428,8 +428,8 @@ async fn serve_with(
 }
 
 /// Reads issuers' keys again now and then, so that no request has to wait for them and none that was taken back counts.
-async fn keep_keys(app: Arc<App>, stop: CancellationToken) {
-    let mut every = tokio::time::interval_at(tokio::time::Instant::now() + KEYS_EVERY, KEYS_EVERY);
+pub async fn keep_keys(app: Arc<App>, period: Duration, stop: CancellationToken) {
+    let mut every = tokio::time::interval_at(tokio::time::Instant::now() + period, period);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,

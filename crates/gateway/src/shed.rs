@@ -59,10 +59,6 @@ pub async fn record(app: &App) {
     if counts.is_empty() {
         return;
     }
-    for ((who, reason), counted) in &counts {
-        let system = who.as_ref().map_or("unregistered", |(system, _)| system);
-        tracing::warn!(system, reason, count = counted.count, "requests were turned away");
-    }
     let entries = counts.iter().map(|((who, reason), counted)| Body::RequestsShed {
         reason: (*reason).to_owned(),
         system: who.as_ref().map(|(system, _)| system.clone()),
@@ -75,6 +71,11 @@ pub async fn record(app: &App) {
     if app.store.commit(submission).await.is_err() {
         tracing::error!("what was turned away could not be recorded; it is counted on");
         counts.into_iter().for_each(|(of, counted)| app.shed.add(of, counted));
+        return;
+    }
+    for ((who, reason), counted) in &counts {
+        let system = who.as_ref().map_or("unregistered", |(system, _)| system);
+        tracing::warn!(system, reason, count = counted.count, "requests were turned away");
     }
 }
 

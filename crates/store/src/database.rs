@@ -408,6 +408,7 @@ impl fmt::Debug for Database {
 
 /// The places of values in a statement that inserts many rows: `($1, $2), ($3, $4)`.
 pub(crate) fn places(rows: usize, columns: usize) -> String {
+    debug_assert!(rows * columns > 0, "a statement has values");
     let mut places = String::with_capacity(rows * (columns * 6 + 4));
     for place in 1..=rows * columns {
         let before = match (place - 1) % columns {

@@ -1,4 +1,4 @@
-//! An index of the ledger for searching, in a database file of its own. It can be deleted at any time and is made
+//! An index of the ledger for searching, in a database file of its own. It can be deleted while nothing runs and is made
 //! again from the leaves; whoever searches checks every entry that it names against the entry itself.
 //!
 //! It is caught up beside the requests, and when somebody searches: no other request waits for it. Where it has far to go, as after
@@ -462,11 +462,12 @@ impl Page {
         numbers: &mut HashMap<String, i64>,
     ) -> Result<(), StoreError> {
         self.learn(tx, numbers).await?;
-        let of_name = |(name, places): (&String, &Vec<u64>)| {
-            let number = numbers.get(name).copied();
-            number.map(|number| places.iter().map(move |place| (number, *place)).collect::<Vec<_>>())
-        };
-        let mut common: Vec<_> = self.common.iter().filter_map(of_name).flatten().collect();
+        let mut common = Vec::new();
+        for (name, places) in &self.common {
+            let lost = || StoreError::Ledger("a name of the trail's index has no number".to_owned());
+            let number = numbers.get(name).copied().ok_or_else(lost)?;
+            common.extend(places.iter().map(|place| (number, *place)));
+        }
         common.sort_unstable();
         for (insert, list) in [
             ("INSERT OR IGNORE INTO name (term) SELECT DISTINCT value ->> 0 FROM json_each($1)", &self.rare),

@@ -148,6 +148,10 @@ impl<N: Fn() -> anyhow::Result<Vec<u8>>> Taking<N> {
             if late.is_zero() {
                 tokio::time::sleep_until(due.into()).await;
             }
+            // As every client does: a connection that has ended meanwhile is not sent over.
+            if matches!(futures_util::FutureExt::now_or_never(stream.read(&mut [0])), Some(Ok(0) | Err(_))) {
+                stream = connect(&self.connector, self.port).await?;
+            }
             // What the timer is late by is not the gateway's; what a connection was waited for is.
             let due = if late.is_zero() { Instant::now() } else { due };
             let asked = async {

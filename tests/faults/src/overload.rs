@@ -22,7 +22,7 @@ const PLACES: u64 = 20;
 const ASKING: (&str, &str) = ("fire", "9990000204");
 
 /// Five times as many questions as can be answered: as many are answered as before, at least in 85 of 100 cases; the others are
-/// turned away at once and are in the ledger; and every withdrawal is taken.
+/// turned away and are in the ledger; and every withdrawal is taken.
 pub async fn five_times(length: Length) -> Value {
     let seconds = match length {
         Length::Short => 6,

@@ -37,7 +37,7 @@ pub async fn serve_plain(listener: TcpListener, app: Router, limits: Limits, shu
             let serving = http.serve_connection(stream, service);
             tokio::select! {
                 () = place.pushed_out() => {}
-                () = until(serving, limits, &owed, shutdown.cancelled()) => {}
+                () = until(serving, (limits.connection_max_age, limits), &owed, shutdown.cancelled()) => {}
             }
         });
     }

@@ -21,6 +21,7 @@ use serde::{
     de::{Error, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Value, json};
+use sharing::PurposeClass;
 
 /// The key of the issuer, and of the system: it signs nothing else.
 const KEY: &str = include_str!("signs.pem");
@@ -33,6 +34,36 @@ const PATH: &str = "/v1/disclosures";
 const TOKEN_LIFETIME_MAX_S: i64 = 900;
 /// When it is: the kept claims are of then.
 const NOW_S: i64 = 1_700_000_000;
+/// What a context may say.
+const KNOWN: [&str; 18] = [
+    "iss",
+    "sub",
+    "aud",
+    "iat",
+    "exp",
+    "nbf",
+    "jti",
+    "htm",
+    "htu",
+    "reason_for_request",
+    "purpose",
+    "case_reference",
+    "requested_record",
+    "requested_list",
+    "requesting_device",
+    "requesting_organization",
+    "requesting_practitioner",
+    "unattended_job",
+];
+const ACTIONS: [Action; 7] = [
+    Action::Read,
+    Action::Decide,
+    Action::Record,
+    Action::Review,
+    Action::Audit,
+    Action::SubjectAccess,
+    Action::Agree,
+];
 /// Claims that are good.
 const ACCESS: &[u8] = include_bytes!("../../../../fuzz/corpus/claims/access-token");
 const CONTEXT: &[u8] = include_bytes!("../../../../fuzz/corpus/claims/sharing-context");
@@ -101,10 +132,12 @@ fn ask(access: &str, context: &str) -> Option<(Caller, Context)> {
     SIGNED.runtime.block_on(asked).ok()
 }
 
-/// Whether the kept claims are let in: without this nothing below would be tried.
-pub fn good_claims_are_let_in() -> bool {
+/// Whether the kept claims that are good are let in: without this nothing below would be tried.
+pub fn good_claims_are_let_in(claims: &[u8]) -> bool {
     let [access, context] = &SIGNED.good;
-    ask(access, context).is_some()
+    let as_access = ask(&token(&SIGNED.key, "at+jwt", claims), context);
+    let as_context = ask(access, &token(&SIGNED.key, "sharing-context+jwt", claims));
+    as_access.is_some() != as_context.is_some()
 }
 
 /// Claims: refused, or ones that say all that they must, and nothing that is not understood.
@@ -112,20 +145,24 @@ pub fn claims(bytes: &[u8]) {
     let [access, context] = &SIGNED.good;
     let signed = token(&SIGNED.key, "at+jwt", bytes);
     if let Some((caller, _)) = ask(&signed, context) {
-        let said = read(bytes);
+        let Some(said) = read(bytes) else { return };
         in_time(&said, TOKEN_LIFETIME_MAX_S);
         assert_eq!(
             (&said["iss"], &said["aud"], &said["client_id"]),
             (&json!(ISSUER), &json!(AUDIENCE), &json!(CLIENT))
         );
         assert_eq!(said["cnf"]["x5t#S256"], json!(fingerprint().to_base64url()), "it is this certificate's");
-        assert!(said["jti"].as_str().is_some_and(|jti| !jti.is_empty()));
+        for name in ["jti", "sub"] {
+            assert!(said[name].as_str().is_some_and(|text| !text.is_empty()), "{name}");
+        }
         granted(&said["authorization_details"], &caller);
     }
     let signed = token(&SIGNED.key, "sharing-context+jwt", bytes);
     if let Some((caller, context)) = ask(access, &signed) {
-        let said = read(bytes);
+        let Some(said) = read(bytes) else { return };
         in_time(&said, LIFETIME_MAX_S);
+        let mut names = said.as_object().unwrap().keys();
+        assert!(names.all(|name| KNOWN.contains(&name.as_str())), "nothing is ignored");
         assert_eq!((&said["iss"], &said["aud"]), (&json!(CLIENT), &json!(AUDIENCE)));
         assert_eq!((&said["htm"], &said["htu"]), (&json!("POST"), &json!(format!("{AUDIENCE}{PATH}"))));
         assert_eq!(said["requesting_organization"]["identifier"], json!(ORGANISATION));
@@ -136,6 +173,9 @@ pub fn claims(bytes: &[u8]) {
         );
         assert_eq!(said["case_reference"], json!(context.case_reference.as_str()));
         assert_eq!(said["jti"], json!(context.jti));
+        assert_eq!(said.get("requested_list").and_then(Value::as_str), context.requested_list.as_deref());
+        assert_eq!(seconds(&said["exp"]), context.expires.as_second());
+        assert!(said["requesting_device"]["identifier"].as_str().is_some_and(|device| !device.is_empty()));
         let (other, of_them) = if let Some(id) = caller.named.practitioner() {
             let practitioner = &said["requesting_practitioner"];
             ("unattended_job", [(&practitioner["id"], id), (&practitioner["role"], caller.named.role())])
@@ -153,18 +193,21 @@ pub fn claims(bytes: &[u8]) {
         let record = context.requested_record.as_ref();
         assert_eq!(said.get("requested_record").is_some(), record.is_some());
         if let Some(record) = record {
-            let digits: String = record.as_str().chars().filter(|one| one.is_alphanumeric()).collect();
-            let named = said["requested_record"]["value"].as_str().unwrap();
-            let named: String = named.chars().filter(|one| one.is_alphanumeric()).collect();
-            assert_eq!(digits, named, "the person who is asked about is the one that is named");
+            let written = &said["requested_record"];
+            assert_eq!(written["scheme"], json!(record.scheme().to_string()));
+            let value: String =
+                written["value"].as_str().unwrap().chars().filter(|one| *one != ' ').collect();
+            assert_eq!(value, record.as_str(), "the person who is asked about is the one that is named");
         }
     }
 }
 
-/// As another reader of JSON reads them, which takes the last of two members of one name: there are no two.
-fn read(bytes: &[u8]) -> Value {
+/// As another reader of JSON reads them, which takes the last of two members of one name: there are no two. It has no room for some
+/// numbers, which nothing is made of.
+fn read(bytes: &[u8]) -> Option<Value> {
+    let said = serde_json::from_slice(bytes).ok()?;
     serde_json::from_slice::<Distinct>(bytes).unwrap();
-    serde_json::from_slice(bytes).unwrap()
+    Some(said)
 }
 
 /// JSON in which no two members of an object have one name.
@@ -224,11 +267,17 @@ impl<'de> Visitor<'de> for Distinct {
 }
 
 fn in_time(said: &Value, longest_s: i64) {
-    let (issued, expires) = (said["iat"].as_i64().unwrap(), said["exp"].as_i64().unwrap());
+    let (issued, expires) = (seconds(&said["iat"]), seconds(&said["exp"]));
     assert!(issued <= NOW_S + LEEWAY_S && expires > NOW_S - LEEWAY_S && expires - issued <= longest_s);
     if let Some(from) = said.get("nbf") {
-        assert!(from.as_i64().unwrap() <= NOW_S + LEEWAY_S);
+        assert!(seconds(from) <= NOW_S + LEEWAY_S);
     }
+}
+
+/// This reader takes `-0` for a fraction.
+fn seconds(said: &Value) -> i64 {
+    let is_zero = said.as_f64().is_some_and(|number| number.to_bits() << 1 == 0);
+    if is_zero { 0 } else { said.as_i64().unwrap() }
 }
 
 /// What the caller may do is what the details say, each of which is understood.
@@ -239,31 +288,35 @@ fn granted(details: &Value, caller: &Caller) {
         assert_eq!(detail["type"], json!(DETAIL_TYPE));
         let known = ["type", "agreement", "purpose", "actions"];
         assert!(detail.as_object().unwrap().keys().all(|name| known.contains(&name.as_str())));
-        let purpose = detail["purpose"].as_str().unwrap().parse().unwrap();
-        for action in [Action::Read, Action::Decide, Action::Record, Action::Review] {
-            let says = |one: &&Value| {
-                one["purpose"] == detail["purpose"]
-                    && one["actions"].as_array().unwrap().contains(&json!(action.as_str()))
-            };
-            let saying: Vec<_> = details.iter().filter(says).collect();
-            match caller.granted(purpose, action) {
-                None => assert!(saying.is_empty(), "what is granted is granted"),
-                Some(None) => assert!(saying.iter().any(|one| one.get("agreement").is_none())),
-                Some(Some(agreements)) => {
-                    let said: Vec<_> = saying.iter().map(|one| one["agreement"].as_str()).collect();
-                    let taken: Vec<_> = agreements.iter().map(|one| Some(one.as_str())).collect();
-                    assert_eq!(taken, said, "limited to these agreements");
-                }
+    }
+    for (purpose, action) in PurposeClass::ALL.into_iter().flat_map(|one| ACTIONS.map(|action| (one, action)))
+    {
+        let says = |detail: &&Value| {
+            detail["purpose"] == json!(purpose.as_str())
+                && detail["actions"].as_array().unwrap().contains(&json!(action.as_str()))
+        };
+        let saying: Vec<_> = details.iter().filter(says).collect();
+        match caller.granted(purpose, action) {
+            None => assert!(saying.is_empty(), "what is granted is granted"),
+            Some(None) => assert!(saying.iter().any(|one| one.get("agreement").is_none())),
+            Some(Some(agreements)) => {
+                let said: Vec<_> = saying.iter().map(|one| one["agreement"].as_str()).collect();
+                let taken: Vec<_> = agreements.iter().map(|one| Some(one.as_str())).collect();
+                assert!(!said.is_empty() && taken == said, "limited to these agreements");
             }
         }
     }
 }
 
-/// Ten digits that are an NHS number, and no digit beside them, however they are set apart.
+/// Ten digits that are an NHS number, and no digit beside them, however they are set apart; not those of a UUID, nor of a numbering by
+/// years, which are let in.
 fn is_a_persons_number(text: &str) -> bool {
+    if text.len() == 36 {
+        return false;
+    }
     let digits: String = text.chars().filter(|one| !matches!(one, '-' | '_' | '.' | ' ')).collect();
     let runs = digits.split(|one: char| !one.is_ascii_digit());
-    runs.filter(|run| run.len() == 10).any(|run| {
+    runs.filter(|run| run.len() == 10 && !run.starts_with("19") && !run.starts_with("20")).any(|run| {
         let of: Vec<u32> = run.bytes().map(|digit| u32::from(digit - b'0')).collect();
         let sum: u32 = (2..=10).rev().zip(&of).map(|(weight, digit)| weight * digit).sum();
         let check = (11 - sum % 11) % 11;

@@ -17,7 +17,10 @@ use harness::any_bytes;
 fn kept_inputs_hold() {
     harness::try_kept(&properties::ALL);
     harness::try_kept(&[("claims", claims::claims)]);
-    assert!(claims::good_claims_are_let_in());
+    let good = ["access-token", "sharing-context", "unattended", "one-agreement", "limited-to-an-agreement"];
+    for (name, bytes) in harness::corpus("claims") {
+        assert_eq!(claims::good_claims_are_let_in(&bytes), good.contains(&name.as_str()), "{name}");
+    }
 }
 
 proptest! {

@@ -410,6 +410,35 @@ async fn an_answer_that_takes_us_longer_than_a_connections_age_is_given_whole() 
     serving.await.unwrap();
 }
 
+/// HTTP/1.1 has no way of saying that a connection takes no more but an answer: closed in between, it would lose what is just being sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_connection_that_is_asked_all_the_time_ends_with_an_answer() {
+    let limits =
+        listener::Limits { connection_max_age: Duration::from_millis(300), ..listener::Limits::default() };
+    let (world, port, stop, serving) = serving(|| async { "told" }, limits).await;
+    let mut stream = connect(world.folder.path(), port, "http/1.1").await;
+    let mut answers = 0;
+    loop {
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+        let (mut said, mut buffer) = (String::new(), [0; 4_096]);
+        while !said.ends_with("told") {
+            let count = timeout(Duration::from_secs(20), stream.read(&mut buffer)).await.unwrap().unwrap();
+            assert!(count > 0, "after {answers} answers the connection was closed without saying so: {said}");
+            said.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
+        }
+        answers += 1;
+        if said.to_ascii_lowercase().contains("connection: close") {
+            let end = timeout(Duration::from_secs(20), stream.read(&mut buffer)).await.unwrap();
+            assert!(matches!(end, Ok(0) | Err(_)), "it ends");
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(answers > 1, "it was young before");
+    stop.cancel();
+    serving.await.unwrap();
+}
+
 #[tokio::test]
 async fn a_body_that_drips_is_not_waited_for() {
     let world = World::with_settings(|settings| settings.limits.body_read_timeout_ms = 300).await;

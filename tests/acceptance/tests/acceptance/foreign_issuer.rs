@@ -4,6 +4,7 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use acceptance::{Answer, World, answer};
@@ -13,6 +14,7 @@ use gateway::{
     mint::MintingKey,
 };
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::token_endpoint::{claims, details};
 
@@ -156,5 +158,21 @@ async fn a_token_of_another_make_is_taken_and_its_keys_may_change() {
     claims.as_object_mut().unwrap().remove("cnf");
     let own = MintingKey::from_pem(&crate::signing::p256(), "issuer-1").unwrap();
     assert_eq!(ask(&world, &own.sign("at+jwt", &claims).unwrap()).await.code(), "access-token-key");
+    // A key that it takes back stops counting without anybody who names another.
+    issuer.tell("replace");
+    for _ in 0..3 {
+        assert!(is_taken(&world, &third).await, "no question makes the keys be read");
+    }
+    let stop = CancellationToken::new();
+    let keeping = gateway::serve::keep_keys(world.app.clone(), Duration::from_millis(50), stop.clone());
+    let keeping = tokio::spawn(keeping);
+    let given_up = Instant::now() + Duration::from_secs(20);
+    while is_taken(&world, &third).await {
+        assert!(Instant::now() < given_up, "the keys are read beside the requests");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(ask(&world, &third).await.code(), "access-token-key");
+    stop.cancel();
+    keeping.await.unwrap();
     world.verify().await;
 }

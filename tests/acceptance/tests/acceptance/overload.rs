@@ -1,9 +1,13 @@
 //! When there are more requests than places.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
 
 use acceptance::World;
 use futures_util::future::join_all;
+use gateway::admission::PartnerLimits;
 use ledger::entry::Body;
 
 #[tokio::test]
@@ -67,6 +71,60 @@ async fn one_systems_flood_is_turned_away_at_once_recorded_in_one_entry_and_take
             && system.as_deref() == Some("gmca-prevention"))
     );
     assert!(world.entries().await.len() - before < 40, "a flood of requests is no flood of entries");
+    world.verify().await;
+}
+
+/// Whoever goes on is told after half a second, and is counted whether they wait for that or not; nobody else waits.
+#[tokio::test]
+async fn a_flood_is_turned_away_more_slowly_and_counted_all_the_same() {
+    const HELD: Duration = Duration::from_millis(500);
+    let world = World::with_settings(|settings| {
+        let fire = settings.systems.iter_mut().find(|system| system.client_id == "gmca-prevention");
+        fire.unwrap().limits = Some(PartnerLimits { requests_max: 96, requests_per_minute: 1, burst: 1 });
+    })
+    .await;
+    let url = format!("{}/v1/disclosures", world.settings.public_url);
+    let (answered, is_over, began) = (AtomicU64::new(0), AtomicBool::new(false), Instant::now());
+    let turned_away = |answer: reqwest::Response| {
+        // The first of all is let in, and says nothing of itself.
+        assert!([429, 401].contains(&answer.status().as_u16()), "{answer:?}");
+        answered.fetch_add(u64::from(answer.status() == 429), Ordering::Relaxed);
+    };
+    let flood = join_all((0..12).map(|_| async {
+        let (client, mut longest) = (world.client("fire"), Duration::ZERO);
+        while !is_over.load(Ordering::Relaxed) {
+            let sent = Instant::now();
+            turned_away(client.post(&url).send().await.unwrap());
+            longest = longest.max(sent.elapsed());
+        }
+        longest
+    }));
+    let meanwhile = async {
+        let question = world.question("council", "nhs-pds", "direct-care", ("nhs-number", "9732110317"));
+        let others = (world.send(question).await, world.send(world.objection("9732110317")).await);
+        // Some who do not wait.
+        let (client, mut broken_off) = (world.client("fire"), 0);
+        while broken_off < 3 && began.elapsed() < Duration::from_secs(40) {
+            match tokio::time::timeout(HELD / 2, client.post(&url).send()).await {
+                Ok(answer) => turned_away(answer.unwrap()),
+                Err(_) => broken_off += 1,
+            }
+        }
+        is_over.store(true, Ordering::Relaxed);
+        (others, broken_off)
+    };
+    let (longest, ((question, objection), broken_off)) = tokio::join!(flood, meanwhile);
+    assert_eq!(broken_off, 3, "nobody was kept waiting");
+    assert!(longest.into_iter().any(|longest| longest >= HELD));
+    assert_eq!(
+        (question.status.as_u16(), objection.status.as_u16()),
+        (200, 201),
+        "{question:?} {objection:?}"
+    );
+    let shed = shed(&world).await;
+    let counted: u64 = shed.iter().map(|(_, _, count)| count).sum();
+    let answered = answered.load(Ordering::Relaxed);
+    assert!(counted > answered, "{counted} are counted of {answered}, and {broken_off} who broke off");
     world.verify().await;
 }
 

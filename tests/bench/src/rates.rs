@@ -24,7 +24,7 @@ use crate::{
 
 /// Connections for what can be answered; as many as a system has places.
 const CALM: usize = 96;
-/// And for what cannot: more than the gateway works on at once.
+/// And for what cannot.
 const FLOOD: usize = 900;
 /// The first rate, and how much each is above the one before.
 const FIRST: u32 = 400;
@@ -48,19 +48,16 @@ pub(crate) struct Wanted<'a> {
 pub(crate) async fn run(wanted: &Wanted<'_>) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let state = folder.path();
-    let more = format!(
-        "[limits]\nrequests_max = 256\nconnections_per_certificate_max = 1000\nconnections_per_address_max = 1000\n\
-         partner = {{ requests_max = 256, requests_per_minute = {max}, burst = {max} }}\n",
-        max = u32::MAX
-    );
-    let running = contestants::alone(state, wanted.database, &more, wanted.people).await?;
+    // The limits that ship, but for the connections that one system may have.
+    let more = "[limits]\nconnections_per_certificate_max = 1000\nconnections_per_address_max = 1000\n";
+    let running = contestants::alone(state, wanted.database, more, wanted.people).await?;
     let gateway = pid(&running.gateway)?;
     let asking = Asking::of(state)?;
     say(
         "| connections | offered a second | answered a second | turned away | not sent in time | without an answer | p50 | p99 | p99.9 | CPU per request | memory |",
     );
     say("|---|---|---|---|---|---|---|---|---|---|---|");
-    let (mut released, mut knee, mut peak) = (0, 0, 0.0_f64);
+    let (mut released, mut knee, mut at_knee, mut peak) = (0, 0, 0.0_f64, 0.0_f64);
     let mut rate = FIRST;
     // A disk that others use stops now and then: what is not answered is tried once more.
     let mut failed = 0;
@@ -69,7 +66,7 @@ pub(crate) async fn run(wanted: &Wanted<'_>) -> anyhow::Result<()> {
         released += offered.answered();
         peak = peak.max(offered.per_second());
         if is_answered(&offered, rate * wanted.seconds) {
-            (knee, failed) = (rate, 0);
+            (knee, at_knee, failed) = (rate, offered.per_second(), 0);
             rate += rate * MORE_PERCENT / 100;
         } else {
             failed += 1;
@@ -78,10 +75,12 @@ pub(crate) async fn run(wanted: &Wanted<'_>) -> anyhow::Result<()> {
     ensure!(knee > 0, "not even {FIRST} a second are answered");
     let flood = asking.offer(gateway, 5 * knee, wanted.seconds, FLOOD).await?;
     released += flood.answered();
-    let kept = flood.per_second() / peak * 100.0;
+    let kept = |of: f64| flood.per_second() / of * 100.0;
     say("");
     say(&format!(
-        "The knee is at {knee} a second, {peak:.0} were answered at most; of five times as many {kept:.0} % of that were."
+        "The knee is at {knee} a second, of which {at_knee:.0} were answered; {peak:.0} were at most. Of five times as many {:.0} % of the one and {:.0} % of the other were.",
+        kept(at_knee),
+        kept(peak)
     ));
     if wanted.steady_seconds > 0 {
         say("");

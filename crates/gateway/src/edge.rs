@@ -180,6 +180,7 @@ pub async fn admit(State(app): State<Arc<App>>, mut request: Request, next: Next
             worked.unwrap_or_else(|away| arrived.turn_away(&app, away))
         }
         Err(away) => {
+            // What has not been read of it takes room while its answer waits.
             drop((request, next));
             arrived.turn_away(&app, *away)
         }

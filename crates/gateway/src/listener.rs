@@ -60,7 +60,7 @@ pub struct Limits {
     pub handshake_timeout: Duration,
     /// Longest wait for a request's head.
     pub header_read_timeout: Duration,
-    /// A connection is closed after this long, so that a revoked certificate cannot live on in it.
+    /// A connection takes nothing more after this long (with HTTP/1.1 one request), so that a revoked certificate cannot live on in it.
     pub connection_max_age: Duration,
     /// Most connections at once that have shown no certificate yet. They are none of `connections_max`; when there are more, the oldest
     /// of the address that has most is closed.
@@ -80,7 +80,8 @@ pub struct Limits {
     pub streams_max: u32,
     /// Largest request head, in bytes.
     pub header_bytes_max: u32,
-    /// How long a connection over which nothing is on its way is kept for one request more when the process is told to stop.
+    /// How long a connection over which nothing is on its way is kept for one request more when the process is told to stop, or when it is
+    /// old and has HTTP/1.1.
     pub last_request_wait: Duration,
     /// How long requests may take to finish when the process is told to stop.
     pub drain_timeout: Duration,

@@ -48,7 +48,7 @@ pub(crate) struct Wanted<'a> {
 pub(crate) async fn run(wanted: &Wanted<'_>) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let state = folder.path();
-    // The limits that ship, but for the connections that one system may have.
+    // Limits as they are without settings, but for the connections that one system may have.
     let more = "[limits]\nconnections_per_certificate_max = 1000\nconnections_per_address_max = 1000\n";
     let running = contestants::alone(state, wanted.database, more, wanted.people).await?;
     let gateway = pid(&running.gateway)?;

@@ -35,9 +35,11 @@ pub(super) struct Owed {
 }
 
 impl Owed {
-    /// Of a connection that begins now: it is kept for what is asked until it is old and had the time for draining.
+    /// Of a connection that begins now: it is kept for what is asked until it is old and had the time for draining, or for its last
+    /// request.
     pub(super) fn new(limits: &Limits) -> Arc<Self> {
-        let oldest = limits.connection_max_age.saturating_add(limits.drain_timeout);
+        let more = limits.drain_timeout.max(limits.last_request_wait);
+        let oldest = limits.connection_max_age.saturating_add(more);
         let (ours, moved_ms) = (AtomicUsize::new(0), AtomicU64::new(0));
         let owes_until_ms = u64::try_from(oldest.as_millis()).unwrap_or(u64::MAX);
         Arc::new(Self { began: Instant::now(), owes_until_ms, ours, moved_ms })

@@ -413,8 +413,13 @@ async fn an_answer_that_takes_us_longer_than_a_connections_age_is_given_whole() 
 /// HTTP/1.1 has no way of saying that a connection takes no more but an answer: closed in between, it would lose what is just being sent.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_connection_that_is_asked_all_the_time_ends_with_an_answer() {
-    let limits =
-        listener::Limits { connection_max_age: Duration::from_millis(300), ..listener::Limits::default() };
+    let limits = listener::Limits {
+        connection_max_age: Duration::from_secs(2),
+        last_request_wait: Duration::from_secs(20),
+        // What is asked in between is owed all the same.
+        drain_timeout: Duration::ZERO,
+        ..listener::Limits::default()
+    };
     let (world, port, stop, serving) = serving(|| async { "told" }, limits).await;
     let mut stream = connect(world.folder.path(), port, "http/1.1").await;
     let mut answers = 0;

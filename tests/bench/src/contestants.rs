@@ -99,8 +99,31 @@ impl Alone {
     pub(crate) async fn end(mut self, state: &Path) -> anyhow::Result<u64> {
         std::process::Command::new("kill").arg(pid(&self.gateway)?.to_string()).status()?;
         self.gateway.wait().await?;
-        crate::rates::releases(&self.concordat, &self.settings, state)
+        releases(&self.concordat, &self.settings, state)
     }
+}
+
+/// How many releases the ledger has, verified.
+fn releases(concordat: &Path, settings: &Path, state: &Path) -> anyhow::Result<u64> {
+    let export = state.join("ledger.ndjson");
+    let exported = std::process::Command::new(concordat)
+        .args(["audit", "export", "--out"])
+        .arg(&export)
+        .arg("--config")
+        .arg(settings)
+        .output()?;
+    ensure!(exported.status.success(), "{}", String::from_utf8_lossy(&exported.stderr));
+    let verified =
+        std::process::Command::new(concordat).args(["audit", "verify", "--export"]).arg(&export).output()?;
+    let (said, wrong) =
+        (String::from_utf8_lossy(&verified.stdout), String::from_utf8_lossy(&verified.stderr));
+    ensure!(verified.status.success(), "{said}{wrong}");
+    let text = std::io::BufReader::new(std::fs::File::open(&export)?);
+    let mut releases = 0;
+    for line in std::io::BufRead::lines(text) {
+        releases += u64::from(line?.contains("\"kind\":\"release\""));
+    }
+    Ok(releases)
 }
 
 fn concordat() -> anyhow::Result<PathBuf> {

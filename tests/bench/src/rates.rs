@@ -7,7 +7,6 @@
 use std::{
     cell::{Cell, RefCell},
     path::Path,
-    process::Command,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -105,14 +104,14 @@ fn is_answered(offered: &Offered, asked: u32) -> bool {
 struct Asking {
     connector: TlsConnector,
     people: Vec<String>,
-    partner: Rc<Signing>,
+    partner: Signing,
     token: RefCell<(String, Instant)>,
     next: Cell<usize>,
 }
 
 impl Asking {
     fn of(state: &Path) -> anyhow::Result<Rc<Self>> {
-        let partner = Rc::new(Signing::of(state)?);
+        let partner = Signing::of(state)?;
         let token = RefCell::new((partner.token()?, Instant::now()));
         let (people, _) = upstream::people()?;
         let connector = client::connector(state)?;
@@ -159,26 +158,4 @@ impl Asking {
         ));
         Ok(offered)
     }
-}
-
-/// How many releases the ledger has, verified.
-pub(crate) fn releases(concordat: &Path, settings: &Path, state: &Path) -> anyhow::Result<u64> {
-    let export = state.join("ledger.ndjson");
-    let exported = Command::new(concordat)
-        .args(["audit", "export", "--out"])
-        .arg(&export)
-        .arg("--config")
-        .arg(settings)
-        .output()?;
-    ensure!(exported.status.success(), "{}", String::from_utf8_lossy(&exported.stderr));
-    let verified = Command::new(concordat).args(["audit", "verify", "--export"]).arg(&export).output()?;
-    let (said, wrong) =
-        (String::from_utf8_lossy(&verified.stdout), String::from_utf8_lossy(&verified.stderr));
-    ensure!(verified.status.success(), "{said}{wrong}");
-    let text = std::io::BufReader::new(std::fs::File::open(&export)?);
-    let mut releases = 0;
-    for line in std::io::BufRead::lines(text) {
-        releases += u64::from(line?.contains("\"kind\":\"release\""));
-    }
-    Ok(releases)
 }

@@ -1,6 +1,7 @@
 //! Reading the ledger: its head, its leaves in order, and the tree's nodes.
 
 use std::{
+    borrow::Borrow,
     collections::{BTreeSet, HashMap},
     sync::Arc,
 };
@@ -19,6 +20,7 @@ use crate::{
     database::{Access, Database, Transaction},
     error::StoreError,
     open::Store,
+    recent::Recent,
     row::to_list,
 };
 
@@ -110,7 +112,7 @@ impl Archive {
     /// # Errors
     /// [`StoreError`] when the database fails or an entry cannot be read.
     pub async fn deciding(&self, entries: &[Entry]) -> Result<HashMap<String, Decided>, StoreError> {
-        deciding(&self.pool, &self.detached, entries).await
+        deciding(&self.pool, (&self.detached, None), entries).await
     }
 
     /// Every entry of one decision, in order.
@@ -232,8 +234,11 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] when the database fails or an entry cannot be read.
-    pub async fn deciding(&self, entries: &[Entry]) -> Result<HashMap<String, Decided>, StoreError> {
-        deciding(&self.readers, &self.detached, entries).await
+    pub async fn deciding(
+        &self,
+        entries: &[impl Borrow<Entry> + Sync],
+    ) -> Result<HashMap<String, Decided>, StoreError> {
+        deciding(&self.readers, (&self.detached, Some(&self.recent)), entries).await
     }
 
     /// Every entry of one decision, in order.
@@ -436,15 +441,19 @@ pub(crate) async fn node_hashes(
 /// What decided the questions that these entries follow, by decision.
 async fn deciding(
     pool: &AnyPool,
-    detached: &Detached,
-    entries: &[Entry],
+    (detached, recent): (&Detached, Option<&Recent>),
+    entries: &[impl Borrow<Entry>],
 ) -> Result<HashMap<String, Decided>, StoreError> {
+    let entries = || entries.iter().map(Borrow::borrow);
     let mut known: HashMap<String, Decided> = HashMap::new();
-    for decided in entries.iter().filter_map(|entry| trail::decided(&entry.body)) {
+    for decided in entries().filter_map(|entry: &Entry| trail::decided(&entry.body)) {
         known.entry(decided.decision_id.clone()).or_insert_with(|| decided.clone());
     }
-    let follow = entries.iter().filter_map(|entry| trail::follows(&entry.body));
-    let others: BTreeSet<_> = follow.filter(|decision| !known.contains_key(*decision)).collect();
+    let follow = entries().filter_map(|entry: &Entry| trail::follows(&entry.body));
+    let mut others: BTreeSet<_> = follow.filter(|decision| !known.contains_key(*decision)).collect();
+    if let Some(recent) = recent {
+        recent.deciding(&mut others, &mut known);
+    }
     if others.is_empty() {
         return Ok(known);
     }

@@ -29,6 +29,7 @@ use crate::{
     lookup::{self, LookupKey},
     migrating,
     observed::Observer,
+    recent::Recent,
     presence::Presence,
     reader::{self, Reader, Waiting},
     sealing::WrappingKeys,
@@ -73,6 +74,7 @@ pub struct Store {
     pub(crate) detached: Detached,
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) observed: Observer,
+    pub(crate) recent: Recent,
     pub(crate) look_ups: mpsc::Sender<Waiting>,
     figures: Arc<Figures>,
     healthy: watch::Receiver<bool>,
@@ -100,6 +102,7 @@ pub(crate) struct Ready {
     signing_keys: Arc<[String]>,
     replica: Arc<str>,
     observed: Observer,
+    recent: Recent,
     figures: Arc<Figures>,
     healthy: watch::Receiver<bool>,
     last_at_us: Arc<AtomicI64>,
@@ -130,6 +133,7 @@ impl Ready {
         let (health, healthy) = watch::channel(true);
         let figures = Arc::new(Figures::default());
         let observed = Observer::default();
+        let recent = Recent::default();
         observed.is_at(frontier.size());
         let last_at_us = Arc::new(AtomicI64::new(audit::last_at(&readers).await?));
         lookup::check(&writing, &settings.lookup_key).await?;
@@ -146,6 +150,7 @@ impl Ready {
             is_lost: is_lost.clone(),
             skew_max: settings.skew_max,
             observed: observed.clone(),
+            recent: recent.clone(),
             figures: figures.clone(),
         };
         let writer = Writer::new(writing.clone(), frontier, tools, health, last_at_us.clone());
@@ -162,6 +167,7 @@ impl Ready {
             signing_keys,
             replica,
             observed,
+            recent,
             figures,
             healthy,
             last_at_us,
@@ -221,6 +227,7 @@ impl Store {
             commands,
             look_ups,
             observed: ready.observed,
+            recent: ready.recent,
             figures: ready.figures,
             healthy: ready.healthy,
             closed_at_start: 0,

@@ -14,7 +14,7 @@ use std::{
 use ledger::{
     entry::{Decided, Entry},
     trail::{self, Field, Sight, Term},
-    tree::{hexadecimal, leaf_hash},
+    tree::hexadecimal,
 };
 use sqlx::{
     Connection as _, QueryBuilder, Sqlite, SqlitePool, Transaction,
@@ -23,7 +23,7 @@ use sqlx::{
 use tokio::sync::{Mutex, Notify};
 
 use self::tally::Tally;
-use crate::{StoreError, StoredLeaf, audit::to_i64, open::Store};
+use crate::{StoreError, Written, audit::to_i64, database::places, open::Store, writer::portions};
 
 /// The form of the index. One of an earlier form is made again.
 const FORM: i64 = 3;
@@ -225,10 +225,10 @@ impl TrailIndex {
             let mut pages = Vec::new();
             let mut last = None;
             while pages.len() < together && next + taken_by(&pages) < size {
-                let leaves = store.leaves(next + taken_by(&pages), PAGE).await?;
-                let Some(end) = leaves.last() else { break };
-                last = Some((end.seq + 1, hexadecimal(&leaf_hash(&end.bytes))));
-                pages.push(page(store, &leaves).await?);
+                let entries = store.entries_from(next + taken_by(&pages), PAGE).await?;
+                let Some(end) = entries.last() else { break };
+                last = Some((end.entry.seq + 1, hexadecimal(&end.hash)));
+                pages.push(page(store, &entries).await?);
             }
             let Some((end, last)) = last else { break };
             let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
@@ -271,9 +271,8 @@ impl TrailIndex {
             .await?;
         let Some((size, last)) = mark else { return Ok(Some(0)) };
         let size = u64::try_from(size).unwrap_or(0);
-        let leaf = store.leaves(size.saturating_sub(1), 1).await?.into_iter().next();
-        let is_its =
-            leaf.is_some_and(|leaf| leaf.seq + 1 == size && hexadecimal(&leaf_hash(&leaf.bytes)) == last);
+        let end = store.entries_from(size.saturating_sub(1), 1).await?.into_iter().next();
+        let is_its = end.is_some_and(|end| end.entry.seq + 1 == size && hexadecimal(&end.hash) == last);
         Ok(is_its.then_some(size))
     }
 
@@ -445,9 +444,9 @@ struct Page {
     /// Names that few entries have, each with its place, as a JSON list.
     rare: String,
     /// Names that many have, with their places.
-    common: BTreeMap<String, Vec<u64>>,
-    /// Places and times, as a JSON list.
-    times: String,
+    common: BTreeMap<String, Vec<i64>>,
+    /// Places and times.
+    times: Vec<(i64, i64)>,
     tally: Tally,
 }
 
@@ -469,24 +468,15 @@ impl Page {
             common.extend(places.iter().map(|place| (number, *place)));
         }
         common.sort_unstable();
-        for (insert, list) in [
-            ("INSERT OR IGNORE INTO name (term) SELECT DISTINCT value ->> 0 FROM json_each($1)", &self.rare),
-            (
-                "INSERT OR IGNORE INTO posting (name, seq)
-                 SELECT name.id, value ->> 1 FROM json_each($1) JOIN name ON name.term = value ->> 0 ORDER BY 1, 2",
-                &self.rare,
-            ),
-            (
-                "INSERT OR IGNORE INTO posting (name, seq) SELECT value ->> 0, value ->> 1 FROM json_each($1)",
-                &as_list(&common)?,
-            ),
-            (
-                "INSERT OR IGNORE INTO written (seq, at_us) SELECT value ->> 0, value ->> 1 FROM json_each($1)",
-                &self.times,
-            ),
+        for insert in [
+            "INSERT OR IGNORE INTO name (term) SELECT DISTINCT value ->> 0 FROM json_each($1)",
+            "INSERT OR IGNORE INTO posting (name, seq)
+             SELECT name.id, value ->> 1 FROM json_each($1) JOIN name ON name.term = value ->> 0 ORDER BY 1, 2",
         ] {
-            sqlx::query(insert).bind(list).execute(&mut **tx).await?;
+            sqlx::query(insert).bind(&self.rare).execute(&mut **tx).await?;
         }
+        insert(tx, "INSERT OR IGNORE INTO posting (name, seq) VALUES", &common).await?;
+        insert(tx, "INSERT OR IGNORE INTO written (seq, at_us) VALUES", &self.times).await?;
         self.tally.add(tx).await
     }
 
@@ -515,16 +505,28 @@ impl Page {
     }
 }
 
+/// Rows of two numbers: most of what the index has.
+async fn insert(tx: &mut Transaction<'_, Sqlite>, into: &str, rows: &[(i64, i64)]) -> Result<(), StoreError> {
+    for rows in portions(rows) {
+        let sql = format!("{into} {}", places(rows.len(), 2));
+        let mut insert = sqlx::query(sqlx::AssertSqlSafe(sql));
+        for (one, other) in rows {
+            insert = insert.bind(*one).bind(*other);
+        }
+        insert.execute(&mut **tx).await?;
+    }
+    Ok(())
+}
+
 fn as_list(values: &impl serde::Serialize) -> Result<String, StoreError> {
     serde_json::to_string(values).map_err(|error| StoreError::Ledger(error.to_string()))
 }
 
-async fn page(store: &Store, leaves: &[StoredLeaf]) -> Result<Page, StoreError> {
-    let entries = leaves.iter().map(|leaf| decode(&leaf.bytes)).collect::<Result<Vec<_>, _>>()?;
-    let deciding = store.deciding(&entries).await?;
-    let (mut rare, mut common) = (Vec::new(), BTreeMap::<String, Vec<u64>>::new());
-    let (mut times, mut tally) = (Vec::with_capacity(leaves.len()), Tally::default());
-    for entry in &entries {
+async fn page(store: &Store, entries: &[Written]) -> Result<Page, StoreError> {
+    let deciding = store.deciding(entries).await?;
+    let (mut rare, mut common) = (Vec::new(), BTreeMap::<String, Vec<i64>>::new());
+    let (mut times, mut tally) = (Vec::with_capacity(entries.len()), Tally::default());
+    for Written { entry, .. } in entries {
         let first = trail::follows(&entry.body).and_then(|decision| deciding.get(decision));
         let sight = trail::sight(entry, first);
         let names = names(entry, first, sight.as_ref());
@@ -535,12 +537,12 @@ async fn page(store: &Store, leaves: &[StoredLeaf]) -> Result<Page, StoreError> 
                 rare.push((name, entry.seq));
                 continue;
             }
-            common.entry(name).or_default().push(entry.seq);
+            common.entry(name).or_default().push(to_i64(entry.seq));
         }
-        times.push((entry.seq, entry.at_us));
+        times.push((to_i64(entry.seq), entry.at_us));
         tally.count(entry, first);
     }
-    let (rare, times) = (as_list(&rare)?, as_list(&times)?);
+    let rare = as_list(&rare)?;
     Ok(Page { entries: entries.len() as u64, rare, common, times, tally })
 }
 

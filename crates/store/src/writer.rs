@@ -36,6 +36,7 @@ use crate::{
     failpoint,
     figures::Figures,
     observed::{Batch, Observer},
+    recent::{Recent, Written},
     sealing::{self, WrappingKeys},
     watch::Files,
 };
@@ -49,7 +50,8 @@ mod together;
 use copies::Copies;
 pub use copies::synced_copy;
 pub(crate) use load::Portion;
-use rows::{Appended, insert, lock_head, move_head, portions};
+pub(crate) use rows::portions;
+use rows::{Appended, insert, lock_head, move_head};
 
 /// Most submissions in one transaction.
 const BATCH_MAX: usize = 256;
@@ -95,6 +97,8 @@ pub(crate) struct Writer {
     files: Option<Files>,
     copies: Copies,
     observed: Observer,
+    /// For what follows the ledger.
+    recent: Recent,
     figures: Arc<Figures>,
     /// Up to when used contexts were last forgotten.
     forgotten_us: i64,
@@ -138,6 +142,7 @@ pub(crate) struct Tools {
     pub(crate) is_lost: Arc<AtomicBool>,
     pub(crate) skew_max: Option<SignedDuration>,
     pub(crate) observed: Observer,
+    pub(crate) recent: Recent,
     pub(crate) figures: Arc<Figures>,
 }
 
@@ -174,6 +179,7 @@ impl Writer {
             is_lost,
             skew_max,
             observed,
+            recent,
             figures,
         } = tools;
         let (copies, doubtful) = (Copies::at(checkpoint_copy), BTreeSet::new());
@@ -193,6 +199,7 @@ impl Writer {
             files,
             copies,
             observed,
+            recent,
             figures,
             forgotten_us: 0,
             taken: Taken::default(),
@@ -297,7 +304,7 @@ impl Writer {
         let written = database.answered(ANSWERED_MAX, written).await;
         let (opened, ended) = (std::mem::take(&mut self.taken.opened), std::mem::take(&mut self.taken.ended));
         match written {
-            Ok(Some((transaction, checkpoint))) => {
+            Ok(Some((transaction, checkpoint, appended))) => {
                 failpoint::at("before-commit");
                 if let Err(error) =
                     database.answered(ANSWERED_MAX, async { Ok(transaction.commit().await?) }).await
@@ -339,6 +346,7 @@ impl Writer {
                 let size = self.frontier.size();
                 // Whoever is answered is in the count.
                 self.observed.is_at(size);
+                self.recent.push(appended);
                 let checkpoint: std::sync::Arc<str> = checkpoint.into();
                 let copying = self.copies.copy(&checkpoint);
                 failpoint::at("copied");
@@ -438,7 +446,7 @@ impl Writer {
         queue: Queue<'_>,
         frontier: &mut Frontier,
         replies: &mut Replies,
-    ) -> Result<Option<(Transaction, String)>, StoreError> {
+    ) -> Result<Option<InTransaction>, StoreError> {
         let mut transaction = self.pool.begin_with(self.database.begin_writing()).await?;
         let head = lock_head(&mut transaction, self.database.lock_head()).await?;
         if head.is_some_and(|head| !head.is_durable) {
@@ -473,7 +481,7 @@ impl Writer {
             let checkpoint = sqlx::query_scalar("SELECT checkpoint FROM ledger_head WHERE id = 1")
                 .fetch_one(&mut *transaction)
                 .await?;
-            return Ok(Some((transaction, checkpoint)));
+            return Ok(Some((transaction, checkpoint, Vec::new())));
         }
         failpoint::at("before-entries");
         insert(&mut transaction, &appended).await?;
@@ -485,7 +493,7 @@ impl Writer {
         };
         let checkpoint = head.sign_with(&self.signers);
         move_head(&mut transaction, size_before, &head, &checkpoint).await?;
-        Ok(Some((transaction, checkpoint)))
+        Ok(Some((transaction, checkpoint, appended.written())))
     }
 
     /// Adds what came while others had the head: the longer it is waited for, the more goes with one commit.
@@ -636,11 +644,14 @@ impl Writer {
             let hash = leaf_hash(&bytes);
             places.push((entry.seq, hash));
             appended.nodes.extend(frontier.push(hash));
-            appended.entries.push((entry, bytes));
+            appended.entries.push((entry, bytes, hash));
         }
         Ok(places)
     }
 }
+
+/// What is not committed yet: the checkpoint over it, and its entries, with the bytes of each.
+type InTransaction = (Transaction, String, Vec<(Written, usize)>);
 
 type Replies = Vec<(Reply, Result<Vec<(u64, Hash)>, CommitError>)>;
 

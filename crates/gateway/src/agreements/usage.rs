@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{Timestamp, civil::Date};
-use ledger::entry::{AgreementRef, Body, Entry};
+use ledger::entry::{AgreementRef, Body};
 use serde::Serialize;
 use serde_json::{Value, json};
 use sharing::{
@@ -18,7 +18,7 @@ use sharing::{
     explain::about_agreement,
     small_numbers::Shown,
 };
-use store::{Change, CommitError, StoreError, Submission, UseCount};
+use store::{Change, CommitError, StoreError, Submission, UseCount, Written};
 use utoipa::ToSchema;
 
 use crate::{app::App, routes::described::Count};
@@ -39,15 +39,14 @@ pub async fn catch_up(app: &App) -> Result<usize, StoreError> {
     let mut counted = 0;
     loop {
         let from = app.store.use_position().await?;
-        let leaves = app.store.leaves(from.unsigned_abs(), PAGE).await?;
-        let Some(last) = leaves.last() else { return Ok(counted) };
-        let until = i64::try_from(last.seq).unwrap_or(i64::MAX).saturating_add(1);
-        let entries: Vec<_> = leaves.iter().filter_map(|leaf| Entry::decode(&leaf.bytes).ok()).collect();
+        let entries = app.store.entries_from(from.unsigned_abs(), PAGE).await?;
+        let Some(last) = entries.last() else { return Ok(counted) };
+        let until = i64::try_from(last.entry.seq).unwrap_or(i64::MAX).saturating_add(1);
         let counts = count(app, &entries).await?;
         let mut submission = Submission::of(app.clock.now(), Vec::new());
         submission.changes.push(Change::CountUse { from, until, counts });
         match app.store.commit(submission).await {
-            Ok(_) => counted += leaves.len(),
+            Ok(_) => counted += entries.len(),
             // Another replica counts too.
             Err(CommitError::Changed) => return Ok(counted),
             Err(error) => return Err(StoreError::Ledger(error.to_string())),
@@ -55,10 +54,19 @@ pub async fn catch_up(app: &App) -> Result<usize, StoreError> {
     }
 }
 
-async fn count(app: &App, entries: &[Entry]) -> Result<Vec<UseCount>, StoreError> {
+/// As [`catch_up`], where so much has been written that the newest entries would not be held in memory for long.
+///
+/// # Errors
+/// [`StoreError`] when the database fails; it is counted the next time.
+pub async fn keep_up(app: &App) -> Result<usize, StoreError> {
+    let left = app.store.head().await?.size.saturating_sub(app.store.use_position().await?.unsigned_abs());
+    if left < u64::from(PAGE) { Ok(0) } else { catch_up(app).await }
+}
+
+async fn count(app: &App, entries: &[Written]) -> Result<Vec<UseCount>, StoreError> {
     let deciding = app.store.deciding(entries).await?;
     let mut counts: BTreeMap<[String; 5], i64> = BTreeMap::new();
-    for entry in entries {
+    for Written { entry, .. } in entries {
         let day = london_day(Timestamp::from_microsecond(entry.at_us).unwrap_or_default());
         let mut add = |of: &AgreementRef, what: &str, name: String| {
             let key = [of.agreement.clone(), of.flow.clone(), quarter(day), what.to_owned(), name];

@@ -25,25 +25,29 @@ use crate::{app::App, policies};
 /// How long privacy officers have to look at what time did, in microseconds: a week.
 const LOOK_US: i64 = 7 * 86_400_000_000;
 
-/// Looks every minute until the token is cancelled.
+/// Looks every minute until the token is cancelled, and counts the use of agreements before that where much is written.
 pub async fn follow(app: Arc<App>, stop: CancellationToken) {
     let mut every = tokio::time::interval(Duration::from_mins(1));
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut often = tokio::time::interval(Duration::from_secs(1));
+    often.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     if let Err(error) = signature::warn_of_shared_keys(&app).await {
         tracing::error!(%error, "the keys of agreements' officers could not be looked at");
     }
     loop {
-        tokio::select! {
+        let is_due = tokio::select! {
             () = stop.cancelled() => return,
-            _ = every.tick() => {}
-        }
+            _ = every.tick() => true,
+            _ = often.tick() => false,
+        };
         if !app.leads() {
             continue;
         }
-        if let Err(error) = pass(&app).await {
+        if is_due && let Err(error) = pass(&app).await {
             tracing::error!(%error, "what time does to agreements could not be recorded; it is tried again");
         }
-        if let Err(error) = usage::catch_up(&app).await {
+        let counted = if is_due { usage::catch_up(&app).await } else { usage::keep_up(&app).await };
+        if let Err(error) = counted {
             tracing::error!(%error, "the use of agreements could not be counted; it is tried again");
         }
     }

@@ -19,7 +19,7 @@ use sharing::{
     OrganisationId, PolicySet,
     alerting::{Answer, Candidate, Event, Human, Question, Tell, Watch, What, saw},
 };
-use store::{AlertRow, Change, StoreError, StoredLeaf, Submission};
+use store::{AlertRow, Change, StoreError, Submission, Written};
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::once;
@@ -69,12 +69,12 @@ pub async fn catch_up(app: &App) -> Result<u64, StoreError> {
     };
     let mut seen = 0;
     loop {
-        let leaves = app.store.leaves(state.next, PAGE).await?;
-        let Some(last) = leaves.last() else { break };
-        let next = last.seq + 1;
+        let entries = app.store.entries_from(state.next, PAGE).await?;
+        let Some(last) = entries.last() else { break };
+        let next = last.entry.seq + 1;
         let mut raised = Vec::new();
-        for leaf in &leaves {
-            for event in events(leaf)? {
+        for Written { entry, .. } in &entries {
+            for event in events(entry) {
                 let said = state.watch.see(&event);
                 raised.extend(said.iter().flat_map(|candidate| put_forward(app, &set, candidate)));
             }
@@ -107,21 +107,21 @@ async fn begin(app: &App, set: &PolicySet) -> Result<State, StoreError> {
         None => app.store.head().await?.size,
     };
     let mut watch = Watch::new(set.alerts());
-    let last = app.store.leaves(next.saturating_sub(1), 1).await?;
+    let last = app.store.entries_from(next.saturating_sub(1), 1).await?;
     let until = match last.first() {
-        Some(leaf) => instant(&entry(leaf)?),
+        Some(last) => instant(&last.entry),
         None => app.clock.now(),
     };
     let back = set.alerts().longest_window() + BEFORE_WINDOW;
     let mut from = app.store.first_since(until.checked_sub(back).unwrap_or(Timestamp::MIN)).await?;
     while from < next {
         let limit = u32::try_from(next - from).unwrap_or(PAGE).min(PAGE);
-        let leaves = app.store.leaves(from, limit).await?;
-        let Some(last) = leaves.last() else { break };
-        for leaf in &leaves {
-            events(leaf)?.iter().for_each(|event| drop(watch.see(event)));
+        let entries = app.store.entries_from(from, limit).await?;
+        let Some(last) = entries.last() else { break };
+        for Written { entry, .. } in &entries {
+            events(entry).iter().for_each(|event| drop(watch.see(event)));
         }
-        from = last.seq + 1;
+        from = last.entry.seq + 1;
     }
     Ok(State { digest: set.digest().to_owned(), next, watch, forgotten: 0, causes: HashMap::new() })
 }
@@ -183,12 +183,8 @@ pub fn told(set: &PolicySet, candidate: &Candidate) -> Vec<OrganisationId> {
 }
 
 /// What an entry is to the watch.
-///
-/// # Errors
-/// [`StoreError`] when the leaf is no entry.
-pub fn events(leaf: &StoredLeaf) -> Result<Vec<Event>, StoreError> {
-    let entry = entry(leaf)?;
-    let at = instant(&entry);
+pub fn events(entry: &Entry) -> Vec<Event> {
+    let at = instant(entry);
     let what = match &entry.body {
         Body::Release { decision_id, subjects, .. } => {
             let (decision, names) = (decision_id.clone(), subjects.clone());
@@ -204,7 +200,7 @@ pub fn events(leaf: &StoredLeaf) -> Result<Vec<Event>, StoreError> {
         }
         body => decided(body).map(|first| asked(body, first)).unwrap_or_default(),
     };
-    Ok(what.into_iter().map(|what| Event { at, what }).collect())
+    what.into_iter().map(|what| Event { at, what }).collect()
 }
 
 fn asked(body: &Body, first: &Decided) -> Vec<What> {
@@ -215,10 +211,6 @@ fn asked(body: &Body, first: &Decided) -> Vec<What> {
         what.push(What::Answered { decision, answer: Answer::Refused, names });
     }
     what
-}
-
-fn entry(leaf: &StoredLeaf) -> Result<Entry, StoreError> {
-    Entry::decode(&leaf.bytes).map_err(|error| StoreError::Ledger(error.to_string()))
 }
 
 fn instant(entry: &Entry) -> Timestamp {

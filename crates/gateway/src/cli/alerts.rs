@@ -9,6 +9,7 @@ use std::{
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
+use ledger::entry::Entry;
 use sharing::{
     PolicySet,
     alerting::{AlertRules, Event, Quiet, Watch},
@@ -119,7 +120,7 @@ pub async fn tried(
         let leaves = archive.leaves(next, 1_000).await?;
         let Some(last) = leaves.last() else { return Ok(counts) };
         for leaf in &leaves {
-            for event in events(leaf).context("the ledger")? {
+            for event in events(&Entry::decode(&leaf.bytes).context("the ledger")?) {
                 if event.at >= until {
                     return Ok(counts);
                 }

@@ -276,7 +276,7 @@ fn ledger_tables(appended: &Appended) -> [Table; 2] {
     entries.rows = appended
         .entries
         .iter()
-        .map(|(entry, bytes)| {
+        .map(|(entry, bytes, _)| {
             let (seq, at) = (Value::Number(to_i64(entry.seq)), Value::Number(entry.at_us));
             let decision = entry.body.decision_id().map_or(Value::Nothing, |id| Value::Text(id.to_owned()));
             vec![seq, at, Value::Text(entry.body.kind().to_owned()), decision, Value::Bytes(bytes.clone())]

@@ -1,5 +1,7 @@
 //! The ledger's own rows: its head, its entries, its tree.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use ledger::{
     checkpoint::Checkpoint,
@@ -11,13 +13,25 @@ use crate::{
     audit::{self, to_i64},
     database::{Transaction, places},
     error::StoreError,
+    recent::Written,
 };
 
 /// What one batch appends.
 #[derive(Default)]
 pub(super) struct Appended {
-    pub(super) entries: Vec<(Entry, Vec<u8>)>,
+    /// Each as it is stored, with the hash of its leaf.
+    pub(super) entries: Vec<(Entry, Vec<u8>, Hash)>,
     pub(super) nodes: Vec<StoredNode>,
+}
+
+impl Appended {
+    /// For what follows the ledger: each entry, and how many bytes it has.
+    pub(super) fn written(self) -> Vec<(Written, usize)> {
+        let written = |(entry, bytes, hash): (Entry, Vec<u8>, Hash)| {
+            (Written { entry: Arc::new(entry), hash }, bytes.len())
+        };
+        self.entries.into_iter().map(written).collect()
+    }
 }
 
 pub(super) async fn insert(transaction: &mut Transaction, appended: &Appended) -> Result<(), StoreError> {
@@ -25,7 +39,7 @@ pub(super) async fn insert(transaction: &mut Transaction, appended: &Appended) -
         let places = places(entries.len(), 5);
         let sql = format!("INSERT INTO ledger_entry (seq, at_us, kind, decision_id, leaf) VALUES {places}");
         let mut insert = sqlx::query(sqlx::AssertSqlSafe(sql));
-        for (entry, bytes) in entries {
+        for (entry, bytes, _) in entries {
             insert = insert.bind(to_i64(entry.seq)).bind(entry.at_us).bind(entry.body.kind());
             insert = insert.bind(entry.body.decision_id()).bind(bytes.as_slice());
         }
@@ -70,7 +84,7 @@ pub(super) async fn lock_head(
 
 /// Rows in portions of a few sizes, so that there are a few statements, which stay prepared, and few round trips; and not
 /// of more rows, because SQLite looks for each place's name in a list of all of the statement's.
-pub(super) fn portions<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
+pub(crate) fn portions<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
     const SIZES: [usize; 7] = [64, 32, 16, 8, 4, 2, 1];
     std::iter::from_fn(move || {
         let size = SIZES.into_iter().find(|size| *size <= rows.len())?;

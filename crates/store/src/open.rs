@@ -83,6 +83,7 @@ pub struct Store {
     pub(crate) database: Database,
     pub(crate) replica: Arc<str>,
     pub(crate) signing_keys: Arc<[String]>,
+    pub(crate) signing_since: Timestamp,
     // Held for as long as any clone lives.
     pub(crate) presence: Arc<Presence>,
     is_lost: Arc<AtomicBool>,
@@ -100,6 +101,7 @@ pub(crate) struct Ready {
     pub(crate) writer: Writer,
     verifiers: Vec<NoteVerifier>,
     signing_keys: Arc<[String]>,
+    signing_since_us: Option<i64>,
     replica: Arc<str>,
     observed: Observer,
     recent: Recent,
@@ -126,7 +128,7 @@ impl Ready {
         let signers: Vec<_> =
             settings.signing_seeds.iter().map(|seed| NoteSigner::from_seed(&settings.origin, seed)).collect();
         let signing_keys: Arc<[String]> = signers.iter().map(NoteSigner::verifier_key).collect();
-        let verifiers = signing_keys::check(&readers, &signing_keys).await?;
+        let (verifiers, signing_since_us) = signing_keys::check(&readers, &signing_keys).await?;
         let frontier = audit::check_head(&readers, &database, &verifiers).await?;
         check_copy(&settings.checkpoint_copy, &readers, &verifiers, frontier.size()).await?;
         signing_keys::sign_head(&writing, &signers).await?;
@@ -165,6 +167,7 @@ impl Ready {
             writer,
             verifiers,
             signing_keys,
+            signing_since_us,
             replica,
             observed,
             recent,
@@ -235,6 +238,10 @@ impl Store {
             database: ready.database,
             replica: ready.replica,
             signing_keys: ready.signing_keys,
+            signing_since: ready
+                .signing_since_us
+                .and_then(|at_us| Timestamp::from_microsecond(at_us).ok())
+                .unwrap_or(now),
             presence: Arc::new(ready.presence),
             is_lost: ready.is_lost,
             is_scrubbed: Arc::default(),

@@ -1,5 +1,6 @@
 //! The ledger's signing keys: those in the key file are those that the ledger says are in use.
 
+use jiff::Timestamp;
 use ledger::{
     checkpoint::Checkpoint,
     entry::{Body, Entry},
@@ -61,8 +62,12 @@ pub(crate) async fn keys(pool: &AnyPool) -> Result<Vec<SigningKeyRow>, StoreErro
     Ok(keys)
 }
 
-/// The keys in the file must be the keys in use. A ledger that is opened now takes the first.
-pub(crate) async fn check(pool: &AnyPool, held: &[String]) -> Result<Vec<NoteVerifier>, StoreError> {
+/// The keys in the file must be the keys in use. A ledger that is opened now takes the first. With the time when the newest of
+/// them was announced, in microseconds.
+pub(crate) async fn check(
+    pool: &AnyPool,
+    held: &[String],
+) -> Result<(Vec<NoteVerifier>, Option<i64>), StoreError> {
     let keys = keys(pool).await?;
     let in_use: Vec<&String> =
         keys.iter().filter(|key| key.retired.is_none()).map(|key| &key.public_key).collect();
@@ -84,9 +89,10 @@ pub(crate) async fn check(pool: &AnyPool, held: &[String]) -> Result<Vec<NoteVer
         )));
     }
     let parsed = held.iter().map(|key| NoteVerifier::parse(key));
-    parsed
+    let parsed = parsed
         .collect::<Result<_, _>>()
-        .map_err(|error| StoreError::Ledger(format!("a signing key cannot be used: {error}")))
+        .map_err(|error| StoreError::Ledger(format!("a signing key cannot be used: {error}")))?;
+    Ok((parsed, keys.iter().filter(|key| key.retired.is_none()).map(|key| key.announced.1).max()))
 }
 
 /// Every key in use signs the head, also where the last entry was written with fewer.
@@ -115,6 +121,11 @@ impl Archive {
 }
 
 impl Store {
+    /// When the newest of the keys that sign was announced.
+    pub fn signing_since(&self) -> Timestamp {
+        self.signing_since
+    }
+
     /// Every key that the ledger had, in the order of their announcements.
     ///
     /// # Errors

@@ -64,16 +64,9 @@ impl Offered {
         f64::from(u32::try_from(self.times.len()).unwrap_or(u32::MAX)) / self.elapsed.as_secs_f64()
     }
 
-    /// So many in a hundred took no longer.
-    pub(crate) fn took(&self, of_hundred: f64) -> Duration {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            clippy::cast_precision_loss,
-            reason = "a place in a list"
-        )]
-        let place = (self.times.len() as f64 * of_hundred / 100.0).ceil() as usize;
-        self.times.get(place.saturating_sub(1)).copied().unwrap_or_default()
+    /// So many in a thousand took no longer.
+    pub(crate) fn took(&self, of_thousand: usize) -> Duration {
+        deployment::quantile(&self.times, of_thousand).unwrap_or_default()
     }
 }
 

@@ -318,11 +318,12 @@ pub async fn run(requests: Vec<reqwest::RequestBuilder>, connections: usize) -> 
 /// The half and the ninety-nine hundredths.
 pub fn quantiles(times: &mut [f64]) -> (f64, f64) {
     times.sort_by(f64::total_cmp);
-    let at = |hundredth: usize| {
-        let place = (times.len() * hundredth / 100).min(times.len().saturating_sub(1));
-        times.get(place).copied().unwrap_or(0.0)
-    };
-    (at(50), at(99))
+    (quantile(times, 500).unwrap_or(0.0), quantile(times, 990).unwrap_or(0.0))
+}
+
+/// What so many in a thousand do not exceed, of values in order.
+pub fn quantile<T: Copy>(sorted: &[T], of_thousand: usize) -> Option<T> {
+    sorted.get((sorted.len() * of_thousand).div_ceil(1_000).saturating_sub(1)).copied()
 }
 
 /// A count as a number that divides.

@@ -6,8 +6,8 @@
 //! `cargo build --profile dist -p gateway -p bench && target/dist/bench 4000 1 16 64`
 //!
 //! The first number is how many requests a round has; the others are the connections to measure with. With
-//! `--database postgres://..` the gateway keeps its ledger there. `bench rates` is of the gateway alone: see `rates`. With `--observed` it takes part twice more: with nothing observed, and
-//! with every span sent to a collector.
+//! `--database postgres://..` the gateway keeps its ledger there. With `--observed` it takes part twice more: with nothing
+//! observed, and with every span sent to a collector. `bench rates` is of the gateway alone: see `rates`.
 
 use std::{path::Path, time::Duration};
 
@@ -201,13 +201,11 @@ impl Asking<'_> {
         };
         let answered = client::ask(self.connector, port, requests, self.open, status, began).await?;
         let used = cpu(pids)?.saturating_sub(before);
-        let at = |hundredth: usize| {
-            answered.times.get(answered.times.len() * hundredth / 100).copied().unwrap_or_default()
-        };
+        let at = |of_thousand| deployment::quantile(&answered.times, of_thousand).unwrap_or_default();
         Ok(Round {
             cpu: used / count,
-            p50: at(50),
-            p99: at(99),
+            p50: at(500),
+            p99: at(990),
             per_second: f64::from(count) / answered.elapsed.as_secs_f64(),
             bytes: answered.bytes,
         })

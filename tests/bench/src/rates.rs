@@ -97,7 +97,7 @@ pub(crate) async fn run(wanted: &Wanted<'_>) -> anyhow::Result<()> {
 }
 
 fn is_answered(offered: &Offered, asked: u32) -> bool {
-    offered.answered() * 100 >= u64::from(asked) * 99 && offered.took(99.0) <= KNEE
+    offered.answered() * 100 >= u64::from(asked) * 99 && offered.took(990) <= KNEE
 }
 
 /// The partner that asks, and about whom.
@@ -143,16 +143,16 @@ impl Asking {
         let offered =
             client::offer(&self.connector, GATEWAY, next, connections, (rate, rate * seconds)).await?;
         let used = cpu(&[gateway])?.saturating_sub(before) / (rate * seconds);
-        let ms = |of: f64| offered.took(of).as_secs_f64() * 1e3;
+        let ms = |of| offered.took(of).as_secs_f64() * 1e3;
         say(&format!(
             "| {connections} | {rate} | {:.0} | {} | {} | {} | {:.1} ms | {:.1} ms | {:.1} ms | {} µs | {} MB |",
             offered.per_second(),
             offered.turned_away,
             offered.not_sent,
             offered.unanswered,
-            ms(50.0),
-            ms(99.0),
-            ms(99.9),
+            ms(500),
+            ms(990),
+            ms(999),
             used.as_micros(),
             memory(gateway)?.0,
         ));

@@ -7,10 +7,10 @@ use std::{
     collections::HashMap,
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicI64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
@@ -76,6 +76,7 @@ pub struct KeySet {
     keys: ArcSwap<HashMap<String, Arc<Key>>>,
     client: Option<reqwest::Client>,
     refetched_at_s: AtomicI64,
+    read_at: Mutex<Instant>,
 }
 
 impl KeySet {
@@ -88,7 +89,7 @@ impl KeySet {
             KeySource::File(_) | KeySource::Own(_) => None,
             KeySource::Url { address, trusted } => Some(client(address, trusted)?),
         };
-        let set = Self { source, keys: ArcSwap::default(), client, refetched_at_s: AtomicI64::new(i64::MIN) };
+        let set = Self { source, keys: ArcSwap::default(), client, refetched_at_s: AtomicI64::new(i64::MIN), read_at: Mutex::new(Instant::now()) };
         set.refresh().await?;
         Ok(set)
     }
@@ -107,6 +108,7 @@ impl KeySet {
             (KeySource::Url { .. }, None) => return Err(KeysError::Fetch("there is no client for it")),
         };
         self.keys.store(Arc::new(parse(&text)?));
+        *self.read_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         Ok(())
     }
 
@@ -131,6 +133,11 @@ impl KeySet {
     /// Whether a key with this RFC 7638 thumbprint is in the set, under whatever id.
     pub(super) fn has(&self, thumbprint: &str) -> bool {
         self.keys.load().values().any(|key| key.thumbprint == thumbprint)
+    }
+
+    /// How long ago its source was read last, and could be.
+    pub(super) fn age(&self) -> Duration {
+        self.read_at.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
 
     /// Whether it comes from an address, which may change it at any time.

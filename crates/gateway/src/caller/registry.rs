@@ -1,6 +1,11 @@
 //! Who is registered: systems, the certificates they show, and the issuers of their access tokens.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use serde::Deserialize;
 use sharing::{OrganisationId, SystemId};
@@ -245,6 +250,19 @@ impl Registry {
             }
             done.push(issuer.name.clone());
         }
+    }
+
+    /// Of each system whose tokens' keys are published at an address: how long ago those that were not read for the longest time were
+    /// read. A key that was taken back still counts where they cannot be.
+    pub fn key_ages(&self) -> BTreeMap<&SystemId, Duration> {
+        let mut ages = BTreeMap::new();
+        for system in self.systems.values() {
+            let fetched = system.issuers.iter().filter(|issuer| issuer.keys.is_fetched());
+            if let Some(age) = fetched.map(|issuer| issuer.keys.age()).max() {
+                ages.insert(&system.settings.id, age);
+            }
+        }
+        ages
     }
 
     /// Whether a system of this name is registered.

@@ -28,6 +28,7 @@ pub fn show(app: &Arc<App>) {
     let Some(meter) = app.metrics.meter() else { return };
     let app = Arc::downgrade(app);
     show_ledger(meter, &app);
+    show_keys(meter, &app);
     show_places(meter, &app);
     show_providers(meter, &app);
     gauge(meter, &app, "concordat_expiry_seconds", "seconds until it does not hold any more", |app, show| {
@@ -71,6 +72,21 @@ fn show_ledger(meter: &Meter, app: &Weak<App>) {
     });
     gauge(meter, app, "concordat_policy_revision", "of the policies in force", |app, show| {
         show(app.policies().revision, &[]);
+    });
+}
+
+/// Keys have no end of their own: how long they have been what they are.
+fn show_keys(meter: &Meter, app: &Weak<App>) {
+    let what = "since the newest key that signs the ledger's checkpoints was announced";
+    gauge(meter, app, "concordat_signing_key_age_seconds", what, |app, show| {
+        show(app.clock.now().duration_since(app.store.signing_since()).as_secs(), &[]);
+    });
+    let what = "since the keys of whoever issues a system's tokens were read from their address";
+    gauge(meter, app, "concordat_token_keys_age_seconds", what, |app, show| {
+        for (system, age) in app.authenticator.registry.load().key_ages() {
+            let age = i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
+            show(age, &[AttributeKey::System.with(system.as_str())]);
+        }
     });
 }
 

@@ -88,6 +88,17 @@ fn a_restricted_record_has_no_location_in_either_form() {
 }
 
 #[test]
+fn nobody_is_in_what_is_printed_of_a_record() {
+    let policies = policies();
+    let question = question(true, "9732110317");
+    let provider = policies.provider(&question.provider).unwrap();
+    let examined = permit(&policies, &question).examine(provider, SANDERSON.as_bytes()).unwrap();
+    assert_eq!(format!("{examined:?}"), "Examined(..)");
+    let record = minimised(true, "9732110317", SANDERSON).unwrap();
+    assert_eq!(format!("{record:?}"), "MinimisedRecord(items: 5)");
+}
+
+#[test]
 fn a_record_about_somebody_else_is_refused() {
     assert_eq!(minimised(true, "9733162043", SANDERSON).unwrap_err(), "SubjectMismatch");
     let inside = SANDERSON.replace("\"value\": \"9732110317\"", "\"value\": \"9733162043\"");

@@ -6,11 +6,12 @@ use jiff::SignedDuration;
 use ledger::{
     entry::{Body, Entry},
     trail::{Field, Sight, Term, sight, terms},
+    tree::leaf_hash,
 };
 
 use super::{actor, now, open, submission};
 use crate::{
-    Store, Submission,
+    Store, StoredLeaf, Submission, Written,
     trail::{TrailIndex, TrailQuery},
 };
 
@@ -46,6 +47,45 @@ fn expected(entries: &[Entry], query: &TrailQuery) -> Vec<u64> {
                 .is_none_or(|mine| sight(entry, None).is_some_and(|of| mine.contains(&of)))
     };
     entries.iter().rev().filter(is_asked_for).map(|entry| entry.seq).collect()
+}
+
+/// Every entry from a place on, as whoever follows the ledger comes by them.
+async fn followed(store: &Store, mut next: u64, limit: u32) -> Vec<Written> {
+    let mut all = Vec::new();
+    loop {
+        let entries = store.entries_from(next, limit).await.unwrap();
+        let Some(last) = entries.last() else { return all };
+        next = last.entry.seq + 1;
+        all.extend(entries);
+    }
+}
+
+#[tokio::test]
+async fn what_is_followed_is_what_the_ledger_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    let entries = written(&store).await;
+    let as_stored = |leaves: &[StoredLeaf]| -> Vec<_> {
+        let stored = |leaf: &StoredLeaf| (Entry::decode(&leaf.bytes).unwrap(), leaf_hash(&leaf.bytes));
+        leaves.iter().map(stored).collect()
+    };
+    let told = |written: &[Written]| -> Vec<_> {
+        written.iter().map(|written| ((*written.entry).clone(), written.hash)).collect()
+    };
+    let stored = as_stored(&store.leaves(0, 1_000).await.unwrap());
+    assert_eq!(stored.len(), entries.len());
+    for limit in [1, 7, 1_000] {
+        assert_eq!(told(&followed(&store, 0, limit).await), stored);
+        assert_eq!(told(&followed(&store, 20, limit).await), stored[20..]);
+    }
+    // Another start holds none of these in memory, and then one more.
+    store.close().await;
+    drop(store);
+    let store = open(folder.path()).await;
+    assert_eq!(told(&followed(&store, 0, 7).await), stored);
+    written(&store).await;
+    let stored = as_stored(&store.leaves(0, 1_000).await.unwrap());
+    assert_eq!(told(&followed(&store, 0, 7).await), stored);
 }
 
 #[tokio::test]

@@ -174,5 +174,16 @@ async fn a_token_of_another_make_is_taken_and_its_keys_may_change() {
     assert_eq!(ask(&world, &third).await.code(), "access-token-key");
     stop.cancel();
     keeping.await.unwrap();
+    // How long ago that was is told, of whoever has its tokens from an address and of nobody else.
+    let registry = world.app.authenticator.registry.load_full();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let before: Vec<_> = registry.key_ages().into_values().collect();
+    assert!(before.len() == 1 && before[0] >= Duration::from_millis(100), "{before:?}");
+    registry.refresh().await;
+    assert!(registry.key_ages().into_values().all(|age| age < before[0]));
+    drop(issuer);
+    registry.refresh().await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(registry.key_ages().into_values().all(|age| age >= Duration::from_millis(100)), "nothing was read");
     world.verify().await;
 }

@@ -91,6 +91,7 @@ async fn what_happens_is_counted_by_route_outcome_and_reason() {
     at_least("concordat_ledger_entries", 8);
     assert_eq!(value(&exposed, "concordat_ledger_entries"), u64::try_from(world.entries().await.len()).ok());
     at_least("concordat_ledger_writable", 1);
+    at_least("concordat_signing_key_age_seconds", 0);
     at_least("concordat_places{pool=\"questions\"}", 256);
     assert_eq!(value(&exposed, "concordat_places_in_use{pool=\"questions\"}"), Some(0));
     // A decoy is asked for in the person's place, and counts as a question.

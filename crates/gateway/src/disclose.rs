@@ -10,25 +10,17 @@ use std::{
 
 use connectors::Call;
 use jiff::Timestamp;
-use ledger::entry::{AgreementRef, Body, Decided, ListRef};
 use sharing::{
-    AgreementId, Decision, Denial, Permit, Provider, Pseudonym, Question, Reason, SubjectIdentifier,
-    SubjectState, Writing,
-    agreement::{Agreement, DataFlow, london_day},
+    Decision, Denial, Permit, Provider, Pseudonym, Question, Reason, SubjectIdentifier, SubjectState,
+    Writing,
     alerting::Kind,
-    decide::{
-        AgreementReference, Asked, Authority, ConfirmedPermit, Obligations, Referral, Step, Withheld, decide,
-        decide_with_facts,
-    },
+    decide::{Authority, ConfirmedPermit, Obligations, Withheld, decide, decide_with_facts},
     identifier::{BreakGlassId, DecisionId, ItemId, ProviderId},
     minimise::{ExamineFault, Examined, Familiar, MinimisedRecord},
     restriction::Marking,
     subject::RecordFacts,
 };
-use store::{
-    CallerUse, Ceiling, Change, CommitError, Committed, LookUp, OptOutChecks, Recheck, ReplayGuard, Resolved,
-    Submission, failpoint,
-};
+use store::{Ceiling, Change, CommitError, Committed, LookUp, OptOutChecks, Recheck, Resolved, failpoint};
 
 use crate::{
     alerts::{
@@ -37,15 +29,24 @@ use crate::{
     },
     app::{App, InForce},
     caller::{Caller, Context},
-    caller_use::{self, Bounded},
-    clock, edge, kept,
+    clock, edge,
+    fault::{commit_problem, inconsistent, internal, provider_problem},
+    kept,
     list::Together,
     policies,
     problem::{Problem, Refusal},
     receipt::Receipt,
-    referrals,
     telemetry::{metrics::Stage, timed, timed_now},
 };
+
+mod ceilings;
+mod ending;
+mod entries;
+mod learned;
+
+use ending::OpenIntent;
+pub use entries::obligation_codes;
+use learned::Learned;
 
 /// A parsed question from an authenticated caller.
 pub struct Ask {
@@ -217,18 +218,6 @@ impl Walk<'_> {
         Err(Problem::Unsettled.into())
     }
 
-    /// An open question has its end in the ledger, or gets one as soon as there is somebody to write it.
-    fn settle(&self, open: Option<OpenIntent<'_>>) {
-        let Some(mut open) = open else { return };
-        if self.has_end.load(Ordering::Relaxed) {
-            open.ended();
-        } else if self.is_too_late() {
-            open.why = ("not_released", "deadline-passed");
-        } else {
-            open.why = ("indeterminate", "not-recorded");
-        }
-    }
-
     /// Waits for the others of a chunk. Whatever becomes of somebody, the last entry about them comes after: whether it does would
     /// tell whose record decided against it.
     async fn gathered(&self) {
@@ -256,13 +245,6 @@ impl Walk<'_> {
             Decision::Refer(referral) => ("refer", referral.reasons.as_slice()),
         };
         self.app.metrics.decided(outcome, self.ask.question.purpose.as_str(), reasons);
-    }
-
-    /// Commits the end of the question.
-    async fn commit_end(&self, submission: Submission) -> Result<Committed, CommitError> {
-        let committed = self.app.store.commit(submission).await?;
-        self.has_end.store(true, Ordering::Relaxed);
-        Ok(committed)
     }
 
     /// What is held about whoever has these identifiers, and what is registered that bears on them. An identifier that
@@ -293,150 +275,9 @@ impl Walk<'_> {
         Ok(Person { known: held.resolved, state: held.state, checks: held.checks, familiar })
     }
 
-    /// INTENT, REFUSAL or REFERRAL, durable before anything else happens.
-    async fn record_decision(
-        &self,
-        decision: &Decision,
-        subject: Resolved,
-        familiar: &Known,
-        at: Timestamp,
-    ) -> Result<(Committed, Option<OpenIntent<'_>>), CommitError> {
-        let (entry, opens) = match decision {
-            Decision::Permit(permit) => (Body::Intent(Box::new(self.decided_permit(permit, &subject))), true),
-            Decision::Deny(denial) => {
-                let mut decided =
-                    self.decided(&subject, denial.agreement.as_ref(), &denial.reasons, &denial.trace);
-                decided.guardrails = denial.guardrails.iter().map(|fired| fired.id.clone()).collect();
-                (Body::Refusal(Box::new(decided)), denial.depends_on_person())
-            }
-            Decision::Refer(Referral { reasons, trace }) => {
-                (Body::Referral(Box::new(self.decided(&subject, None, reasons, trace))), false)
-            }
-        };
-        let mut submission = Submission::of(at, vec![entry]);
-        submission.replay = (!self.ask.continues).then(|| ReplayGuard {
-            issuer: self.ask.caller.client_id.clone(),
-            jti: self.ask.context.jti.clone(),
-            expires: self.ask.context.expires,
-        });
-        let name = subject.pseudonym.clone();
-        submission.using = Some(Box::new(self.using(decision, at)));
-        submission.changes.push(Change::KnowSubject(subject));
-        let mut found = familiar.kinds(&self.ask.caller);
-        if self.is_trap() {
-            found.push((Kind::HoneyRecord, self.ask.caller.organisation.clone()));
-            let holder = self.policies.set.provider(&self.ask.question.provider).map(Provider::organisation);
-            let holder = holder.filter(|holder| **holder != self.ask.caller.organisation);
-            found.extend(holder.map(|holder| (Kind::HoneyRecord, holder.clone())));
-        }
-        submission.changes.extend(familiar::alerts(self.app, &self.ask.caller, &found, self.decision_id, at));
-        if matches!(decision, Decision::Refer(_)) {
-            submission.changes.extend(referrals::opened(
-                self.app,
-                &self.policies,
-                self.ask,
-                self.decision_id,
-                &name,
-                at,
-            ));
-        }
-        if opens {
-            submission.changes.push(Change::OpenIntent(self.decision_id.to_owned()));
-        }
-        // From before it is open: the caller may break off while it is being recorded.
-        let open = opens.then(|| OpenIntent {
-            app: self.app,
-            decision_id: Some(self.decision_id.to_owned()),
-            why: ("abandoned", "caller-gone"),
-        });
-        match self.app.store.commit(submission).await {
-            Ok(committed) => Ok((committed, open)),
-            Err(error) => {
-                // Nothing is open, or the writer knows of it.
-                if let Some(open) = open {
-                    open.ended();
-                }
-                Err(error)
-            }
-        }
-    }
-
-    /// What the question counts for.
-    fn using(&self, decision: &Decision, at: Timestamp) -> CallerUse {
-        let agreement = match decision {
-            Decision::Permit(permit) => permit.authority().agreement(),
-            Decision::Deny(denial) => denial.agreement.as_ref(),
-            Decision::Refer(_) => None,
-        };
-        let has_ceiling = agreement.is_some_and(|agreement| self.ceiling(agreement, at).is_some());
-        let asked = &self.ask.question.subject;
-        let is_urgent = self.ask.question.break_glass.is_some();
-        let bounded = Bounded { has_ceiling, is_listed: self.ask.list.is_some(), is_urgent };
-        caller_use::of_question(self.app, &self.ask.caller, asked, (self.decision_id, bounded), at)
-    }
-
     /// The identifier belongs to nobody: whoever asks about it has it from where it was laid out.
     fn is_trap(&self) -> bool {
         self.app.honey_records.contains(&self.ask.question.subject)
-    }
-
-    fn decided(
-        &self,
-        subject: &Resolved,
-        agreement: Option<&AgreementReference>,
-        reasons: &[Reason],
-        trace: &[Step],
-    ) -> Decided {
-        let question = &self.ask.question;
-        let asked = match &question.asked {
-            Asked::AllAgreed => Vec::new(),
-            Asked::Items(items) => items.iter().map(ToString::to_string).collect(),
-        };
-        Decided {
-            decision_id: self.decision_id.to_owned(),
-            request_id: self.ask.request_id.clone(),
-            by: self.ask.caller.actor(),
-            provider: question.provider.to_string(),
-            recipient: question.recipient.to_string(),
-            purpose: question.purpose.to_string(),
-            case_reference: self.ask.context.case_reference.as_str().to_owned(),
-            subject: subject.pseudonym.to_string(),
-            identifier_scheme: question.subject.scheme().to_string(),
-            asked,
-            agreement: agreement.map(|reference| AgreementRef {
-                agreement: reference.agreement.to_string(),
-                version: reference.version,
-                flow: reference.flow.to_string(),
-                digest: reference.digest.to_string(),
-            }),
-            policy_revision: self.policies.revision.unsigned_abs(),
-            permitted: Vec::new(),
-            reasons: reasons.iter().map(|reason| reason.as_str().to_owned()).collect(),
-            trace: trace.iter().map(ToString::to_string).collect(),
-            consents: Vec::new(),
-            context_sha256: self.ask.context.digest.clone(),
-            answer_only: self.ask.answer_only,
-            grant: None,
-            break_glass: question.break_glass.as_ref().map(ToString::to_string),
-            guardrails: Vec::new(),
-            list: self
-                .ask
-                .list
-                .as_ref()
-                .zip(question.list_people)
-                .map(|((list_id, _), people)| ListRef { list_id: list_id.clone(), people }),
-            within: question.agreements.iter().flatten().map(ToString::to_string).collect(),
-        }
-    }
-
-    fn decided_permit(&self, permit: &Permit, subject: &Resolved) -> Decided {
-        Decided {
-            permitted: permit.items().iter().map(ToString::to_string).collect(),
-            consents: permit.consents().iter().map(ToString::to_string).collect(),
-            grant: permit.authority().grant().map(ToString::to_string),
-            break_glass: permit.break_glass().map(ToString::to_string),
-            ..self.decided(subject, permit.authority().agreement(), &[], permit.trace())
-        }
     }
 
     fn refusal(&self, problem: Problem, committed: &Committed) -> Refusal {
@@ -732,102 +573,6 @@ impl Walk<'_> {
         }
     }
 
-    /// RELEASE, durable before anything leaves, in the transaction that re-checks what it rests on.
-    async fn record_release(
-        &self,
-        confirmed: &ConfirmedPermit,
-        (record, salt): (&MinimisedRecord, &str),
-        rests_on: Recheck,
-        learned: Learned,
-        at: Timestamp,
-    ) -> Result<Committed, CommitError> {
-        let permit = confirmed.permit();
-        let last = if self.ask.answer_only {
-            self.closure("decision_only", Vec::new(), learned.observed, learned.linked)
-        } else {
-            Body::Release {
-                decision_id: self.decision_id.to_owned(),
-                subjects: rests_on.names.iter().map(|(name, _)| name.to_string()).collect(),
-                items: record.items().map(ToString::to_string).collect(),
-                record_sha256: record.digest(salt),
-                obligations: obligation_codes(permit.obligations()),
-                policy_revision: rests_on.policies.unwrap_or_default().unsigned_abs(),
-                consents: permit.consents().iter().map(ToString::to_string).collect(),
-                observed: learned.observed,
-            }
-        };
-        let mut submission = Submission::of(at, vec![last]);
-        let agreement = permit.authority().agreement();
-        submission.recheck = Some(Recheck {
-            agreement: agreement.map(|agreement| (agreement.agreement.clone(), agreement.digest.to_string())),
-            ceiling: agreement
-                .filter(|_| !self.ask.answer_only)
-                .and_then(|agreement| self.ceiling(agreement, at)),
-            ..rests_on
-        });
-        submission.changes = learned.changes;
-        submission.changes.extend(self.alerts_of_release(permit, at));
-        submission.changes.push(caller_use::of_answer(
-            &self.ask.caller,
-            (false, self.ask.list.is_some()),
-            at,
-        ));
-        submission.changes.push(Change::CloseIntent(self.decision_id.to_owned()));
-        self.commit_end(submission).await
-    }
-
-    /// How many releases the flow may make on the day of `at`.
-    fn ceiling(&self, agreement: &AgreementReference, at: Timestamp) -> Option<Ceiling> {
-        let set = self.app.policies().set;
-        let found = set.agreements().find(|one| *one.id() == agreement.agreement)?;
-        let flow = found.flows.iter().find(|flow| *flow.id.get_ref() == agreement.flow)?;
-        ceiling_of(&agreement.agreement, flow, at)
-    }
-
-    /// The ceilings of what the answer rests on: of the flow that the decision names, or of every flow in force that it could
-    /// rest on. None where one of these has none. What a named person has permitted, or declared an
-    /// emergency about, rests on no flow.
-    fn ceilings(&self, decision: &Decision, at: Timestamp) -> Vec<Ceiling> {
-        let (rests_on_flows, named) = match decision {
-            Decision::Permit(permit) => {
-                let agreement = permit.authority().agreement();
-                (agreement.is_some(), agreement)
-            }
-            Decision::Deny(denial) => {
-                let is_urgent = self.ask.question.break_glass.is_some();
-                (denial.depends_on_person() && !is_urgent, denial.agreement.as_ref())
-            }
-            Decision::Refer(_) => (false, None),
-        };
-        if !rests_on_flows {
-            return Vec::new();
-        }
-        if let Some(named) = named {
-            return self.ceiling(named, at).into_iter().collect();
-        }
-        let question = &self.ask.question;
-        let flows = self.policies.set.flows(&question.provider, &question.recipient, question.purpose);
-        let is_meant = |(agreement, flow): &(&Agreement, &DataFlow)| {
-            agreement.is_switched_on(flow)
-                && agreement.effective_from() <= at
-                && at < agreement.effective_until()
-                && question.agreements.as_ref().is_none_or(|allowed| allowed.contains(agreement.id()))
-        };
-        let flows = flows.into_iter().filter(is_meant);
-        let ceilings: Option<Vec<_>> =
-            flows.map(|(agreement, flow)| ceiling_of(agreement.id(), flow, at)).collect();
-        ceilings.unwrap_or_default()
-    }
-
-    /// Whether all of these are reached, if there are any. Then nobody is asked about any more, so that whoever goes on learns of
-    /// nobody whether there would have been a record.
-    async fn are_reached(&self, ceilings: &[Ceiling]) -> Result<bool, Refusal> {
-        if ceilings.is_empty() {
-            return Ok(false);
-        }
-        self.app.store.are_reached(ceilings).await.map_err(|error| internal(&error).into())
-    }
-
     /// What was released under an emergency is told to the record holder's privacy officers too.
     fn alerts_of_release(&self, permit: &Permit, at: Timestamp) -> Vec<Change> {
         if permit.break_glass().is_none() {
@@ -889,59 +634,6 @@ impl Walk<'_> {
             receipt,
         }
     }
-
-    fn closure(
-        &self,
-        outcome: &str,
-        reasons: Vec<String>,
-        observed: Vec<String>,
-        linked: Vec<String>,
-    ) -> Body {
-        let (decision_id, outcome) = (self.decision_id.to_owned(), outcome.to_owned());
-        Body::Closure { decision_id, outcome, reasons, observed, linked }
-    }
-
-    /// Ends an open intent without a release.
-    async fn close(&self, outcome: &str, reasons: &[&str], problem: Problem) -> Refusal {
-        let reasons = reasons.iter().map(|&reason| reason.to_owned()).collect();
-        let changes = vec![Change::CloseIntent(self.decision_id.to_owned())];
-        self.end(outcome, reasons, Learned { changes, ..Learned::default() }, problem).await
-    }
-
-    async fn end(&self, outcome: &str, reasons: Vec<String>, learned: Learned, problem: Problem) -> Refusal {
-        match self.try_end(outcome, reasons, learned, None, &problem).await {
-            Ok(committed) => self.refusal(problem, &committed),
-            Err(error) => commit_problem(error).into(),
-        }
-    }
-
-    async fn try_end(
-        &self,
-        outcome: &str,
-        reasons: Vec<String>,
-        learned: Learned,
-        recheck: Option<Recheck>,
-        problem: &Problem,
-    ) -> Result<Committed, CommitError> {
-        let Learned { changes, observed, linked } = learned;
-        let entry = self.closure(outcome, reasons, observed, linked);
-        let at = self.app.clock.now();
-        let mut submission = Submission::of(at, vec![entry]);
-        submission.recheck = recheck;
-        submission.changes = changes;
-        let is_no_record = matches!(problem, Problem::NoRecordAvailable);
-        let answered = (is_no_record, self.ask.list.is_some());
-        submission.changes.push(caller_use::of_answer(&self.ask.caller, answered, at));
-        self.commit_end(submission).await
-    }
-}
-
-fn ceiling_of(agreement: &AgreementId, flow: &DataFlow, at: Timestamp) -> Option<Ceiling> {
-    Some(Ceiling {
-        flow: format!("{agreement}/{}", flow.id.get_ref()),
-        day: london_day(at).to_string(),
-        releases_max: flow.releases_per_day_max?,
-    })
 }
 
 /// The files of the catalogue, as they were when a set was put in force.
@@ -962,151 +654,8 @@ struct Person {
     familiar: Known,
 }
 
-/// What a record tells about its person that was not held before.
-#[derive(Default)]
-struct Learned {
-    changes: Vec<Change>,
-    observed: Vec<String>,
-    linked: Vec<String>,
-}
-
-impl Learned {
-    fn of(examined: &Examined, state: &SubjectState, known: &[Resolved], provider: &Provider) -> Self {
-        let facts = examined.facts();
-        let mut learned = Self::default();
-        learned.changes.extend(known.iter().filter(|one| !one.known).cloned().map(Change::KnowSubject));
-        let mut names: Vec<_> = known.iter().map(|resolved| resolved.pseudonym.clone()).collect();
-        names.sort();
-        names.dedup();
-        if names.len() > 1 && !already_linked(&names, state) {
-            learned.linked = names.iter().map(ToString::to_string).collect();
-            learned.changes.push(Change::Link(names.clone()));
-        }
-        if let Some(by) = &provider.subject.restriction_check {
-            let said = if facts.unconfirmed { "restriction-unconfirmed" } else { "restriction-checked" };
-            learned.observed.push(format!("{said}:{}", by.get_ref()));
-        } else if facts.unconfirmed {
-            learned.observed.push(format!("restriction-unconfirmed:{}", provider.id()));
-        }
-        let Some(name) = names.into_iter().next() else { return learned };
-        if facts.restricted && !state.restricted {
-            learned.observed.push(format!("restricted:{}", examined.marked_by().unwrap_or(provider.id())));
-            learned.changes.push(Change::Restrict(name.clone()));
-        }
-        if facts.deceased && !state.deceased {
-            learned.observed.push(format!("deceased:{}", provider.id()));
-            learned.changes.push(Change::Die(name));
-        }
-        learned
-    }
-}
-
-/// Linked names share a group, so asking for the first brings the others.
-fn already_linked(names: &[Pseudonym], state: &SubjectState) -> bool {
-    state.is_one_person && names.iter().all(|name| state.names.iter().any(|(known, _)| known == name))
-}
-
-/// Closes an intent that nobody is walking any more: the caller broke off, or a deadline passed.
-struct OpenIntent<'a> {
-    app: &'a App,
-    decision_id: Option<String>,
-    /// Outcome and reason of the closure.
-    why: (&'static str, &'static str),
-}
-
-impl OpenIntent<'_> {
-    fn ended(mut self) {
-        self.decision_id = None;
-    }
-}
-
-impl Drop for OpenIntent<'_> {
-    fn drop(&mut self) {
-        let Some(decision_id) = self.decision_id.take() else { return };
-        let closure = Body::Closure {
-            decision_id: decision_id.clone(),
-            outcome: self.why.0.to_owned(),
-            reasons: vec![self.why.1.to_owned()],
-            observed: Vec::new(),
-            linked: Vec::new(),
-        };
-        let mut submission = Submission::of(self.app.clock.now(), vec![closure]);
-        // Refused by the writer if a release was committed in the meantime: each decision ends once.
-        submission.changes.push(Change::CloseIntent(decision_id));
-        if !self.app.store.commit_unattended(submission) {
-            tracing::warn!("an abandoned question stays open until the next start");
-        }
-    }
-}
-
 /// What the guardrails that fired say to a practitioner, but for those that say something about the person.
 fn told(denial: &Denial) -> Vec<String> {
     let told = denial.guardrails.iter().filter(|fired| !fired.about_person);
     told.map(|fired| fired.practitioner.clone()).collect()
-}
-
-/// The obligations' codes, as the ledger keeps them.
-pub fn obligation_codes(obligations: &Obligations) -> Vec<String> {
-    let mut codes = vec![format!("retain-until:{}", obligations.retain_until)];
-    if !obligations.onward_sharing {
-        codes.push("no-onward-sharing".to_owned());
-    }
-    if obligations.obtain_consent_to_visit {
-        codes.push("obtain-consent-to-visit".to_owned());
-    }
-    codes
-}
-
-fn provider_problem(fault: connectors::FetchFault) -> Problem {
-    use connectors::FetchFault::{
-        Busy, Crowded, NoRoute, NotFound, OutOfReach, Resting, Status, TimedOut, TooLarge, Unexpected,
-        Unreachable,
-    };
-    match fault {
-        NotFound => Problem::NoRecordAvailable,
-        NoRoute | Unreachable | TimedOut | Busy | Status(_) | Crowded | Resting | OutOfReach => {
-            Problem::ProviderUnavailable
-        }
-        Unexpected | TooLarge => Problem::ProviderAnswerRefused,
-    }
-}
-
-/// What a failed commit means to the caller.
-pub fn commit_problem(error: CommitError) -> Problem {
-    match error {
-        CommitError::Changed => Problem::Unsettled,
-        CommitError::Replayed => Problem::ContextReplayed,
-        CommitError::NotOpen => Problem::TookTooLong,
-        CommitError::NotFound => Problem::WrongState("it has moved on in the meantime; read it again"),
-        CommitError::CeilingReached => Problem::CeilingReached,
-        CommitError::BudgetReached => Problem::BudgetReached,
-        CommitError::Throttled => Problem::Throttled,
-        CommitError::TooLarge => Problem::InvalidRequest(
-            "what this says is more than one entry may hold; send it in parts".to_owned(),
-        ),
-        CommitError::Unavailable => Problem::LedgerUnavailable,
-    }
-}
-
-/// Logs a fault of ours once, and says nothing of it to the caller but whether it is worth asking again.
-pub fn internal(error: &(dyn std::error::Error + 'static)) -> Problem {
-    let mut causes = std::iter::successors(Some(error), |error| error.source());
-    if causes.any(|error| error.downcast_ref().is_some_and(store::StoreError::is_outage)) {
-        tracing::error!(%error, "the database does not answer a request");
-        return Problem::StoreUnavailable;
-    }
-    inconsistent(&error)
-}
-
-/// The ledger's size, when the index for searching has all of it. Where it has far to go, whoever searches is told before anything is
-/// recorded of their search.
-pub async fn indexed(app: &App) -> Result<u64, Refusal> {
-    let caught_up = app.trail.caught_up(&app.store).await.map_err(|error| Refusal::from(internal(&error)))?;
-    caught_up.map_err(|behind| Problem::IndexBuilding(behind).into())
-}
-
-/// Logs once that something is not as this program left it, and says nothing of it to the caller.
-pub fn inconsistent(what: &dyn std::fmt::Display) -> Problem {
-    tracing::error!(error = %what, "a request could not be worked on");
-    Problem::Internal
 }

@@ -22,6 +22,7 @@ pub mod desk;
 pub mod disclose;
 pub mod edge;
 pub mod exporting;
+pub mod fault;
 pub mod fhir;
 pub mod kept;
 pub mod list;

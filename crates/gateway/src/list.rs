@@ -33,8 +33,9 @@ use tokio::sync::watch;
 use crate::{
     app::App,
     caller::{Caller, Context},
-    disclose::{Answer, Ask, commit_problem, disclose, stopped},
+    disclose::{Answer, Ask, disclose, stopped},
     edge::refuse_undecided,
+    fault::commit_problem,
     policies,
     problem::{Problem, Refusal},
     receipt::Receipt,

@@ -44,7 +44,6 @@ impl Written {
         let entry = Entry::decode(&leaf.bytes).map_err(|error| StoreError::Ledger(error.to_string()))?;
         Ok(Self { entry: Arc::new(entry), hash: leaf_hash(&leaf.bytes) })
     }
-
 }
 
 /// The run. Cheap to clone.
@@ -82,7 +81,8 @@ impl Recent {
     /// Up to `limit` entries from `from` on, in order; none where it does not have the first.
     fn from(&self, from: u64, limit: u32) -> Vec<Written> {
         let run = self.run();
-        let Some(skipped) = run.entries.front().and_then(|(first, _)| from.checked_sub(first.entry.seq)) else {
+        let Some(skipped) = run.entries.front().and_then(|(first, _)| from.checked_sub(first.entry.seq))
+        else {
             return Vec::new();
         };
         let skipped = usize::try_from(skipped).unwrap_or(usize::MAX);
@@ -98,7 +98,9 @@ impl Recent {
                 return;
             }
             let decided = trail::decided(&written.entry.body);
-            let Some(decided) = decided.filter(|decided| wanted.remove(&*decided.decision_id)) else { continue };
+            let Some(decided) = decided.filter(|decided| wanted.remove(&*decided.decision_id)) else {
+                continue;
+            };
             known.insert(decided.decision_id.clone(), decided.clone());
         }
     }

@@ -89,7 +89,13 @@ impl KeySet {
             KeySource::File(_) | KeySource::Own(_) => None,
             KeySource::Url { address, trusted } => Some(client(address, trusted)?),
         };
-        let set = Self { source, keys: ArcSwap::default(), client, refetched_at_s: AtomicI64::new(i64::MIN), read_at: Mutex::new(Instant::now()) };
+        let set = Self {
+            source,
+            keys: ArcSwap::default(),
+            client,
+            refetched_at_s: AtomicI64::new(i64::MIN),
+            read_at: Mutex::new(Instant::now()),
+        };
         set.refresh().await?;
         Ok(set)
     }

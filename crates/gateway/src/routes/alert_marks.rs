@@ -29,8 +29,8 @@ use crate::{
     app::App,
     caller::{Action, Capability},
     clock,
-    disclose::internal,
     edge::{Received, receive, request_id},
+    fault::internal,
     problem::{Problem, Refusal},
 };
 

@@ -22,8 +22,8 @@ use super::{
 use crate::{
     app::App,
     caller::{Action, Capability},
-    disclose::internal,
     edge::{receive, request_id},
+    fault::internal,
     problem::{Problem, Refusal},
 };
 

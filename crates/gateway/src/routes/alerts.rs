@@ -22,8 +22,8 @@ use crate::{
     alerts::{is_about, may_know},
     app::App,
     caller::{Action, Capability, Named},
-    disclose::internal,
     edge::{Received, receive, request_id},
+    fault::internal,
     problem::{Problem, Refusal},
 };
 

@@ -24,8 +24,8 @@ use utoipa::ToSchema;
 use crate::{
     app::App,
     caller::Capability,
-    disclose::{commit_problem, internal},
     edge::{Shown, known_system, request_id},
+    fault::{commit_problem, internal},
     problem::{Face, Problem, Refusal},
     witnessed::Witnessing,
 };

@@ -34,8 +34,9 @@ use super::{
 use crate::{
     app::App,
     caller::{Action, Capability},
-    disclose::{Answer, Ask, disclose, internal},
+    disclose::{Answer, Ask, disclose},
     edge::{Received, receive, request_id, shape},
+    fault::internal,
     problem::{AccessRequestFault, Face, Problem, Refusal},
     referrals::due,
 };

@@ -29,8 +29,8 @@ use crate::{
     app::App,
     caller::Action,
     dataspace::{self, Dataset, Dataspace},
-    disclose::{inconsistent, internal},
     edge::message::{ReceivedMessage, receive_message},
+    fault::{inconsistent, internal},
     problem::{
         Problem, Refusal,
         dataspace::{CONTEXT, NO_PID, error},

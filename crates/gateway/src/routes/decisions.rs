@@ -17,8 +17,8 @@ use super::consents::{commit, respond};
 use crate::{
     app::App,
     caller::{Action, Capability},
-    disclose::internal,
     edge::{Received, receive_any, request_id},
+    fault::internal,
     problem::{Problem, Refusal},
     referrals::{decided_in, decided_of},
 };

@@ -136,7 +136,7 @@ struct AgreementBody {
 pub async fn disclose(State(app): State<Arc<App>>, request: Request) -> Response {
     answer(&app, request, Action::Read, |answer| {
         let record = answer.record.as_ref().map(|record| record.as_json().to_owned()).unwrap_or_default();
-        let record = RawValue::from_string(record).map_err(|error| crate::disclose::internal(&error))?;
+        let record = RawValue::from_string(record).map_err(|error| crate::fault::internal(&error))?;
         Ok(Json(DisclosureResponse { record, terms: terms(answer) }).into_response())
     })
     .await

@@ -30,8 +30,8 @@ use super::{
 use crate::{
     app::App,
     caller::{Action, Capability},
-    disclose::{commit_problem, inconsistent, internal},
     edge::{receive, request_id},
+    fault::{commit_problem, inconsistent, internal},
     problem::{Problem, Refusal},
     retention,
 };

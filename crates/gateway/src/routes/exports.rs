@@ -29,9 +29,9 @@ use super::{
 use crate::{
     app::App,
     caller::{Action, Capability, Named},
-    disclose::{inconsistent, internal},
     edge::{Received, receive_any, request_id},
     exporting::{self, Filter, asked},
+    fault::{inconsistent, internal},
     problem::{Problem, Refusal},
     receipt::Receipt,
 };

@@ -31,8 +31,8 @@ use super::{
 use crate::{
     app::App,
     caller::{Action, Capability},
-    disclose::internal,
     edge::{Received, receive, request_id},
+    fault::internal,
     fhir::{
         Unmapped,
         consent::{self, LOCAL, NHS_NUMBER, PSEUDONYM, Said, element_of},

@@ -23,8 +23,8 @@ use super::{
 use crate::{
     app::App,
     caller::{Action, Capability},
-    disclose::internal,
     edge::{receive, request_id},
+    fault::internal,
     kept,
     problem::{Problem, Refusal},
 };

@@ -20,8 +20,8 @@ use crate::{
     authorization_server::{AuthorizationServer, TokenFault, TokenRequest},
     caller::{Action, Registry, System, access_token::DETAIL_TYPE, client_assertion::AssertionFault},
     clock::uuid,
-    disclose::commit_problem,
     edge::{Shown, read_form, request_id},
+    fault::commit_problem,
     listener::PeerCertificate,
     problem::{Face, Problem, Refusal},
 };

@@ -29,8 +29,8 @@ use super::{
 use crate::{
     app::App,
     caller::{Action, Capability},
-    disclose::commit_problem,
     edge::{Received, receive, request_id},
+    fault::commit_problem,
     problem::{Problem, Refusal},
     receipt::Receipt,
 };

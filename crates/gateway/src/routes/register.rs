@@ -15,7 +15,7 @@ use super::PAGE_POLICY;
 use crate::{
     agreements::register::{self, Register},
     app::App,
-    disclose::internal,
+    fault::internal,
     problem::{Face, Refusal},
 };
 

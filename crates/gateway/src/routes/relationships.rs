@@ -28,8 +28,8 @@ use crate::{
     alerts,
     app::App,
     caller::{Action, Capability, Named},
-    disclose::internal,
     edge::{Received, receive, request_id},
+    fault::internal,
     problem::{Problem, Refusal},
     receipt::Receipt,
 };

@@ -31,8 +31,8 @@ use super::{
 use crate::{
     app::App,
     caller::{Action, Capability},
-    disclose::{commit_problem, internal},
     edge::{Received, receive, request_id},
+    fault::{commit_problem, internal},
     kept,
     problem::{Problem, Refusal},
     receipt::Receipt,

@@ -20,8 +20,8 @@ use super::{
 use crate::{
     agreements::{document, register},
     app::App,
-    disclose::internal,
     edge::request_id,
+    fault::internal,
     problem::Refusal,
 };
 

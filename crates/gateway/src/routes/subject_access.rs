@@ -28,8 +28,8 @@ use super::{
 use crate::{
     app::App,
     caller::{Action, Capability},
-    disclose::{indexed, internal},
     edge::{Received, receive, request_id},
+    fault::{indexed, internal},
     problem::{Problem, Refusal},
     receipt::Receipt,
     subject_access::{self as access, Event, Events, Look, Told, ToldLook, Window, told, told_look},

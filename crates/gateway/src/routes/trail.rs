@@ -31,8 +31,8 @@ use super::{
 use crate::{
     app::App,
     caller::{Action, Capability},
-    disclose::{inconsistent, indexed, internal},
     edge::{Received, receive_any, request_id},
+    fault::{inconsistent, indexed, internal},
     problem::{Problem, Refusal},
     receipt::Receipt,
     sight::{seen, sees},

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use super::{super::rights_requests, SubjectAccessBody, word};
 use crate::{
     app::App,
-    disclose::internal,
+    fault::internal,
     kept,
     problem::Refusal,
     subject_access::{in_london, until},

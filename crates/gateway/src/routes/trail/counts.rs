@@ -18,8 +18,8 @@ use super::{commit, receive, respond};
 use crate::{
     app::App,
     caller::Capability,
-    disclose::{indexed, internal},
     edge::request_id,
+    fault::{indexed, internal},
     problem::Problem,
     receipt::Receipt,
 };

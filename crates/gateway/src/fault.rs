@@ -2,10 +2,7 @@
 
 use store::CommitError;
 
-use crate::{
-    app::App,
-    problem::{Problem, Refusal},
-};
+use crate::problem::Problem;
 
 /// What a record holder that failed means to the caller.
 pub fn provider_problem(fault: connectors::FetchFault) -> Problem {
@@ -53,11 +50,4 @@ pub fn internal(error: &(dyn std::error::Error + 'static)) -> Problem {
 pub fn inconsistent(what: &dyn std::fmt::Display) -> Problem {
     tracing::error!(error = %what, "a request could not be worked on");
     Problem::Internal
-}
-
-/// The ledger's size, when the index for searching has all of it. Where it has far to go, whoever searches is told before anything is
-/// recorded of their search.
-pub async fn indexed(app: &App) -> Result<u64, Refusal> {
-    let caught_up = app.trail.caught_up(&app.store).await.map_err(|error| Refusal::from(internal(&error)))?;
-    caught_up.map_err(|behind| Problem::IndexBuilding(behind).into())
 }

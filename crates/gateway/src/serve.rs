@@ -49,6 +49,8 @@ use crate::{
 
 /// How often the index for searching is caught up: often enough that nobody who searches has much to wait for.
 const TRAIL_EVERY: Duration = Duration::from_secs(10);
+/// How often it is caught up where much is written: while it is still in memory.
+const TRAIL_OFTEN: Duration = Duration::from_secs(1);
 /// How often issuers' keys are read again.
 const KEYS_EVERY: Duration = Duration::from_mins(5);
 
@@ -443,11 +445,17 @@ pub async fn keep_keys(app: Arc<App>, period: Duration, stop: CancellationToken)
 async fn keep_trail(app: Arc<App>, stop: CancellationToken) {
     let mut every = tokio::time::interval(TRAIL_EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut often = tokio::time::interval(TRAIL_OFTEN);
+    often.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        tokio::select! {
+        let is_due = tokio::select! {
             () = stop.cancelled() => return,
-            _ = every.tick() => {}
-            () = app.trail.wanted() => {}
+            _ = every.tick() => true,
+            () = app.trail.wanted() => true,
+            _ = often.tick() => false,
+        };
+        if !is_due && !app.trail.is_far_behind(&app.store) {
+            continue;
         }
         // After a load it has much to do, page by page: whoever stops does not wait for it.
         tokio::select! {

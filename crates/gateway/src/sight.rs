@@ -6,7 +6,11 @@ use ledger::{
 };
 use sharing::OrganisationId;
 
-use crate::app::App;
+use crate::{
+    app::App,
+    fault::internal,
+    problem::{Problem, Refusal},
+};
 
 /// Whether an organisation's privacy officers see an entry.
 pub fn sees(app: &App, mine: &OrganisationId, entry: &Entry, first: Option<&Decided>) -> bool {
@@ -26,4 +30,11 @@ pub fn seen(app: &App, mine: &OrganisationId) -> Vec<Sight> {
     let held = set.providers().filter(|held| held.organisation() == mine);
     let held = held.map(|held| Sight::Holder(held.provider.id.get_ref().to_string()));
     held.chain([Sight::Writer(mine.to_string())]).collect()
+}
+
+/// The ledger's size, when the index for searching has all of it. Where it has far to go, whoever searches is told before anything is
+/// recorded of their search.
+pub async fn indexed(app: &App) -> Result<u64, Refusal> {
+    let caught_up = app.trail.caught_up(&app.store).await.map_err(|error| Refusal::from(internal(&error)))?;
+    caught_up.map_err(|behind| Problem::IndexBuilding(behind).into())
 }

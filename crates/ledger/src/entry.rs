@@ -568,6 +568,12 @@ pub enum EntryError {
     NotCanonical,
 }
 
+impl AsRef<Self> for Entry {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
 impl Entry {
     /// The leaf's bytes.
     ///

@@ -1,7 +1,6 @@
 //! Reading the ledger: its head, its leaves in order, and the tree's nodes.
 
 use std::{
-    borrow::Borrow,
     collections::{BTreeSet, HashMap},
     sync::Arc,
 };
@@ -236,7 +235,7 @@ impl Store {
     /// [`StoreError`] when the database fails or an entry cannot be read.
     pub async fn deciding(
         &self,
-        entries: &[impl Borrow<Entry> + Sync],
+        entries: &[impl AsRef<Entry> + Sync],
     ) -> Result<HashMap<String, Decided>, StoreError> {
         deciding(&self.readers, (&self.detached, Some(&self.recent)), entries).await
     }
@@ -442,9 +441,9 @@ pub(crate) async fn node_hashes(
 async fn deciding(
     pool: &AnyPool,
     (detached, recent): (&Detached, Option<&Recent>),
-    entries: &[impl Borrow<Entry>],
+    entries: &[impl AsRef<Entry>],
 ) -> Result<HashMap<String, Decided>, StoreError> {
-    let entries = || entries.iter().map(Borrow::borrow);
+    let entries = || entries.iter().map(AsRef::as_ref);
     let mut known: HashMap<String, Decided> = HashMap::new();
     for decided in entries().filter_map(|entry: &Entry| trail::decided(&entry.body)) {
         known.entry(decided.decision_id.clone()).or_insert_with(|| decided.clone());
@@ -452,7 +451,8 @@ async fn deciding(
     let follow = entries().filter_map(|entry: &Entry| trail::follows(&entry.body));
     let mut others: BTreeSet<_> = follow.filter(|decision| !known.contains_key(*decision)).collect();
     if let Some(recent) = recent {
-        recent.deciding(&mut others, &mut known);
+        let until = entries().map(|entry: &Entry| entry.seq).max().unwrap_or(0);
+        recent.deciding(until, &mut others, &mut known);
     }
     if others.is_empty() {
         return Ok(known);

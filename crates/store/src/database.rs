@@ -406,6 +406,18 @@ impl fmt::Debug for Database {
     }
 }
 
+/// Rows in portions of a few sizes, so that there are a few statements, which stay prepared, and few round trips; and not
+/// of more rows, because SQLite looks for each place's name in a list of all of the statement's.
+pub(crate) fn portions<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
+    const SIZES: [usize; 7] = [64, 32, 16, 8, 4, 2, 1];
+    std::iter::from_fn(move || {
+        let size = SIZES.into_iter().find(|size| *size <= rows.len())?;
+        let (portion, rest) = rows.split_at(size);
+        rows = rest;
+        Some(portion)
+    })
+}
+
 /// The places of values in a statement that inserts many rows: `($1, $2), ($3, $4)`.
 pub(crate) fn places(rows: usize, columns: usize) -> String {
     debug_assert!(rows * columns > 0, "a statement has values");

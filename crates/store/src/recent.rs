@@ -5,7 +5,6 @@
 //! follows reads that from the database.
 
 use std::{
-    borrow::Borrow,
     collections::{BTreeSet, HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -33,8 +32,8 @@ pub struct Written {
     pub hash: Hash,
 }
 
-impl Borrow<Entry> for Written {
-    fn borrow(&self) -> &Entry {
+impl AsRef<Entry> for Written {
+    fn as_ref(&self) -> &Entry {
         &self.entry
     }
 }
@@ -79,7 +78,7 @@ impl Recent {
     }
 
     /// Up to `limit` entries from `from` on, in order; none where it does not have the first.
-    fn from(&self, from: u64, limit: u32) -> Vec<Written> {
+    pub(crate) fn from(&self, from: u64, limit: u32) -> Vec<Written> {
         let run = self.run();
         let Some(skipped) = run.entries.front().and_then(|(first, _)| from.checked_sub(first.entry.seq))
         else {
@@ -90,10 +89,23 @@ impl Recent {
         entries.map(|(written, _)| written.clone()).collect()
     }
 
-    /// What decided questions, as far as that is held: what is found is taken from what is wanted.
-    pub(crate) fn deciding(&self, wanted: &mut BTreeSet<&str>, known: &mut HashMap<String, Decided>) {
+    /// Forgets all: the ledger may not be what it was.
+    pub(crate) fn clear(&self) {
+        *self.run() = Run::default();
+    }
+
+    /// What decided questions that entries before `until` follow, as far as that is held: what is found is taken from what is wanted.
+    pub(crate) fn deciding(
+        &self,
+        until: u64,
+        wanted: &mut BTreeSet<&str>,
+        known: &mut HashMap<String, Decided>,
+    ) {
         let run = self.run();
-        for (written, _) in run.entries.iter().rev() {
+        let Some((first, _)) = run.entries.front() else { return };
+        // What decides a question is before what follows it.
+        let before = usize::try_from(until.saturating_sub(first.entry.seq)).unwrap_or(usize::MAX);
+        for (written, _) in run.entries.iter().take(before).rev() {
             if wanted.is_empty() {
                 return;
             }

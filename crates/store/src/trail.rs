@@ -14,7 +14,7 @@ use std::{
 use ledger::{
     entry::{Decided, Entry},
     trail::{self, Field, Sight, Term},
-    tree::hexadecimal,
+    tree::{hexadecimal, leaf_hash},
 };
 use sqlx::{
     Connection as _, QueryBuilder, Sqlite, SqlitePool, Transaction,
@@ -23,7 +23,12 @@ use sqlx::{
 use tokio::sync::{Mutex, Notify};
 
 use self::tally::Tally;
-use crate::{StoreError, Written, audit::to_i64, database::places, open::Store, writer::portions};
+use crate::{
+    StoreError, Written,
+    audit::to_i64,
+    database::{places, portions},
+    open::Store,
+};
 
 /// The form of the index. One of an earlier form is made again.
 const FORM: i64 = 3;
@@ -88,6 +93,8 @@ pub struct TrailIndex {
     wanted: Notify,
     /// How many entries it took in in a second, the last time that there was much.
     per_second: AtomicU64,
+    /// How many entries it had when it was last caught up here.
+    size: AtomicU64,
 }
 
 /// The numbers of common names, as far as they are known to be in the file: what nearly every entry has is not looked up for each.
@@ -174,7 +181,7 @@ impl TrailIndex {
         }
         sqlx::raw_sql(SCHEMA).execute(&pool).await?;
         let (wanted, per_second) = (Notify::new(), AtomicU64::new(0));
-        Ok(Self { pool, catching_up: Mutex::default(), wanted, per_second })
+        Ok(Self { pool, catching_up: Mutex::default(), wanted, per_second, size: AtomicU64::new(0) })
     }
 
     /// Takes in what is new, for somebody who waits for it: or says how far it is, where that would take long. The ledger's size.
@@ -196,6 +203,11 @@ impl TrailIndex {
     /// Until somebody searches and is told that it is behind.
     pub async fn wanted(&self) {
         self.wanted.notified().await;
+    }
+
+    /// Whether so much has been written since it was caught up that the newest entries would not be held in memory for long.
+    pub fn is_far_behind(&self, store: &Store) -> bool {
+        store.entries().saturating_sub(self.size.load(Ordering::Relaxed)) >= u64::from(PAGE)
     }
 
     /// Takes in what the ledger has beyond it. An index of another ledger is begun anew.
@@ -261,6 +273,7 @@ impl TrailIndex {
             }
         }
         *one_at_a_time = numbers;
+        self.size.store(next, Ordering::Relaxed);
         Ok(size)
     }
 
@@ -271,8 +284,10 @@ impl TrailIndex {
             .await?;
         let Some((size, last)) = mark else { return Ok(Some(0)) };
         let size = u64::try_from(size).unwrap_or(0);
-        let end = store.entries_from(size.saturating_sub(1), 1).await?.into_iter().next();
-        let is_its = end.is_some_and(|end| end.entry.seq + 1 == size && hexadecimal(&end.hash) == last);
+        // Of the database, and not of what is held in memory: it may have been put back.
+        let leaf = store.leaves(size.saturating_sub(1), 1).await?.into_iter().next();
+        let is_its =
+            leaf.is_some_and(|leaf| leaf.seq + 1 == size && hexadecimal(&leaf_hash(&leaf.bytes)) == last);
         Ok(is_its.then_some(size))
     }
 

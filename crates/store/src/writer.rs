@@ -50,7 +50,6 @@ mod together;
 use copies::Copies;
 pub use copies::synced_copy;
 pub(crate) use load::Portion;
-pub(crate) use rows::portions;
 use rows::{Appended, insert, lock_head, move_head};
 
 /// Most submissions in one transaction.
@@ -271,6 +270,7 @@ impl Writer {
                     self.health.send_replace(false);
                 }
                 Err(Stop::Poisoned(error)) => {
+                    self.recent.clear();
                     self.health.send_replace(false);
                     tracing::error!(%error, "the ledger's writer has stopped; restart the process");
                     queue.close();
@@ -346,7 +346,6 @@ impl Writer {
                 let size = self.frontier.size();
                 // Whoever is answered is in the count.
                 self.observed.is_at(size);
-                self.recent.push(appended);
                 let checkpoint: std::sync::Arc<str> = checkpoint.into();
                 let copying = self.copies.copy(&checkpoint);
                 failpoint::at("copied");
@@ -355,6 +354,7 @@ impl Writer {
                         outcome.map(|entries| Committed { entries, checkpoint: checkpoint.clone(), size });
                     answer(reply, outcome);
                 }
+                self.recent.push(appended);
                 copying.map_err(Stop::Poisoned)
             }
             Ok(None) => {

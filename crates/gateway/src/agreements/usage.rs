@@ -31,14 +31,19 @@ pub fn quarter(day: Date) -> String {
     format!("{}-Q{}", day.year(), (day.month() - 1) / 3 + 1)
 }
 
-/// Counts what has been written since the last time. Returns how many entries that were.
+/// Counts what has been written since the last time, up to now. Returns how many entries that were.
 ///
 /// # Errors
-/// [`StoreError`] when the database fails; it is counted the next time.
+/// [`StoreError`] when the database fails; it is counted the next time. Nothing is counted past an entry that cannot be read.
 pub async fn catch_up(app: &App) -> Result<usize, StoreError> {
+    let size = app.store.head().await?.size;
     let mut counted = 0;
     loop {
         let from = app.store.use_position().await?;
+        // Counting is recorded with what is asked meanwhile: who waited for an end would wait for as long as anybody asks.
+        if from.unsigned_abs() >= size {
+            return Ok(counted);
+        }
         let entries = app.store.entries_from(from.unsigned_abs(), PAGE).await?;
         let Some(last) = entries.last() else { return Ok(counted) };
         let until = i64::try_from(last.entry.seq).unwrap_or(i64::MAX).saturating_add(1);
@@ -59,7 +64,7 @@ pub async fn catch_up(app: &App) -> Result<usize, StoreError> {
 /// # Errors
 /// [`StoreError`] when the database fails; it is counted the next time.
 pub async fn keep_up(app: &App) -> Result<usize, StoreError> {
-    let left = app.store.head().await?.size.saturating_sub(app.store.use_position().await?.unsigned_abs());
+    let left = app.store.entries().saturating_sub(app.store.use_position().await?.unsigned_abs());
     if left < u64::from(PAGE) { Ok(0) } else { catch_up(app).await }
 }
 

@@ -46,9 +46,15 @@ pub async fn follow(app: Arc<App>, stop: CancellationToken) {
         if is_due && let Err(error) = pass(&app).await {
             tracing::error!(%error, "what time does to agreements could not be recorded; it is tried again");
         }
-        let counted = if is_due { usage::catch_up(&app).await } else { usage::keep_up(&app).await };
-        if let Err(error) = counted {
-            tracing::error!(%error, "the use of agreements could not be counted; it is tried again");
+        let count = async { if is_due { usage::catch_up(&app).await } else { usage::keep_up(&app).await } };
+        // After a load it has much to do, page by page: whoever stops does not wait for it.
+        tokio::select! {
+            () = stop.cancelled() => return,
+            counted = count => {
+                if let Err(error) = counted {
+                    tracing::error!(%error, "the use of agreements could not be counted; it is tried again");
+                }
+            }
         }
     }
 }

@@ -29,9 +29,10 @@ use crate::{
     app::App,
     caller::{Action, Capability},
     edge::{Received, receive, request_id},
-    fault::{indexed, internal},
+    fault::internal,
     problem::{Problem, Refusal},
     receipt::Receipt,
+    sight::indexed,
     subject_access::{self as access, Event, Events, Look, Told, ToldLook, Window, told, told_look},
 };
 

@@ -32,10 +32,10 @@ use crate::{
     app::App,
     caller::{Action, Capability},
     edge::{Received, receive_any, request_id},
-    fault::{inconsistent, indexed, internal},
+    fault::{inconsistent, internal},
     problem::{Problem, Refusal},
     receipt::Receipt,
-    sight::{seen, sees},
+    sight::{indexed, seen, sees},
 };
 
 pub mod counts;

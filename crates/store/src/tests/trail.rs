@@ -1,10 +1,10 @@
 //! The index for searching, held against the entries themselves.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use jiff::SignedDuration;
 use ledger::{
-    entry::{Body, Entry},
+    entry::{Body, Decided, Entry},
     trail::{Field, Sight, Term, sight, terms},
     tree::leaf_hash,
 };
@@ -78,14 +78,90 @@ async fn what_is_followed_is_what_the_ledger_has() {
         assert_eq!(told(&followed(&store, 0, limit).await), stored);
         assert_eq!(told(&followed(&store, 20, limit).await), stored[20..]);
     }
-    // Another start holds none of these in memory, and then one more.
+    assert_eq!(store.recent.from(0, 1_000).len(), stored.len(), "what was written here is held in memory");
+    // Another start holds none of these, and then what it writes.
     store.close().await;
     drop(store);
     let store = open(folder.path()).await;
+    assert_eq!(store.recent.from(0, 1_000), []);
     assert_eq!(told(&followed(&store, 0, 7).await), stored);
     written(&store).await;
+    let before = stored.len();
     let stored = as_stored(&store.leaves(0, 1_000).await.unwrap());
     assert_eq!(told(&followed(&store, 0, 7).await), stored);
+    assert_eq!(store.recent.from(u64::try_from(before).unwrap(), 1_000).len(), stored.len() - before);
+}
+
+fn intent(number: u64) -> Body {
+    Body::Intent(Box::new(Decided {
+        decision_id: format!("dec_{number}"),
+        request_id: None,
+        by: actor(),
+        provider: "nhs-pds".to_owned(),
+        recipient: "gmca".to_owned(),
+        purpose: "fire-prevention-targeting".to_owned(),
+        case_reference: format!("C-{number}"),
+        subject: "sub_1".to_owned(),
+        identifier_scheme: "nhs-number".to_owned(),
+        asked: Vec::new(),
+        agreement: None,
+        policy_revision: 1,
+        permitted: Vec::new(),
+        reasons: Vec::new(),
+        trace: Vec::new(),
+        consents: Vec::new(),
+        context_sha256: "00".to_owned(),
+        answer_only: false,
+        grant: None,
+        break_glass: None,
+        guardrails: Vec::new(),
+        list: None,
+        within: Vec::new(),
+    }))
+}
+
+fn closure(number: u64) -> Body {
+    let (decision_id, outcome) = (format!("dec_{number}"), "abandoned".to_owned());
+    Body::Closure { decision_id, outcome, reasons: Vec::new(), observed: Vec::new(), linked: Vec::new() }
+}
+
+#[tokio::test]
+async fn what_decided_a_question_is_the_same_from_memory_and_from_the_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    for number in 0..6 {
+        store.commit(submission(intent(number), Vec::new())).await.unwrap();
+    }
+    for number in 0..5 {
+        store.commit(submission(closure(number), Vec::new())).await.unwrap();
+    }
+    let ends = |store: Store| async move {
+        let entries = followed(&store, 0, 1_000).await;
+        let ends: Vec<_> = entries.into_iter().filter(|one| one.entry.body.kind() == "closure").collect();
+        assert_eq!(ends.len(), 5);
+        // Two that follow the third, and one that nothing decided.
+        let mut some = vec![ends[2].clone(), ends[4].clone(), ends[2].clone()];
+        let mut lost = (*ends[0].entry).clone();
+        lost.body = closure(77);
+        some.push(Written { entry: lost.into(), hash: [0; 32] });
+        (some.clone(), store.deciding(&some).await.unwrap())
+    };
+    let (mut wanted, known) = (BTreeSet::from(["dec_2", "dec_5", "dec_77"]), &mut HashMap::new());
+    store.recent.deciding(u64::MAX, &mut wanted, known);
+    assert_eq!((wanted.len(), known.len()), (1, 2), "they are found in memory");
+    let (mut early, none) = (BTreeSet::from(["dec_2"]), &mut HashMap::new());
+    store.recent.deciding(2, &mut early, none);
+    assert!(none.is_empty(), "an entry before it cannot follow it");
+    let from_memory = ends(store.clone()).await;
+    assert_eq!(
+        from_memory.1.keys().collect::<BTreeSet<_>>(),
+        BTreeSet::from([&"dec_2".to_owned(), &"dec_4".to_owned()])
+    );
+    store.close().await;
+    drop(store);
+    let store = open(folder.path()).await;
+    assert_eq!(store.recent.from(0, 1_000), []);
+    assert_eq!(ends(store).await, from_memory);
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use ledger::{
 
 use crate::{
     audit::{self, to_i64},
-    database::{Transaction, places},
+    database::{Transaction, places, portions},
     error::StoreError,
     recent::Written,
 };
@@ -80,18 +80,6 @@ pub(super) async fn lock_head(
         root.try_into().map_err(|_| StoreError::CorruptRow { table: "ledger_head", row: "1".to_owned() })?;
     let now = (now_us > 0).then(|| Timestamp::from_microsecond(now_us).ok()).flatten();
     Ok(Some(Locked { size: audit::to_u64(size), root, now, is_durable: durable != 0 }))
-}
-
-/// Rows in portions of a few sizes, so that there are a few statements, which stay prepared, and few round trips; and not
-/// of more rows, because SQLite looks for each place's name in a list of all of the statement's.
-pub(crate) fn portions<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
-    const SIZES: [usize; 7] = [64, 32, 16, 8, 4, 2, 1];
-    std::iter::from_fn(move || {
-        let size = SIZES.into_iter().find(|size| *size <= rows.len())?;
-        let (portion, rest) = rows.split_at(size);
-        rows = rest;
-        Some(portion)
-    })
 }
 
 /// Compare-and-swap: the head moves only from where this batch began.

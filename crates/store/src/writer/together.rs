@@ -11,10 +11,10 @@ use jiff::Timestamp;
 use sharing::policy::hexadecimal;
 
 use self::callers::Callers;
-use super::{portions, project::still_means};
+use super::project::still_means;
 use crate::{
     change::{Change, Recheck, Submission},
-    database::{Database, Transaction, places},
+    database::{Database, Transaction, places, portions},
     error::{CommitError, StoreError},
     opt_out::OptOutChecks,
     row::to_list,

@@ -174,7 +174,7 @@ pub async fn bundled(
         let route = "/v1/agreements/{id}/versions/{version}/bundle";
         let (terms, row) = seen(&app, request, (&id, &version), route).await?;
         let (id, number) = (named(&row)?, u32::try_from(terms.version).unwrap_or_default());
-        crate::fault::indexed(&app).await?;
+        crate::sight::indexed(&app).await?;
         let made =
             bundle::make(&app, &id, number).await.map_err(|error| Refusal::from(internal(error.as_ref())))?;
         Ok(Json(made).into_response())

@@ -16,12 +16,8 @@ use utoipa::ToSchema;
 
 use super::{commit, receive, respond};
 use crate::{
-    app::App,
-    caller::Capability,
-    edge::request_id,
-    fault::{indexed, internal},
-    problem::Problem,
-    receipt::Receipt,
+    app::App, caller::Capability, edge::request_id, fault::internal, problem::Problem, receipt::Receipt,
+    sight::indexed,
 };
 
 /// Most counts in one answer.

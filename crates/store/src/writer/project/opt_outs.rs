@@ -6,10 +6,9 @@ use jiff::Timestamp;
 use super::{Tx, execute};
 use crate::{
     audit::to_i64,
-    database::places,
+    database::{places, portions},
     error::{CommitError, StoreError},
     opt_out::{OptOutBatch, OptOutCheck, PORTION},
-    writer::portions,
 };
 
 /// When a batch was taken in whole, 0 while it is on its way; `None` where there is none.

@@ -9,16 +9,13 @@ use super::listed;
 use crate::{
     caller_use::{AnswerUse, CallerUse},
     change::Submission,
-    database::{Database, Transaction, places},
+    database::{Database, Transaction, places, portions},
     error::{CommitError, StoreError},
     queue::AlertRow,
     row::to_list,
-    writer::{
-        portions,
-        project::{
-            alerting,
-            caller_use::{Admitted, Answers, Counts},
-        },
+    writer::project::{
+        alerting,
+        caller_use::{Admitted, Answers, Counts},
     },
 };
 

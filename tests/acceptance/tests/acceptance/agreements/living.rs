@@ -1,7 +1,12 @@
 //! What an agreement's parties, and the public, see of it while it lives: the register, its use, pilots, messages, and the
 //! command line against a running gateway.
 
-use gateway::agreements::usage;
+use std::time::Duration;
+
+use gateway::{agreements::usage, alerts::evaluate};
+use ledger::entry::Body;
+use store::Submission;
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 
@@ -18,6 +23,46 @@ pub(super) async fn public(world: &World, path: &str) -> Answer {
 pub(super) fn pilot(register: &Answer) -> Value {
     let listed = register.body["agreements"].as_array().unwrap();
     listed.iter().find(|agreement| agreement["id"] == "pilot").unwrap().clone()
+}
+
+/// What follows the ledger takes in what there is, and not what comes meanwhile: it would not end while anybody asks.
+#[tokio::test(flavor = "multi_thread")]
+async fn counting_ends_although_somebody_goes_on_and_on() {
+    let world = in_force().await;
+    let stop = CancellationToken::new();
+    let going_on: Vec<_> = (0..8)
+        .map(|_| {
+            let (app, stop) = (world.app.clone(), stop.clone());
+            tokio::spawn(async move {
+                while !stop.is_cancelled() {
+                    let entry = Body::HandshakeRefused { reason: "unknown-issuer".to_owned(), count: 1 };
+                    app.store.commit(Submission::of(app.clock.now(), vec![entry])).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    let longest = Duration::from_mins(1);
+    for _ in 0..3 {
+        let counted =
+            tokio::time::timeout(longest, usage::catch_up(&world.app)).await.expect("it ends").unwrap();
+        assert!(counted > 0);
+        tokio::time::timeout(longest, evaluate::catch_up(&world.app)).await.expect("it ends").unwrap();
+        tokio::time::timeout(longest, world.app.trail.catch_up(&world.app.store))
+            .await
+            .expect("it ends")
+            .unwrap();
+    }
+    stop.cancel();
+    for one in going_on {
+        one.await.unwrap();
+    }
+    // All of them are counted once they have stopped.
+    usage::catch_up(&world.app).await.unwrap();
+    assert_eq!(usage::keep_up(&world.app).await.unwrap(), 0);
+    assert_eq!(
+        world.app.store.use_position().await.unwrap().unsigned_abs(),
+        world.app.store.head().await.unwrap().size
+    );
 }
 
 #[tokio::test]

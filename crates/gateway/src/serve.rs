@@ -447,6 +447,7 @@ async fn keep_trail(app: Arc<App>, stop: CancellationToken) {
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut often = tokio::time::interval(TRAIL_OFTEN);
     often.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut has_failed = false;
     loop {
         let is_due = tokio::select! {
             () = stop.cancelled() => return,
@@ -454,13 +455,15 @@ async fn keep_trail(app: Arc<App>, stop: CancellationToken) {
             () = app.trail.wanted() => true,
             _ = often.tick() => false,
         };
-        if !is_due && !app.trail.is_far_behind(&app.store) {
+        // What failed is not tried, and said, every second.
+        if !is_due && (has_failed || !app.trail.is_far_behind(&app.store)) {
             continue;
         }
         // After a load it has much to do, page by page: whoever stops does not wait for it.
         tokio::select! {
             () = stop.cancelled() => return,
             caught = app.trail.catch_up(&app.store) => {
+                has_failed = caught.is_err();
                 if let Err(error) = caught {
                     tracing::error!(%error, "the trail's index could not be caught up");
                 }

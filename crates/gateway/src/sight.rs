@@ -1,4 +1,5 @@
-//! What an organisation's privacy officers see of the ledger: what was asked of its records, and what its own people wrote.
+//! What an organisation's privacy officers see of the ledger: what was asked of its records, and what its own people wrote; and
+//! that the index for searching has all of it.
 
 use ledger::{
     entry::{Decided, Entry},

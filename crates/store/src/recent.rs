@@ -17,7 +17,7 @@ use ledger::{
 
 use crate::{StoreError, audit::StoredLeaf, open::Store};
 
-/// Not more entries than this are held: two seconds' worth of what a busy gateway writes.
+/// Not more entries than this are held: more than a busy gateway writes in a second, which is how often they are taken in.
 const ENTRIES_MAX: usize = 4_096;
 
 /// And not more than this, by what they have in the ledger.

@@ -200,6 +200,11 @@ impl TrailIndex {
         Ok(Err(Behind { taken, size, ready_in_s: per_second.map(|count| left.div_ceil(count)) }))
     }
 
+    /// Takes nothing in for as long as what this returns is held.
+    pub async fn hold(&self) -> impl Sized + '_ {
+        self.catching_up.lock().await
+    }
+
     /// Until somebody searches and is told that it is behind.
     pub async fn wanted(&self) {
         self.wanted.notified().await;

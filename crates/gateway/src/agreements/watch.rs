@@ -34,13 +34,15 @@ pub async fn follow(app: Arc<App>, stop: CancellationToken) {
     if let Err(error) = signature::warn_of_shared_keys(&app).await {
         tracing::error!(%error, "the keys of agreements' officers could not be looked at");
     }
+    let mut has_failed = false;
     loop {
         let is_due = tokio::select! {
             () = stop.cancelled() => return,
             _ = every.tick() => true,
             _ = often.tick() => false,
         };
-        if !app.leads() {
+        // What failed is not tried, and said, every second.
+        if !app.leads() || (has_failed && !is_due) {
             continue;
         }
         if is_due && let Err(error) = pass(&app).await {
@@ -51,6 +53,7 @@ pub async fn follow(app: Arc<App>, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => return,
             counted = count => {
+                has_failed = counted.is_err();
                 if let Err(error) = counted {
                     tracing::error!(%error, "the use of agreements could not be counted; it is tried again");
                 }

@@ -62,13 +62,14 @@ impl Evaluator {
 /// [`StoreError`] when the database fails; nothing is lost by it.
 pub async fn catch_up(app: &App) -> Result<u64, StoreError> {
     let mut held = app.evaluator.hold().await;
+    // Not what is asked meanwhile, or this would not end while anybody asks.
+    let size = app.store.head().await?.size;
     let set = app.policies().set;
     let mut state = match held.take() {
         Some(state) if state.digest == set.digest() => state,
         _ => begin(app, &set).await?,
     };
-    // Not what is asked meanwhile, or this would not end while anybody asks.
-    let (size, mut seen) = (app.store.head().await?.size, 0);
+    let mut seen = 0;
     while state.next < size {
         let entries = app.store.entries_from(state.next, PAGE).await?;
         let Some(last) = entries.last() else { break };

@@ -6,12 +6,12 @@ use jiff::SignedDuration;
 use ledger::{
     entry::{Body, Decided, Entry},
     trail::{Field, Sight, Term, sight, terms},
-    tree::leaf_hash,
+    tree::{hexadecimal, leaf_hash},
 };
 
 use super::{actor, now, open, submission};
 use crate::{
-    Store, StoredLeaf, Submission, Written,
+    Change, Store, StoredLeaf, Submission, Written,
     trail::{TrailIndex, TrailQuery},
 };
 
@@ -49,6 +49,13 @@ fn expected(entries: &[Entry], query: &TrailQuery) -> Vec<u64> {
     entries.iter().rev().filter(is_asked_for).map(|entry| entry.seq).collect()
 }
 
+/// Waits until the writer is done with what it has answered: it holds in memory what was written after it has answered.
+async fn settled(store: &Store) {
+    let mut nothing = submission(closure(0), vec![Change::EvaluatedUntil(0)]);
+    nothing.entries.clear();
+    store.commit(nothing).await.unwrap();
+}
+
 /// Every entry from a place on, as whoever follows the ledger comes by them.
 async fn followed(store: &Store, mut next: u64, limit: u32) -> Vec<Written> {
     let mut all = Vec::new();
@@ -78,6 +85,7 @@ async fn what_is_followed_is_what_the_ledger_has() {
         assert_eq!(told(&followed(&store, 0, limit).await), stored);
         assert_eq!(told(&followed(&store, 20, limit).await), stored[20..]);
     }
+    settled(&store).await;
     assert_eq!(store.recent.from(0, 1_000).len(), stored.len(), "what was written here is held in memory");
     // Another start holds none of these, and then what it writes.
     store.close().await;
@@ -89,6 +97,7 @@ async fn what_is_followed_is_what_the_ledger_has() {
     let before = stored.len();
     let stored = as_stored(&store.leaves(0, 1_000).await.unwrap());
     assert_eq!(told(&followed(&store, 0, 7).await), stored);
+    settled(&store).await;
     assert_eq!(store.recent.from(u64::try_from(before).unwrap(), 1_000).len(), stored.len() - before);
 }
 
@@ -150,8 +159,10 @@ async fn what_decided_a_question_is_the_same_from_memory_and_from_the_database()
     store.recent.deciding(u64::MAX, &mut wanted, known);
     assert_eq!((wanted.len(), known.len()), (1, 2), "they are found in memory");
     let (mut early, none) = (BTreeSet::from(["dec_2"]), &mut HashMap::new());
-    store.recent.deciding(2, &mut early, none);
-    assert!(none.is_empty(), "an entry before it cannot follow it");
+    store.recent.deciding(3, &mut early, none);
+    assert!(none.is_empty(), "an entry before it, or it, cannot follow it");
+    store.recent.deciding(4, &mut early, none);
+    assert!(early.is_empty() && none.contains_key("dec_2"));
     let from_memory = ends(store.clone()).await;
     assert_eq!(
         from_memory.1.keys().collect::<BTreeSet<_>>(),
@@ -253,6 +264,69 @@ async fn an_index_of_an_earlier_form_is_made_again_and_its_program_adds_nothing(
     assert_eq!(index.find(&query, 1_000).await.unwrap(), expected(&entries, &query));
     let taken = sqlx::query("SELECT size FROM known WHERE id = 1").fetch_optional(&earlier).await;
     assert!(taken.unwrap_err().to_string().contains("no such table"), "an earlier program stops here");
+}
+
+#[tokio::test]
+async fn an_index_that_has_what_the_ledger_lost_is_made_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    let entries = written(&store).await;
+    let file = folder.path().join("trail");
+    let index = TrailIndex::open(&file).await.unwrap();
+    let size = index.catch_up(&store).await.unwrap();
+    store.close().await;
+    drop(store);
+    // As after the database was put back: the index has one more, and this process remembers having written it.
+    let store = open(folder.path()).await;
+    let lost = Entry { seq: size, body: closure(0), ..entries.last().unwrap().clone() };
+    let hash = leaf_hash(&lost.encode().unwrap());
+    store.recent.push([(Written { entry: lost.into(), hash }, 100)]);
+    assert_eq!(store.recent.from(size, 1).len(), 1);
+    let beside = sqlx::sqlite::SqliteConnectOptions::new().filename(&file);
+    let beside = sqlx::SqlitePool::connect_with(beside).await.unwrap();
+    sqlx::query("UPDATE taken_in_3 SET size = size + 1, last = $1")
+        .bind(hexadecimal(&hash))
+        .execute(&beside)
+        .await
+        .unwrap();
+    index.catch_up(&store).await.unwrap();
+    let has: i64 = sqlx::query_scalar("SELECT size FROM taken_in_3").fetch_one(&beside).await.unwrap();
+    assert_eq!(u64::try_from(has).unwrap(), size);
+}
+
+#[tokio::test]
+async fn an_index_says_when_it_is_far_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    let index = TrailIndex::open(&folder.path().join("trail")).await.unwrap();
+    index.catch_up(&store).await.unwrap();
+    let many = |count| Submission { entries: vec![closure(0); count], ..submission(closure(0), Vec::new()) };
+    store.commit(many(199)).await.unwrap();
+    assert!(!index.is_far_behind(&store));
+    store.commit(many(1)).await.unwrap();
+    assert!(index.is_far_behind(&store));
+    index.catch_up(&store).await.unwrap();
+    assert!(!index.is_far_behind(&store));
+}
+
+/// A writer that has stopped for good does not know what the ledger is.
+#[tokio::test]
+async fn a_writer_that_has_stopped_remembers_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    let Some(file) = store.database.file().map(std::path::Path::to_owned) else { return };
+    written(&store).await;
+    settled(&store).await;
+    assert_ne!(store.recent.from(0, 1_000), []);
+    std::fs::rename(&file, file.with_extension("away")).unwrap();
+    std::fs::copy(file.with_extension("away"), &file).unwrap();
+    store.commit(submission(closure(0), Vec::new())).await.unwrap_err();
+    let given_up = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while store.is_writable() {
+        assert!(std::time::Instant::now() < given_up);
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert_eq!(store.recent.from(0, 1_000), []);
 }
 
 #[tokio::test]

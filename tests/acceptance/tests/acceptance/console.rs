@@ -166,9 +166,10 @@ async fn fill(world: &World) -> Value {
     json!({ "released": released, "refused": refused, "in_file": in_file, "managed": "pilot" })
 }
 
-/// More entries than anybody waits for.
+/// More entries than anybody waits for, none of which the index takes in meanwhile.
 async fn grow(world: &World, entries: usize) {
     const TOGETHER: usize = 10_000;
+    let _held = world.app.trail.hold().await;
     for _ in 0..entries / TOGETHER {
         let entry = ledger::entry::Body::AuditRead {
             what: "verified in a test".to_owned(),

@@ -4,8 +4,11 @@
 use std::time::Duration;
 
 use gateway::{agreements::usage, alerts::evaluate};
-use ledger::entry::Body;
-use store::Submission;
+use ledger::{
+    entry::Body,
+    trail::{Field, Term},
+};
+use store::{Submission, trail::TrailQuery};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -56,9 +59,28 @@ async fn counting_ends_although_somebody_goes_on_and_on() {
     for one in going_on {
         one.await.unwrap();
     }
-    // All of them are counted once they have stopped.
+    // All of them are taken in once they have stopped.
     usage::catch_up(&world.app).await.unwrap();
+    evaluate::catch_up(&world.app).await.unwrap();
+    let size = world.app.trail.catch_up(&world.app.store).await.unwrap();
+    assert_eq!(world.app.store.alert_position().await.unwrap(), Some(size));
+    let of_kind = vec![vec![Term::new(Field::Kind, "handshake_refused")]];
+    let found =
+        world.app.trail.find(&TrailQuery { all_of: of_kind, ..TrailQuery::default() }, u32::MAX).await;
+    let kept = world.entries().await;
+    let written = kept.iter().filter(|entry| matches!(entry.body, Body::HandshakeRefused { .. })).count();
+    assert_eq!(found.unwrap().len(), written);
+    // While little is left nobody counts before the minute is over, and then it is counted at once.
+    let refused = |count| {
+        Submission::of(
+            world.app.clock.now(),
+            vec![Body::HandshakeRefused { reason: "unknown-issuer".to_owned(), count: 1 }; count],
+        )
+    };
+    world.app.store.commit(refused(499)).await.unwrap();
     assert_eq!(usage::keep_up(&world.app).await.unwrap(), 0);
+    world.app.store.commit(refused(1)).await.unwrap();
+    assert_eq!(usage::keep_up(&world.app).await.unwrap(), 500);
     assert_eq!(
         world.app.store.use_position().await.unwrap().unsigned_abs(),
         world.app.store.head().await.unwrap().size

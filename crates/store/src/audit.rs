@@ -43,6 +43,11 @@ pub struct StoredLeaf {
     pub bytes: Vec<u8>,
 }
 
+/// What a leaf says.
+pub(crate) fn decode(leaf: &[u8]) -> Result<Entry, StoreError> {
+    Entry::decode(leaf).map_err(|error| StoreError::Ledger(error.to_string()))
+}
+
 /// The ledger opened for reading alone, also while a gateway writes to it.
 #[derive(Debug, Clone)]
 pub struct Archive {
@@ -467,7 +472,7 @@ async fn deciding(
     .await?;
     let leaves = rows.into_iter().map(|(seq, bytes)| StoredLeaf { seq: to_u64(seq), bytes }).collect();
     for leaf in detached.fill(pool, leaves).await? {
-        let entry = Entry::decode(&leaf.bytes).map_err(|error| StoreError::Ledger(error.to_string()))?;
+        let entry = decode(&leaf.bytes)?;
         if let Some(decided) = trail::decided(&entry.body) {
             known.insert(decided.decision_id.clone(), decided.clone());
         }

@@ -5,13 +5,13 @@
 //! refusal that outweighs a consent that is there. It is gone on with, or abandoned.
 
 use jiff::Timestamp;
-use ledger::entry::{Actor, Body, Entry};
+use ledger::entry::{Actor, Body};
 use sharing::{ConsentId, Pseudonym, SubjectIdentifier, subject::ConsentStatus};
 use sqlx::AnyPool;
 
 use crate::{
     CommitError, Settings, StoreError, Submission,
-    audit::{to_i64, to_u64},
+    audit::{decode, to_i64, to_u64},
     change::Change,
     database::Database,
     open::Ready,
@@ -177,7 +177,7 @@ impl Loading {
         .await
         .map_err(StoreError::from)?;
         let (first, leaf) = began.ok_or_else(corrupt)?;
-        let entry = Entry::decode(&leaf).map_err(|error| StoreError::Ledger(error.to_string()))?;
+        let entry = decode(&leaf)?;
         let Body::LoadMoved { load_id, by: begun_by, .. } = entry.body else { return Err(corrupt().into()) };
         if load_id != load.id {
             return Err(corrupt().into());
@@ -279,7 +279,7 @@ impl Loading {
         *next = last + 1;
         let mut recorded = Vec::new();
         for (_, leaf) in &rows {
-            let entry = Entry::decode(leaf).map_err(|error| StoreError::Ledger(error.to_string()))?;
+            let entry = decode(leaf)?;
             if let Body::ConsentRecorded { consent_id, .. } = entry.body {
                 recorded.push(consent_id);
             }

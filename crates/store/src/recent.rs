@@ -15,7 +15,11 @@ use ledger::{
     tree::{Hash, leaf_hash},
 };
 
-use crate::{StoreError, audit::StoredLeaf, open::Store};
+use crate::{
+    StoreError,
+    audit::{StoredLeaf, decode},
+    open::Store,
+};
 
 /// Not more entries than this are held: more than a busy gateway writes in a second, which is how often they are taken in.
 const ENTRIES_MAX: usize = 4_096;
@@ -40,7 +44,7 @@ impl AsRef<Entry> for Written {
 
 impl Written {
     fn read(leaf: &StoredLeaf) -> Result<Self, StoreError> {
-        let entry = Entry::decode(&leaf.bytes).map_err(|error| StoreError::Ledger(error.to_string()))?;
+        let entry = decode(&leaf.bytes)?;
         Ok(Self { entry: Arc::new(entry), hash: leaf_hash(&leaf.bytes) })
     }
 }

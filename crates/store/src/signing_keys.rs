@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use ledger::{
     checkpoint::Checkpoint,
-    entry::{Body, Entry},
+    entry::Body,
     note::{NoteSigner, NoteVerifier},
     proof::TlogProof,
     tree::inclusion_plan,
@@ -46,7 +46,7 @@ pub(crate) async fn keys(pool: &AnyPool) -> Result<Vec<SigningKeyRow>, StoreErro
     .await?;
     let mut keys: Vec<SigningKeyRow> = Vec::new();
     for (seq, bytes) in rows {
-        let entry = Entry::decode(&bytes).map_err(|error| StoreError::Ledger(error.to_string()))?;
+        let entry = audit::decode(&bytes)?;
         match entry.body {
             Body::LogOpened { public_key, .. } | Body::SigningKeyAnnounced { public_key } => {
                 let announced = (to_u64(seq), entry.at_us);

@@ -25,7 +25,7 @@ use tokio::sync::{Mutex, Notify};
 use self::tally::Tally;
 use crate::{
     StoreError, Written,
-    audit::to_i64,
+    audit::{decode, to_i64},
     database::{places, portions},
     open::Store,
 };
@@ -628,8 +628,4 @@ fn commonness(field: Field) -> u8 {
 pub async fn first_of(store: &Store, decision: &str) -> Result<Option<Entry>, StoreError> {
     let leaves = store.decision(decision).await?;
     leaves.first().map(|leaf| decode(&leaf.bytes)).transpose()
-}
-
-fn decode(leaf: &[u8]) -> Result<Entry, StoreError> {
-    Entry::decode(leaf).map_err(|error| StoreError::Ledger(error.to_string()))
 }

@@ -22,7 +22,7 @@ use sqlx::{
 };
 use tokio::sync::{Mutex, Notify};
 
-use self::tally::Tally;
+use self::{block::Block, tally::Tally};
 use crate::{
     StoreError, Written,
     audit::{decode, to_i64},
@@ -31,21 +31,25 @@ use crate::{
 };
 
 /// The form of the index. One of an earlier form is made again.
-const FORM: i64 = 3;
+const FORM: i64 = 4;
 
 const EMPTIED: &str = "
     DROP TABLE IF EXISTS term; DROP TABLE IF EXISTS mark;
     DROP TABLE IF EXISTS name; DROP TABLE IF EXISTS posting; DROP TABLE IF EXISTS written; DROP TABLE IF EXISTS known;
-    DROP TABLE IF EXISTS tally; DROP TABLE IF EXISTS tally_reason; DROP TABLE IF EXISTS taken_in_3;";
+    DROP TABLE IF EXISTS tally; DROP TABLE IF EXISTS tally_reason; DROP TABLE IF EXISTS taken_in_3;
+    DROP TABLE IF EXISTS taken_in_4;";
 
 /// How far it has come is in a table that is named by the form: a program of an earlier one, which may still be at work while it
 /// drains, does not find its own and takes nothing in that this form would lack.
+///
+/// Where a name's entries are is kept a block of places at a time: nearly every entry has the same few names (its kind, purpose, record
+/// holder and items), and a row for each of them was most of what the index wrote.
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS name (id INTEGER PRIMARY KEY, term TEXT NOT NULL UNIQUE);
-    CREATE TABLE IF NOT EXISTS posting (name BIGINT NOT NULL, seq BIGINT NOT NULL, PRIMARY KEY (name, seq)) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS posting (name BIGINT NOT NULL, block BIGINT NOT NULL, entries BIGINT NOT NULL, places BLOB NOT NULL,
+        PRIMARY KEY (name, block)) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS written (seq BIGINT PRIMARY KEY, at_us BIGINT NOT NULL);
-    CREATE INDEX IF NOT EXISTS written_by_time ON written (at_us);
-    CREATE TABLE IF NOT EXISTS taken_in_3 (id BIGINT PRIMARY KEY CHECK (id = 1), size BIGINT NOT NULL, last TEXT NOT NULL);
+    CREATE TABLE IF NOT EXISTS taken_in_4 (id BIGINT PRIMARY KEY CHECK (id = 1), size BIGINT NOT NULL, last TEXT NOT NULL);
     CREATE TABLE IF NOT EXISTS tally (day TEXT NOT NULL, hour BIGINT NOT NULL, outcome TEXT NOT NULL, provider TEXT NOT NULL,
         purpose TEXT NOT NULL, recipient TEXT NOT NULL, decisions BIGINT NOT NULL,
         PRIMARY KEY (day, hour, outcome, provider, purpose, recipient)) WITHOUT ROWID;
@@ -53,6 +57,7 @@ const SCHEMA: &str = "
         recipient TEXT NOT NULL, reason TEXT NOT NULL, decisions BIGINT NOT NULL,
         PRIMARY KEY (day, outcome, provider, purpose, recipient, reason)) WITHOUT ROWID;";
 
+mod block;
 mod tally;
 
 pub use tally::{Counted, Dimension, TallyQuery};
@@ -81,8 +86,11 @@ const AWAITED_S: u64 = if cfg!(test) { 0 } else { 3 };
 /// As many entries have to be taken in before it is said how long the rest takes.
 const TIMED_MIN: u64 = 2_000;
 
-/// At most so many entries that have one term are held against the others at a time.
-const SCANNED_MAX: i64 = 50_000;
+/// Of so many entries that have one term, no more are held against the others at a time.
+const SCANNED_MAX: u64 = 50_000;
+
+/// How many blocks of a name are read at a time: where many entries are what is looked for, few are enough.
+const BLOCKS: u32 = if cfg!(test) { 2 } else { 16 };
 
 /// The index.
 pub struct TrailIndex {
@@ -239,18 +247,18 @@ impl TrailIndex {
         }
         let together = if is_far { TOGETHER } else { 1 };
         while next < size {
-            let mut pages = Vec::new();
-            let mut last = None;
-            while pages.len() < together && next + taken_by(&pages) < size {
-                let entries = store.entries_from(next + taken_by(&pages), PAGE).await?;
+            let (mut batch, mut last) = (Batch::default(), None);
+            for _ in 0..together {
+                let from = last.as_ref().map_or(next, |(end, _)| *end);
+                let entries = if from < size { store.entries_from(from, PAGE).await? } else { Vec::new() };
                 let Some(end) = entries.last() else { break };
                 last = Some((end.entry.seq + 1, hexadecimal(&end.hash)));
-                pages.push(page(store, &entries).await?);
+                batch.add(&entries, &store.deciding(&entries).await?);
             }
             let Some((end, last)) = last else { break };
             let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
             // The process before this one may still be at it while it drains. What is counted is counted once.
-            let taken: Option<i64> = sqlx::query_scalar("SELECT size FROM taken_in_3 WHERE id = 1")
+            let taken: Option<i64> = sqlx::query_scalar("SELECT size FROM taken_in_4 WHERE id = 1")
                 .fetch_optional(&mut *tx)
                 .await?;
             let taken = taken.map_or(0, |size| u64::try_from(size).unwrap_or(0));
@@ -260,11 +268,9 @@ impl TrailIndex {
                 continue;
             }
             numbers.hold_for(&mut tx).await?;
-            for page in &pages {
-                page.take_in(&mut tx, &mut numbers.known).await?;
-            }
+            batch.take_in(&mut tx, &mut numbers.known).await?;
             next = end;
-            sqlx::query("INSERT INTO taken_in_3 (id, size, last) VALUES (1, $1, $2) ON CONFLICT (id) DO UPDATE SET size = $1, last = $2")
+            sqlx::query("INSERT INTO taken_in_4 (id, size, last) VALUES (1, $1, $2) ON CONFLICT (id) DO UPDATE SET size = $1, last = $2")
                 .bind(to_i64(next))
                 .bind(last)
                 .execute(&mut *tx)
@@ -284,7 +290,7 @@ impl TrailIndex {
 
     /// How many entries it has; `None` where they are another ledger's.
     async fn taken(&self, store: &Store) -> Result<Option<u64>, StoreError> {
-        let mark: Option<(i64, String)> = sqlx::query_as("SELECT size, last FROM taken_in_3 WHERE id = 1")
+        let mark: Option<(i64, String)> = sqlx::query_as("SELECT size, last FROM taken_in_4 WHERE id = 1")
             .fetch_optional(&self.pool)
             .await?;
         let Some((size, last)) = mark else { return Ok(Some(0)) };
@@ -333,7 +339,7 @@ impl TrailIndex {
         &self,
         query: &TrailQuery,
         limit: u32,
-        scanned_max: i64,
+        scanned_max: u64,
     ) -> Result<Places, StoreError> {
         let range = self.range(query).await?;
         if query.all_of.is_empty() && query.seen_by.is_none() {
@@ -384,30 +390,70 @@ impl TrailIndex {
         &self,
         name: i64,
         others: &[Vec<i64>],
-        range: (i64, i64),
+        (from, until): (i64, i64),
         limit: u32,
-        scanned_max: i64,
+        scanned_max: u64,
     ) -> Result<(Vec<i64>, Option<i64>), StoreError> {
-        let mut sql = led_by(name, range, "SELECT led.seq FROM (");
-        sql.push(" LIMIT ").push_bind(if others.is_empty() { i64::from(limit) } else { scanned_max });
-        sql.push(") AS led WHERE true");
-        for names in others {
-            sql.push(" AND EXISTS (SELECT 1 FROM posting WHERE posting.seq = led.seq AND posting.name IN (");
-            let mut list = sql.separated(", ");
-            for name in names {
-                list.push_bind(*name);
+        let (mut found, mut scanned) = (Vec::new(), 0);
+        let first = Block::of(from);
+        let mut last = Block::of(until.saturating_sub(1));
+        while until > from && last >= first {
+            let mut blocks = self.blocks(name, (first, last)).await?;
+            let Some((oldest, _)) = blocks.last() else { break };
+            last = *oldest - 1;
+            for (number, block) in &mut blocks {
+                block.keep_between(*number, from, until);
+                scanned += block.entries();
             }
-            sql.push("))");
+            for names in others {
+                let has = self.blocks_of_any(names, &blocks).await?;
+                for (number, block) in &mut blocks {
+                    *block = has.get(number).map_or_else(Block::default, |has| block.and(has));
+                }
+            }
+            found.extend(blocks.iter().flat_map(|(number, block)| block.newest_first(*number)));
+            if found.len() >= limit as usize {
+                found.truncate(limit as usize);
+                return Ok((found, None));
+            }
+            if scanned >= scanned_max && !others.is_empty() && last >= first {
+                return Ok((found, Some(Block::begin(last + 1))));
+            }
         }
-        sql.push(" ORDER BY led.seq DESC LIMIT ").push_bind(i64::from(limit));
-        let found = sql.build_query_scalar::<i64>().fetch_all(&self.pool).await?;
-        if others.is_empty() || found.len() >= limit as usize {
-            return Ok((found, None));
+        Ok((found, None))
+    }
+
+    /// Some of a name's blocks between two, those included, the newest first.
+    async fn blocks(&self, name: i64, (first, last): (i64, i64)) -> Result<Vec<(i64, Block)>, StoreError> {
+        let sql = "SELECT block, places FROM posting WHERE name = $1 AND block >= $2 AND block <= $3 ORDER BY block DESC LIMIT $4";
+        let sql = sqlx::query_as(sql).bind(name).bind(first).bind(last).bind(i64::from(BLOCKS));
+        let rows: Vec<(i64, Vec<u8>)> = sql.fetch_all(&self.pool).await?;
+        rows.into_iter().map(|(number, places)| Ok((number, read(&places)?))).collect()
+    }
+
+    /// Where any of these names is, in the blocks that are asked about.
+    async fn blocks_of_any(
+        &self,
+        names: &[i64],
+        asked: &[(i64, Block)],
+    ) -> Result<HashMap<i64, Block>, StoreError> {
+        let mut sql = QueryBuilder::<Sqlite>::new("SELECT block, places FROM posting WHERE name IN (");
+        let mut list = sql.separated(", ");
+        for name in names {
+            list.push_bind(*name);
         }
-        let mut last = led_by(name, range, "");
-        last.push(" LIMIT 1 OFFSET ").push_bind(scanned_max - 1);
-        let stopped_at = last.build_query_scalar::<i64>().fetch_optional(&self.pool).await?;
-        Ok((found, stopped_at))
+        sql.push(") AND block IN (");
+        let mut list = sql.separated(", ");
+        for (number, _) in asked.iter().filter(|(_, block)| block.entries() > 0) {
+            list.push_bind(*number);
+        }
+        sql.push(")");
+        let rows: Vec<(i64, Vec<u8>)> = sql.build_query_as().fetch_all(&self.pool).await?;
+        let mut has = HashMap::<i64, Block>::new();
+        for (number, places) in rows {
+            has.entry(number).or_default().add(&read(&places)?);
+        }
+        Ok(has)
     }
 
     async fn by_time(&self, (from, until): (i64, i64), limit: u32) -> Result<Places, StoreError> {
@@ -430,16 +476,28 @@ impl TrailIndex {
         Ok((from, until))
     }
 
+    /// The first place of this time or later, by halves.
     async fn first_since(&self, at_us: i64) -> Result<i64, StoreError> {
-        let sql = "SELECT seq FROM written WHERE at_us >= $1 ORDER BY at_us, seq LIMIT 1";
-        let first = sqlx::query_scalar(sql).bind(at_us).fetch_optional(&self.pool).await?;
-        Ok(first.unwrap_or(i64::MAX))
+        let last: Option<i64> =
+            sqlx::query_scalar("SELECT max(seq) FROM written").fetch_one(&self.pool).await?;
+        let (mut from, mut until) = (0, last.map_or(0, |last| last + 1));
+        while from < until {
+            let middle = from + (until - from) / 2;
+            let written = sqlx::query_scalar("SELECT at_us FROM written WHERE seq = $1");
+            let written: Option<i64> = written.bind(middle).fetch_optional(&self.pool).await?;
+            if written.is_some_and(|written| written < at_us) {
+                from = middle + 1;
+            } else {
+                until = middle;
+            }
+        }
+        Ok(from)
     }
 
     /// Which of the terms there are, and how many entries have them, as far as that is counted.
     async fn known_terms(&self, terms: &[String]) -> Result<KnownTerms, StoreError> {
         let mut sql: QueryBuilder<Sqlite> = QueryBuilder::new(
-            "SELECT id, (SELECT count(*) FROM (SELECT 1 FROM posting WHERE posting.name = id LIMIT ",
+            "SELECT id, (SELECT coalesce(sum(entries), 0) FROM (SELECT entries FROM posting WHERE posting.name = id LIMIT ",
         );
         sql.push_bind(COUNTED_MAX).push(")) FROM name WHERE term IN (");
         let mut list = sql.separated(", ");
@@ -458,131 +516,134 @@ struct KnownTerms {
     entries: i64,
 }
 
-/// Entries of a page as the index takes them in.
-struct Page {
-    entries: u64,
-    /// Names that few entries have, each with its place, as a JSON list.
-    rare: String,
-    /// Names that many have, with their places.
-    common: BTreeMap<String, Vec<i64>>,
+/// Entries as the index takes them in together.
+#[derive(Default)]
+struct Batch {
+    /// Where each name is, block by block; and whether many entries have it.
+    names: BTreeMap<String, (bool, BTreeMap<i64, Block>)>,
     /// Places and times.
     times: Vec<(i64, i64)>,
     tally: Tally,
 }
 
-fn taken_by(pages: &[Page]) -> u64 {
-    pages.iter().map(|page| page.entries).sum()
-}
+impl Batch {
+    fn add(&mut self, entries: &[Written], deciding: &HashMap<String, Decided>) {
+        for Written { entry, .. } in entries {
+            let first = trail::follows(&entry.body).and_then(|decision| deciding.get(decision));
+            let sight = trail::sight(entry, first);
+            let seq = to_i64(entry.seq);
+            for (name, is_common) in names(entry, first, sight.as_ref()) {
+                let (_, blocks) = self.names.entry(name).or_insert_with(|| (is_common, BTreeMap::new()));
+                blocks.entry(Block::of(seq)).or_default().insert(seq);
+            }
+            self.times.push((seq, entry.at_us));
+            self.tally.count(entry, first);
+        }
+    }
 
-impl Page {
     async fn take_in(
-        &self,
+        self,
         tx: &mut Transaction<'_, Sqlite>,
-        numbers: &mut HashMap<String, i64>,
+        known: &mut HashMap<String, i64>,
     ) -> Result<(), StoreError> {
-        self.learn(tx, numbers).await?;
-        let mut common = Vec::new();
-        for (name, places) in &self.common {
+        let unknown: Vec<_> = self.names.keys().filter(|name| !known.contains_key(*name)).collect();
+        let learnt = numbers_of(tx, &unknown).await?;
+        let mut blocks = BTreeMap::new();
+        for (name, (is_common, of_it)) in self.names {
+            let number = known.get(&name).or_else(|| learnt.get(&name)).copied();
             let lost = || StoreError::Ledger("a name of the trail's index has no number".to_owned());
-            let number = numbers.get(name).copied().ok_or_else(lost)?;
-            common.extend(places.iter().map(|place| (number, *place)));
+            let number = number.ok_or_else(lost)?;
+            blocks.extend(of_it.into_iter().map(|(block, places)| ((number, block), places)));
+            if is_common {
+                known.insert(name, number);
+            }
         }
-        common.sort_unstable();
-        for insert in [
-            "INSERT OR IGNORE INTO name (term) SELECT DISTINCT value ->> 0 FROM json_each($1)",
-            "INSERT OR IGNORE INTO posting (name, seq)
-             SELECT name.id, value ->> 1 FROM json_each($1) JOIN name ON name.term = value ->> 0 ORDER BY 1, 2",
-        ] {
-            sqlx::query(insert).bind(&self.rare).execute(&mut **tx).await?;
+        post(tx, blocks).await?;
+        for times in portions(&self.times) {
+            let sql = format!("INSERT OR IGNORE INTO written (seq, at_us) VALUES {}", places(times.len(), 2));
+            let mut insert = sqlx::query(sqlx::AssertSqlSafe(sql));
+            for (seq, at_us) in times {
+                insert = insert.bind(*seq).bind(*at_us);
+            }
+            insert.execute(&mut **tx).await?;
         }
-        insert(tx, "INSERT OR IGNORE INTO posting (name, seq) VALUES", &common).await?;
-        insert(tx, "INSERT OR IGNORE INTO written (seq, at_us) VALUES", &self.times).await?;
         self.tally.add(tx).await
     }
-
-    /// Every common name of the page has a number then.
-    async fn learn(
-        &self,
-        tx: &mut Transaction<'_, Sqlite>,
-        numbers: &mut HashMap<String, i64>,
-    ) -> Result<(), StoreError> {
-        let unknown: Vec<_> = self.common.keys().filter(|name| !numbers.contains_key(*name)).collect();
-        if unknown.is_empty() {
-            return Ok(());
-        }
-        let unknown = as_list(&unknown)?;
-        sqlx::query("INSERT OR IGNORE INTO name (term) SELECT value FROM json_each($1)")
-            .bind(&unknown)
-            .execute(&mut **tx)
-            .await?;
-        let learnt: Vec<(String, i64)> =
-            sqlx::query_as("SELECT name.term, name.id FROM json_each($1) JOIN name ON name.term = value")
-                .bind(&unknown)
-                .fetch_all(&mut **tx)
-                .await?;
-        numbers.extend(learnt);
-        Ok(())
-    }
 }
 
-/// Rows of two numbers: most of what the index has.
-async fn insert(tx: &mut Transaction<'_, Sqlite>, into: &str, rows: &[(i64, i64)]) -> Result<(), StoreError> {
-    for rows in portions(rows) {
-        let sql = format!("{into} {}", places(rows.len(), 2));
-        let mut insert = sqlx::query(sqlx::AssertSqlSafe(sql));
-        for (one, other) in rows {
-            insert = insert.bind(*one).bind(*other);
+/// The numbers of names, which they have from then on.
+async fn numbers_of(
+    tx: &mut Transaction<'_, Sqlite>,
+    names: &[&String],
+) -> Result<HashMap<String, i64>, StoreError> {
+    let mut numbers = HashMap::new();
+    for names in portions(names) {
+        let insert = format!("INSERT OR IGNORE INTO name (term) VALUES {}", places(names.len(), 1));
+        let mut insert = sqlx::query(sqlx::AssertSqlSafe(insert));
+        let select = format!("SELECT term, id FROM name WHERE term IN (VALUES {})", places(names.len(), 1));
+        let mut select = sqlx::query_as(sqlx::AssertSqlSafe(select));
+        for name in names {
+            insert = insert.bind(*name);
+            select = select.bind(*name);
+        }
+        insert.execute(&mut **tx).await?;
+        numbers.extend(select.fetch_all(&mut **tx).await?);
+    }
+    Ok(numbers)
+}
+
+/// Adds places to what the index has of each name's blocks.
+async fn post(
+    tx: &mut Transaction<'_, Sqlite>,
+    blocks: BTreeMap<(i64, i64), Block>,
+) -> Result<(), StoreError> {
+    let blocks: Vec<_> = blocks.into_iter().collect();
+    for some in portions(&blocks) {
+        let select = format!(
+            "SELECT posting.name, posting.block, places FROM (VALUES {}) AS sought
+             JOIN posting ON posting.name = sought.column1 AND posting.block = sought.column2",
+            places(some.len(), 2)
+        );
+        let mut select = sqlx::query_as(sqlx::AssertSqlSafe(select));
+        for ((name, block), _) in some {
+            select = select.bind(*name).bind(*block);
+        }
+        let has: Vec<(i64, i64, Vec<u8>)> = select.fetch_all(&mut **tx).await?;
+        let has: HashMap<_, _> =
+            has.into_iter().map(|(name, block, places)| ((name, block), places)).collect();
+        let insert = format!(
+            "INSERT OR REPLACE INTO posting (name, block, entries, places) VALUES {}",
+            places(some.len(), 4)
+        );
+        let mut insert = sqlx::query(sqlx::AssertSqlSafe(insert));
+        for (key, block) in some {
+            let mut block = *block;
+            if let Some(places) = has.get(key) {
+                block.add(&read(places)?);
+            }
+            insert = insert.bind(key.0).bind(key.1).bind(to_i64(block.entries())).bind(block.encode());
         }
         insert.execute(&mut **tx).await?;
     }
     Ok(())
 }
 
-fn as_list(values: &impl serde::Serialize) -> Result<String, StoreError> {
-    serde_json::to_string(values).map_err(|error| StoreError::Ledger(error.to_string()))
+fn read(places: &[u8]) -> Result<Block, StoreError> {
+    let broken =
+        || StoreError::Ledger("the trail's index is damaged: delete it, and it is made again".to_owned());
+    Block::decode(places).ok_or_else(broken)
 }
 
-async fn page(store: &Store, entries: &[Written]) -> Result<Page, StoreError> {
-    let deciding = store.deciding(entries).await?;
-    let (mut rare, mut common) = (Vec::new(), BTreeMap::<String, Vec<i64>>::new());
-    let (mut times, mut tally) = (Vec::with_capacity(entries.len()), Tally::default());
-    for Written { entry, .. } in entries {
-        let first = trail::follows(&entry.body).and_then(|decision| deciding.get(decision));
-        let sight = trail::sight(entry, first);
-        let names = names(entry, first, sight.as_ref());
-        rare.extend(names.rare.into_iter().map(|name| (name, entry.seq)));
-        for name in names.common {
-            // SQLite reads a text no further than this.
-            if name.contains('\0') {
-                rare.push((name, entry.seq));
-                continue;
-            }
-            common.entry(name).or_default().push(to_i64(entry.seq));
-        }
-        times.push((to_i64(entry.seq), entry.at_us));
-        tally.count(entry, first);
-    }
-    let rare = as_list(&rare)?;
-    Ok(Page { entries: entries.len() as u64, rare, common, times, tally })
-}
-
-/// What an entry is found under.
-#[derive(Default)]
-struct Names {
-    rare: BTreeSet<String>,
-    common: BTreeSet<String>,
-}
-
-/// Everything that the index has an entry under: its terms, and the common ones once more beside whose officers see it, so that
-/// they do not search through what is others' to see.
-fn names(entry: &Entry, first: Option<&Decided>, sight: Option<&Sight>) -> Names {
-    let mut names = Names::default();
+/// Everything that the index has an entry under, and whether many have it: its terms, and the common ones once more beside whose
+/// officers see it, so that they do not search through what is others' to see.
+fn names(entry: &Entry, first: Option<&Decided>, sight: Option<&Sight>) -> BTreeMap<String, bool> {
+    let mut names = BTreeMap::new();
     for term in trail::terms(entry, first) {
-        let of_its_kind = if is_rare(term.field) { &mut names.rare } else { &mut names.common };
-        of_its_kind.insert(name_of(&term, None));
-        of_its_kind.insert(name_of(&term, sight));
+        let is_common = !is_rare(term.field);
+        names.insert(name_of(&term, None), is_common);
+        names.insert(name_of(&term, sight), is_common);
     }
-    names.common.extend(sight.map(Sight::to_string));
+    names.extend(sight.map(|sight| (sight.to_string(), true)));
     names
 }
 
@@ -596,15 +657,6 @@ fn name_of(term: &Term, sight: Option<&Sight>) -> String {
 /// Whether so few entries have a term of this field that it is not worth being told apart by who sees them.
 fn is_rare(field: Field) -> bool {
     matches!(field, Field::Reference | Field::Case | Field::Subject)
-}
-
-/// Entries that have a term, the newest first.
-fn led_by(name: i64, (from, until): (i64, i64), before: &str) -> QueryBuilder<Sqlite> {
-    let mut sql = QueryBuilder::new(before);
-    sql.push("SELECT seq FROM posting WHERE name = ").push_bind(name);
-    sql.push(" AND seq >= ").push_bind(from).push(" AND seq < ").push_bind(until);
-    sql.push(" ORDER BY seq DESC");
-    sql
 }
 
 /// How many entries a term of this field is likely to have, by rank.

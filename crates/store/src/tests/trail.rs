@@ -175,14 +175,16 @@ async fn what_decided_a_question_is_the_same_from_memory_and_from_the_database()
     assert_eq!(ends(store).await, from_memory);
 }
 
-#[tokio::test]
-async fn it_finds_what_there_is_however_little_it_looks_at_a_time() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = open(folder.path()).await;
-    let entries = written(&store).await;
-    let index = TrailIndex::open(&folder.path().join("trail")).await.unwrap();
-    index.catch_up(&store).await.unwrap();
-    let term = |field, value: &str| vec![Term::new(field, value)];
+fn term(field: Field, value: &str) -> Vec<Term> {
+    vec![Term::new(field, value)]
+}
+
+fn writer(organisation: &str) -> Sight {
+    Sight::Writer(organisation.to_owned())
+}
+
+/// Everything that the index finds is what there is, also so many at a time, of so many that are looked at.
+async fn is_found(index: &TrailIndex, entries: &[Entry], limit: u32, scanned_max: u64) {
     let second = |number: i64| Some(now().as_microsecond() + number * 1_000_000);
     let searches = [
         vec![],
@@ -195,7 +197,6 @@ async fn it_finds_what_there_is_however_little_it_looks_at_a_time() {
         ],
         vec![term(Field::Practitioner, "P-1"), term(Field::Practitioner, "P-0")],
     ];
-    let writer = |organisation: &str| Sight::Writer(organisation.to_owned());
     let officers = [
         None,
         Some(vec![Sight::Holder("nhs-pds".to_owned()), writer("gmca")]),
@@ -214,11 +215,11 @@ async fn it_finds_what_there_is_however_little_it_looks_at_a_time() {
         ] {
             let (all_of, seen_by) = (all_of.clone(), seen_by.clone());
             let query = TrailQuery { all_of, from_us, until_us, before, seen_by };
-            let wanted = expected(&entries, &query);
-            assert_eq!(index.find(&query, 1_000).await.unwrap(), wanted, "{query:?}");
+            let wanted = expected(entries, &query);
+            assert_eq!(index.find(&query, 10_000).await.unwrap(), wanted, "{query:?}");
             let (mut found, mut going_on) = (Vec::new(), query.clone());
             for _ in 0..100 {
-                let places = index.look_at(&going_on, 4, 7).await.unwrap();
+                let places = index.look_at(&going_on, limit, scanned_max).await.unwrap();
                 let last = places.found.last().copied();
                 found.extend(places.found.iter().copied());
                 let Some(next) = places.stopped_at.or(last) else { break };
@@ -229,6 +230,55 @@ async fn it_finds_what_there_is_however_little_it_looks_at_a_time() {
             assert_eq!(once.len(), found.len(), "nothing twice");
         }
     }
+}
+
+/// Of one commit there is one time, and a block begins anywhere in it.
+#[tokio::test]
+async fn it_finds_what_there_is_in_many_blocks() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    written(&store).await;
+    let index = TrailIndex::open(&folder.path().join("trail")).await.unwrap();
+    for second in 30..38 {
+        let read = |number: usize| {
+            // Some are in every place of a block, some in a few of it, and some in a few blocks.
+            let is_odd = number % 97 == 5;
+            let practitioner = Some(format!("P-{}", if is_odd { 1 } else { 2 * (number % 2) }));
+            let by = ledger::entry::Actor { practitioner, ..actor() };
+            let of = format!("dec_{}", if second % 3 == 0 && is_odd { 2 } else { 7 });
+            Body::DecisionRead { of, what: "explanation".to_owned(), by }
+        };
+        let at = now().checked_add(SignedDuration::from_secs(second)).unwrap();
+        let many =
+            Submission { at, entries: (0..700).map(read).collect(), ..submission(read(0), Vec::new()) };
+        store.commit(many).await.unwrap();
+        if second % 2 == 0 {
+            index.catch_up(&store).await.unwrap();
+        }
+    }
+    index.catch_up(&store).await.unwrap();
+    let leaves = store.leaves(0, 10_000).await.unwrap();
+    let entries: Vec<_> = leaves.iter().map(|leaf| Entry::decode(&leaf.bytes).unwrap()).collect();
+    assert!(entries.len() > 5_000);
+    is_found(&index, &entries, 500, 700).await;
+    // Of what most entries have, a look ends with the blocks that it may look at, and says where.
+    let rare = vec![term(Field::Kind, "decision_read"), term(Field::Practitioner, "P-1")];
+    let query = TrailQuery { all_of: rare, ..TrailQuery::default() };
+    let all = expected(&entries, &query);
+    let look = index.look_at(&query, 10_000, 1).await.unwrap();
+    let stopped_at = look.stopped_at.unwrap();
+    assert!(!look.found.is_empty() && look.found.len() < all.len());
+    assert_eq!(look.found, all.into_iter().filter(|place| *place >= stopped_at).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn it_finds_what_there_is_however_little_it_looks_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    let entries = written(&store).await;
+    let index = TrailIndex::open(&folder.path().join("trail")).await.unwrap();
+    index.catch_up(&store).await.unwrap();
+    is_found(&index, &entries, 4, 7).await;
     // What is others' to see is not passed over: of what these officers see, one look has the end.
     let seen_by = Some(vec![writer("gmca")]);
     let of_them = TrailQuery {
@@ -250,20 +300,25 @@ async fn an_index_of_an_earlier_form_is_made_again_and_its_program_adds_nothing(
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path()).await;
     let entries = written(&store).await;
-    let file = folder.path().join("trail");
-    let earlier = sqlx::sqlite::SqliteConnectOptions::new().filename(&file).create_if_missing(true);
-    let earlier = sqlx::SqlitePool::connect_with(earlier).await.unwrap();
-    let made = "PRAGMA user_version = 2; CREATE TABLE known (id BIGINT PRIMARY KEY, size BIGINT NOT NULL, last TEXT NOT NULL);
-        CREATE TABLE posting (name BIGINT NOT NULL, seq BIGINT NOT NULL, PRIMARY KEY (name, seq)) WITHOUT ROWID;
-        INSERT INTO known VALUES (1, 7, 'x'); INSERT INTO posting VALUES (1, 1);";
-    sqlx::raw_sql(made).execute(&earlier).await.unwrap();
-    let index = TrailIndex::open(&file).await.unwrap();
-    index.catch_up(&store).await.unwrap();
-    let writer = Sight::Writer("gmca".to_owned());
-    let query = TrailQuery { seen_by: Some(vec![writer]), ..TrailQuery::default() };
-    assert_eq!(index.find(&query, 1_000).await.unwrap(), expected(&entries, &query));
-    let taken = sqlx::query("SELECT size FROM known WHERE id = 1").fetch_optional(&earlier).await;
-    assert!(taken.unwrap_err().to_string().contains("no such table"), "an earlier program stops here");
+    for (form, taken_in) in [(2, "known"), (3, "taken_in_3")] {
+        let file = folder.path().join(format!("trail-{form}"));
+        let earlier = sqlx::sqlite::SqliteConnectOptions::new().filename(&file).create_if_missing(true);
+        let earlier = sqlx::SqlitePool::connect_with(earlier).await.unwrap();
+        let made = format!(
+            "PRAGMA user_version = {form}; CREATE TABLE {taken_in} (id BIGINT PRIMARY KEY, size BIGINT NOT NULL, last TEXT NOT NULL);
+            CREATE TABLE posting (name BIGINT NOT NULL, seq BIGINT NOT NULL, PRIMARY KEY (name, seq)) WITHOUT ROWID;
+            CREATE TABLE written (seq BIGINT PRIMARY KEY, at_us BIGINT NOT NULL); CREATE INDEX written_by_time ON written (at_us);
+            INSERT INTO {taken_in} VALUES (1, 7, 'x'); INSERT INTO posting VALUES (1, 1); INSERT INTO written VALUES (0, 1);"
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(made)).execute(&earlier).await.unwrap();
+        let index = TrailIndex::open(&file).await.unwrap();
+        index.catch_up(&store).await.unwrap();
+        let query = TrailQuery { seen_by: Some(vec![writer("gmca")]), ..TrailQuery::default() };
+        assert_eq!(index.find(&query, 1_000).await.unwrap(), expected(&entries, &query));
+        let taken = format!("SELECT size FROM {taken_in} WHERE id = 1");
+        let taken = sqlx::query(sqlx::AssertSqlSafe(taken)).fetch_optional(&earlier).await;
+        assert!(taken.unwrap_err().to_string().contains("no such table"), "an earlier program stops here");
+    }
 }
 
 #[tokio::test]
@@ -284,13 +339,13 @@ async fn an_index_that_has_what_the_ledger_lost_is_made_again() {
     assert_eq!(store.recent.from(size, 1).len(), 1);
     let beside = sqlx::sqlite::SqliteConnectOptions::new().filename(&file);
     let beside = sqlx::SqlitePool::connect_with(beside).await.unwrap();
-    sqlx::query("UPDATE taken_in_3 SET size = size + 1, last = $1")
+    sqlx::query("UPDATE taken_in_4 SET size = size + 1, last = $1")
         .bind(hexadecimal(&hash))
         .execute(&beside)
         .await
         .unwrap();
     index.catch_up(&store).await.unwrap();
-    let has: i64 = sqlx::query_scalar("SELECT size FROM taken_in_3").fetch_one(&beside).await.unwrap();
+    let has: i64 = sqlx::query_scalar("SELECT size FROM taken_in_4").fetch_one(&beside).await.unwrap();
     assert_eq!(u64::try_from(has).unwrap(), size);
 }
 

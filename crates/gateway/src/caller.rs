@@ -19,6 +19,8 @@ pub mod jws;
 pub mod keys;
 pub mod registry;
 pub mod sharing_context;
+#[cfg(test)]
+mod vectors;
 mod verified;
 mod vouched;
 

@@ -172,6 +172,11 @@ impl Asking<'_> {
                 turns.push(("concordat, permit, every span to a collector", round));
             }
             if size == Size::Patient {
+                let each = self.governed_each("fire-prevention-targeting")?;
+                turns.push((
+                    "concordat, permit, a new token each",
+                    self.round(&[gateway], GATEWAY, each, 200).await?,
+                ));
                 let deny = self.governed("safe-and-well-referral")?;
                 turns.push(("concordat, deny", self.round(&[gateway], GATEWAY, deny, 403).await?));
             }
@@ -225,12 +230,27 @@ impl Asking<'_> {
         Ok(self.asked().map(request).collect())
     }
 
-    /// Questions to the gateway, with a signed context each, made before the clock runs.
+    /// Questions to the gateway, with a signed context each, made before the clock runs; with one access token, as a partner has it.
     fn governed(&self, purpose: &str) -> anyhow::Result<Vec<Vec<u8>>> {
         let partner = Signing::of(self.state)?;
         let token = partner.token()?;
+        self.questions(&partner, purpose, || Ok(token.clone()))
+    }
+
+    /// As [`Self::governed`], with a token for each, which nobody has checked before.
+    fn governed_each(&self, purpose: &str) -> anyhow::Result<Vec<Vec<u8>>> {
+        let partner = Signing::of(self.state)?;
+        self.questions(&partner, purpose, || partner.token())
+    }
+
+    fn questions(
+        &self,
+        partner: &Signing,
+        purpose: &str,
+        token: impl Fn() -> anyhow::Result<String>,
+    ) -> anyhow::Result<Vec<Vec<u8>>> {
         let request = |(place, number): (usize, &String)| {
-            partner.question(&token, purpose, number, place % PRACTITIONERS)
+            partner.question(&token()?, purpose, number, place % PRACTITIONERS)
         };
         self.asked().enumerate().map(request).collect()
     }

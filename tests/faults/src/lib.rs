@@ -16,6 +16,7 @@
 pub mod apart;
 pub mod crowds;
 pub mod deployment;
+pub mod held;
 pub mod load;
 pub mod overload;
 pub mod proxy;

@@ -15,6 +15,7 @@ use crate::{
     apart,
     crowds::{goes_on, handshakes, one_of_twenty_is_noisy},
     deployment::{Deployment, Replica, Store},
+    held::{long_list, unended},
     load::{Account, Load, PEOPLE, Ports, Worker},
     overload::five_times,
 };
@@ -103,6 +104,7 @@ scenarios! { ALL:
     "F25" "the collector of traces hangs" outside::collector_hangs,
     "L4" "connections are opened as fast as they are taken" handshakes,
     "L6" "one partner of twenty asks fifty times as much as it may" one_of_twenty_is_noisy,
+    "T30 T31" "a partner sends what does not end" unended,
     "L3" "five times as many questions as can be answered" five_times,
 }
 
@@ -117,6 +119,7 @@ scenarios! { APART:
 // Which says nothing in a short time.
 scenarios! { LONG:
     "L8" "the load goes on" goes_on,
+    "lists" "a list of fifty thousand people" long_list,
 }
 
 // Which needs a program of another time.

@@ -65,5 +65,6 @@ short! {
     collector_hangs: "the collector of traces hangs",
     handshakes: "connections are opened as fast as they are taken",
     noisy: "one partner of twenty asks fifty times as much as it may",
+    unended: "a partner sends what does not end",
     overloaded: "five times as many questions as can be answered",
 }

@@ -52,6 +52,39 @@ impl<'a> Unverified<'a> {
     /// # Errors
     /// [`JwsFault`] when it is not one.
     pub fn open_any(token: &'a str, fits: impl FnOnce(Option<&str>) -> bool) -> Result<Self, JwsFault> {
+        let Headed { signing_input, signature, claims, algorithm, key_id } = Headed::read(token, fits)?;
+        Ok(Self { signing_input, signature, claims: part(claims)?, algorithm, key_id })
+    }
+
+    /// Who says that they issued it. Nothing is believed of a token before its signature: this chooses whose keys to look in.
+    pub fn claimed_issuer(&self) -> Option<&str> {
+        self.claims.member("iss").and_then(Json::as_str)
+    }
+
+    /// Checks the signature. The key must be one for the algorithm that the token names.
+    ///
+    /// # Errors
+    /// [`JwsFault::Signature`] when it is wrong.
+    pub fn verify(self, key: &DecodingKey) -> Result<Claims, JwsFault> {
+        if is_signed(self.signing_input, self.signature, key, self.algorithm) {
+            Ok(Claims(self.claims))
+        } else {
+            Err(JwsFault::Signature)
+        }
+    }
+}
+
+/// A token of which nothing but the header has been read.
+pub(super) struct Headed<'a> {
+    pub(super) signing_input: &'a str,
+    pub(super) signature: &'a str,
+    claims: &'a str,
+    pub(super) algorithm: Algorithm,
+    pub(super) key_id: String,
+}
+
+impl<'a> Headed<'a> {
+    pub(super) fn read(token: &'a str, fits: impl FnOnce(Option<&str>) -> bool) -> Result<Self, JwsFault> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(JwsFault::Malformed);
         }
@@ -71,25 +104,18 @@ impl<'a> Unverified<'a> {
         }
         let algorithm = text("alg").and_then(algorithm).ok_or(JwsFault::Algorithm)?;
         let key_id = text("kid").filter(|kid| is_key_id(kid)).ok_or(JwsFault::Malformed)?.to_owned();
-        Ok(Self { signing_input, signature, claims: part(claims)?, algorithm, key_id })
+        Ok(Self { signing_input, signature, claims, algorithm, key_id })
     }
+}
 
-    /// Who says that they issued it. Nothing is believed of a token before its signature: this chooses whose keys to look in.
-    pub fn claimed_issuer(&self) -> Option<&str> {
-        self.claims.member("iss").and_then(Json::as_str)
-    }
-
-    /// Checks the signature. The key must be one for the algorithm that the token names.
-    ///
-    /// # Errors
-    /// [`JwsFault::Signature`] when it is wrong.
-    pub fn verify(self, key: &DecodingKey) -> Result<Claims, JwsFault> {
-        let input = self.signing_input.as_bytes();
-        match jsonwebtoken::crypto::verify(self.signature, input, key, self.algorithm) {
-            Ok(true) => Ok(Claims(self.claims)),
-            Ok(false) | Err(_) => Err(JwsFault::Signature),
-        }
-    }
+/// Whether a signature, as a token has it, is of this text by the owner of this key.
+pub(super) fn is_signed(
+    input: impl AsRef<[u8]>,
+    signature: &str,
+    key: &DecodingKey,
+    algorithm: Algorithm,
+) -> bool {
+    matches!(jsonwebtoken::crypto::verify(signature, input.as_ref(), key, algorithm), Ok(true))
 }
 
 pub(crate) fn part(encoded: &str) -> Result<Json, JwsFault> {

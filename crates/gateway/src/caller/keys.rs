@@ -14,10 +14,14 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use jiff::Timestamp;
 use jsonwebtoken::{
     Algorithm, DecodingKey,
-    jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, ThumbprintHash},
+    jwk::{
+        AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm, KeyOperations, PublicKeyUse,
+        ThumbprintHash,
+    },
 };
 
 use super::jws::is_key_id;
@@ -68,6 +72,13 @@ pub struct Key {
     pub(super) decoding: DecodingKey,
     algorithms: &'static [Algorithm],
     thumbprint: String,
+}
+
+impl Key {
+    /// Whether it may be used with this algorithm.
+    pub(super) fn is_for(&self, algorithm: Algorithm) -> bool {
+        self.algorithms.contains(&algorithm)
+    }
 }
 
 /// A set of public keys that can be refreshed.
@@ -127,8 +138,7 @@ impl KeySet {
             tracing::warn!(%error, "a key set could not be refreshed; the keys known so far stay in use");
         }
         let keys = self.keys.load();
-        let key = keys.get(key_id)?;
-        key.algorithms.contains(&algorithm).then(|| key.clone())
+        keys.get(key_id).filter(|key| key.is_for(algorithm)).cloned()
     }
 
     /// Whether this very key is still in the set under this id.
@@ -198,7 +208,7 @@ async fn fetch(client: &reqwest::Client, url: &str) -> Result<Vec<u8>, KeysError
     Ok(body)
 }
 
-fn parse(text: &[u8]) -> Result<HashMap<String, Arc<Key>>, KeysError> {
+pub(super) fn parse(text: &[u8]) -> Result<HashMap<String, Arc<Key>>, KeysError> {
     if text.len() > JWKS_BYTES_MAX {
         return Err(KeysError::Content("larger than 64 KiB"));
     }
@@ -208,7 +218,7 @@ fn parse(text: &[u8]) -> Result<HashMap<String, Arc<Key>>, KeysError> {
         return Err(KeysError::Content("it must have 1 to 50 keys"));
     }
     let mut keys = HashMap::new();
-    for jwk in &set.keys {
+    for jwk in set.keys.iter().filter(|jwk| is_for_signatures(jwk)) {
         let id = jwk.common.key_id.as_deref().filter(|id| is_key_id(id));
         let id = id.ok_or(KeysError::Content("a key has no usable `kid`"))?;
         let decoding = DecodingKey::from_jwk(jwk).map_err(|_| KeysError::Content("a key cannot be read"))?;
@@ -219,11 +229,41 @@ fn parse(text: &[u8]) -> Result<HashMap<String, Arc<Key>>, KeysError> {
             return Err(KeysError::Content("two keys have the same `kid`"));
         }
     }
+    if keys.is_empty() {
+        return Err(KeysError::Content("none of its keys is for checking signatures"));
+    }
     Ok(keys)
 }
 
-/// What a key may be used with, by its own type: never what a token claims.
+/// Whether its owner publishes a key for checking signatures (RFC 7517, sections 4.2 to 4.4). One that is for something else stands in
+/// many key sets, and is passed over.
+fn is_for_signatures(jwk: &Jwk) -> bool {
+    let is_used = matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature));
+    let operations = jwk.common.key_operations.as_ref();
+    is_used
+        && operations.is_none_or(|operations| operations.contains(&KeyOperations::Verify))
+        && !matches!(
+            jwk.common.key_algorithm,
+            Some(
+                KeyAlgorithm::RSA1_5
+                    | KeyAlgorithm::RSA_OAEP
+                    | KeyAlgorithm::RSA_OAEP_256
+                    | KeyAlgorithm::UNKNOWN_ALGORITHM
+            )
+        )
+}
+
+/// What a key may be used with: what its owner says (`alg`), or else what goes with its type. Never what a token claims.
 fn algorithms(jwk: &Jwk) -> Result<&'static [Algorithm], KeysError> {
+    let all = algorithms_of_type(jwk)?;
+    let Some(named) = jwk.common.key_algorithm else { return Ok(all) };
+    let place = all.iter().position(|algorithm| KeyAlgorithm::from(*algorithm) == named);
+    place
+        .and_then(|place| all.get(place..=place))
+        .ok_or(KeysError::Content("the `alg` of a key does not go with its type"))
+}
+
+fn algorithms_of_type(jwk: &Jwk) -> Result<&'static [Algorithm], KeysError> {
     use Algorithm::{ES256, ES384, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
     match &jwk.algorithm {
         AlgorithmParameters::EllipticCurve(curve) => match curve.curve {
@@ -232,10 +272,121 @@ fn algorithms(jwk: &Jwk) -> Result<&'static [Algorithm], KeysError> {
             _ => Err(KeysError::Content("an elliptic curve that is not in use here")),
         },
         AlgorithmParameters::OctetKeyPair(_) => Ok(&[EdDSA]),
-        AlgorithmParameters::RSA(_) => Ok(&[PS256, PS384, PS512, RS256, RS384, RS512]),
+        AlgorithmParameters::RSA(rsa) => match weakness(&rsa.n) {
+            Some(weakness) => Err(KeysError::Content(weakness)),
+            None => Ok(&[PS256, PS384, PS512, RS256, RS384, RS512]),
+        },
         AlgorithmParameters::OctetKey(_) => {
             Err(KeysError::Content("a symmetric key; public keys alone are allowed"))
         }
         _ => Err(KeysError::Content("a key of an unknown type")),
+    }
+}
+
+/// Why an RSA key proves nothing, by its modulus.
+fn weakness(modulus: &str) -> Option<&'static str> {
+    let Ok(modulus) = BASE64URL.decode(modulus) else { return Some("a key cannot be read") };
+    let leading = modulus.iter().take_while(|byte| **byte == 0).count();
+    if (modulus.len() - leading) * 8 < RSA_BITS_MIN {
+        return Some("an RSA key of less than 2048 bits");
+    }
+    ROCA_PRIMES.iter().all(|prime| is_power_of_65537(&modulus, *prime)).then_some(
+        "an RSA key whose private part can be found from it (CVE-2017-15361): its owner has to make another",
+    )
+}
+
+/// A multiple of eight, so that a modulus of whole bytes has as many.
+const RSA_BITS_MIN: usize = 2_048;
+
+/// Moduli that Infineon's library made (ROCA) are powers of 65537 to each of these; of others hardly one in a hundred million is.
+const ROCA_PRIMES: [u32; 38] = [
+    3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103,
+    107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167,
+];
+
+/// Whether a number, in bytes, is a power of 65537 modulo a prime.
+fn is_power_of_65537(number: &[u8], prime: u32) -> bool {
+    let rest = number.iter().fold(0, |rest, byte| (rest * 256 + u32::from(*byte)) % prime);
+    std::iter::successors(Some(1), |power| Some(power * 65_537 % prime))
+        .take(prime as usize)
+        .any(|power| power == rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// Of the size of an RSA key's modulus.
+    const MODULUS: &str = "6OWNmQlcf7fOBj95_pbGwxl4Ke_knlXHd4jqYNwAw11Wt0fslyZYEHgfh2I-6_vGJcbJ20gj3QqgcxZChJptIwQv4KA1JLy4D4Qh1sutBzcaIbUNOkp_DjWiL-8r7em2yxCF8I2i32ycuJSk6eTDX20mZcUb66NC0Oo5s3QgeqoqEH4mxeepsuldzl8K0gzTW0bDPoBikSHZoG1URipY1OUHohXLjpjkZ2z-hjsounandqxe17lwkbj0vd0cg5t2_XkTuj4xdn0OGPH8v7JjjwPCj3x3Bv9Uf-nSHqdMK6epQT--ITRpV14-kai-lRaU7_bFNLJA3qHlEqycd1uKAw";
+
+    /// A power of 65537 modulo each prime up to 167, of that size.
+    const INFINEON: &str = "mF6_Jux2N-PiMJ0ljUDA5xYisyvikP-A9h1_fio38BRUqvXxrM9bZN7gOPMvsY4GNVpyDYAQJJPfgMCZ-E_s36RjE4YzPoPn9ib8tQYEfnlFEW3IEyowamb-xHahnLpU1Wj4DToLab3zBQ2t_EumMsihHmLhaKzqZebMV0Dyz-rHh6Mis7z2Xw2a8m2SKQ0a-YbNp0O7w3EmL06TMCD2ndZqzLT-j3bcpUKAWhjwEcrRuRZl2FsVD6SALsrLZPcipMo5RFFwKLulu8EdzHU7tODRWHEhz2nAe78iTn2VEKeIoKi3jTPeupp-mVtou8rf6tuQWjadkvlF-ByI2FJJlw";
+
+    /// A P-256 key (RFC 7515, appendix A.3.1) or an RSA key's shape, with further members.
+    fn key(kind: &str, members: &Value) -> Value {
+        let mut key = match kind {
+            "EC" => json!({
+                "kty": "EC", "crv": "P-256",
+                "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+                "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+            }),
+            _ => json!({ "kty": "RSA", "n": MODULUS, "e": "AQAB" }),
+        };
+        key["kid"] = format!("{kind}-1").into();
+        key.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        key
+    }
+
+    fn read(keys: &[Value]) -> Result<HashMap<String, Arc<Key>>, String> {
+        parse(json!({ "keys": keys }).to_string().as_bytes()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_key_is_good_for_what_its_owner_says_and_no_more() {
+        let good_for = |kind, members: Value| {
+            let keys = read(&[key(kind, &members)]).unwrap();
+            keys[&format!("{kind}-1")].algorithms.to_vec()
+        };
+        assert_eq!(good_for("EC", json!({})), [Algorithm::ES256]);
+        assert_eq!(good_for("EC", json!({ "alg": "ES256", "use": "sig" })), [Algorithm::ES256]);
+        assert_eq!(good_for("RSA", json!({ "alg": "PS256" })), [Algorithm::PS256]);
+        assert_eq!(good_for("RSA", json!({ "alg": "RS512", "key_ops": ["verify"] })), [Algorithm::RS512]);
+        assert_eq!(good_for("RSA", json!({})).len(), 6);
+        for (kind, alg) in
+            [("RSA", "ES256"), ("EC", "PS256"), ("EC", "ES384"), ("RSA", "HS256"), ("RSA", "EdDSA")]
+        {
+            let said = read(&[key(kind, &json!({ "alg": alg }))]).err().unwrap();
+            assert!(said.contains("does not go with its type"), "{kind} {alg}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_key_for_something_else_is_passed_over() {
+        for other in [
+            json!({ "use": "enc" }),
+            json!({ "use": "enc", "alg": "RSA-OAEP" }),
+            json!({ "alg": "RSA-OAEP-256" }),
+            json!({ "alg": "RSA-OAEP-512" }),
+            json!({ "key_ops": ["encrypt", "wrapKey"] }),
+        ] {
+            let keys = read(&[key("RSA", &other), key("EC", &json!({}))]).unwrap();
+            assert_eq!(keys.keys().collect::<Vec<_>>(), ["EC-1"], "{other}");
+            let said = read(&[key("RSA", &other)]).err().unwrap();
+            assert!(said.contains("none of its keys is for checking signatures"), "{said}");
+        }
+    }
+
+    #[test]
+    fn an_rsa_key_that_proves_nothing_is_refused() {
+        let said = |modulus: &str| read(&[key("RSA", &json!({ "n": modulus }))]).err();
+        assert_eq!(said(MODULUS), None);
+        assert!(said(INFINEON).unwrap().contains("CVE-2017-15361"));
+        let short = BASE64URL.encode(&BASE64URL.decode(MODULUS).unwrap()[1..]);
+        assert!(said(&short).unwrap().contains("less than 2048 bits"));
+        let padded = BASE64URL.encode([&[0; 9][..], &[0xff; 255]].concat());
+        assert!(said(&padded).unwrap().contains("less than 2048 bits"), "zeros before it are nothing");
+        assert!(said("!").unwrap().contains("cannot be read"));
     }
 }

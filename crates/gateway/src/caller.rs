@@ -208,9 +208,10 @@ impl CallerFault {
                 "access-token-algorithm",
                 "the access token is signed with an algorithm that is not registered for its issuer",
             ),
-            Self::TokenKey => {
-                ("access-token-key", "the access token names a key that its issuer does not publish")
-            }
+            Self::TokenKey => (
+                "access-token-key",
+                "the access token names a key that its issuer does not publish, or not for this algorithm",
+            ),
             Self::TokenSignature => {
                 ("access-token-signature", "the access token's signature does not verify")
             }
@@ -245,9 +246,10 @@ impl CallerFault {
             Self::ContextAlgorithm => {
                 ("context-algorithm", "sign the sharing-context with an asymmetric algorithm")
             }
-            Self::ContextKey => {
-                ("context-key", "the sharing-context names a key that is not registered for this system")
-            }
+            Self::ContextKey => (
+                "context-key",
+                "the sharing-context names a key that is not registered for this system and algorithm",
+            ),
             Self::ContextSignature => {
                 ("context-signature", "the sharing-context's signature does not verify")
             }

@@ -30,6 +30,9 @@ pub enum StoreError {
     /// The ledger in the database is not the one that was checkpointed.
     #[error("{0}")]
     Ledger(String),
+    /// The index for searching is not as this program wrote it.
+    #[error("the index for searching is damaged and is made again; search again in a moment")]
+    IndexDamaged,
     /// A file beside the database could not be used.
     #[error("{path}: {source}")]
     File {

@@ -51,6 +51,7 @@ fn all(folder: &std::path::Path, found: &mut BTreeSet<String>) {
             all(&path, found);
         } else if ![
             "trail.rs",
+            "search.rs",
             "tally.rs",
             "statements.rs",
             "scratch.rs",

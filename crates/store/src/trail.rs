@@ -5,9 +5,9 @@
 //! an upgrade that changes its form, nobody who searches waits either: they are told how far it is.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     path::Path,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::Instant,
 };
 
@@ -17,7 +17,7 @@ use ledger::{
     tree::{hexadecimal, leaf_hash},
 };
 use sqlx::{
-    Connection as _, QueryBuilder, Sqlite, SqlitePool, Transaction,
+    Connection as _, Sqlite, SqlitePool, Transaction,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::sync::{Mutex, Notify};
@@ -48,7 +48,7 @@ const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS name (id INTEGER PRIMARY KEY, term TEXT NOT NULL UNIQUE);
     CREATE TABLE IF NOT EXISTS posting (name BIGINT NOT NULL, block BIGINT NOT NULL, entries BIGINT NOT NULL, places BLOB NOT NULL,
         PRIMARY KEY (name, block)) WITHOUT ROWID;
-    CREATE TABLE IF NOT EXISTS written (seq BIGINT PRIMARY KEY, at_us BIGINT NOT NULL);
+    CREATE TABLE IF NOT EXISTS written (seq INTEGER PRIMARY KEY, at_us BIGINT NOT NULL);
     CREATE TABLE IF NOT EXISTS taken_in_4 (id BIGINT PRIMARY KEY CHECK (id = 1), size BIGINT NOT NULL, last TEXT NOT NULL);
     CREATE TABLE IF NOT EXISTS tally (day TEXT NOT NULL, hour BIGINT NOT NULL, outcome TEXT NOT NULL, provider TEXT NOT NULL,
         purpose TEXT NOT NULL, recipient TEXT NOT NULL, decisions BIGINT NOT NULL,
@@ -58,12 +58,11 @@ const SCHEMA: &str = "
         PRIMARY KEY (day, outcome, provider, purpose, recipient, reason)) WITHOUT ROWID;";
 
 mod block;
+mod search;
 mod tally;
 
+pub use search::{Places, TrailQuery};
 pub use tally::{Counted, Dimension, TallyQuery};
-
-/// Beyond so many entries, terms count as equally common.
-const COUNTED_MAX: i64 = 5_000;
 
 /// How many entries are read at a time: what they come to is in memory at once, several times over.
 const PAGE: u32 = 200;
@@ -86,12 +85,6 @@ const AWAITED_S: u64 = if cfg!(test) { 0 } else { 3 };
 /// As many entries have to be taken in before it is said how long the rest takes.
 const TIMED_MIN: u64 = 2_000;
 
-/// Of so many entries that have one term, no more are held against the others at a time.
-const SCANNED_MAX: u64 = 50_000;
-
-/// How many blocks of a name are read at a time: where many entries are what is looked for, few are enough.
-const BLOCKS: u32 = if cfg!(test) { 2 } else { 16 };
-
 /// The index.
 pub struct TrailIndex {
     pool: SqlitePool,
@@ -103,6 +96,8 @@ pub struct TrailIndex {
     per_second: AtomicU64,
     /// How many entries it had when it was last caught up here.
     size: AtomicU64,
+    /// Somebody who searched could not read it.
+    is_damaged: AtomicBool,
 }
 
 /// The numbers of common names, as far as they are known to be in the file: what nearly every entry has is not looked up for each.
@@ -138,30 +133,6 @@ pub struct Behind {
     pub ready_in_s: Option<u64>,
 }
 
-/// What to look for: every term, within a time, before a place.
-#[derive(Debug, Clone, Default)]
-pub struct TrailQuery {
-    /// Every one of these groups must be met, each by one of its terms.
-    pub all_of: Vec<Vec<Term>>,
-    /// From this microsecond on.
-    pub from_us: Option<i64>,
-    /// Before this microsecond.
-    pub until_us: Option<i64>,
-    /// Before this place.
-    pub before: Option<u64>,
-    /// Only what these officers see; everything where there is none.
-    pub seen_by: Option<Vec<Sight>>,
-}
-
-/// Where entries are that may be what is looked for.
-#[derive(Debug)]
-pub struct Places {
-    /// The newest first.
-    pub found: Vec<u64>,
-    /// Nothing before this place has been looked at.
-    pub stopped_at: Option<u64>,
-}
-
 impl std::fmt::Debug for TrailIndex {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("TrailIndex(..)")
@@ -179,7 +150,9 @@ impl TrailIndex {
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal); // what is lost is made again
-        let pool = SqlitePoolOptions::new().max_connections(2).connect_with(options).await?;
+        // One takes entries in, and the others search; a file answers whoever has it open.
+        let pool = SqlitePoolOptions::new().max_connections(4).test_before_acquire(false);
+        let pool = pool.connect_with(options).await?;
         let form: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&pool).await?;
         if form != FORM {
             sqlx::raw_sql(EMPTIED).execute(&pool).await?;
@@ -188,8 +161,14 @@ impl TrailIndex {
                 .await?;
         }
         sqlx::raw_sql(SCHEMA).execute(&pool).await?;
-        let (wanted, per_second) = (Notify::new(), AtomicU64::new(0));
-        Ok(Self { pool, catching_up: Mutex::default(), wanted, per_second, size: AtomicU64::new(0) })
+        Ok(Self {
+            pool,
+            catching_up: Mutex::default(),
+            wanted: Notify::new(),
+            per_second: AtomicU64::new(0),
+            size: AtomicU64::new(0),
+            is_damaged: AtomicBool::new(false),
+        })
     }
 
     /// Takes in what is new, for somebody who waits for it: or says how far it is, where that would take long. The ledger's size.
@@ -268,7 +247,15 @@ impl TrailIndex {
                 continue;
             }
             numbers.hold_for(&mut tx).await?;
-            batch.take_in(&mut tx, &mut numbers.known).await?;
+            match batch.take_in(&mut tx, &mut numbers.known).await {
+                Err(StoreError::IndexDamaged) => {
+                    tx.rollback().await?;
+                    self.begin_anew().await?;
+                    next = 0;
+                    continue;
+                }
+                taken_in => taken_in?,
+            }
             next = end;
             sqlx::query("INSERT INTO taken_in_4 (id, size, last) VALUES (1, $1, $2) ON CONFLICT (id) DO UPDATE SET size = $1, last = $2")
                 .bind(to_i64(next))
@@ -288,8 +275,11 @@ impl TrailIndex {
         Ok(size)
     }
 
-    /// How many entries it has; `None` where they are another ledger's.
+    /// How many entries it has; `None` where they are another ledger's, or cannot be read.
     async fn taken(&self, store: &Store) -> Result<Option<u64>, StoreError> {
+        if self.is_damaged.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
         let mark: Option<(i64, String)> = sqlx::query_as("SELECT size, last FROM taken_in_4 WHERE id = 1")
             .fetch_optional(&self.pool)
             .await?;
@@ -303,224 +293,19 @@ impl TrailIndex {
     }
 
     async fn begin_anew(&self) -> Result<(), StoreError> {
-        tracing::warn!("the trail's index is not of this ledger; it is made again");
+        tracing::warn!("the trail's index is not of this ledger, or cannot be read; it is made again");
         sqlx::raw_sql(EMPTIED).execute(&self.pool).await?;
         sqlx::raw_sql(SCHEMA).execute(&self.pool).await?;
+        self.is_damaged.store(false, Ordering::Relaxed);
         Ok(())
     }
-
-    /// Places of entries that may be what is looked for, the newest first. Each is to be checked against the entry.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database fails.
-    pub async fn find(&self, query: &TrailQuery, limit: u32) -> Result<Vec<u64>, StoreError> {
-        let mut query = query.clone();
-        let mut found = Vec::new();
-        loop {
-            let places =
-                self.look(&query, limit.saturating_sub(u32::try_from(found.len()).unwrap_or(limit))).await?;
-            found.extend(places.found);
-            match places.stopped_at {
-                Some(place) if found.len() < limit as usize => query.before = Some(place),
-                _ => return Ok(found),
-            }
-        }
-    }
-
-    /// As [`Self::find`], for so long as one search may take.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database fails.
-    pub async fn look(&self, query: &TrailQuery, limit: u32) -> Result<Places, StoreError> {
-        self.look_at(query, limit, SCANNED_MAX).await
-    }
-
-    pub(crate) async fn look_at(
-        &self,
-        query: &TrailQuery,
-        limit: u32,
-        scanned_max: u64,
-    ) -> Result<Places, StoreError> {
-        let range = self.range(query).await?;
-        if query.all_of.is_empty() && query.seen_by.is_none() {
-            return self.by_time(range, limit).await;
-        }
-        let everybody = [None];
-        let sights: Vec<_> = query.seen_by.iter().flatten().map(Some).collect();
-        let sights = if query.seen_by.is_some() { sights.as_slice() } else { &everybody };
-        let (mut places, mut stopped_at) = (BTreeSet::new(), None);
-        for sight in sights {
-            let groups = self.groups(query, *sight).await?;
-            let Some((leading, others)) = groups.split_first() else { continue };
-            for name in leading {
-                let (found, stopped) = self.led(*name, others, range, limit, scanned_max).await?;
-                places.extend(found);
-                stopped_at = stopped_at.max(stopped);
-            }
-        }
-        let found = places.into_iter().rev().filter(|place| stopped_at.is_none_or(|stop| *place >= stop));
-        let found: Vec<_> = found.take(limit as usize).filter_map(|seq| u64::try_from(seq).ok()).collect();
-        // Of as many as were wanted, the last says where to go on.
-        let stopped_at = stopped_at.filter(|_| found.len() < limit as usize);
-        Ok(Places { found, stopped_at: stopped_at.and_then(|seq| u64::try_from(seq).ok()) })
-    }
-
-    /// The names of each group of terms. What fewest entries have leads: a place is in the index in order, so that the newest are
-    /// found first.
-    async fn groups(&self, query: &TrailQuery, sight: Option<&Sight>) -> Result<Vec<Vec<i64>>, StoreError> {
-        let mut groups = Vec::new();
-        let mut is_narrowed = sight.is_none();
-        for group in &query.all_of {
-            let texts: Vec<_> = group.iter().map(|term| name_of(term, sight)).collect();
-            is_narrowed |= group.iter().all(|term| !is_rare(term.field));
-            let commonness = group.iter().map(|term| commonness(term.field)).max();
-            let known = self.known_terms(&texts).await?;
-            groups.push((known.entries, commonness, known.names));
-        }
-        if let Some(sight) = sight.filter(|_| !is_narrowed) {
-            let known = self.known_terms(&[sight.to_string()]).await?;
-            groups.push((known.entries, None, known.names));
-        }
-        groups.sort();
-        Ok(groups.into_iter().map(|(.., names)| names).collect())
-    }
-
-    /// Places that have one name and one of each of the others, and the place before which nothing was looked at.
-    async fn led(
-        &self,
-        name: i64,
-        others: &[Vec<i64>],
-        (from, until): (i64, i64),
-        limit: u32,
-        scanned_max: u64,
-    ) -> Result<(Vec<i64>, Option<i64>), StoreError> {
-        let (mut found, mut scanned) = (Vec::new(), 0);
-        let first = Block::of(from);
-        let mut last = Block::of(until.saturating_sub(1));
-        while until > from && last >= first {
-            let mut blocks = self.blocks(name, (first, last)).await?;
-            let Some((oldest, _)) = blocks.last() else { break };
-            last = *oldest - 1;
-            for (number, block) in &mut blocks {
-                block.keep_between(*number, from, until);
-                scanned += block.entries();
-            }
-            for names in others {
-                let has = self.blocks_of_any(names, &blocks).await?;
-                for (number, block) in &mut blocks {
-                    *block = has.get(number).map_or_else(Block::default, |has| block.and(has));
-                }
-            }
-            found.extend(blocks.iter().flat_map(|(number, block)| block.newest_first(*number)));
-            if found.len() >= limit as usize {
-                found.truncate(limit as usize);
-                return Ok((found, None));
-            }
-            if scanned >= scanned_max && !others.is_empty() && last >= first {
-                return Ok((found, Some(Block::begin(last + 1))));
-            }
-        }
-        Ok((found, None))
-    }
-
-    /// Some of a name's blocks between two, those included, the newest first.
-    async fn blocks(&self, name: i64, (first, last): (i64, i64)) -> Result<Vec<(i64, Block)>, StoreError> {
-        let sql = "SELECT block, places FROM posting WHERE name = $1 AND block >= $2 AND block <= $3 ORDER BY block DESC LIMIT $4";
-        let sql = sqlx::query_as(sql).bind(name).bind(first).bind(last).bind(i64::from(BLOCKS));
-        let rows: Vec<(i64, Vec<u8>)> = sql.fetch_all(&self.pool).await?;
-        rows.into_iter().map(|(number, places)| Ok((number, read(&places)?))).collect()
-    }
-
-    /// Where any of these names is, in the blocks that are asked about.
-    async fn blocks_of_any(
-        &self,
-        names: &[i64],
-        asked: &[(i64, Block)],
-    ) -> Result<HashMap<i64, Block>, StoreError> {
-        let mut sql = QueryBuilder::<Sqlite>::new("SELECT block, places FROM posting WHERE name IN (");
-        let mut list = sql.separated(", ");
-        for name in names {
-            list.push_bind(*name);
-        }
-        sql.push(") AND block IN (");
-        let mut list = sql.separated(", ");
-        for (number, _) in asked.iter().filter(|(_, block)| block.entries() > 0) {
-            list.push_bind(*number);
-        }
-        sql.push(")");
-        let rows: Vec<(i64, Vec<u8>)> = sql.build_query_as().fetch_all(&self.pool).await?;
-        let mut has = HashMap::<i64, Block>::new();
-        for (number, places) in rows {
-            has.entry(number).or_default().add(&read(&places)?);
-        }
-        Ok(has)
-    }
-
-    async fn by_time(&self, (from, until): (i64, i64), limit: u32) -> Result<Places, StoreError> {
-        let sql = "SELECT seq FROM written WHERE seq >= $1 AND seq < $2 ORDER BY seq DESC LIMIT $3";
-        let sql = sqlx::query_scalar(sql).bind(from).bind(until).bind(i64::from(limit));
-        let found: Vec<i64> = sql.fetch_all(&self.pool).await?;
-        let found = found.into_iter().filter_map(|seq| u64::try_from(seq).ok()).collect();
-        Ok(Places { found, stopped_at: None })
-    }
-
-    /// Times never go back in a ledger: a time is a range of places.
-    async fn range(&self, query: &TrailQuery) -> Result<(i64, i64), StoreError> {
-        let (mut from, mut until) = (0, query.before.map_or(i64::MAX, to_i64));
-        if let Some(at_us) = query.from_us {
-            from = self.first_since(at_us).await?;
-        }
-        if let Some(at_us) = query.until_us {
-            until = until.min(self.first_since(at_us).await?);
-        }
-        Ok((from, until))
-    }
-
-    /// The first place of this time or later, by halves.
-    async fn first_since(&self, at_us: i64) -> Result<i64, StoreError> {
-        let last: Option<i64> =
-            sqlx::query_scalar("SELECT max(seq) FROM written").fetch_one(&self.pool).await?;
-        let (mut from, mut until) = (0, last.map_or(0, |last| last + 1));
-        while from < until {
-            let middle = from + (until - from) / 2;
-            let written = sqlx::query_scalar("SELECT at_us FROM written WHERE seq = $1");
-            let written: Option<i64> = written.bind(middle).fetch_optional(&self.pool).await?;
-            if written.is_some_and(|written| written < at_us) {
-                from = middle + 1;
-            } else {
-                until = middle;
-            }
-        }
-        Ok(from)
-    }
-
-    /// Which of the terms there are, and how many entries have them, as far as that is counted.
-    async fn known_terms(&self, terms: &[String]) -> Result<KnownTerms, StoreError> {
-        let mut sql: QueryBuilder<Sqlite> = QueryBuilder::new(
-            "SELECT id, (SELECT coalesce(sum(entries), 0) FROM (SELECT entries FROM posting WHERE posting.name = id LIMIT ",
-        );
-        sql.push_bind(COUNTED_MAX).push(")) FROM name WHERE term IN (");
-        let mut list = sql.separated(", ");
-        for term in terms {
-            list.push_bind(term);
-        }
-        sql.push(")");
-        let rows: Vec<(i64, i64)> = sql.build_query_as().fetch_all(&self.pool).await?;
-        let entries = rows.iter().map(|(_, entries)| *entries).sum::<i64>().min(COUNTED_MAX);
-        Ok(KnownTerms { names: rows.into_iter().map(|(name, _)| name).collect(), entries })
-    }
-}
-
-struct KnownTerms {
-    names: Vec<i64>,
-    entries: i64,
 }
 
 /// Entries as the index takes them in together.
 #[derive(Default)]
 struct Batch {
-    /// Where each name is, block by block; and whether many entries have it.
-    names: BTreeMap<String, (bool, BTreeMap<i64, Block>)>,
+    /// Where each name is, and whether many entries have it.
+    names: BTreeMap<String, (bool, Vec<i64>)>,
     /// Places and times.
     times: Vec<(i64, i64)>,
     tally: Tally,
@@ -533,8 +318,7 @@ impl Batch {
             let sight = trail::sight(entry, first);
             let seq = to_i64(entry.seq);
             for (name, is_common) in names(entry, first, sight.as_ref()) {
-                let (_, blocks) = self.names.entry(name).or_insert_with(|| (is_common, BTreeMap::new()));
-                blocks.entry(Block::of(seq)).or_default().insert(seq);
+                self.names.entry(name).or_insert_with(|| (is_common, Vec::new())).1.push(seq);
             }
             self.times.push((seq, entry.at_us));
             self.tally.count(entry, first);
@@ -548,12 +332,14 @@ impl Batch {
     ) -> Result<(), StoreError> {
         let unknown: Vec<_> = self.names.keys().filter(|name| !known.contains_key(*name)).collect();
         let learnt = numbers_of(tx, &unknown).await?;
-        let mut blocks = BTreeMap::new();
-        for (name, (is_common, of_it)) in self.names {
+        let mut blocks = BTreeMap::<_, Block>::new();
+        for (name, (is_common, places)) in self.names {
             let number = known.get(&name).or_else(|| learnt.get(&name)).copied();
             let lost = || StoreError::Ledger("a name of the trail's index has no number".to_owned());
             let number = number.ok_or_else(lost)?;
-            blocks.extend(of_it.into_iter().map(|(block, places)| ((number, block), places)));
+            for place in places {
+                blocks.entry((number, Block::of(place))).or_default().insert(place);
+            }
             if is_common {
                 known.insert(name, number);
             }
@@ -629,9 +415,7 @@ async fn post(
 }
 
 fn read(places: &[u8]) -> Result<Block, StoreError> {
-    let broken =
-        || StoreError::Ledger("the trail's index is damaged: delete it, and it is made again".to_owned());
-    Block::decode(places).ok_or_else(broken)
+    Block::decode(places).ok_or(StoreError::IndexDamaged)
 }
 
 /// Everything that the index has an entry under, and whether many have it: its terms, and the common ones once more beside whose
@@ -657,20 +441,6 @@ fn name_of(term: &Term, sight: Option<&Sight>) -> String {
 /// Whether so few entries have a term of this field that it is not worth being told apart by who sees them.
 fn is_rare(field: Field) -> bool {
     matches!(field, Field::Reference | Field::Case | Field::Subject)
-}
-
-/// How many entries a term of this field is likely to have, by rank.
-fn commonness(field: Field) -> u8 {
-    match field {
-        Field::Reference | Field::Case => 0,
-        Field::Subject => 1,
-        Field::Practitioner => 2,
-        Field::Reason => 3,
-        Field::Agreement | Field::Item => 4,
-        Field::Provider | Field::Purpose => 5,
-        Field::Organisation => 6,
-        Field::Kind => 7,
-    }
 }
 
 /// The entry that decided a question.

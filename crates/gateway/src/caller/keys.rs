@@ -18,13 +18,10 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL}
 use jiff::Timestamp;
 use jsonwebtoken::{
     Algorithm, DecodingKey,
-    jwk::{
-        AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm, KeyOperations, PublicKeyUse,
-        ThumbprintHash,
-    },
+    jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyOperations, PublicKeyUse, ThumbprintHash},
 };
 
-use super::jws::is_key_id;
+use super::jws::{self, is_key_id};
 
 const JWKS_BYTES_MAX: usize = 64 * 1024;
 const KEYS_MAX: usize = 50;
@@ -129,16 +126,25 @@ impl KeySet {
         Ok(())
     }
 
-    /// The key of this id for this algorithm. An unknown id makes the source be read again, once a minute.
+    /// The key of this id for this algorithm. Where there is none, the source is read again, once a minute.
     pub async fn key(&self, key_id: &str, algorithm: Algorithm, now: Timestamp) -> Option<Arc<Key>> {
-        if !self.keys.load().contains_key(key_id)
+        if self.known(key_id, algorithm).is_none()
             && self.may_refetch(now)
             && let Err(error) = self.refresh().await
         {
             tracing::warn!(%error, "a key set could not be refreshed; the keys known so far stay in use");
         }
+        self.known(key_id, algorithm)
+    }
+
+    fn known(&self, key_id: &str, algorithm: Algorithm) -> Option<Arc<Key>> {
+        self.keys.load().get(key_id).filter(|key| key.is_for(algorithm)).cloned()
+    }
+
+    /// Whether there is a key for any of these algorithms: without one, nothing that is signed is ever good.
+    pub(super) fn is_for_any(&self, algorithms: impl IntoIterator<Item = Algorithm>) -> bool {
         let keys = self.keys.load();
-        keys.get(key_id).filter(|key| key.is_for(algorithm)).cloned()
+        algorithms.into_iter().any(|algorithm| keys.values().any(|key| key.is_for(algorithm)))
     }
 
     /// Whether this very key is still in the set under this id.
@@ -212,87 +218,106 @@ pub(super) fn parse(text: &[u8]) -> Result<HashMap<String, Arc<Key>>, KeysError>
     if text.len() > JWKS_BYTES_MAX {
         return Err(KeysError::Content("larger than 64 KiB"));
     }
-    let set: JwkSet =
-        serde_json::from_slice(text).map_err(|_| KeysError::Content("not a json web key set"))?;
+    let not_one = |_| KeysError::Content("not a json web key set");
+    let set: JwkSet = serde_json::from_slice(text).map_err(not_one)?;
+    let named: Named = serde_json::from_slice(text).map_err(not_one)?;
     if set.keys.is_empty() || set.keys.len() > KEYS_MAX {
         return Err(KeysError::Content("it must have 1 to 50 keys"));
     }
     let mut keys = HashMap::new();
-    for jwk in set.keys.iter().filter(|jwk| is_for_signatures(jwk)) {
+    for (jwk, Alg { alg }) in set.keys.iter().zip(&named.keys) {
         let id = jwk.common.key_id.as_deref().filter(|id| is_key_id(id));
         let id = id.ok_or(KeysError::Content("a key has no usable `kid`"))?;
-        let decoding = DecodingKey::from_jwk(jwk).map_err(|_| KeysError::Content("a key cannot be read"))?;
-        let thumbprint =
-            jwk.thumbprint(ThumbprintHash::SHA256).map_err(|_| KeysError::Content("a key cannot be read"))?;
-        let key = Arc::new(Key { decoding, algorithms: algorithms(jwk)?, thumbprint });
+        if matches!(jwk.algorithm, AlgorithmParameters::OctetKey(_)) {
+            return Err(KeysError::Content("a symmetric key; public keys alone are allowed"));
+        }
+        let read = algorithms(jwk, alg.as_deref()).and_then(|algorithms| {
+            let unreadable = |_| "it cannot be read";
+            let decoding = DecodingKey::from_jwk(jwk).map_err(unreadable)?;
+            let thumbprint = jwk.thumbprint(ThumbprintHash::SHA256).map_err(unreadable)?;
+            Ok(Arc::new(Key { decoding, algorithms, thumbprint }))
+        });
+        let key = match read {
+            Ok(key) => key,
+            // A set that was refused whole for it would keep keys in use that their owner has taken back.
+            Err(why) => {
+                tracing::warn!(key_id = id, why, "a key of a key set is passed over");
+                continue;
+            }
+        };
         if keys.insert(id.to_owned(), key).is_some() {
             return Err(KeysError::Content("two keys have the same `kid`"));
         }
     }
     if keys.is_empty() {
-        return Err(KeysError::Content("none of its keys is for checking signatures"));
+        return Err(KeysError::Content("none of its keys can be used; the log says of each why"));
     }
     Ok(keys)
 }
 
-/// Whether its owner publishes a key for checking signatures (RFC 7517, sections 4.2 to 4.4). One that is for something else stands in
-/// many key sets, and is passed over.
-fn is_for_signatures(jwk: &Jwk) -> bool {
-    let is_used = matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature));
-    let operations = jwk.common.key_operations.as_ref();
-    is_used
-        && operations.is_none_or(|operations| operations.contains(&KeyOperations::Verify))
-        && !matches!(
-            jwk.common.key_algorithm,
-            Some(
-                KeyAlgorithm::RSA1_5
-                    | KeyAlgorithm::RSA_OAEP
-                    | KeyAlgorithm::RSA_OAEP_256
-                    | KeyAlgorithm::UNKNOWN_ALGORITHM
-            )
-        )
+/// What the keys of a set are called good for, of which `jsonwebtoken` keeps no more than what it knows.
+#[derive(serde::Deserialize)]
+struct Named {
+    keys: Vec<Alg>,
 }
 
-/// What a key may be used with: what its owner says (`alg`), or else what goes with its type. Never what a token claims.
-fn algorithms(jwk: &Jwk) -> Result<&'static [Algorithm], KeysError> {
+#[derive(serde::Deserialize)]
+struct Alg {
+    alg: Option<String>,
+}
+
+/// What a key may be used with: what its owner says (RFC 7517, sections 4.2 to 4.4), or else what goes with its type. Never what a token
+/// claims. Or why it is of no use.
+fn algorithms(jwk: &Jwk, named: Option<&str>) -> Result<&'static [Algorithm], &'static str> {
+    let operations = jwk.common.key_operations.as_ref();
+    if !matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature))
+        || operations.is_some_and(|operations| !operations.contains(&KeyOperations::Verify))
+    {
+        return Err("its `use` or `key_ops` is something else than checking signatures");
+    }
     let all = algorithms_of_type(jwk)?;
-    let Some(named) = jwk.common.key_algorithm else { return Ok(all) };
-    let place = all.iter().position(|algorithm| KeyAlgorithm::from(*algorithm) == named);
+    let Some(named) = named else { return Ok(all) };
+    let named = match named {
+        // RFC 9864: names of the same that say the curve, too.
+        "Ed25519" => Some(Algorithm::EdDSA),
+        "ESP256" => Some(Algorithm::ES256),
+        "ESP384" => Some(Algorithm::ES384),
+        other => jws::algorithm(other),
+    };
+    let place = all.iter().position(|algorithm| Some(*algorithm) == named);
     place
         .and_then(|place| all.get(place..=place))
-        .ok_or(KeysError::Content("the `alg` of a key does not go with its type"))
+        .ok_or("its `alg` is none for signatures that goes with its type")
 }
 
-fn algorithms_of_type(jwk: &Jwk) -> Result<&'static [Algorithm], KeysError> {
+fn algorithms_of_type(jwk: &Jwk) -> Result<&'static [Algorithm], &'static str> {
     use Algorithm::{ES256, ES384, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
     match &jwk.algorithm {
         AlgorithmParameters::EllipticCurve(curve) => match curve.curve {
             EllipticCurve::P256 => Ok(&[ES256]),
             EllipticCurve::P384 => Ok(&[ES384]),
-            _ => Err(KeysError::Content("an elliptic curve that is not in use here")),
+            _ => Err("its elliptic curve is not in use here"),
         },
         AlgorithmParameters::OctetKeyPair(_) => Ok(&[EdDSA]),
         AlgorithmParameters::RSA(rsa) => match weakness(&rsa.n) {
-            Some(weakness) => Err(KeysError::Content(weakness)),
+            Some(weakness) => Err(weakness),
             None => Ok(&[PS256, PS384, PS512, RS256, RS384, RS512]),
         },
-        AlgorithmParameters::OctetKey(_) => {
-            Err(KeysError::Content("a symmetric key; public keys alone are allowed"))
-        }
-        _ => Err(KeysError::Content("a key of an unknown type")),
+        _ => Err("it is of an unknown type"),
     }
 }
 
 /// Why an RSA key proves nothing, by its modulus.
 fn weakness(modulus: &str) -> Option<&'static str> {
-    let Ok(modulus) = BASE64URL.decode(modulus) else { return Some("a key cannot be read") };
+    let Ok(modulus) = BASE64URL.decode(modulus) else { return Some("it cannot be read") };
     let leading = modulus.iter().take_while(|byte| **byte == 0).count();
     if (modulus.len() - leading) * 8 < RSA_BITS_MIN {
-        return Some("an RSA key of less than 2048 bits");
+        return Some("it is an RSA key of less than 2048 bits");
     }
-    ROCA_PRIMES.iter().all(|prime| is_power_of_65537(&modulus, *prime)).then_some(
-        "an RSA key whose private part can be found from it (CVE-2017-15361): its owner has to make another",
-    )
+    ROCA_PRIMES
+        .iter()
+        .all(|prime| is_power_of_65537(&modulus, *prime))
+        .then_some("its private part can be found from it (CVE-2017-15361): its owner has to make another")
 }
 
 /// A multiple of eight, so that a modulus of whole bytes has as many.
@@ -343,50 +368,59 @@ mod tests {
         parse(json!({ "keys": keys }).to_string().as_bytes()).map_err(|error| error.to_string())
     }
 
+    /// What a key is good for beside one that is always good; nothing where it is passed over.
+    fn good_for(kind: &str, members: &Value) -> Vec<Algorithm> {
+        let (asked, mut other) = (key(kind, members), key("EC", &json!({})));
+        other["kid"] = "other".into();
+        let keys = read(&[asked, other]).unwrap();
+        assert!(keys.contains_key("other"));
+        keys.get(&format!("{kind}-1")).map(|key| key.algorithms.to_vec()).unwrap_or_default()
+    }
+
     #[test]
     fn a_key_is_good_for_what_its_owner_says_and_no_more() {
-        let good_for = |kind, members: Value| {
-            let keys = read(&[key(kind, &members)]).unwrap();
-            keys[&format!("{kind}-1")].algorithms.to_vec()
-        };
-        assert_eq!(good_for("EC", json!({})), [Algorithm::ES256]);
-        assert_eq!(good_for("EC", json!({ "alg": "ES256", "use": "sig" })), [Algorithm::ES256]);
-        assert_eq!(good_for("RSA", json!({ "alg": "PS256" })), [Algorithm::PS256]);
-        assert_eq!(good_for("RSA", json!({ "alg": "RS512", "key_ops": ["verify"] })), [Algorithm::RS512]);
-        assert_eq!(good_for("RSA", json!({})).len(), 6);
-        for (kind, alg) in
-            [("RSA", "ES256"), ("EC", "PS256"), ("EC", "ES384"), ("RSA", "HS256"), ("RSA", "EdDSA")]
-        {
-            let said = read(&[key(kind, &json!({ "alg": alg }))]).err().unwrap();
-            assert!(said.contains("does not go with its type"), "{kind} {alg}: {said}");
-        }
+        use Algorithm::{ES256, PS256, RS512};
+        assert_eq!(good_for("EC", &json!({})), [ES256]);
+        assert_eq!(good_for("EC", &json!({ "alg": "ES256", "use": "sig" })), [ES256]);
+        assert_eq!(good_for("EC", &json!({ "alg": "ESP256" })), [ES256]);
+        assert_eq!(good_for("RSA", &json!({ "alg": "PS256" })), [PS256]);
+        assert_eq!(good_for("RSA", &json!({ "alg": "RS512", "key_ops": ["verify"] })), [RS512]);
+        assert_eq!(good_for("RSA", &json!({})).len(), 6);
     }
 
     #[test]
-    fn a_key_for_something_else_is_passed_over() {
-        for other in [
-            json!({ "use": "enc" }),
-            json!({ "use": "enc", "alg": "RSA-OAEP" }),
-            json!({ "alg": "RSA-OAEP-256" }),
-            json!({ "alg": "RSA-OAEP-512" }),
-            json!({ "key_ops": ["encrypt", "wrapKey"] }),
+    fn a_key_that_is_of_no_use_is_passed_over_and_the_others_stay() {
+        for (kind, members) in [
+            ("RSA", json!({ "use": "enc" })),
+            ("RSA", json!({ "use": "enc", "alg": "RSA-OAEP" })),
+            ("RSA", json!({ "alg": "RSA-OAEP-256" })),
+            ("RSA", json!({ "alg": "RSA-OAEP-512" })),
+            ("RSA", json!({ "key_ops": ["encrypt", "wrapKey"] })),
+            ("RSA", json!({ "alg": "ES256" })),
+            ("RSA", json!({ "alg": "HS256" })),
+            ("RSA", json!({ "alg": "EdDSA" })),
+            ("RSA", json!({ "alg": "none" })),
+            ("EC", json!({ "alg": "PS256" })),
+            ("EC", json!({ "alg": "ES384" })),
+            ("EC", json!({ "crv": "P-521", "alg": "ES512" })),
         ] {
-            let keys = read(&[key("RSA", &other), key("EC", &json!({}))]).unwrap();
-            assert_eq!(keys.keys().collect::<Vec<_>>(), ["EC-1"], "{other}");
-            let said = read(&[key("RSA", &other)]).err().unwrap();
-            assert!(said.contains("none of its keys is for checking signatures"), "{said}");
+            assert_eq!(good_for(kind, &members), [], "{kind} {members}");
+            let said = read(&[key(kind, &members)]).err().unwrap();
+            assert!(said.contains("none of its keys can be used"), "{said}");
         }
+        assert!(read(&[key("EC", &json!({ "alg": 7 }))]).is_err(), "that is no key set");
     }
 
     #[test]
-    fn an_rsa_key_that_proves_nothing_is_refused() {
-        let said = |modulus: &str| read(&[key("RSA", &json!({ "n": modulus }))]).err();
-        assert_eq!(said(MODULUS), None);
-        assert!(said(INFINEON).unwrap().contains("CVE-2017-15361"));
+    fn an_rsa_key_that_proves_nothing_is_of_no_use() {
+        let is_good = |modulus: &str| !good_for("RSA", &json!({ "n": modulus })).is_empty();
+        assert!(is_good(MODULUS));
+        assert!(!is_good(INFINEON));
+        assert_eq!(weakness(INFINEON).map(|why| why.contains("CVE-2017-15361")), Some(true));
         let short = BASE64URL.encode(&BASE64URL.decode(MODULUS).unwrap()[1..]);
-        assert!(said(&short).unwrap().contains("less than 2048 bits"));
+        assert!(!is_good(&short));
         let padded = BASE64URL.encode([&[0; 9][..], &[0xff; 255]].concat());
-        assert!(said(&padded).unwrap().contains("less than 2048 bits"), "zeros before it are nothing");
-        assert!(said("!").unwrap().contains("cannot be read"));
+        assert!(!is_good(&padded), "zeros before it are nothing");
+        assert!(!is_good("!"));
     }
 }

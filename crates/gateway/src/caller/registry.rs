@@ -11,7 +11,7 @@ use serde::Deserialize;
 use sharing::{OrganisationId, SystemId};
 
 use super::{
-    jws,
+    client_assertion, jws,
     keys::{KeySet, KeySource, KeysError},
     verified::VerifiedTokens,
 };
@@ -217,7 +217,15 @@ impl Registry {
                 Some(path) => {
                     let keys = KeySet::load(KeySource::File(path)).await;
                     let of = format!("system `{id}`: token_keys");
-                    Some(keys.map_err(|source| RegistryError::Keys { of, source })?)
+                    let keys = keys.map_err(|source| RegistryError::Keys { of, source })?;
+                    let algorithms = client_assertion::ALGORITHMS.into_iter().filter_map(jws::algorithm);
+                    if !keys.is_for_any(algorithms) {
+                        tracing::warn!(
+                            system = %id,
+                            "no key of its `token_keys` is for an algorithm that an assertion may have: it gets no tokens here"
+                        );
+                    }
+                    Some(keys)
                 }
             };
             let verified = VerifiedTokens::default();
@@ -294,5 +302,11 @@ async fn issuer(settings: IssuerSettings) -> Result<Issuer, RegistryError> {
     })?;
     let keys = KeySet::load(settings.keys).await;
     let keys = keys.map_err(|source| RegistryError::Keys { of: format!("issuer `{name}`"), source })?;
+    if !keys.is_for_any(algorithms.iter().copied()) {
+        tracing::warn!(
+            issuer = name,
+            "no key of this issuer is for any of its `algorithms` (each is for its `alg`, where it has one): none of its tokens will be taken"
+        );
+    }
     Ok(Issuer { name, algorithms, keys, token_lifetime_max_s: settings.token_lifetime_max_s })
 }

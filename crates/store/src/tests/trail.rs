@@ -185,6 +185,9 @@ fn writer(organisation: &str) -> Sight {
 
 /// Everything that the index finds is what there is, also so many at a time, of so many that are looked at.
 async fn is_found(index: &TrailIndex, entries: &[Entry], limit: u32, scanned_max: u64) {
+    // A place in the middle, and one at the border of a block.
+    let middle = entries.len() as u64 / 2;
+    let border = (entries.len() as u64).saturating_sub(900) / 1_024 * 1_024;
     let second = |number: i64| Some(now().as_microsecond() + number * 1_000_000);
     let searches = [
         vec![],
@@ -212,6 +215,10 @@ async fn is_found(index: &TrailIndex, entries: &[Entry], limit: u32, scanned_max
             (None, second(10), Some(30)),
             (second(5), second(20), None),
             (second(100), None, None),
+            (second(33), second(35), None),
+            (second(31), second(37), Some(middle)),
+            (None, None, Some(border)),
+            (None, None, Some(border + 1)),
         ] {
             let (all_of, seen_by) = (all_of.clone(), seen_by.clone());
             let query = TrailQuery { all_of, from_us, until_us, before, seen_by };
@@ -347,6 +354,33 @@ async fn an_index_that_has_what_the_ledger_lost_is_made_again() {
     index.catch_up(&store).await.unwrap();
     let has: i64 = sqlx::query_scalar("SELECT size FROM taken_in_4").fetch_one(&beside).await.unwrap();
     assert_eq!(u64::try_from(has).unwrap(), size);
+}
+
+/// Whoever takes entries in, and whoever searches, finds what is no block: it is made again.
+#[tokio::test]
+async fn an_index_that_is_damaged_is_made_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    let entries = written(&store).await;
+    let file = folder.path().join("trail");
+    let index = TrailIndex::open(&file).await.unwrap();
+    index.catch_up(&store).await.unwrap();
+    let beside = sqlx::sqlite::SqliteConnectOptions::new().filename(&file);
+    let beside = sqlx::SqlitePool::connect_with(beside).await.unwrap();
+    let query = TrailQuery { all_of: vec![term(Field::Kind, "decision_read")], ..TrailQuery::default() };
+    let damage = || sqlx::query("UPDATE posting SET places = x'ff'").execute(&beside);
+
+    damage().await.unwrap();
+    let said = index.find(&query, 100).await.unwrap_err().to_string();
+    assert!(said.contains("is made again"), "{said}");
+    index.wanted().await;
+    index.caught_up(&store).await.unwrap().unwrap();
+    assert_eq!(index.find(&query, 100).await.unwrap(), expected(&entries, &query));
+
+    damage().await.unwrap();
+    let more = written(&store).await;
+    index.catch_up(&store).await.unwrap();
+    assert_eq!(index.find(&query, 1_000).await.unwrap(), expected(&more, &query));
 }
 
 #[tokio::test]

@@ -36,10 +36,6 @@ impl Block {
         }
     }
 
-    fn has(&self, offset: u16) -> bool {
-        self.0.get(usize::from(offset / 64)).is_some_and(|word| word >> (offset % 64) & 1 == 1)
-    }
-
     /// How many places are in it.
     pub(super) fn entries(&self) -> u64 {
         self.0.iter().map(|word| u64::from(word.count_ones())).sum()
@@ -77,17 +73,28 @@ impl Block {
     /// The places in it, where it is the block of this number.
     pub(super) fn newest_first(self, number: i64) -> impl Iterator<Item = i64> {
         let begin = Self::begin(number);
-        self.offsets().rev().map(move |offset| begin.saturating_add(offset.into()))
-    }
-
-    fn offsets(self) -> impl DoubleEndedIterator<Item = u16> {
-        (0..PLACES).filter(move |offset| self.has(*offset))
+        let mut left = self.0;
+        let mut word = WORDS;
+        std::iter::from_fn(move || {
+            while word > 0 {
+                let bits = left.get_mut(word - 1)?;
+                if *bits != 0 {
+                    let highest = bits.ilog2();
+                    *bits ^= 1 << highest;
+                    let offset = i64::try_from(word - 1).ok()? * 64 + i64::from(highest);
+                    return Some(begin.saturating_add(offset));
+                }
+                word -= 1;
+            }
+            None
+        })
     }
 
     /// As it is in the file: where few places are in it, each of them as two bytes, or else a bit for each that could be.
     pub(super) fn encode(&self) -> Vec<u8> {
         if self.entries() < FEW {
-            self.offsets().flat_map(u16::to_le_bytes).collect()
+            let offset = |place| u16::try_from(place).unwrap_or_default();
+            self.newest_first(0).flat_map(|place| offset(place).to_le_bytes()).collect()
         } else {
             self.0.iter().flat_map(|word| word.to_le_bytes()).collect()
         }

@@ -126,18 +126,14 @@ impl KeySet {
         Ok(())
     }
 
-    /// The key of this id for this algorithm. Where there is none, the source is read again, once a minute.
+    /// The key of this id for this algorithm. An unknown id makes the source be read again, once a minute.
     pub async fn key(&self, key_id: &str, algorithm: Algorithm, now: Timestamp) -> Option<Arc<Key>> {
-        if self.known(key_id, algorithm).is_none()
+        if !self.keys.load().contains_key(key_id)
             && self.may_refetch(now)
             && let Err(error) = self.refresh().await
         {
             tracing::warn!(%error, "a key set could not be refreshed; the keys known so far stay in use");
         }
-        self.known(key_id, algorithm)
-    }
-
-    fn known(&self, key_id: &str, algorithm: Algorithm) -> Option<Arc<Key>> {
         self.keys.load().get(key_id).filter(|key| key.is_for(algorithm)).cloned()
     }
 

@@ -175,6 +175,12 @@ async fn what_decided_a_question_is_the_same_from_memory_and_from_the_database()
     assert_eq!(ends(store).await, from_memory);
 }
 
+/// The index's file, opened by somebody else.
+async fn beside(file: &std::path::Path) -> sqlx::SqlitePool {
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file).create_if_missing(true);
+    sqlx::SqlitePool::connect_with(options).await.unwrap()
+}
+
 fn term(field: Field, value: &str) -> Vec<Term> {
     vec![Term::new(field, value)]
 }
@@ -309,8 +315,7 @@ async fn an_index_of_an_earlier_form_is_made_again_and_its_program_adds_nothing(
     let entries = written(&store).await;
     for (form, taken_in) in [(2, "known"), (3, "taken_in_3")] {
         let file = folder.path().join(format!("trail-{form}"));
-        let earlier = sqlx::sqlite::SqliteConnectOptions::new().filename(&file).create_if_missing(true);
-        let earlier = sqlx::SqlitePool::connect_with(earlier).await.unwrap();
+        let earlier = beside(&file).await;
         let made = format!(
             "PRAGMA user_version = {form}; CREATE TABLE {taken_in} (id BIGINT PRIMARY KEY, size BIGINT NOT NULL, last TEXT NOT NULL);
             CREATE TABLE posting (name BIGINT NOT NULL, seq BIGINT NOT NULL, PRIMARY KEY (name, seq)) WITHOUT ROWID;
@@ -344,8 +349,7 @@ async fn an_index_that_has_what_the_ledger_lost_is_made_again() {
     let hash = leaf_hash(&lost.encode().unwrap());
     store.recent.push([(Written { entry: lost.into(), hash }, 100)]);
     assert_eq!(store.recent.from(size, 1).len(), 1);
-    let beside = sqlx::sqlite::SqliteConnectOptions::new().filename(&file);
-    let beside = sqlx::SqlitePool::connect_with(beside).await.unwrap();
+    let beside = beside(&file).await;
     sqlx::query("UPDATE taken_in_4 SET size = size + 1, last = $1")
         .bind(hexadecimal(&hash))
         .execute(&beside)
@@ -365,8 +369,7 @@ async fn an_index_that_is_damaged_is_made_again() {
     let file = folder.path().join("trail");
     let index = TrailIndex::open(&file).await.unwrap();
     index.catch_up(&store).await.unwrap();
-    let beside = sqlx::sqlite::SqliteConnectOptions::new().filename(&file);
-    let beside = sqlx::SqlitePool::connect_with(beside).await.unwrap();
+    let beside = beside(&file).await;
     let query = TrailQuery { all_of: vec![term(Field::Kind, "decision_read")], ..TrailQuery::default() };
     let damage = || sqlx::query("UPDATE posting SET places = x'ff'").execute(&beside);
 

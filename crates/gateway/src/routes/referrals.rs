@@ -1,7 +1,7 @@
 //! One-off disclosures: a practitioner asks, a named person of the record holder decides. What they allow is a
 //! grant: these items, this practitioner, this purpose, this person, until then.
 //!
-//! The forms' fields are those of the ICO Data Sharing Code of Practice (2021), request and decision forms.
+//! The forms are in `wire`, what a grant may be in `granting`.
 
 use std::sync::Arc;
 
@@ -10,26 +10,17 @@ use axum::{
     extract::{Path, Request, State},
     response::{IntoResponse, Response},
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use ledger::entry::Body;
-use serde::{Deserialize, Serialize};
-use sharing::{
-    GrantId, PurposeClass,
-    agreement::{Confidentiality, LawfulBasis, lifecycle::InForce},
-    decide::{PermittedItem, may_be_granted},
-    identifier::ProviderId,
-    subject::AdHocGrant,
-};
-use store::{Change, Fact, FactRow, ReferralMessage, ReferralMove, ReferralRow, Store};
-use utoipa::ToSchema;
+use sharing::{agreement::lifecycle::InForce, decide::may_be_granted};
+use store::{Change, ReferralMove, ReferralRow};
 
 use super::{
     agreements::StopBody,
-    alerts::time,
     consents::{commit, instant, respond},
 };
 use crate::{
-    agreements::{self, document},
+    agreements,
     app::App,
     caller::{Action, Capability, Named},
     edge::{Received, receive, receive_any, request_id},
@@ -39,137 +30,14 @@ use crate::{
     referrals::{decided_in, decided_of, due, reopened},
 };
 
-/// Longest life of a grant.
-const GRANT_MINUTES_MAX: u32 = 7 * 24 * 60;
+mod granting;
+mod wire;
 
-/// The request form. Do not name the person in it: the decision it belongs to does.
-#[derive(Deserialize, Serialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RequestForm {
-    /// Your position.
-    position: String,
-    /// Why it is needed, and for what exactly.
-    purpose_in_words: String,
-    /// Why each item is needed, and why no less would do.
-    items_in_words: String,
-    /// What is likely to happen if it is not shared.
-    harm_if_not_shared: String,
-    /// How it will be kept, for how long, and how it is deleted.
-    retention_and_deletion: String,
-    /// By when it is needed: an RFC 3339 time.
-    needed_by: String,
-    /// How to reach you.
-    contact: String,
-}
-
-/// A question to the requester, or an answer to one.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct MessageRequest {
-    /// What you ask or answer, in 3 to 4,000 characters.
-    text: String,
-}
-
-/// The decision form.
-#[derive(Deserialize, ToSchema)]
-#[serde(tag = "outcome", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum DecisionForm {
-    /// Allow a one-off disclosure.
-    Grant {
-        /// What may leave, each as `item:form`; all of it must have been asked for.
-        items: Vec<String>,
-        /// The record holder's lawful basis, with the members `article_6`, `article_9`, `schedule_1`,
-        /// `article_10` of an agreement.
-        #[schema(value_type = Object)]
-        lawful_basis: LawfulBasis,
-        /// How the common-law duty of confidentiality is met, as in an agreement.
-        #[schema(value_type = Object)]
-        confidentiality: Confidentiality,
-        /// For how long it can be used, in minutes: at most seven days.
-        minutes: u32,
-        /// Days after which the requester deletes it.
-        retain_days: u16,
-        /// Why, weighing the benefit against the harm.
-        reason: String,
-    },
-    /// Refuse.
-    Refuse {
-        /// Why.
-        reason: String,
-    },
-}
-
-/// A request for a one-off disclosure.
-#[derive(Serialize, ToSchema)]
-pub struct ReferralBody {
-    /// The decision that it follows, which is its name.
-    decision_id: String,
-    /// The organisation that asks.
-    recipient: String,
-    /// The practitioner who asks.
-    practitioner: String,
-    /// The record holder.
-    provider: String,
-    /// For what.
-    purpose: String,
-    /// The items asked for; none is everything that would be agreed.
-    asked: Vec<String>,
-    /// `waiting-for-form`, `requested`, `taken`, `question-asked`, `granted`, `refused` or `revoked`.
-    state: String,
-    /// When it was opened.
-    opened_at: String,
-    /// By when it should be decided.
-    due: String,
-    /// Whether that time has passed.
-    overdue: bool,
-    /// The named person who took it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    taken_by: Option<String>,
-    /// Agreements that would cover it and are not in force now, as where one is switched off after a breach: whoever decides knows it. In a
-    /// list it is left out.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    not_in_force: Vec<NotInForceBody>,
-    /// What the requester wrote.
-    #[schema(value_type = Object)]
-    form: serde_json::Value,
-    /// What was decided and why.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Object)]
-    outcome: Option<serde_json::Value>,
-    /// What was asked and answered about it.
-    messages: Vec<MessageBody>,
-}
-
-/// An agreement that is not in force now.
-#[derive(Serialize, ToSchema)]
-pub struct NotInForceBody {
-    /// Which.
-    agreement: String,
-    /// Its flow.
-    flow: String,
-    /// What is switched off of it, why and by whom, where it is managed over the API.
-    stops: Vec<StopBody>,
-}
-
-/// A question or an answer.
-#[derive(Serialize, ToSchema)]
-pub struct MessageBody {
-    /// The organisation of whoever wrote it.
-    organisation: String,
-    /// Who wrote it.
-    author: String,
-    /// When.
-    at: String,
-    /// What.
-    text: String,
-}
-
-/// What waits.
-#[derive(Serialize, ToSchema)]
-pub struct ReferralsBody {
-    /// At most 200, those due first at the top.
-    referrals: Vec<ReferralBody>,
-}
+use granting::grant;
+use wire::body;
+pub use wire::{
+    DecisionForm, MessageBody, MessageRequest, NotInForceBody, ReferralBody, ReferralsBody, RequestForm,
+};
 
 /// Say why a one-off disclosure is needed. It can follow any decision of yours that was not to release.
 #[utoipa::path(post, path = "/v1/referrals/{decision_id}/request", tag = "referrals", request_body = RequestForm,
@@ -427,128 +295,6 @@ pub async fn revoke(State(app): State<Arc<App>>, Path(id): Path<String>, request
 
 const TAKE_FIRST: Problem = Problem::WrongState("take it first, so that others know who decides it");
 
-async fn grant(
-    app: &App,
-    received: &Received,
-    row: &ReferralRow,
-    form: &DecisionForm,
-    open: &'static [&'static str],
-) -> Result<Result<(), Problem>, Refusal> {
-    let now = app.now();
-    let (grant, reason, basis) = match narrow(app, row, form, now) {
-        Ok(narrowed) => narrowed,
-        Err(problem) => return Ok(Err(problem)),
-    };
-    let subject = Store::subject_of(row).map_err(|error| Refusal::from(internal(&error)))?;
-    let items: Vec<_> = grant.items.iter().map(ToString::to_string).collect();
-    let outcome = serde_json::json!({
-        "outcome": "grant",
-        "grant_id": grant.id.as_str(),
-        "items": items,
-        "until": grant.until.to_string(),
-        "retain_days": grant.retain_days,
-        "basis": basis,
-        "reason": reason,
-        "decided_by": received.caller.named.id(),
-        "salt": kept::salt(app.entropy.as_ref()),
-    });
-    let outcome = outcome.to_string();
-    let entry = Body::GrantMade {
-        grant_id: grant.id.to_string(),
-        decision_id: row.decision_id.clone(),
-        subject: row.subject.clone(),
-        recipient: row.recipient.clone(),
-        practitioner: row.practitioner.clone(),
-        provider: row.provider.clone(),
-        purpose: row.purpose.clone(),
-        items: grant.items.iter().map(ToString::to_string).collect(),
-        from_us: grant.from.as_microsecond(),
-        until_us: grant.until.as_microsecond(),
-        reason_sha256: kept::digest(&row.decision_id, &outcome),
-        by: received.caller.actor(),
-    };
-    let fact = FactRow {
-        fact: Fact::Grant(grant),
-        subject,
-        details: outcome.clone(),
-        recorded_by: received.caller.organisation.clone(),
-        recorded_at: now,
-        ended_at: None,
-    };
-    let step = ReferralMove { outcome: Some(outcome), ..step(row, open, "granted") };
-    let changes = vec![Change::MoveReferral(Box::new(step)), Change::RecordFact(Box::new(fact))];
-    commit(app, received, entry, changes).await?;
-    Ok(Ok(()))
-}
-
-/// Checks that a grant is no wider than what was asked and what the law lets a person decide.
-fn narrow(
-    app: &App,
-    row: &ReferralRow,
-    form: &DecisionForm,
-    now: Timestamp,
-) -> Result<(AdHocGrant, String, String), Problem> {
-    let DecisionForm::Grant { items, lawful_basis, confidentiality, minutes, retain_days, reason } = form
-    else {
-        return Err(Problem::Internal); // only called with a grant
-    };
-    let invalid = |what: String| Problem::InvalidRequest(what);
-    check_reason(reason)?;
-    let set = app.policies().set;
-    let provider_id: ProviderId = row.provider.parse().map_err(|_| Problem::Internal)?;
-    let purpose: PurposeClass = row.purpose.parse().map_err(|_| Problem::Internal)?;
-    if !may_be_granted(purpose) {
-        return Err(NO_ONE_OFF);
-    }
-    let provider = set.provider(&provider_id).ok_or(Problem::WrongState(
-        "the record holder is not in the catalogue any more; refuse the request",
-    ))?;
-    let asked: Vec<String> = serde_json::from_str(&row.asked).map_err(|_| Problem::Internal)?;
-    let mut granted = Vec::new();
-    for (position, text) in items.iter().enumerate() {
-        let item = text.parse::<PermittedItem>().ok();
-        let item =
-            item.filter(|item| asked.is_empty() || asked.iter().any(|asked| asked == item.item.as_str()));
-        let item = item.ok_or_else(|| {
-            invalid(format!("items[{position}]: write item:form, of an item that was asked for"))
-        })?;
-        let known = provider.item(&item.item).filter(|known| known.forms.contains(&item.form));
-        let known = known
-            .ok_or_else(|| invalid(format!("items[{position}]: the catalogue has no such item and form")))?;
-        if let Some(gap) = lawful_basis.gap(purpose, known.category) {
-            return Err(invalid(format!("lawful_basis, for items[{position}]: {}", gap.as_str())));
-        }
-        if known.confidential && !purpose.rules().confidentiality.contains(&confidentiality.kind()) {
-            return Err(invalid(format!(
-                "confidentiality, for items[{position}]: not a way of meeting the duty for this purpose"
-            )));
-        }
-        granted.push(item);
-    }
-    if granted.is_empty() || granted.len() > app.limits.items_max {
-        return Err(invalid("items: name at least one item, and no more than were asked for".to_owned()));
-    }
-    if !(1..=GRANT_MINUTES_MAX).contains(minutes) {
-        return Err(invalid("minutes: 1 to 10,080 (seven days)".to_owned()));
-    }
-    if !(1..=3_650).contains(retain_days) {
-        return Err(invalid("retain_days: 1 to 3,650".to_owned()));
-    }
-    let grant = AdHocGrant {
-        id: GrantId::from_random(app.entropy.bits()),
-        recipient: row.recipient.parse().map_err(|_| Problem::Internal)?,
-        practitioner: row.practitioner.clone(),
-        provider: provider_id,
-        purpose,
-        items: granted,
-        retain_days: *retain_days,
-        from: now,
-        until: now.checked_add(SignedDuration::from_mins(i64::from(*minutes))).unwrap_or(now),
-    };
-    let basis = document::basis(lawful_basis);
-    Ok((grant, reason.clone(), format!("{basis}; {}", document::confidentiality(confidentiality))))
-}
-
 /// A request that is the caller's own.
 pub(super) enum Own {
     /// It waits already.
@@ -714,33 +460,4 @@ async fn not_in_force(app: &App, row: &ReferralRow) -> Result<Vec<NotInForceBody
         });
     }
     Ok(found)
-}
-
-fn body(row: &ReferralRow, messages: &[ReferralMessage], now: Timestamp) -> ReferralBody {
-    let decided = matches!(row.state.as_str(), "granted" | "refused" | "revoked");
-    ReferralBody {
-        decision_id: row.decision_id.clone(),
-        recipient: row.recipient.clone(),
-        practitioner: row.practitioner.clone(),
-        provider: row.provider.clone(),
-        purpose: row.purpose.clone(),
-        asked: serde_json::from_str(&row.asked).unwrap_or_default(),
-        state: row.state.clone(),
-        opened_at: time(row.opened_us),
-        due: time(row.due_us),
-        overdue: !decided && row.due_us <= now.as_microsecond(),
-        taken_by: row.taken_by.clone(),
-        not_in_force: Vec::new(),
-        form: kept::members(&row.form),
-        outcome: row.outcome.as_deref().map(kept::members),
-        messages: messages
-            .iter()
-            .map(|message| MessageBody {
-                organisation: message.organisation.clone(),
-                author: message.author.clone(),
-                at: time(message.at_us),
-                text: kept::words(&message.text),
-            })
-            .collect(),
-    }
 }

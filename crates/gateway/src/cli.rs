@@ -1,6 +1,6 @@
 //! The command line. Each verb is a file here.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
@@ -28,7 +28,7 @@ mod spreadsheet;
 pub mod token;
 pub mod witness;
 
-pub use output::report;
+use output::report;
 
 /// Consent-aware disclosure of personal records between public services.
 #[derive(Parser)]
@@ -95,6 +95,22 @@ struct ConfigArguments {
 impl ConfigArguments {
     fn path(&self) -> PathBuf {
         self.config.clone().unwrap_or_else(config::default_path)
+    }
+}
+
+/// The program: reads its arguments, does what they say, and says what went wrong.
+///
+/// It waits here for the last future, so that all of them are compiled once, with this crate: a program or a test that polled
+/// them itself would compile them again.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    match runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(run(arguments))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&error);
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -2,16 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-use gateway::cli::{Arguments, report, run};
-
-#[tokio::main]
-async fn main() -> ExitCode {
-    match run(Arguments::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            report(&error);
-            ExitCode::FAILURE
-        }
-    }
+fn main() -> ExitCode {
+    gateway::cli::main()
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::{
     access_token::LEEWAY_S,
-    jws::{Claims, JwsFault, Unverified, is_key_id},
+    jws::{Claims, JwsFault, Unverified, is_token_id},
     registry::System,
 };
 
@@ -130,7 +130,7 @@ pub async fn check(
         return Err(AssertionFault::Audience);
     }
     let expires = check_times(&claims, now)?;
-    let jti = claims.text("jti").filter(|jti| is_key_id(jti)).ok_or(AssertionFault::Identifier)?.to_owned();
+    let jti = claims.text("jti").filter(|jti| is_token_id(jti)).ok_or(AssertionFault::Identifier)?.to_owned();
     Ok(Assertion { jti, expires: Timestamp::from_second(expires).map_err(|_| AssertionFault::Times)? })
 }
 

@@ -127,10 +127,21 @@ pub(crate) fn part(encoded: &str) -> Result<Json, JwsFault> {
     }
 }
 
-/// A key id is looked up in a map and goes nowhere else.
+/// Whether this can be the `kid` of a key, which RFC 7517, section 4.5, leaves to its owner: a plain name, a digest in base64 with all of its
+/// signs (NHS CIS2), or the address of a key in somebody's key store; not a path that goes upwards. It is looked up in a map, and goes nowhere
+/// else but into a log line.
 pub fn is_key_id(text: &str) -> bool {
-    (1..=64).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
+    is_of(text, 128, b"_-.~+/=:@") && !text.contains("..")
+}
+
+/// Whether this can be the `jti` of a token: it is kept until the token has expired.
+pub fn is_token_id(text: &str) -> bool {
+    is_of(text, 64, b"_-.")
+}
+
+fn is_of(text: &str, longest: usize, besides: &[u8]) -> bool {
+    (1..=longest).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || besides.contains(&byte))
 }
 
 /// The asymmetric algorithms; `none` and HMAC have no name here.

@@ -222,12 +222,16 @@ pub(super) fn parse(text: &[u8]) -> Result<HashMap<String, Arc<Key>>, KeysError>
     }
     let mut keys = HashMap::new();
     for (jwk, Alg { alg }) in set.keys.iter().zip(&named.keys) {
-        let id = jwk.common.key_id.as_deref().filter(|id| is_key_id(id));
-        let id = id.ok_or(KeysError::Content("a key has no usable `kid`"))?;
         if matches!(jwk.algorithm, AlgorithmParameters::OctetKey(_)) {
             return Err(KeysError::Content("a symmetric key; public keys alone are allowed"));
         }
+        let id = jwk.common.key_id.as_deref().unwrap_or_default();
         let read = algorithms(jwk, alg.as_deref()).and_then(|algorithms| {
+            if !is_key_id(id) {
+                return Err(
+                    "its `kid` is not 1 to 128 letters, digits and _-.~+/=:@ without two dots in a row",
+                );
+            }
             let unreadable = |_| "it cannot be read";
             let decoding = DecodingKey::from_jwk(jwk).map_err(unreadable)?;
             let thumbprint = jwk.thumbprint(ThumbprintHash::SHA256).map_err(unreadable)?;
@@ -405,6 +409,22 @@ mod tests {
             assert!(said.contains("none of its keys can be used"), "{said}");
         }
         assert!(read(&[key("EC", &json!({ "alg": 7 }))]).is_err(), "that is no key set");
+    }
+
+    #[test]
+    fn a_key_has_the_name_that_its_owner_gave_it() {
+        let key_store = "arn:aws:kms:eu-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+        let long = "k".repeat(128);
+        // The first is the form that NHS CIS2's documentation has.
+        for id in ["b/O6OvVv1+y+WgrH5Ui9WTioLt0=", key_store, "signing@council.example", "2026-11~a", &long] {
+            let keys = read(&[key("EC", &json!({ "kid": id }))]).unwrap();
+            assert_eq!(keys.keys().collect::<Vec<_>>(), [id]);
+        }
+        let longer = "k".repeat(129);
+        for id in ["", " ", "a b", "a\n", "../a", "a\u{e9}", "%61", "a'b", &longer] {
+            let keys = read(&[key("EC", &json!({ "kid": id })), key("EC", &json!({}))]).unwrap();
+            assert_eq!(keys.keys().collect::<Vec<_>>(), ["EC-1"], "{id:?} is passed over");
+        }
     }
 
     #[test]

@@ -108,7 +108,7 @@ pub(super) async fn check(
     check_target(&claims, system, target)?;
     let named = named(&claims, system)?;
     let jti =
-        claims.text("jti").filter(|jti| super::jws::is_key_id(jti)).ok_or(CallerFault::ContextMalformed)?;
+        claims.text("jti").filter(|jti| super::jws::is_token_id(jti)).ok_or(CallerFault::ContextMalformed)?;
     let purpose: PurposeClass =
         claims.text("purpose").and_then(|code| code.parse().ok()).ok_or(CallerFault::ContextPurpose)?;
     if claims.text("reason_for_request") != Some(purpose.as_str()) {

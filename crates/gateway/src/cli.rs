@@ -105,7 +105,12 @@ impl ConfigArguments {
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    match runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(run(arguments))) {
+    let ended = match &runtime {
+        Ok(runtime) => runtime.block_on(run(arguments)),
+        Err(error) => Err(anyhow::anyhow!("no threads can be started: {error}")),
+    };
+    // Before the runtime ends, which waits for what still runs.
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             report(&error);

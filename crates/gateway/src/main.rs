@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// What takes memory and gives it back, for what is written in C too (ADR 34).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     gateway::cli::main()
 }

@@ -408,10 +408,14 @@ impl fmt::Debug for Database {
 
 /// Rows in portions of a few sizes, so that there are a few statements, which stay prepared, and few round trips; and not
 /// of more rows, because SQLite looks for each place's name in a list of all of the statement's.
-pub(crate) fn portions<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
-    const SIZES: [usize; 7] = [64, 32, 16, 8, 4, 2, 1];
+pub(crate) fn portions<T>(rows: &[T]) -> impl Iterator<Item = &[T]> {
+    portions_up_to(64, rows)
+}
+
+/// Rows in portions of so many at most, a power of two, and of the smaller powers of two.
+pub(crate) fn portions_up_to<T>(most: usize, mut rows: &[T]) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
-        let size = SIZES.into_iter().find(|size| *size <= rows.len())?;
+        let size = most.min(1 << rows.len().checked_ilog2()?);
         let (portion, rest) = rows.split_at(size);
         rows = rest;
         Some(portion)
@@ -459,5 +463,16 @@ mod tests {
     #[test]
     fn values_have_places() {
         assert_eq!(places(2, 3), "($1, $2, $3), ($4, $5, $6)");
+    }
+
+    #[test]
+    fn rows_are_in_portions_of_a_few_sizes_and_in_order() {
+        for count in [0, 1, 2, 63, 255, 256, 257, 600] {
+            let rows: Vec<_> = (0..count).collect();
+            let portions: Vec<_> = portions_up_to(256, &rows).collect();
+            assert_eq!(portions.concat(), rows);
+            assert!(portions.iter().all(|some| some.len().is_power_of_two() && some.len() <= 256), "{count}");
+        }
+        assert_eq!(portions(&[0; 200]).map(<[i32]>::len).collect::<Vec<_>>(), [64, 64, 64, 8]);
     }
 }

@@ -26,7 +26,7 @@ use self::{block::Block, tally::Tally};
 use crate::{
     StoreError, Written,
     audit::{decode, to_i64},
-    database::{places, portions},
+    database::portions_up_to,
     open::Store,
 };
 
@@ -70,8 +70,13 @@ const PAGE: u32 = 200;
 /// With more than so many entries to take in, the index is made, and not kept.
 const FAR: u64 = if cfg!(test) { 500 } else { 100_000 };
 
-/// How many pages are taken in together then. The common terms' places are next to each other: more of them at a time are written once.
-const TOGETHER: usize = 20;
+/// How many pages are taken in together then, and otherwise. The common terms' places are next to each other: more of them at a time are
+/// written once.
+const TOGETHER_WHILE_FAR: usize = 20;
+const TOGETHER: usize = 5;
+
+/// Most rows of one statement.
+const ROWS_MAX: usize = 256;
 
 /// What is kept in memory of the file then, in KiB, and how much is written beside it before it is put in place, in pages.
 const WHILE_FAR: &str = "PRAGMA cache_size = -32768; PRAGMA wal_autocheckpoint = 8000";
@@ -224,7 +229,7 @@ impl TrailIndex {
             connection.close_on_drop();
             sqlx::raw_sql(WHILE_FAR).execute(&mut *connection).await?;
         }
-        let together = if is_far { TOGETHER } else { 1 };
+        let together = if is_far { TOGETHER_WHILE_FAR } else { TOGETHER };
         while next < size {
             let (mut batch, mut last) = (Batch::default(), None);
             for _ in 0..together {
@@ -345,8 +350,8 @@ impl Batch {
             }
         }
         post(tx, blocks).await?;
-        for times in portions(&self.times) {
-            let sql = format!("INSERT OR IGNORE INTO written (seq, at_us) VALUES {}", places(times.len(), 2));
+        for times in portions_up_to(ROWS_MAX, &self.times) {
+            let sql = format!("INSERT OR IGNORE INTO written (seq, at_us) VALUES {}", rows(times.len(), 2));
             let mut insert = sqlx::query(sqlx::AssertSqlSafe(sql));
             for (seq, at_us) in times {
                 insert = insert.bind(*seq).bind(*at_us);
@@ -363,10 +368,10 @@ async fn numbers_of(
     names: &[&String],
 ) -> Result<HashMap<String, i64>, StoreError> {
     let mut numbers = HashMap::new();
-    for names in portions(names) {
-        let insert = format!("INSERT OR IGNORE INTO name (term) VALUES {}", places(names.len(), 1));
+    for names in portions_up_to(ROWS_MAX, names) {
+        let insert = format!("INSERT OR IGNORE INTO name (term) VALUES {}", rows(names.len(), 1));
         let mut insert = sqlx::query(sqlx::AssertSqlSafe(insert));
-        let select = format!("SELECT term, id FROM name WHERE term IN (VALUES {})", places(names.len(), 1));
+        let select = format!("SELECT term, id FROM name WHERE term IN (VALUES {})", rows(names.len(), 1));
         let mut select = sqlx::query_as(sqlx::AssertSqlSafe(select));
         for name in names {
             insert = insert.bind(*name);
@@ -384,11 +389,11 @@ async fn post(
     blocks: BTreeMap<(i64, i64), Block>,
 ) -> Result<(), StoreError> {
     let blocks: Vec<_> = blocks.into_iter().collect();
-    for some in portions(&blocks) {
+    for some in portions_up_to(ROWS_MAX, &blocks) {
         let select = format!(
             "SELECT posting.name, posting.block, places FROM (VALUES {}) AS sought
              JOIN posting ON posting.name = sought.column1 AND posting.block = sought.column2",
-            places(some.len(), 2)
+            rows(some.len(), 2)
         );
         let mut select = sqlx::query_as(sqlx::AssertSqlSafe(select));
         for ((name, block), _) in some {
@@ -399,7 +404,7 @@ async fn post(
             has.into_iter().map(|(name, block, places)| ((name, block), places)).collect();
         let insert = format!(
             "INSERT OR REPLACE INTO posting (name, block, entries, places) VALUES {}",
-            places(some.len(), 4)
+            rows(some.len(), 4)
         );
         let mut insert = sqlx::query(sqlx::AssertSqlSafe(insert));
         for (key, block) in some {
@@ -412,6 +417,13 @@ async fn post(
         insert.execute(&mut **tx).await?;
     }
     Ok(())
+}
+
+/// The values of so many rows, their places without names: sqlx's driver asks SQLite for the name of each place each time, and SQLite
+/// looks for it in a list of all of them.
+fn rows(count: usize, columns: usize) -> String {
+    let row = format!("({})", vec!["?"; columns].join(", "));
+    vec![row; count].join(", ")
 }
 
 fn read(places: &[u8]) -> Result<Block, StoreError> {

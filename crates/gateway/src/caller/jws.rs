@@ -134,7 +134,7 @@ pub fn is_key_id(text: &str) -> bool {
     is_of(text, 128, b"_-.~+/=:@") && !text.contains("..")
 }
 
-/// Whether this can be the `jti` of a token: it is kept until the token has expired.
+/// Whether this can be the `jti` of a signed context or of a client's assertion: it is kept until that has expired.
 pub fn is_token_id(text: &str) -> bool {
     is_of(text, 64, b"_-.")
 }

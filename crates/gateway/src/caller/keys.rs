@@ -241,6 +241,7 @@ pub(super) fn parse(text: &[u8]) -> Result<HashMap<String, Arc<Key>>, KeysError>
             Ok(key) => key,
             // A set that was refused whole for it would keep keys in use that their owner has taken back.
             Err(why) => {
+                let id: String = id.chars().take(128).collect();
                 tracing::warn!(key_id = id, why, "a key of a key set is passed over");
                 continue;
             }

@@ -258,7 +258,11 @@ async fn it_finds_what_there_is_in_many_blocks() {
             let is_odd = number % 97 == 5;
             let practitioner = Some(format!("P-{}", if is_odd { 1 } else { 2 * (number % 2) }));
             let by = ledger::entry::Actor { practitioner, ..actor() };
-            let of = format!("dec_{}", if second % 3 == 0 && is_odd { 2 } else { 7 });
+            // And each third has a name that no other has: more of them at a time than go into one statement.
+            let of = match number % 3 {
+                1 if !is_odd => format!("dec_{second}-{number}"),
+                _ => format!("dec_{}", if second % 3 == 0 && is_odd { 2 } else { 7 }),
+            };
             Body::DecisionRead { of, what: "explanation".to_owned(), by }
         };
         let at = now().checked_add(SignedDuration::from_secs(second)).unwrap();
@@ -274,6 +278,12 @@ async fn it_finds_what_there_is_in_many_blocks() {
     let entries: Vec<_> = leaves.iter().map(|leaf| Entry::decode(&leaf.bytes).unwrap()).collect();
     assert!(entries.len() > 5_000);
     is_found(&index, &entries, 500, 700).await;
+    for (second, number) in [(30, 1), (33, 601), (37, 697)] {
+        let reference = term(Field::Reference, &format!("dec_{second}-{number}"));
+        let query = TrailQuery { all_of: vec![reference], ..TrailQuery::default() };
+        let wanted = expected(&entries, &query);
+        assert_eq!((wanted.len(), index.find(&query, 10).await.unwrap()), (1, wanted));
+    }
     // Of what most entries have, a look ends with the blocks that it may look at, and says where.
     let rare = vec![term(Field::Kind, "decision_read"), term(Field::Practitioner, "P-1")];
     let query = TrailQuery { all_of: rare, ..TrailQuery::default() };

@@ -112,7 +112,7 @@ async fn each_claim_of_the_access_token_counts() {
 #[tokio::test]
 async fn each_claim_of_the_context_counts() {
     let world = World::new().await;
-    let spoilt: [(fn(&mut Value), &str); 19] = [
+    let spoilt: [(fn(&mut Value), &str); 21] = [
         (|claims| claims["iss"] = json!("trafford-asc-case"), "context-system"),
         (
             |claims| claims["requesting_organization"]["identifier"] = json!("trafford-council"),
@@ -146,6 +146,8 @@ async fn each_claim_of_the_context_counts() {
         ),
         (|claims| claims["requesting_practitioner"]["local_login"] = json!("Admin"), "context-default-user"),
         (|claims| claims["override"] = json!(true), "context-malformed"),
+        (|claims| claims["jti"] = json!("a/b"), "context-malformed"),
+        (|claims| claims["jti"] = json!("j".repeat(65)), "context-malformed"),
     ];
     for (spoil, code) in spoilt {
         assert_eq!(

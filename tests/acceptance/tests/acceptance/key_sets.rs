@@ -116,9 +116,24 @@ async fn key_sets_that_cannot_be_trusted_are_refused() {
     let mut hostile = one.clone();
     hostile["kid"] = json!("../one");
     let symmetric = json!({ "kty": "oct", "kid": "s", "k": "c2VjcmV0" });
-    for keys in [vec![&one, &one], vec![&nameless], vec![&hostile], vec![&symmetric]] {
+    let mut unnamed = symmetric.clone();
+    unnamed["kid"] = json!("a symmetric key");
+    for keys in [
+        vec![&one, &one],
+        vec![&nameless],
+        vec![&hostile],
+        vec![&symmetric],
+        vec![&one, &symmetric],
+        vec![&one, &unnamed],
+    ] {
         source.set(&keys);
-        assert!(source.load().await.is_err());
+        assert!(source.load().await.is_err(), "{keys:?}");
+    }
+    // One whose name cannot be used is passed over.
+    for other in [&nameless, &hostile] {
+        source.set(&[&one, other]);
+        let keys = source.load().await.unwrap();
+        assert!(keys.key("one", Algorithm::ES256, Timestamp::UNIX_EPOCH).await.is_some());
     }
     source.set(&[&one]);
     let plain = KeySource::Url {

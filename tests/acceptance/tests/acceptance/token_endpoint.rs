@@ -149,7 +149,12 @@ async fn every_algorithm_that_is_offered_is_taken_and_no_other() {
     let keys = [
         ("ec", Algorithm::ES256, ec(&small)),
         ("ec-384", Algorithm::ES384, ec(&large)),
-        ("ed", Algorithm::EdDSA, EncodingKey::from_ed_pem(edwards.as_bytes()).unwrap()),
+        // As NHS CIS2 names its keys.
+        (
+            "b/O6OvVv1+y+WgrH5Ui9WTioLt0=",
+            Algorithm::EdDSA,
+            EncodingKey::from_ed_pem(edwards.as_bytes()).unwrap(),
+        ),
         ("rsa", Algorithm::RS512, EncodingKey::from_rsa_pem(rsa.as_bytes()).unwrap()),
     ];
     let public = keys.iter().map(|(id, algorithm, key)| {
@@ -231,6 +236,8 @@ async fn each_claim_of_the_assertion_counts() {
         (|claims| claims["nbf"] = json!(claims["iat"].as_i64().unwrap() + 6), "not-yet-valid"),
         (|claims| drop(claims.as_object_mut().unwrap().remove("jti")), "identifier"),
         (|claims| claims["jti"] = json!("../../etc/passwd"), "identifier"),
+        (|claims| claims["jti"] = json!("a/b"), "identifier"),
+        (|claims| claims["jti"] = json!("j".repeat(65)), "identifier"),
     ];
     for &(spoil, code) in spoilt {
         let mut claims = claims(&world);

@@ -1,11 +1,16 @@
 // Real browsers, and what every page has to be. Used by journeys.mjs.
+//
+// PICTURES=1 leaves a picture of each page, three times: light, dark and narrow. On PostgreSQL the journeys are made again and
+// pages are not looked at again: how they look does not depend on the database.
 import { readFileSync, mkdirSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 
 export const open = async (modules, base, pictures) => {
   const { chromium } = await import(pathToFileURL(`${modules}/playwright-core/index.mjs`));
   const axe = readFileSync(`${modules}/axe-core/axe.min.js`, 'utf8');
-  mkdirSync(pictures, { recursive: true });
+  const looked = !process.env.CONCORDAT_TEST_POSTGRES;
+  const pictured = Boolean(process.env.PICTURES);
+  if (pictured) mkdirSync(pictures, { recursive: true });
   const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox', '--disable-dev-shm-usage'] });
   const titles = new Map();
   const seen = [];
@@ -67,12 +72,16 @@ export const open = async (modules, base, pictures) => {
     page.wrong.length = 0;
   };
 
-  /** Finds what keeps people out. */
-  const barriers = async (page, look) => {
-    await page.evaluate(axe);
-    const found = await page.evaluate(() => window.axe.run(document, {
-      runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'],
-    }));
+  /** Keeps a picture of a page for people to look at. */
+  const picture = async (page, name) => {
+    if (pictured) await page.screenshot({ path: `${pictures}/${name}.png`, fullPage: true });
+  };
+
+  /** Finds what keeps people out: all of it, or what of it depends on colours. */
+  const barriers = async (page, look, { colours = false } = {}) => {
+    if (!await page.evaluate(() => Boolean(window.axe))) await page.evaluate(axe);
+    const found = await page.evaluate((only) => window.axe.run(document, { runOnly: only }),
+      colours ? ['color-contrast', 'link-in-text-block'] : ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa']);
     return found.violations.map((violation) => `axe, ${look}, ${violation.id}: ${violation.nodes.map((node) => node.html.slice(0, 160)).join(' | ')}`);
   };
 
@@ -87,27 +96,31 @@ export const open = async (modules, base, pictures) => {
     if (titles.has(title) && titles.get(title) !== path && !title.includes('cannot see')) problems.push(`the title of ${titles.get(title)}: ${title}`);
     titles.set(title, path);
     if (/\b\d{10}\b/.test(page.url())) problems.push(`a number in the address: ${page.url()}`);
-    if (script) {
+    if (script && looked) {
       problems.push(...await barriers(page, 'light'));
       await page.emulateMedia({ colorScheme: 'dark' });
-      problems.push(...await barriers(page, 'dark'));
-      await page.screenshot({ path: `${pictures}/${name}-dark.png`, fullPage: true });
+      problems.push(...await barriers(page, 'dark', { colours: true }));
+      await picture(page, `${name}-dark`);
       await page.emulateMedia({ colorScheme: 'light' });
+    }
+    if (script) {
       // As it travels, without pictures; from a cache or not.
       const weight = await page.evaluate(() => [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]
         .filter((one) => !/\.(png|svg|jpe?g)$/.test(one.name)).reduce((sum, one) => sum + one.encodedBodySize, 0));
       if (weight === 0 || weight > 100_000) problems.push(`it weighs ${weight} bytes`);
       if (await page.evaluate(() => window.broken)) problems.push('a stored script ran');
     }
-    await page.screenshot({ path: `${pictures}/${name}.png`, fullPage: true });
-    await page.setViewportSize({ width: 320, height: 800 });
-    const wide = await page.evaluate(() => document.documentElement.scrollWidth).catch(() => 320);
-    if (wide > 320) problems.push(`${wide} wide at 320`);
-    await page.screenshot({ path: `${pictures}/${name}-320.png`, fullPage: true });
-    await page.setViewportSize({ width: 1280, height: 800 });
+    await picture(page, name);
+    if (looked) {
+      await page.setViewportSize({ width: 320, height: 800 });
+      const wide = await page.evaluate(() => document.documentElement.scrollWidth).catch(() => 320);
+      if (wide > 320) problems.push(`${wide} wide at 320`);
+      await picture(page, `${name}-320`);
+      await page.setViewportSize({ width: 1280, height: 800 });
+    }
     seen.push(name);
     if (problems.length) throw new Error(`${name}: ${problems.join('\n  ')}`);
   };
 
-  return { browser, person, as, signIn, signOut, prove, check, barriers, seen };
+  return { browser, person, as, signIn, signOut, prove, check, barriers, picture, seen };
 };

@@ -3,7 +3,7 @@
 //   node honest.mjs MODULES CONSOLE_URL PICTURES FACTS
 import { start } from './journey.mjs';
 
-const { base, pictures, facts, person, signIn, prove, check, ask, advance, is, says, go, press, run } = await start();
+const { base, facts, person, signIn, prove, check, picture, ask, advance, is, says, go, press, run } = await start();
 
 const hostile = '<script>window.broken = 1</script>"\'><img src=x onerror=window.broken=1>';
 const silent = async (page, codes) => {
@@ -85,7 +85,7 @@ const journeys = {
     await page.clock.fastForward('01:30');
     await advance(90);
     await page.getByText('You will be signed out soon').waitFor();
-    await page.screenshot({ path: `${pictures}/ending.png` });
+    await picture(page, 'ending');
     is(await heard(() => press(page, 'Stay signed in')), 204, 'staying');
     is(await page.getByText('You will be signed out soon').isVisible(), false, 'the warning, after staying');
     is(await page.inputValue('#text'), 'a', 'what was written meanwhile');
@@ -288,7 +288,7 @@ const journeys = {
     await says(forced, 'Why nothing was released');
     const [background, text] = await forced.locator('svg.app-picture').first().evaluate((one) => [getComputedStyle(one).backgroundColor, getComputedStyle(one.querySelector('text')).fill]);
     if (background === text || background === 'rgb(255, 255, 255)') throw new Error(`${text} on ${background}`);
-    await forced.screenshot({ path: `${pictures}/pictures-forced-seen.png`, fullPage: true });
+    await picture(forced, 'pictures-forced-seen');
   },
   'pages of an agreement that are not theirs are not offered': async () => {
     const page = await person();

@@ -11,7 +11,7 @@ import { open } from './browser.mjs';
 export const start = async () => {
   const [modules, base, pictures, text] = process.argv.slice(2);
   const facts = JSON.parse(text);
-  const { browser, person, as, signIn, signOut, prove, check, seen } = await open(modules, base, pictures);
+  const { browser, person, as, signIn, signOut, prove, check, picture, seen } = await open(modules, base, pictures);
   const input = createInterface({ input: process.stdin });
   const ask = async (what) => { console.log(what); await once(input, 'line'); };
   const advance = (seconds) => ask(`advance ${seconds}`);
@@ -48,5 +48,5 @@ export const start = async () => {
     process.exit(failed ? 1 : 0);
   };
 
-  return { base, pictures, facts, person, as, signIn, signOut, prove, check, ask, advance, is, says, go, press, run };
+  return { base, facts, person, as, signIn, signOut, prove, check, picture, ask, advance, is, says, go, press, run };
 };

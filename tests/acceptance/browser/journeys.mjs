@@ -6,7 +6,7 @@
 // `advance SECONDS` when time should pass, `more` when the agreement that a resident agreed to should ask for more; a line that is written to it means that it has.
 import { start } from './journey.mjs';
 
-const { base, pictures, facts, person, signIn, signOut, prove, check, ask, advance, is, says, go, press, run } = await start();
+const { base, facts, person, signIn, signOut, prove, check, picture, ask, advance, is, says, go, press, run } = await start();
 
 /** Sends a form when it is too long since somebody proved who they are, and comes back to it. */
 const proved = async (page, button, login) => {
@@ -178,7 +178,7 @@ const journeys = {
     is(await page.locator('.app-seal--broken').count(), 0, 'broken seals');
     await check(page, 'decision');
     await page.emulateMedia({ media: 'print' });
-    await page.screenshot({ path: `${pictures}/decision-print.png`, fullPage: true });
+    await picture(page, 'decision-print');
     await page.emulateMedia({ media: 'screen' });
     const [file] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: 'Download the evidence pack' }).click()]);
     const chunks = []; for await (const chunk of await file.createReadStream()) chunks.push(chunk);
@@ -680,9 +680,9 @@ const journeys = {
   'high contrast and dark are respected': async () => {
     const page = await person({ forcedColors: 'active', colorScheme: 'dark' });
     await signIn(page, officer);
-    await page.screenshot({ path: `${pictures}/home-forced.png`, fullPage: true });
+    await picture(page, 'home-forced');
     await go(page, '/flows');
-    await page.screenshot({ path: `${pictures}/pictures-forced.png`, fullPage: true });
+    await picture(page, 'pictures-forced');
     for (const colorScheme of ['light', 'dark']) {
       const more = await person({ contrast: 'more', colorScheme });
       await signIn(more, officer);
@@ -695,7 +695,7 @@ const journeys = {
     const wide = await person({ viewport: { width: 1920, height: 1080 }, colorScheme: 'dark' });
     await signIn(wide, officer);
     await go(wide, '/trail?kind=release');
-    await wide.screenshot({ path: `${pictures}/trail-wide.png`, fullPage: true });
+    await picture(wide, 'trail-wide');
   },
   'forms of other sites are not taken': async () => {
     const page = await person();

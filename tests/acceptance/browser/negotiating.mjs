@@ -1,7 +1,7 @@
 // What people do with agreements in the console, and after a breach.
 import { start } from './journey.mjs';
 
-const { base, pictures, facts, person, signIn, prove, check, advance, is, says, go, press, run } = await start();
+const { base, facts, person, signIn, prove, check, picture, advance, is, says, go, press, run } = await start();
 
 const nhs = 'ig-officer.nhs-england.NHS-IG-1';
 const fire = 'ig-officer.gmca.GMFRS-IG-1';
@@ -392,7 +392,7 @@ const journeys = {
     is(new URL(page.url()).search, '', 'what is in the address');
     await check(page, 'disclosed');
     await page.emulateMedia({ media: 'print' });
-    await page.screenshot({ path: `${pictures}/disclosed-print.png`, fullPage: true });
+    await picture(page, 'disclosed-print');
     await page.emulateMedia({ media: 'screen' });
     const [file] = await Promise.all([page.waitForEvent('download'), press(page, 'Download it')]);
     const chunks = []; for await (const chunk of await file.createReadStream()) chunks.push(chunk);

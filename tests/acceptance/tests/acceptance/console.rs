@@ -1,6 +1,6 @@
 //! The console in a real browser, with an OpenID provider that is not ours: what people do there in each role, what it refuses,
 //! what attackers try, and that axe finds nothing on any page. `browser/journeys.mjs` has the journeys. What the pages look like
-//! is left in `target/console`.
+//! is left in `target/console` where `PICTURES=1` is set.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},

@@ -439,6 +439,13 @@ pub(crate) fn places(rows: usize, columns: usize) -> String {
     places
 }
 
+/// The same without names, for SQLite alone: `(?, ?), (?, ?)`. sqlx's driver asks it for the name of each place each time, and it looks
+/// for that in a list of all of them.
+pub(crate) fn nameless_places(rows: usize, columns: usize) -> String {
+    let row = format!("({})", vec!["?"; columns].join(", "));
+    vec![row; rows].join(", ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -463,6 +470,7 @@ mod tests {
     #[test]
     fn values_have_places() {
         assert_eq!(places(2, 3), "($1, $2, $3), ($4, $5, $6)");
+        assert_eq!(nameless_places(2, 3), "(?, ?, ?), (?, ?, ?)");
     }
 
     #[test]

@@ -26,7 +26,7 @@ use self::{block::Block, tally::Tally};
 use crate::{
     StoreError, Written,
     audit::{decode, to_i64},
-    database::portions_up_to,
+    database::{nameless_places, portions_up_to},
     open::Store,
 };
 
@@ -351,7 +351,10 @@ impl Batch {
         }
         post(tx, blocks).await?;
         for times in portions_up_to(ROWS_MAX, &self.times) {
-            let sql = format!("INSERT OR IGNORE INTO written (seq, at_us) VALUES {}", rows(times.len(), 2));
+            let sql = format!(
+                "INSERT OR IGNORE INTO written (seq, at_us) VALUES {}",
+                nameless_places(times.len(), 2)
+            );
             let mut insert = sqlx::query(sqlx::AssertSqlSafe(sql));
             for (seq, at_us) in times {
                 insert = insert.bind(*seq).bind(*at_us);
@@ -369,9 +372,10 @@ async fn numbers_of(
 ) -> Result<HashMap<String, i64>, StoreError> {
     let mut numbers = HashMap::new();
     for names in portions_up_to(ROWS_MAX, names) {
-        let insert = format!("INSERT OR IGNORE INTO name (term) VALUES {}", rows(names.len(), 1));
+        let insert = format!("INSERT OR IGNORE INTO name (term) VALUES {}", nameless_places(names.len(), 1));
         let mut insert = sqlx::query(sqlx::AssertSqlSafe(insert));
-        let select = format!("SELECT term, id FROM name WHERE term IN (VALUES {})", rows(names.len(), 1));
+        let select =
+            format!("SELECT term, id FROM name WHERE term IN (VALUES {})", nameless_places(names.len(), 1));
         let mut select = sqlx::query_as(sqlx::AssertSqlSafe(select));
         for name in names {
             insert = insert.bind(*name);
@@ -393,7 +397,7 @@ async fn post(
         let select = format!(
             "SELECT posting.name, posting.block, places FROM (VALUES {}) AS sought
              JOIN posting ON posting.name = sought.column1 AND posting.block = sought.column2",
-            rows(some.len(), 2)
+            nameless_places(some.len(), 2)
         );
         let mut select = sqlx::query_as(sqlx::AssertSqlSafe(select));
         for ((name, block), _) in some {
@@ -404,7 +408,7 @@ async fn post(
             has.into_iter().map(|(name, block, places)| ((name, block), places)).collect();
         let insert = format!(
             "INSERT OR REPLACE INTO posting (name, block, entries, places) VALUES {}",
-            rows(some.len(), 4)
+            nameless_places(some.len(), 4)
         );
         let mut insert = sqlx::query(sqlx::AssertSqlSafe(insert));
         for (key, block) in some {
@@ -417,13 +421,6 @@ async fn post(
         insert.execute(&mut **tx).await?;
     }
     Ok(())
-}
-
-/// The values of so many rows, their places without names: sqlx's driver asks SQLite for the name of each place each time, and SQLite
-/// looks for it in a list of all of them.
-fn rows(count: usize, columns: usize) -> String {
-    let row = format!("({})", vec!["?"; columns].join(", "));
-    vec![row; count].join(", ")
 }
 
 fn read(places: &[u8]) -> Result<Block, StoreError> {

@@ -3,7 +3,7 @@
 use sqlx::{Any, AnyPool, Connection as _, Executor as _, PgConnection, Postgres};
 
 use crate::{
-    database::{Database, Transaction},
+    database::{Database, Transaction, nameless_places},
     error::StoreError,
 };
 
@@ -104,9 +104,7 @@ impl Bulk {
         match self {
             Self::File(transaction) => {
                 for rows in table.rows.chunks(ROWS_AT_ONCE) {
-                    // Without names: the name of each place is looked for in a list of all of them.
-                    let row = format!("({})", vec!["?"; table.columns.len()].join(", "));
-                    let places = vec![row.as_str(); rows.len()].join(", ");
+                    let places = nameless_places(rows.len(), table.columns.len());
                     let sql = sqlx::AssertSqlSafe(format!("INSERT INTO {name} ({columns}) VALUES {places}"));
                     let query = bound!(sqlx::query::<Any>(sql), rows.iter().flatten());
                     query.execute(&mut **transaction).await?;

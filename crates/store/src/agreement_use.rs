@@ -4,7 +4,7 @@
 use crate::{change::Ceiling, error::StoreError, open::Store};
 
 /// A count of something about a flow in a quarter.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UseCount {
     /// The agreement.
     pub agreement: String,
@@ -19,6 +19,8 @@ pub struct UseCount {
     /// How many.
     pub count: i64,
 }
+
+columns!(UseCount { agreement, flow, quarter, what, name, count });
 
 impl Store {
     /// Whether all of these flows have made as many releases as they may. A release is held against it again in its transaction.

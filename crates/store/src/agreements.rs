@@ -7,7 +7,7 @@ use sqlx::AnyPool;
 use crate::{audit::Archive, error::StoreError, open::Store};
 
 /// An agreement.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManagedRow {
     /// Its name.
     pub id: String,
@@ -25,8 +25,10 @@ pub struct ManagedRow {
     pub moved_us: i64,
 }
 
+columns!(ManagedRow { id, revision, state, course, policy_file, next_us, moved_us });
+
 /// Terms of a version.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TermsRow {
     /// The version.
     pub version: i64,
@@ -42,8 +44,10 @@ pub struct TermsRow {
     pub written_us: i64,
 }
 
+columns!(TermsRow { version, terms, terms_sha256, organisation, author, written_us });
+
 /// A step.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StepRow {
     /// The agreement.
     pub agreement: String,
@@ -69,8 +73,22 @@ pub struct StepRow {
     pub at_us: i64,
 }
 
+columns!(StepRow {
+    agreement,
+    revision,
+    version,
+    action,
+    state,
+    organisation,
+    person,
+    scope,
+    reason,
+    written,
+    at_us
+});
+
 /// A signature.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignatureRow {
     /// The agreement.
     pub agreement: String,
@@ -92,8 +110,20 @@ pub struct SignatureRow {
     pub signed_us: i64,
 }
 
+columns!(SignatureRow {
+    agreement,
+    version,
+    officer_id,
+    organisation,
+    person,
+    role,
+    revision,
+    signature,
+    signed_us
+});
+
 /// Somebody who signs or advises for an organisation.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OfficerRow {
     /// The office's name.
     pub id: String,
@@ -125,6 +155,23 @@ pub struct OfficerRow {
     pub ended_us: Option<i64>,
 }
 
+columns!(OfficerRow {
+    id,
+    organisation,
+    person,
+    name,
+    role,
+    key_id,
+    jwk,
+    address,
+    state,
+    asked_by,
+    registered_by,
+    asked_us,
+    registered_us,
+    ended_us
+});
+
 /// A step to be taken. It is taken only from the revision that it was decided at.
 #[derive(Debug, Clone)]
 pub struct AgreementMove {
@@ -145,7 +192,7 @@ pub struct AgreementMove {
 }
 
 /// A request that is not to be carried out twice.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestRow {
     /// The system that sent it.
     pub system: String,
@@ -160,6 +207,8 @@ pub struct RequestRow {
     /// When.
     pub at_us: i64,
 }
+
+columns!(RequestRow { system, request_key, body_sha256, agreement, revision, at_us });
 
 /// A step of an office: it is asked for, begins and ends.
 #[derive(Debug, Clone)]

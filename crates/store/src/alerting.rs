@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// What an organisation registered to be compared with. Its value is nowhere: only a keyed hash is.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MarkRow {
     /// Its name.
     pub id: String,
@@ -32,8 +32,10 @@ pub struct MarkRow {
     pub until_us: Option<i64>,
 }
 
+columns!(MarkRow { id, kind, organisation, practitioner, hash, recorded_us, until_us });
+
 /// A message on one channel: about an alert, a step of an agreement, or of something beside its course.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeliveryRow {
     /// `alert`, `agreement` or `matter`.
     pub about: String,
@@ -55,6 +57,8 @@ pub struct DeliveryRow {
     pub fault: Option<String>,
 }
 
+columns!(DeliveryRow { about, subject, event, channel, organisation, state, attempts, next_us, fault });
+
 /// What messages are about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Messages {
@@ -65,7 +69,7 @@ pub enum Messages {
 }
 
 /// How many alerts of a rule there were, by what became of them.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AlertCount {
     /// The rule.
     pub rule: String,
@@ -74,6 +78,8 @@ pub struct AlertCount {
     /// How many.
     pub alerts: i64,
 }
+
+columns!(AlertCount { rule, outcome, alerts });
 
 /// Messages that one organisation can have waiting. Another one is given up at once, and can be put back.
 pub(crate) const DELIVERIES_WAITING_MAX: i64 = 10_000;

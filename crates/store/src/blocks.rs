@@ -27,7 +27,7 @@ pub trait LeafSource: Send + Sync + fmt::Debug {
 }
 
 /// A closed range.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockRow {
     /// Its first entry.
     pub from_seq: i64,
@@ -42,6 +42,8 @@ pub struct BlockRow {
     /// When its leaves were removed from the database.
     pub detached_us: Option<i64>,
 }
+
+columns!(BlockRow { from_seq, until_seq, range_root, manifest_sha256, archived_us, detached_us });
 
 /// Bundles that are kept at hand.
 const CACHED_MAX: usize = 16;

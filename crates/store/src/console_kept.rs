@@ -10,7 +10,7 @@ use crate::{error::StoreError, open::Store, row::to_list};
 const LIST_MAX: i64 = 100;
 
 /// Something that is kept.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptRow {
     /// Whose organisation.
     pub organisation: String,
@@ -25,6 +25,8 @@ pub struct KeptRow {
     /// When it was kept.
     pub kept_us: i64,
 }
+
+columns!(KeptRow { organisation, person, kind, name, content, kept_us });
 
 /// Where a row is, for its seal: nobody makes it somebody else's by moving it.
 fn place(organisation: &str, person: &str, kind: &str, name: &str) -> String {

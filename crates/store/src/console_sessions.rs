@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::{error::StoreError, open::Store};
 
 /// A session, or somebody who is signing in.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionRow {
     /// A digest of what the browser keeps.
     pub id: String,
@@ -22,6 +22,8 @@ pub struct SessionRow {
     /// When the person last proved who they are.
     pub authenticated_us: i64,
 }
+
+columns!(SessionRow { id, kind, sealed, begun_us, seen_us, authenticated_us });
 
 impl Store {
     /// Keeps a session.

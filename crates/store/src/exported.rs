@@ -6,7 +6,7 @@ use sharing::OrganisationId;
 use crate::{error::StoreError, open::Store};
 
 /// A request.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExportRow {
     /// Its name.
     pub id: String,
@@ -35,6 +35,22 @@ pub struct ExportRow {
     /// The manifest of the file that is ready, as JSON.
     pub manifest: Option<String>,
 }
+
+columns!(ExportRow {
+    id,
+    organisation,
+    requested_by,
+    format,
+    filter,
+    purpose,
+    case_reference,
+    state,
+    requested_us,
+    expires_us,
+    decider_organisation,
+    decided_by,
+    manifest
+});
 
 /// A step. It is taken only from the state named.
 #[derive(Debug, Clone)]

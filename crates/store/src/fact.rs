@@ -99,7 +99,6 @@ impl Fact {
     }
 }
 
-#[derive(sqlx::FromRow)]
 pub(crate) struct RawFact {
     id: String,
     subject: String,
@@ -110,6 +109,8 @@ pub(crate) struct RawFact {
     recorded_us: i64,
     ended_us: Option<i64>,
 }
+
+columns!(RawFact { id, subject, kind, body, details, recorded_by, recorded_us, ended_us });
 
 /// A fact from what decides of its row; `None` where that cannot be read.
 pub(crate) fn read(kind: &str, body: &str, ended_at: Option<Timestamp>) -> Option<Fact> {

@@ -394,10 +394,6 @@ impl AnyConnectionBackend for Connection {
         }
         .boxed()
     }
-
-    fn describe(&mut self, _: SqlStr) -> BoxFuture<'_, sqlx::Result<sqlx::Describe<sqlx::Any>>> {
-        async { Err(sqlx::Error::Protocol("nothing is described ahead of time".to_owned())) }.boxed()
-    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,9 @@
 //! re-checks what a release rests on, and updates the projections, all or nothing. Reads are separate and never
 //! cached. Only this crate names sqlx; it never calls out and never sees a record.
 
+#[macro_use]
+mod columns;
+
 mod agreement_use;
 mod agreements;
 mod alerting;

@@ -10,7 +10,7 @@ use crate::{agreements::RequestRow, error::StoreError, open::Store};
 const LIST_MAX: i64 = 500;
 
 /// A comment, a dispute, a negotiation with a peer, or a record.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MatterRow {
     /// Its name.
     pub id: String,
@@ -38,8 +38,23 @@ pub struct MatterRow {
     pub moved_us: i64,
 }
 
+columns!(MatterRow {
+    id,
+    agreement,
+    about,
+    revision,
+    version,
+    state,
+    blocks,
+    course,
+    published,
+    next_us,
+    opened_us,
+    moved_us
+});
+
 /// A step of one.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MatterStepRow {
     /// Of which.
     pub matter: String,
@@ -58,6 +73,8 @@ pub struct MatterStepRow {
     /// When.
     pub at_us: i64,
 }
+
+columns!(MatterStepRow { matter, revision, action, organisation, person, reason, written, at_us });
 
 /// A step to be taken. It is taken only from the revision that it was decided at.
 #[derive(Debug, Clone)]

@@ -5,7 +5,12 @@
 //! has it. What each says is kept in the database (`schema_step`), for programs that do not know the migration. On a server one
 //! program at a time looks and migrates, and none migrates away what a program needs that is running.
 
-use sqlx::{AnyPool, Connection as _, Executor as _, migrate::Migrator};
+use std::sync::LazyLock;
+
+use sqlx::{
+    AnyPool, Connection as _, Executor as _, SqlSafeStr as _,
+    migrate::{Migration as Step, MigrationType, Migrator},
+};
 
 use crate::{
     StoreError,
@@ -16,8 +21,60 @@ mod parts;
 
 pub(crate) use parts::has_its_parts;
 
-static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
-static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
+/// All of them, oldest first. In place of sqlx's own macro, for the reason that [`columns`](crate::columns) gives.
+macro_rules! migrations {
+    ($($name:literal)+) => {
+        static SQLITE: LazyLock<Migrator> =
+            LazyLock::new(|| migrator(&[$(($name, include_str!(concat!("../migrations/sqlite/", $name, ".sql")))),+]));
+        static POSTGRES: LazyLock<Migrator> =
+            LazyLock::new(|| migrator(&[$(($name, include_str!(concat!("../migrations/postgres/", $name, ".sql")))),+]));
+    };
+}
+
+migrations! {
+    "0001_ledger"
+    "0002_subjects"
+    "0003_policies"
+    "0004_exceptions"
+    "0005_answers"
+    "0006_alerting"
+    "0007_privacy"
+    "0011_visibility"
+    "0012_signing_keys"
+    "0013_exports"
+    "0014_blocks"
+    "0015_replicas"
+    "0016_loading"
+    "0017_hexadecimal"
+    "0018_caller_use"
+    "0020_agreements"
+    "0030_agreement_matters"
+    "0031_agreement_use"
+    "0032_agreement_deliveries"
+    "0033_matter_deliveries"
+    "0040_console"
+    "0041_console_kept"
+    "0043_rights_requests"
+    "0044_officer_address"
+    "0045_use_counted_again"
+    "0046_consent_shown"
+    "0047_blind_entries"
+}
+
+/// What files called `0001_ledger` and so on say, as sqlx reads a folder of them.
+fn migrator(files: &[(&'static str, &'static str)]) -> Migrator {
+    let read = files.iter().map(|(name, sql)| {
+        let (version, description) = name.split_once('_').unwrap_or((name, ""));
+        Step::new(
+            version.parse().unwrap_or_default(),
+            description.replace('_', " ").into(),
+            MigrationType::Simple,
+            sql.into_sql_str(),
+            false,
+        )
+    });
+    Migrator::with_migrations(read.collect())
+}
 
 /// How a migration says which programs may run beside it.
 const BESIDE: &str = "-- runs beside: ";

@@ -66,13 +66,14 @@ pub struct OptOutChecks {
 }
 
 /// What one check says of a person.
-#[derive(sqlx::FromRow)]
 pub(crate) struct RawOptOut {
     pub(crate) person_hash: Vec<u8>,
     pub(crate) purpose: String,
     pub(crate) expires_us: i64,
     pub(crate) opted_out: i64,
 }
+
+columns!(RawOptOut { person_hash, purpose, expires_us, opted_out });
 
 /// The names of a person in the checks for a purpose.
 pub(crate) fn hashes(

@@ -82,7 +82,7 @@ impl Forgettable {
 }
 
 /// A hold: what must not be forgotten, whatever its age.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HoldRow {
     /// Its name.
     pub id: String,
@@ -102,8 +102,10 @@ pub struct HoldRow {
     pub lifted_us: Option<i64>,
 }
 
+columns!(HoldRow { id, subject, organisation, reason, placed_by, placed_us, lifted_by, lifted_us });
+
 /// An erasure that was asked for.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErasureRow {
     /// Its name.
     pub id: String,
@@ -122,6 +124,8 @@ pub struct ErasureRow {
     /// When.
     pub done_us: Option<i64>,
 }
+
+columns!(ErasureRow { id, subject, organisation, ground, asked_by, asked_us, done_by, done_us });
 
 /// A new look-up key, on top of those before.
 pub struct NewLookupKey {

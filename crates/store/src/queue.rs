@@ -6,7 +6,7 @@ use sharing::{OrganisationId, Pseudonym};
 use crate::{error::StoreError, open::Store};
 
 /// A request for a one-off disclosure, as it waits.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReferralRow {
     /// The decision that it followed, which is its name.
     pub decision_id: String,
@@ -38,6 +38,23 @@ pub struct ReferralRow {
     pub outcome: Option<String>,
 }
 
+columns!(ReferralRow {
+    decision_id,
+    subject,
+    recipient,
+    practitioner,
+    provider,
+    holder,
+    purpose,
+    asked,
+    state,
+    opened_us,
+    due_us,
+    taken_by,
+    form,
+    outcome
+});
+
 /// A step of a referral. It is taken only from one of the states named.
 #[derive(Debug, Clone)]
 pub struct ReferralMove {
@@ -60,7 +77,7 @@ pub struct ReferralMove {
 }
 
 /// A question or an answer about a referral.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReferralMessage {
     /// The organisation of whoever wrote it.
     pub organisation: String,
@@ -72,8 +89,10 @@ pub struct ReferralMessage {
     pub text: String,
 }
 
+columns!(ReferralMessage { organisation, author, at_us, text });
+
 /// An alert.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AlertRow {
     /// Its name.
     pub id: String,
@@ -110,6 +129,26 @@ pub struct AlertRow {
     /// When what caused it was recorded.
     pub cause_us: Option<i64>,
 }
+
+columns!(AlertRow {
+    id,
+    rule,
+    organisation,
+    reference,
+    state,
+    raised_us,
+    due_us,
+    escalated_us,
+    handled_by,
+    handled_us,
+    outcome,
+    note,
+    severity,
+    about_organisation,
+    about_human,
+    series,
+    cause_us
+});
 
 /// A step of an alert. It is taken only from one of the states named.
 #[derive(Debug, Clone)]

@@ -9,7 +9,7 @@ use crate::{error::StoreError, open::Store, row::to_list};
 const LIST_MAX: i64 = 200;
 
 /// One complaint or request. Its words are sealed in the database.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RightsRow {
     /// Its name.
     pub id: String,
@@ -48,6 +48,27 @@ pub struct RightsRow {
     /// That key.
     pub request_key: Option<String>,
 }
+
+columns!(RightsRow {
+    id,
+    subject,
+    about_right,
+    decision_id,
+    organisation,
+    recorded_by,
+    state,
+    received_us,
+    acknowledge_due_us,
+    answer_due_us,
+    acknowledged_us,
+    answered_us,
+    answered_by,
+    outcome,
+    details,
+    answer,
+    request_system,
+    request_key
+});
 
 /// A step of one.
 #[derive(Debug, Clone, PartialEq, Eq)]

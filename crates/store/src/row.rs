@@ -50,7 +50,6 @@ pub struct ObjectionRow {
 }
 
 /// What decides of a consent, as it is stored.
-#[derive(sqlx::FromRow)]
 pub(crate) struct RawConsentRecord {
     pub(crate) id: String,
     pub(crate) subject: String,
@@ -67,8 +66,23 @@ pub(crate) struct RawConsentRecord {
     pub(crate) shown: Option<String>,
 }
 
+columns!(RawConsentRecord {
+    id,
+    subject,
+    consent_type,
+    status,
+    controller,
+    recipients,
+    purposes,
+    given_by,
+    recorded_us,
+    given_us,
+    expires_us,
+    ended_us,
+    shown
+});
+
 /// What decides of an objection, as it is stored.
-#[derive(sqlx::FromRow)]
 pub(crate) struct RawObjectionRecord {
     pub(crate) id: String,
     pub(crate) subject: String,
@@ -78,9 +92,9 @@ pub(crate) struct RawObjectionRecord {
     pub(crate) status: String,
 }
 
-#[derive(sqlx::FromRow)]
+columns!(RawObjectionRecord { id, subject, purposes, recipients, objection_kind, status });
+
 pub(crate) struct RawConsent {
-    #[sqlx(flatten)]
     decides: RawConsentRecord,
     recorded_by: String,
     withdrawn_us: Option<i64>,
@@ -88,9 +102,9 @@ pub(crate) struct RawConsent {
     status_reason: Option<String>,
 }
 
-#[derive(sqlx::FromRow)]
+columns!(RawConsent { recorded_by, withdrawn_us, details, status_reason } decides);
+
 pub(crate) struct RawObjection {
-    #[sqlx(flatten)]
     decides: RawObjectionRecord,
     recorded_by: String,
     recorded_us: i64,
@@ -99,6 +113,8 @@ pub(crate) struct RawObjection {
     controller: String,
     status_reason: Option<String>,
 }
+
+columns!(RawObjection { recorded_by, recorded_us, answer_due_us, details, controller, status_reason } decides);
 
 impl RawConsentRecord {
     fn read(&self) -> Option<ConsentRecord> {

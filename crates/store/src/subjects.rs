@@ -52,7 +52,6 @@ const OBJECTION_BEFORE: &str = "SELECT status_before, reason_before FROM objecti
 /// Status, end, expiry and reason before a change.
 type ConsentBefore = (String, Option<i64>, Option<i64>, Option<String>);
 
-#[derive(sqlx::FromRow)]
 pub(crate) struct RawName {
     pub(crate) pseudonym: String,
     pub(crate) person_group: String,
@@ -62,6 +61,8 @@ pub(crate) struct RawName {
     pub(crate) restricted_us: Option<i64>,
     pub(crate) deceased_us: Option<i64>,
 }
+
+columns!(RawName { pseudonym, person_group, revision, restricted, deceased, restricted_us, deceased_us });
 
 /// What is recorded about a person, as far as it is counted. Each is counted by itself: nothing of one kind uses up what another
 /// needs.

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::{error::StoreError, open::Store, row::to_list};
 
 /// One decision; a later one of the same organisation takes its place.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VisibilityRow {
     /// The event: the decision that it was.
     pub decision_id: String,
@@ -22,6 +22,8 @@ pub struct VisibilityRow {
     /// When.
     pub decided_us: i64,
 }
+
+columns!(VisibilityRow { decision_id, organisation, state, until_us, ground, decided_by, decided_us });
 
 impl VisibilityRow {
     /// Whether it withholds the event at this instant.

@@ -2,7 +2,7 @@
 //
 // PICTURES=1 leaves a picture of each page, three times: light, dark and narrow. On PostgreSQL the journeys are made again and
 // pages are not looked at again: how they look does not depend on the database.
-import { readFileSync, mkdirSync } from 'node:fs';
+import { existsSync, readFileSync, mkdirSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 
 export const open = async (modules, base, pictures) => {
@@ -11,7 +11,8 @@ export const open = async (modules, base, pictures) => {
   const looked = !process.env.CONCORDAT_TEST_POSTGRES;
   const pictured = Boolean(process.env.PICTURES);
   if (pictured) mkdirSync(pictures, { recursive: true });
-  const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox', '--disable-dev-shm-usage'] });
+  const executablePath = ['/usr/bin/chromium-headless-shell', '/usr/bin/chromium'].find((path) => existsSync(path));
+  const browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-dev-shm-usage'] });
   const titles = new Map();
   const seen = [];
 

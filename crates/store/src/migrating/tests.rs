@@ -48,6 +48,21 @@ fn migrations_come_in_pairs() {
     assert_eq!(all(&SQLITE), all(&POSTGRES));
 }
 
+/// Databases are there whose migrations sqlx's own macro read.
+#[tokio::test]
+async fn they_are_what_sqlx_reads_in_their_folders() {
+    let said = |migrator: &Migrator| -> Vec<_> {
+        migrator
+            .iter()
+            .map(|one| (one.version, one.description.to_string(), one.checksum.to_vec(), one.no_tx))
+            .collect()
+    };
+    for (folder, ours) in [("sqlite", &*SQLITE), ("postgres", &*POSTGRES)] {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(folder);
+        assert_eq!(said(&Migrator::new(folder.as_path()).await.unwrap()), said(ours));
+    }
+}
+
 #[tokio::test]
 async fn no_database_is_made_by_asking_or_migrating() {
     let folder = tempfile::tempdir().unwrap();

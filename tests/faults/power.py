@@ -52,6 +52,8 @@ def unsynced(changes):
 def lose(path, changes, chance):
     """Takes back, sector by sector, so many of the newest changes."""
     data = bytearray(path.read_bytes())
+    # As long as it ever was: what was cut off comes back too.
+    data.extend(bytes(max(0, max(change.offset + len(change.before) for change in changes) - len(data))))
     touched = collections.defaultdict(list)
     for change in changes:
         end = change.offset + int(change.other)

@@ -308,5 +308,6 @@ async fn without_its_checkpoint_copy_a_database_does_not_open() {
 }
 
 mod batches;
+mod files;
 mod kept;
 mod trail;

@@ -18,6 +18,9 @@ pub(crate) struct Files {
     log: (PathBuf, Option<(u64, u64)>),
     /// How long the database was when it was last looked at. It is never made shorter.
     database_bytes: u64,
+    /// Whether the log is known to begin. One that does not when it is opened is what a power failure left where it was being emptied:
+    /// SQLite takes nothing from it, and begins it anew with the next change. What it would have held is missed at the start.
+    log_begins: bool,
 }
 
 impl Files {
@@ -27,7 +30,8 @@ impl Files {
         log.push("-wal");
         let (database, log) = (database.to_owned(), PathBuf::from(log));
         let (is_database, is_log) = (identity(&database), identity(&log));
-        Self { database: (database, is_database), log: (log, is_log), database_bytes: 0 }
+        let log_begins = begins(&log) != Some(false);
+        Self { database: (database, is_database), log: (log, is_log), database_bytes: 0, log_begins }
     }
 
     /// Which file is not the one that was opened, if any.
@@ -40,22 +44,25 @@ impl Files {
             .map(|(path, _)| path.as_path())
     }
 
-    /// Which file was cut off, if any: the database is shorter than it was, or the log has something in it and no beginning.
-    pub(crate) fn cut_off(&mut self) -> Option<&Path> {
+    /// Which file was cut off, if any: the database is shorter than it was, or the log has something in it and its beginning is gone.
+    /// `is_committed` when a commit of ours was just made: with that every log begins.
+    pub(crate) fn cut_off(&mut self, is_committed: bool) -> Option<&Path> {
         let bytes = std::fs::metadata(&self.database.0).map_or(0, |found| found.len());
         if bytes < self.database_bytes {
             return Some(&self.database.0);
         }
         self.database_bytes = bytes;
-        has_no_beginning(&self.log.0).then_some(self.log.0.as_path())
+        let begins = begins(&self.log.0);
+        self.log_begins |= is_committed || begins == Some(true);
+        (self.log_begins && begins == Some(false)).then_some(self.log.0.as_path())
     }
 }
 
-fn has_no_beginning(log: &Path) -> bool {
-    let Ok(file) = File::open(log) else { return false };
+/// Whether a log has a beginning; `None` while there is nothing in it. Read at once: it is emptied and begun anew meanwhile.
+fn begins(log: &Path) -> Option<bool> {
     let mut magic = [0; 4];
-    let begins = file.read_exact_at(&mut magic, 0).is_ok() && LOG_MAGIC.contains(&u32::from_be_bytes(magic));
-    !begins && file.metadata().is_ok_and(|found| found.len() > 0)
+    let read = File::open(log).and_then(|file| file.read_at(&mut magic, 0)).unwrap_or(0);
+    (read > 0).then(|| read == magic.len() && LOG_MAGIC.contains(&u32::from_be_bytes(magic)))
 }
 
 /// Device and inode.

@@ -287,7 +287,7 @@ impl Writer {
     async fn commit(&mut self, batch: &mut Vec<Command>, queue: Queue<'_>) -> Result<(), Stop> {
         self.taken = Taken::default();
         self.taken.add(batch);
-        if let Some(harm) = self.harm() {
+        if let Some(harm) = self.harm(false) {
             batch.drain(..).for_each(|command| answer(command.reply, Err(CommitError::Unavailable)));
             return Err(Stop::Poisoned(harm));
         }
@@ -337,7 +337,7 @@ impl Writer {
                 }
                 failpoint::at("committed");
                 // It may be in what is not there any more.
-                if let Some(harm) = self.harm() {
+                if let Some(harm) = self.harm(true) {
                     replies.drain(..).for_each(|(reply, _)| answer(reply, Err(CommitError::Unavailable)));
                     return Err(Stop::Poisoned(harm));
                 }
@@ -384,12 +384,12 @@ impl Writer {
         }
     }
 
-    /// What somebody did to the files while they are in use, if anything.
-    fn harm(&mut self) -> Option<StoreError> {
+    /// What somebody did to the files while they are in use, if anything; `is_committed` when a batch was just committed.
+    fn harm(&mut self, is_committed: bool) -> Option<StoreError> {
         let files = self.files.as_mut()?;
         let (name, what) = match files.replaced().map(Path::to_owned) {
             Some(replaced) => (replaced, "is not the file that was opened"),
-            None => (files.cut_off()?.to_owned(), "was cut off"),
+            None => (files.cut_off(is_committed)?.to_owned(), "was cut off"),
         };
         let name = name.display().to_string();
         tracing::error!(file = name, what, "a file of the database was changed while it was in use");

@@ -211,6 +211,9 @@ async fn tell(state: &Path, clock: &Arc<StoryClock>, begin: Timestamp) -> anyhow
         let (at, weekday) = (london_midnight(today), today.weekday().to_monday_zero_offset());
         let busy = if weekday < 5 { 8 + dice.below(6) } else { dice.below(3) };
         let mut minutes = 8 * 60;
+        // A day begins with its morning, also where nobody asks for anything on it.
+        let morning = at.checked_add(SignedDuration::from_mins(minutes))?;
+        clock.0.store(morning.as_microsecond(), Ordering::SeqCst);
         for _ in 0..busy {
             minutes += 5 + i64::try_from(dice.below(45)).unwrap_or(5);
             let now = at.checked_add(SignedDuration::from_mins(minutes))?;
